@@ -1,0 +1,42 @@
+"""The Typer app: `bioseg` and its subcommands.
+
+Nothing heavy is imported here: torch, numpy and matplotlib come in with the command that needs them.
+"""
+
+from __future__ import annotations
+
+import typer
+
+from bioseg_cli import __version__
+from bioseg_cli.commands.binding import bind
+from bioseg_cli.commands.train_uda import train_uda
+from bioseg_cli.training.settings import TrainUDAConfig
+
+app = typer.Typer(
+    name="bioseg",
+    help="A few labelled microscopy images and many unlabelled ones, to a segmentation model that can be trusted.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"bioseg {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: bool = typer.Option(False, "--version", callback=_show_version, is_eager=True, help="Show the version."),
+) -> None:
+    pass
+
+
+bind(app, TrainUDAConfig, train_uda, name="train-uda")
+
+
+def main() -> None:
+    """Entry point of the `bioseg` program."""
+    app()

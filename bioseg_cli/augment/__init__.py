@@ -1,0 +1,1 @@
+"""Affine geometry, photometric operations, and the weak and strong augmentation policies."""

@@ -1,0 +1,1 @@
+"""One module a subcommand: options, one call, what is printed."""

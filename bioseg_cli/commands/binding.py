@@ -1,0 +1,139 @@
+"""Settings to command: the fields of a settings class become the arguments, options and help of a Typer command.
+
+Shared by every command: `--config`, `--json`, `--quiet`, `--overwrite`, `--debug`, how values given in YAML and as
+flags are merged, and how errors are shown.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Optional, TypeVar, get_args, get_origin
+
+import typer
+from pydantic.fields import FieldInfo
+from rich.console import Console
+
+from bioseg_cli.config import Config, build_config, flag_of, read_config
+from bioseg_cli.errors import BiosegError, Interrupted, RunError, UsageError
+from bioseg_cli.runs.console import Output
+
+ConfigT = TypeVar("ConfigT", bound=Config)
+POSITIONAL_SUFFIX = "_argument"
+SHARED_PANEL = "Shared by all commands"
+
+SHARED: dict[str, tuple[Any, Any]] = {
+    "config": (Optional[Path], typer.Option(None, help="YAML with the same names as the flags, or the manifest of a run; flags win.")),  # noqa: E501, UP045
+    "json": (bool, typer.Option(False, "--json", help="Print one JSON document on standard output, and nothing else there.")),  # noqa: E501
+    "quiet": (bool, typer.Option(False, "--quiet", help="No progress and no remarks.")),
+    "overwrite": (bool, typer.Option(False, "--overwrite", help="Replace what an earlier command wrote.")),
+    "debug": (bool, typer.Option(False, "--debug", help="Show the traceback of an error.")),
+}  # fmt: skip
+
+
+def bind(
+    app: typer.Typer, model: type[ConfigT], function: Callable[[ConfigT, Output, bool], None], *, name: str
+) -> None:
+    """Register `function` as the command `name`; its docstring is the help, the fields of `model` are its options.
+
+    A field marked `json_schema_extra={"argument": True}` is positional; one marked `"also"` is both, positional and
+    an option, and may be given either way.
+    """
+    fields = model.model_fields
+
+    def command(**values: Any) -> None:
+        shared = {key: values.pop(key) for key in SHARED}
+        output = Output(as_json=shared["json"], quiet=shared["quiet"])
+        with _errors_shown(debug=shared["debug"]):
+            given = _given(values, fields)
+            stored = {} if shared["config"] is None else read_config(shared["config"], model)
+            config = build_config(model, {**stored, **given}, source=shared["config"])
+            function(config, output, shared["overwrite"])
+
+    parameters = [parameter for key, field in fields.items() for parameter in _parameters(key, field)]
+    for key, (kind, option) in SHARED.items():
+        option.rich_help_panel = SHARED_PANEL
+        parameters.append(inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=option, annotation=kind))
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    command.__doc__ = function.__doc__
+    app.command(name)(command)
+
+
+def _parameters(key: str, field: FieldInfo) -> list[inspect.Parameter]:
+    """The Typer parameters of one field. All default to None, so that a flag given can win over YAML."""
+    extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
+    role = extra.get("argument", False)
+    kind: Any = field.annotation
+    if get_origin(kind) is tuple and get_args(kind)[-1] is Ellipsis:
+        kind = list[get_args(kind)[0]]  # type: ignore[misc]
+    kind = Optional[kind]  # noqa: UP045 - a value, not an annotation
+    shown: Any = False
+    if not field.is_required() and field.default not in (None, ()):
+        shown = str(field.default).lower() if isinstance(field.default, bool) else str(field.default)
+    parameters = []
+    if role:
+        name = key + POSITIONAL_SUFFIX if role == "also" else key
+        argument = typer.Argument(None, metavar=key.upper(), help=field.description, show_default=shown)
+        parameters.append((name, argument))
+    if role is not True:
+        flag = flag_of(key)
+        names = f"{flag}/--no-{flag[2:]}" if field.annotation is bool else flag
+        parameters.append((key, typer.Option(None, names, help=field.description, show_default=shown)))
+    return [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
+        for name, default in parameters
+    ]
+
+
+def _given(values: dict[str, Any], fields: dict[str, FieldInfo]) -> dict[str, Any]:
+    given = {key: value for key, value in values.items() if value not in (None, [])}
+    for key in [key for key in given if key.endswith(POSITIONAL_SUFFIX) and key not in fields]:
+        name = key.removesuffix(POSITIONAL_SUFFIX)
+        if name in given:
+            raise UsageError(f"{name.upper()} was given twice, as an argument and as {flag_of(name)}")
+        given[name] = given.pop(key)
+    return given
+
+
+class _errors_shown:  # noqa: N801 - reads as a statement
+    """Turn what went wrong into two or three lines on standard error and an exit code."""
+
+    def __init__(self, *, debug: bool) -> None:
+        self.debug = debug
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if error is None or isinstance(error, typer.Exit | SystemExit):
+            return
+        if isinstance(error, BrokenPipeError):
+            # The reader of our output has gone (`| head`): nothing is wrong, and nothing more can be said.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(0)
+        if self.debug:
+            traceback.print_exception(error)
+        shown: BiosegError
+        if isinstance(error, BiosegError):
+            shown = error
+        elif isinstance(error, KeyboardInterrupt):
+            shown = Interrupted("Stopped", fix="Nothing half-written was left.")
+        else:
+            reason = f"{type(error).__name__}: {error}"
+            shown = RunError(
+                f"Unexpected {reason}", fix="This is a fault in bioseg: run again with --debug to see where."
+            )
+        show_error(shown)
+        raise typer.Exit(shown.exit_code) from None
+
+
+def show_error(error: BiosegError) -> None:
+    """Print an error: what happened, where, what to do."""
+    console = Console(file=sys.stderr, highlight=False, markup=False, soft_wrap=True)
+    console.print("Error: ", style="bold red", end="")
+    console.print(str(error))

@@ -1,0 +1,13 @@
+"""`bioseg predict`: masks for image files, or for the images of a data set."""
+
+from __future__ import annotations
+
+from bioseg_cli.prediction.settings import PredictConfig
+from bioseg_cli.runs.console import Output
+
+
+def predict(config: PredictConfig, output: Output, overwrite: bool) -> None:
+    """Segment image files of any size, folders of them, or the images of a data set, with a trained model."""
+    from bioseg_cli.prediction.files import predict_inputs
+
+    predict_inputs(config, output, overwrite=overwrite)

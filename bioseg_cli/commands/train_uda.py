@@ -1,0 +1,26 @@
+"""`bioseg train-uda`: a few labelled and many unlabelled images to a run directory."""
+
+from __future__ import annotations
+
+from bioseg_cli.runs.console import Output
+from bioseg_cli.training.settings import TrainUDAConfig
+
+
+def train_uda(config: TrainUDAConfig, output: Output, overwrite: bool) -> None:
+    """Train on labelled and unlabelled images by UDA: Dice on the labelled, consistency on the rest."""
+    from rich.table import Table
+
+    from bioseg_cli.training.session import train
+    from bioseg_cli.training.uda import UDA
+
+    run = train(config, UDA, output, overwrite=overwrite)
+    table = Table(title=f"Best states of {run.path}")
+    table.add_column("state")
+    table.add_column("chosen by")
+    table.add_column("value", justify="right")
+    table.add_column("epoch", justify="right")
+    for name, best in run.manifest["best"].items():
+        metric = UDA.criteria[name].metric.replace("val_", "validation ")
+        table.add_row(name, metric, f"{best['value']:.4f}", f"{best['epoch']:.0f}")
+    output.show(table)
+    output.result({"run": str(run.path), "best": run.manifest["best"], "metrics": run.manifest["metrics"]})

@@ -1,0 +1,131 @@
+"""Configurations: frozen pydantic models, and how they are read from YAML.
+
+The fields of a command's settings (`prepare.settings`, `training.settings`, ...) *are* its flags: `batch_size` is
+`--batch-size` and `batch_size:` in YAML, with the field's description as the help text. There is no second list to
+keep in step.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from bioseg_cli.errors import UsageError
+
+IGNORE_BY_DTYPE = {"uint8": 255, "uint16": 65535}
+"""The label of pixels that count nowhere: no loss, no statistic, no metric."""
+
+DeviceName = Literal["auto", "cpu", "cuda", "mps"]
+PrecisionName = Literal["auto", "fp32", "bf16"]
+SplitName = Literal["train", "val", "test"]
+StateName = Literal["best-supervised", "best-final", "best-miou", "last"]
+STATES: tuple[StateName, ...] = ("best-supervised", "best-final", "best-miou", "last")
+
+
+class Config(BaseModel):
+    """A frozen configuration that refuses unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    command: ClassVar[str] = ""
+    """Name of the command it belongs to; a manifest of another command is refused."""
+
+
+class ClassInfo(Config):
+    """One class of a segmentation: its name and its display colour (red, green, blue; 0..255)."""
+
+    name: str
+    colour: tuple[int, int, int]
+
+
+class UNetConfig(Config):
+    """Architecture of the U-Net; see `model.unet`."""
+
+    in_channels: int = Field(ge=1)
+    heads: dict[str, int]
+    """Output channels by head name: `main`, and for IIC `aux`."""
+    width: int = Field(default=64, ge=1)
+    depth: int = Field(default=4, ge=1)
+    norm: Literal["batch", "instance", "group", "none"] = "batch"
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    variant: Literal["same", "original"] = "same"
+
+
+ConfigT = TypeVar("ConfigT", bound=Config)
+
+
+def build_config(model: type[ConfigT], values: dict[str, Any], *, source: Path | None = None) -> ConfigT:
+    """Validate `values` as `model`; every problem is named with its flag.
+
+    Raises:
+        UsageError: an unknown key, a missing one, or a value out of range.
+    """
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise UsageError(
+            "; ".join(_describe(problem, model) for problem in error.errors()),
+            where=source,
+            fix=f"`bioseg {model.command} --help` lists the options.",
+        ) from None
+
+
+def read_config(path: Path, model: type[ConfigT]) -> dict[str, Any]:
+    """Read the values a YAML file, or the manifest of an earlier run, gives for `model`.
+
+    A manifest is recognised by its `config` and `command` keys, so that a run can be repeated from its own record.
+
+    Raises:
+        UsageError: no such file, not YAML, not a mapping, an unknown key, or a manifest of another command.
+    """
+    values = read_yaml(path)
+    if "command" in values and "config" in values:
+        if values["command"] != model.command:
+            raise UsageError(
+                f"The manifest is of `bioseg {values['command']}`", where=path, fix=f"It can't drive {model.command}."
+            )
+        values = values["config"]
+    unknown = sorted(set(values) - set(model.model_fields))
+    if unknown:
+        raise UsageError(
+            f"Unknown key{'s' if len(unknown) > 1 else ''} {', '.join(map(repr, unknown))}",
+            where=path,
+            fix=f"Known keys: {', '.join(sorted(model.model_fields))}.",
+        )
+    return values
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML mapping with string keys.
+
+    Raises:
+        UsageError: no such file, not YAML, or not a mapping.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"The file could not be read ({error})", where=path) from None
+    except yaml.YAMLError as error:
+        raise UsageError(f"The file is not valid YAML ({' '.join(str(error).split())})", where=path) from None
+    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
+        raise UsageError("The file is not a YAML mapping of names to values", where=path)
+    return content
+
+
+def flag_of(field: str) -> str:
+    """The command-line flag of a configuration field: `batch_size` is `--batch-size`."""
+    return "--" + field.replace("_", "-")
+
+
+def _describe(problem: Any, model: type[Config]) -> str:
+    location, message = problem["loc"], problem["msg"]
+    if problem["type"] == "extra_forbidden":
+        return f"Unknown key {location[-1]!r} (known: {', '.join(sorted(model.model_fields))})"
+    if problem["type"] == "value_error":
+        return str(problem["ctx"]["error"])
+    if problem["type"] == "missing":
+        return f"{flag_of(str(location[0]))} is needed"
+    return f"{flag_of(str(location[0]))}: {message[0].lower()}{message[1:]}, got {problem['input']!r}"

@@ -1,0 +1,113 @@
+"""Batches of labelled and unlabelled images, drawn without hidden state.
+
+Everything random about a step is a function of (seed, epoch, step), so a run that resumes at any step sees exactly
+what an uninterrupted one would have seen.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bioseg_cli.dataset.reader import Dataset
+from bioseg_cli.dataset.schema import IntArray, Pixels
+
+IGNORE = -1
+"""The label of pixels that count nowhere, in tensors."""
+
+CACHE_BYTES = 4 << 30
+"""Decoded images are kept in memory up to this much; beyond it they are read again."""
+
+Purpose = Literal["order", "crop", "augment", "validate"]
+_STREAMS: dict[Purpose, int] = {"order": 0, "crop": 1, "augment": 2, "validate": 3}
+
+
+@dataclass(frozen=True)
+class ImageBatch:
+    """Images of one subset. B images, C channels, H x W pixels."""
+
+    images: Tensor
+    """(B, C, H, W) float32 in [0, 1]."""
+    labels: Tensor
+    """(B, H, W) int64 class codes, `IGNORE` where a pixel counts nowhere; all `IGNORE` for unlabelled images."""
+    shown: Tensor
+    """(B, 1, H, W) float32, 1 where the image shows its source and 0 where it was padded."""
+    indices: tuple[int, ...]
+    """Their indices in the data set."""
+
+    def to(self, device: torch.device) -> ImageBatch:
+        """The same batch on another device."""
+        return ImageBatch(self.images.to(device), self.labels.to(device), self.shown.to(device), indices=self.indices)
+
+
+def random_stream(seed: int, purpose: Purpose, *position: int) -> np.random.Generator:
+    """The generator of one purpose at one position (epoch, step, ...): independent of every other."""
+    return np.random.default_rng([seed, _STREAMS[purpose], *position])
+
+
+class ImageSource:
+    """Reads images of an open data set as tensors, keeping what fits in memory."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self.dataset = dataset
+        self._cache: dict[int, tuple[Pixels, Pixels]] = {}
+        self._cached_bytes = 0
+
+    def _pixels(self, index: int) -> tuple[Pixels, Pixels]:
+        if index in self._cache:
+            return self._cache[index]
+        image, labels = self.dataset.image(index), self.dataset.labels(index)
+        if self._cached_bytes + image.nbytes + labels.nbytes <= CACHE_BYTES:
+            self._cache[index] = image, labels
+            self._cached_bytes += image.nbytes + labels.nbytes
+        return image, labels
+
+    def batch(
+        self, indices: IntArray, *, crop: int | None = None, random: np.random.Generator | None = None
+    ) -> ImageBatch:
+        """Read images, whole or each as a random square of `crop` pixels drawn from `random`.
+
+        A crop lies where the image shows its source, as far as that is large enough.
+        """
+        images, labels, shown = [], [], []
+        for index in indices.tolist():
+            image, label = self._pixels(index)
+            extent = self.dataset.extent(index)
+            visible = np.zeros(label.shape, dtype=np.float32)
+            visible[extent] = 1
+            if crop is not None:
+                if random is None:
+                    raise ValueError("a random crop needs a generator")
+                window = tuple(
+                    _crop_window(part, length, crop, random) for part, length in zip(extent, label.shape, strict=True)
+                )
+                image, label, visible = image[:, *window], label[window], visible[window]
+            images.append(self.dataset.info.normalisation.apply(image))
+            labels.append(np.where(label == self.dataset.ignore, IGNORE, label.astype(np.int64)))
+            shown.append(visible[None])
+        return ImageBatch(
+            images=torch.from_numpy(np.stack(images)),
+            labels=torch.from_numpy(np.stack(labels)),
+            shown=torch.from_numpy(np.stack(shown)),
+            indices=tuple(indices.tolist()),
+        )
+
+
+def _crop_window(extent: slice, length: int, crop: int, random: np.random.Generator) -> slice:
+    if crop >= length:
+        return slice(0, length)
+    low, high = extent.start, extent.stop - crop
+    if high < low:
+        low, high = max(0, high), min(low, length - crop)
+    start = int(random.integers(low, high, endpoint=True))
+    return slice(start, start + crop)
+
+
+def looped_order(subset: IntArray, count: int, random: np.random.Generator) -> IntArray:
+    """`count` draws from `subset`: shuffled, and shuffled anew each time it is used up (the study's section 2.3.1)."""
+    rounds = -(-count // len(subset))
+    return np.concatenate([random.permutation(subset) for _ in range(rounds)])[:count]

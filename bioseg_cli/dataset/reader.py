@@ -1,0 +1,193 @@
+"""Reading a `dataset.h5`: every problem is named with the file and what to do."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from bioseg_cli.config import IGNORE_BY_DTYPE, ClassInfo, SplitName
+from bioseg_cli.dataset.schema import SCHEMA_ATTRIBUTE, SCHEMA_VERSION, DatasetInfo, IntArray, ItemSource, Pixels
+from bioseg_cli.errors import DataError, UsageError
+
+PREPARE_AGAIN = "Make it again with `bioseg prepare`."
+
+
+class Dataset:
+    """A prepared data set, open for reading. A context manager.
+
+    Attributes:
+        path: the file.
+        info: recipe, classes, normalisation, pixel size.
+        content_hash: SHA-256 of everything in it.
+        size: N, the number of images.
+        image_shape: (C, H, W).
+        image_dtype: type of the stored pixels.
+        ignore: the label that counts nowhere.
+        labelled, split, group: (N,) arrays; see `schema`.
+
+    Raises:
+        DataError: no such file, not HDF5, truncated, not a bioseg data set, a newer schema, damaged.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        if not path.is_file():
+            raise DataError("There is no such data set", where=path, fix="Make one with `bioseg prepare`.")
+        try:
+            self._file = h5py.File(path, "r")
+        except OSError as error:
+            reason = "truncated" if "truncated" in str(error) else "not an HDF5 file, or damaged"
+            raise DataError(f"The data set cannot be opened: {reason}", where=path, fix=PREPARE_AGAIN) from None
+        try:
+            self._read_descriptions()
+        except BaseException:
+            self._file.close()
+            raise
+
+    def _read_descriptions(self) -> None:
+        file = self._file
+        if SCHEMA_ATTRIBUTE not in file.attrs:
+            raise DataError("The HDF5 file is not a bioseg data set", where=self.path, fix=PREPARE_AGAIN)
+        version = int(file.attrs[SCHEMA_ATTRIBUTE])
+        if version != SCHEMA_VERSION:
+            newer = version > SCHEMA_VERSION
+            raise DataError(
+                f"The data set has schema {version}, this bioseg reads {SCHEMA_VERSION}",
+                where=self.path,
+                fix="Update bioseg." if newer else PREPARE_AGAIN,
+            )
+        try:
+            self.info = DatasetInfo.from_json(file.attrs["info"])
+            self.content_hash = str(file.attrs["content_hash"])
+            self.size, *shape = file["images"].shape
+            self.image_shape: tuple[int, int, int] = (shape[0], shape[1], shape[2])
+            self.image_dtype: np.dtype[np.generic] = file["images"].dtype
+            self.ignore = IGNORE_BY_DTYPE[str(file["labels"].dtype)]
+            self.labelled: npt.NDArray[np.bool_] = file["labelled"][:]
+            self.split: npt.NDArray[np.str_] = file["split"].asstr()[:].astype(str)
+            self.group: npt.NDArray[np.str_] = file["group"].asstr()[:].astype(str)
+            self._files: npt.NDArray[np.str_] = file["source/file"].asstr()[:].astype(str)
+            self._hashes: npt.NDArray[np.str_] = file["source/sha256"].asstr()[:].astype(str)
+            self._frames: IntArray = file["source/frame"][:]
+            self._origins: IntArray = file["source/origin"][:]
+            self._shapes: IntArray = file["source/shape"][:]
+            self.label_order: IntArray = file["label_order"][:]
+            lengths = {len(column) for column in (self.labelled, self.split, self.group, self._files, self._frames)}
+            if lengths != {self.size} or file["labels"].shape != (self.size, *self.image_shape[1:]):
+                raise ValueError("arrays of different lengths")
+        except (OSError, KeyError, IndexError, TypeError, ValueError) as error:
+            raise DataError(f"The data set is damaged ({error})", where=self.path, fix=PREPARE_AGAIN) from None
+        self._names = self._unique_names()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    @property
+    def classes(self) -> tuple[ClassInfo, ...]:
+        """The classes; a label is an index into them."""
+        return self.info.classes
+
+    def indices(self, split: SplitName, *, labelled: bool | None = None) -> IntArray:
+        """Indices of a split's images, all or only those with (without) a mask."""
+        chosen = self.split == split
+        if labelled is not None:
+            chosen &= self.labelled == labelled
+        return np.flatnonzero(chosen)
+
+    def label_subset(self, *, ratio: float | None = None, count: int | None = None) -> IntArray:
+        """The labelled training images of a budget, in `label_order`; smaller budgets are inside larger ones.
+
+        A ratio is of the labelled training images, rounded half up and at least 1.
+
+        Raises:
+            DataError: there are no labelled training images.
+            UsageError: more labels are asked for than there are.
+        """
+        available = len(self.label_order)
+        if available == 0:
+            raise DataError(
+                "No training image has a mask", where=self.path, fix="Prepare it again with masks for some images."
+            )
+        if count is None:
+            count = max(1, int(np.floor((1.0 if ratio is None else ratio) * available + 0.5)))
+        if count > available:
+            raise UsageError(
+                f"{count} labelled images were asked for, the training split has {available}",
+                where=self.path,
+                fix=f"Give --labels {available} or less.",
+            )
+        return self.label_order[:count]
+
+    def image(self, index: int) -> Pixels:
+        """(C, H, W) pixels as stored."""
+        return self._read("images", index)
+
+    def labels(self, index: int) -> Pixels:
+        """(H, W) class codes, `ignore` where a pixel counts nowhere."""
+        return self._read("labels", index)
+
+    def normalised(self, index: int) -> npt.NDArray[np.float32]:
+        """(C, H, W) float32 in [0, 1] by the training split's normalisation."""
+        return self.info.normalisation.apply(self.image(index))
+
+    def _read(self, name: str, index: int) -> Pixels:
+        try:
+            pixels: Pixels = self._file[name][index]
+        except OSError as error:
+            raise DataError(f"{name}[{index}] cannot be read ({error})", where=self.path, fix=PREPARE_AGAIN) from None
+        return pixels
+
+    def source(self, index: int) -> ItemSource:
+        """Where an image came from."""
+        origin, shape = self._origins[index], self._shapes[index]
+        return ItemSource(
+            file=str(self._files[index]),
+            sha256=str(self._hashes[index]),
+            frame=int(self._frames[index]),
+            origin=(int(origin[0]), int(origin[1])),
+            shape=(int(shape[0]), int(shape[1])),
+        )
+
+    def extent(self, index: int) -> tuple[slice, slice]:
+        """Rows and columns of the stored image that show the source; the rest is padding."""
+        rows, columns = (
+            slice(max(0, -int(origin)), min(stored, int(full) - int(origin)))
+            for origin, stored, full in zip(
+                self._origins[index], self.image_shape[1:], self._shapes[index], strict=True
+            )
+        )
+        return rows, columns
+
+    def name(self, index: int) -> str:
+        """A readable name, unique in the data set: the file's stem, with group, frame and crop where needed."""
+        return self._names[index]
+
+    def _unique_names(self) -> list[str]:
+        names = [Path(name).stem for name in self._files]
+        groups = [group.replace("/", "_") for group in self.group.tolist()]
+        pages = [f"f{frame:03d}" for frame in self._frames.tolist()]
+        corners = [f"y{row}_x{column}" for row, column in self._origins.tolist()]
+        numbers = [f"{index:05d}" for index in range(self.size)]
+        # Each part is added only to names that are still shared, the most telling one first.
+        for before, after in ((groups, None), (None, pages), (None, corners), (None, numbers)):
+            shared = {name for name, times in Counter(names).items() if times > 1}
+            if not shared:
+                break
+            names = [
+                "_".join(part for part in (before and before[i], name, after and after[i]) if part)
+                if name in shared
+                else name
+                for i, name in enumerate(names)
+            ]
+        return names

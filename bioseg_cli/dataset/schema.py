@@ -1,0 +1,101 @@
+"""What a `dataset.h5` holds: names, types and the version of the layout.
+
+N images of one size are stored together; H and W are the stored height and width, in pixels.
+
+====================  ==========  ==================================================================
+`images`              (N,C,H,W)   the source's own integer or float type, one compressed chunk an image
+`labels`              (N,H,W)     uint8 or uint16 class codes; 255 or 65535 = ignore
+`labelled`            (N,)        bool: False = no mask exists (its `labels` are all ignore)
+`split`               (N,)        "train", "val" or "test"
+`group`               (N,)        what must not straddle splits: a sequence, a plate, a file
+`source/file`         (N,)        file name the image came from
+`source/sha256`       (N,)        of that file
+`source/frame`        (N,)        page of that file
+`source/origin`       (N,2)       row and column of the stored image's corner in the source frame, negative where padded
+`source/shape`        (N,2)       height and width of the source frame
+`label_order`         (L,)        one seeded order of the labelled training images; a budget is a prefix of it
+====================  ==========  ==================================================================
+
+The root attributes are `bioseg_schema`, `content_hash` and `info` (JSON of `DatasetInfo`).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bioseg_cli.config import ClassInfo, SplitName
+from bioseg_cli.images import Normalisation, PixelSize
+
+SCHEMA_VERSION = 1
+SCHEMA_ATTRIBUTE = "bioseg_schema"
+
+IntArray = npt.NDArray[np.int64]
+Pixels = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class ItemSource:
+    """Where a stored image came from, so that it can be found again."""
+
+    file: str
+    sha256: str
+    frame: int
+    origin: tuple[int, int]
+    """Row and column of the stored image's top left corner in the source frame; negative where it was padded."""
+    shape: tuple[int, int]
+    """Height and width of the source frame."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """One image on its way into a data set."""
+
+    image: Pixels
+    """(C, H, W), padded with 0 where the crop reaches over the source frame."""
+    labels: Pixels | None
+    """(H, W) class codes or the ignore label; None where no mask exists."""
+    split: SplitName
+    group: str
+    source: ItemSource
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """What is true of a whole data set."""
+
+    recipe: str
+    settings: dict[str, Any]
+    classes: tuple[ClassInfo, ...]
+    normalisation: Normalisation
+    pixel_size: PixelSize | None = None
+
+    def to_json(self) -> str:
+        """The root attribute `info`."""
+        return json.dumps(
+            {
+                "recipe": self.recipe,
+                "settings": self.settings,
+                "classes": [one.model_dump(mode="json") for one in self.classes],
+                "normalisation": self.normalisation.to_json(),
+                "pixel_size": None if self.pixel_size is None else self.pixel_size.to_json(),
+            },
+            sort_keys=True,
+        )
+
+    @classmethod
+    def from_json(cls, text: str) -> DatasetInfo:
+        """The inverse of `to_json`; raises KeyError, TypeError or ValueError where it is damaged."""
+        content = json.loads(text)
+        size = content["pixel_size"]
+        return cls(
+            recipe=content["recipe"],
+            settings=content["settings"],
+            classes=tuple(ClassInfo.model_validate(one) for one in content["classes"]),
+            normalisation=Normalisation.from_json(content["normalisation"]),
+            pixel_size=None if size is None else PixelSize.from_json(size),
+        )

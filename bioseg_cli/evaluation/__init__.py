@@ -1,0 +1,1 @@
+"""Scoring of runs and mask folders, baselines, tables and figures."""

@@ -1,0 +1,98 @@
+"""What any method has to beat: Otsu's threshold of each image, and calling everything background."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bioseg_cli.dataset.reader import Dataset
+from bioseg_cli.dataset.schema import Pixels
+from bioseg_cli.evaluation.truth import DatasetTruth, Predict, Truth
+from bioseg_cli.metrics.mapping import contingency, hungarian
+
+FITTING_IMAGES = 20
+"""Labelled training images that decide which brightness is which class; the decision is the same with more."""
+
+HISTOGRAM_BINS = {2: 256, 3: 256, 4: 256, 5: 128}
+"""Bins of Otsu's histogram by number of classes: the search grows with bins ** (classes - 1) and stops being quick."""
+
+
+@dataclass(frozen=True)
+class OtsuBaseline:
+    """Otsu's thresholds of each image, with a fixed class for each of the brightness bands.
+
+    Attributes:
+        mapping: (K,) class of each band, the darkest first.
+        fitted_on: number of labelled training images that decided it; 0 = assumed, darkest band = class 0.
+    """
+
+    mapping: NDArray[np.int64]
+    fitted_on: int
+
+    def predictor(self, truth: Truth) -> Predict:
+        """The baseline's prediction for each image of `truth`."""
+
+        def predict(number: int) -> Pixels:
+            return self.mapping[brightness_bands(truth, number, len(self.mapping))]
+
+        return predict
+
+
+def fit_otsu(dataset: Dataset) -> OtsuBaseline | None:
+    """Decide on labelled training images which brightness band is which class, one to one, most pixels matching.
+
+    None where the classes are too many for Otsu's search, or no training image has a mask.
+    """
+    classes = len(dataset.classes)
+    if classes not in HISTOGRAM_BINS or not len(dataset.label_order):
+        return None
+    truth = DatasetTruth(dataset, "train", dataset.label_order[:FITTING_IMAGES])
+    table = np.zeros((classes, classes), dtype=np.int64)
+    for number in range(len(truth.names)):
+        bands = brightness_bands(truth, number, classes)
+        table += contingency(bands, truth.labels(number), classes, classes, truth.ignore)
+    return OtsuBaseline(hungarian(table), len(truth.names))
+
+
+def assumed_otsu(classes: int) -> OtsuBaseline | None:
+    """Where there is nothing to decide on: the brighter, the higher the class. None for too many classes."""
+    return OtsuBaseline(np.arange(classes), 0) if classes in HISTOGRAM_BINS else None
+
+
+def all_background(truth: Truth) -> Predict:
+    """Class 0 everywhere."""
+    return lambda number: np.zeros_like(truth.labels(number))
+
+
+def brightness_bands(truth: Truth, number: int, bands: int) -> Pixels:
+    """Divide an image by Otsu's thresholds (Otsu 1979; Liao et al. 2001 for more than one).
+
+    Args:
+        truth: holds the image.
+        number: of the image.
+        bands: number of brightness bands K.
+
+    Returns:
+        (H, W) 0..K-1, darkest first: band of the mean over channels; 0 in the padding. An image of fewer than K
+        grey levels has fewer bands.
+    """
+    from skimage.filters import threshold_multiotsu, threshold_otsu
+
+    image = truth.image(number)
+    if image is None:
+        raise ValueError("a brightness baseline needs images")
+    grey = image.mean(axis=0)
+    shown = grey[truth.extent(number)]
+    levels = np.unique(shown)
+    if len(levels) <= bands:
+        # Otsu's search has nothing to search; each level is a band.
+        thresholds = (levels[1:] + levels[:-1]) / 2
+    elif bands == 2:
+        thresholds = np.array([threshold_otsu(shown)])
+    else:
+        thresholds = threshold_multiotsu(shown, bands, nbins=HISTOGRAM_BINS[bands])
+    result = np.zeros(grey.shape, dtype=np.int64)
+    result[truth.extent(number)] = np.searchsorted(thresholds, shown, side="left")
+    return result

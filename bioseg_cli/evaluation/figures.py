@@ -1,0 +1,125 @@
+"""The worst and the best images of an evaluation, with what went wrong in each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from numpy.typing import NDArray
+
+from bioseg_cli.config import ClassInfo
+from bioseg_cli.dataset.schema import Pixels
+from bioseg_cli.evaluation.scores import ImageCounts
+from bioseg_cli.evaluation.truth import Predict, Truth
+from bioseg_cli.files import replacing
+
+ROWS_EACH = 3
+"""Worst images shown, and best ones."""
+ROW_INCHES, COLUMN_INCHES, DPI = 2.4, 2.6, 110
+LONGEST_NAME = 60
+
+RIGHT, MISSED, ADDED, CONFUSED, IGNORED = range(1, 6)
+DIFFERENCE_COLOURS = np.array(
+    # right background, right, missed, added, confused, ignored; told apart with any colour vision (Okabe and Ito 2008)
+    [(0, 0, 0), (200, 200, 200), (86, 180, 233), (230, 159, 0), (204, 121, 167), (70, 70, 70)],
+    dtype=np.uint8,
+)
+DIFFERENCE_NAMES = ("right", "missed", "added", "wrong class", "not counted")
+
+
+def write_worst_best(path: Path, truth: Truth, predict: Predict, images: ImageCounts) -> None:
+    """Draw the images of lowest and of highest mean IoU: image, truth, prediction, difference.
+
+    Args:
+        path: PNG to write.
+        truth: holds the images.
+        predict: class codes (H, W) of an image.
+        images: their counts, by which they are ranked.
+    """
+    iou = images.image_iou()
+    order = np.argsort(iou, kind="stable").tolist()
+    worst = order[: min(ROWS_EACH, (len(order) + 1) // 2)]
+    best = order[len(worst) :][-ROWS_EACH:][::-1]
+    number_of = {name: number for number, name in enumerate(truth.names)}
+    rows = [
+        (f"{which}: {_shortened(images.names[i])}, mean IoU {iou[i]:.4f}", number_of[images.names[i]])
+        for which, chosen in (("worst", worst), ("best", best))
+        for i in chosen
+    ]
+    figure = _draw(rows, truth, predict)
+    with replacing(path) as temporary:
+        FigureCanvasAgg(figure).print_figure(temporary, dpi=DPI, format="png")
+
+
+def difference_map(labels: Pixels, predictions: Pixels, ignore: int) -> NDArray[np.int64]:
+    """(H, W) index into `DIFFERENCE_COLOURS`: right, missed, added, of the wrong class, or not counted."""
+    result = np.where(labels == predictions, np.where(labels == 0, 0, RIGHT), CONFUSED)
+    result[(labels != 0) & (predictions == 0)] = MISSED
+    result[(labels == 0) & (predictions != 0)] = ADDED
+    result[labels == ignore] = IGNORED
+    return result
+
+
+def _draw(rows: Sequence[tuple[str, int]], truth: Truth, predict: Predict) -> Figure:
+    with_image = truth.image(rows[0][1]) is not None
+    headings = (*(("image",) if with_image else ()), "truth", "prediction", "difference")
+    size = (COLUMN_INCHES * len(headings), ROW_INCHES * len(rows) + 0.6)
+    figure = Figure(figsize=size, layout="constrained")
+    axes = figure.subplots(len(rows), len(headings), squeeze=False)
+    for (title, number), row in zip(rows, axes, strict=True):
+        labels, predictions = truth.labels(number), predict(number)
+        pictures = [
+            _colour(labels, truth.classes, truth.ignore),
+            _colour(predictions, truth.classes, truth.ignore),
+            DIFFERENCE_COLOURS[difference_map(labels, predictions, truth.ignore)],
+        ]
+        if with_image:
+            pictures.insert(0, _picture(truth, number))
+        for axis, picture in zip(row, pictures, strict=True):
+            axis.imshow(picture)
+            axis.set_xticks([])
+            axis.set_yticks([])
+        row[0].set_title(title, loc="left", fontsize=8)
+    for axis, heading in zip(axes[-1], headings, strict=True):
+        axis.set_xlabel(heading, fontsize=8)
+    classes = [Patch(facecolor=np.array(one.colour) / 255, edgecolor="black", label=one.name) for one in truth.classes]
+    differences = [
+        Patch(facecolor=colour / 255, edgecolor="black", label=name)
+        for colour, name in zip(DIFFERENCE_COLOURS[1:], DIFFERENCE_NAMES, strict=True)
+    ]
+    figure.legend(handles=[*classes, *differences], loc="outside lower center", ncols=5, fontsize=7, frameon=False)
+    return figure
+
+
+def _colour(codes: Pixels, classes: Sequence[ClassInfo], ignore: int) -> NDArray[np.uint8]:
+    """(H, W, 3) in the classes' colours; grey where nothing is counted."""
+    palette = np.array([one.colour for one in classes], dtype=np.uint8)
+    ignored = codes == ignore
+    picture = palette[np.where(ignored, 0, codes)]
+    picture[ignored] = DIFFERENCE_COLOURS[IGNORED]
+    return picture
+
+
+def _picture(truth: Truth, number: int) -> NDArray[np.float32]:
+    """(H, W) grey or (H, W, 3) colour, stretched to the range of the part that shows the source."""
+    image = truth.image(number)
+    if image is None:
+        raise ValueError("the truth holds images for some numbers only")
+    shown = image[:, *truth.extent(number)]
+    low, high = float(shown.min()), float(shown.max())
+    stretched = np.clip((image - low) / ((high - low) or 1), 0, 1)
+    if len(image) == 3:
+        return np.moveaxis(stretched, 0, -1)
+    grey: NDArray[np.float32] = np.repeat(stretched.mean(axis=0)[:, :, None], 3, axis=2)
+    return grey
+
+
+def _shortened(name: str) -> str:
+    if len(name) <= LONGEST_NAME:
+        return name
+    half = (LONGEST_NAME - 3) // 2
+    return f"{name[:half]}...{name[-half:]}"

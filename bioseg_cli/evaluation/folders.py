@@ -1,0 +1,153 @@
+"""A folder of mask files as the truth, and how the files of two folders find each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bioseg_cli.config import IGNORE_BY_DTYPE
+from bioseg_cli.dataset.schema import Pixels
+from bioseg_cli.errors import DataError
+from bioseg_cli.evaluation.truth import Window
+from bioseg_cli.images import inspect_image, list_images, read_frame, read_mask
+from bioseg_cli.prepare.folder import CHALLENGE_MASK, IMAGE_SUFFIX, MASK_SUFFIX
+from bioseg_cli.prepare.masks import MaskReading, MaskSurvey
+from bioseg_cli.prepare.recipe import label_dtype, listing
+from bioseg_cli.prepare.settings import MaskKind
+from bioseg_cli.runs.console import Output
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One frame of a file, how many the file has, and its height and width in pixels."""
+
+    path: Path
+    frame: int
+    of: int
+    shape: tuple[int, int]
+
+
+class FolderTruth:
+    """Masks of a folder as a `truth.Truth`: read by what their values mean, all of them together.
+
+    Args:
+        folder: of mask files; a page of a multi-page TIFF is a mask of its own.
+        masks_are: what their values mean; None = recognise it.
+        images: folder of the images, named like the masks; None = there are none.
+        output: for the progress bar.
+
+    Raises:
+        DataError: no masks, masks that cannot be read or fit no reading, a mask without an image.
+    """
+
+    def __init__(self, folder: Path, masks_are: MaskKind | None, images: Path | None, output: Output) -> None:
+        self.folder = folder
+        self.frames = tuple(frame for path in mask_files(folder) for frame in frames_of(path))
+        survey = MaskSurvey()
+        for one in output.track(self.frames, "Looking at the true masks", len(self.frames)):
+            survey.add(read_mask(one.path, one.frame), where=one.path)
+        self.recognised = masks_are is None
+        self.reading: MaskReading = survey.reading(masks_are, None)
+        self.classes = self.reading.classes
+        self.ignore = IGNORE_BY_DTYPE[label_dtype(len(self.classes))]
+        self.names = tuple(one.path.stem if one.of == 1 else f"{one.path.stem}_f{one.frame:03d}" for one in self.frames)
+        # A file is the largest unit that is known to belong together.
+        self.groups = tuple(one.path.stem for one in self.frames)
+        self._images = None if images is None else partner_files([one.path for one in self.frames], images)
+
+    def labels(self, number: int) -> Pixels:
+        """(H, W) class codes or `ignore`."""
+        one = self.frames[number]
+        return self.reading.labels(read_mask(one.path, one.frame))
+
+    def image(self, number: int) -> NDArray[np.float32] | None:
+        """(C, H, W) stretched to [0, 1]; None where no folder of images was given."""
+        if self._images is None:
+            return None
+        one = self.frames[number]
+        pixels = read_frame(self._images[one.path], one.frame).astype(np.float32)
+        if pixels.shape[1:] != one.shape:
+            raise DataError(
+                "The image and its true mask have different sizes",
+                where=self._images[one.path],
+                fix="Give the images the masks were made from.",
+            )
+        low, high = pixels.min(), pixels.max()
+        return (pixels - low) / ((high - low) or np.float32(1))
+
+    def extent(self, number: int) -> Window:
+        """The whole mask: files are not padded."""
+        return slice(None), slice(None)
+
+
+def mask_files(folder: Path) -> list[Path]:
+    """The mask files of a folder.
+
+    Raises:
+        DataError: no such folder, or no images in it.
+    """
+    if not folder.is_dir():
+        raise DataError("There is no such folder", where=folder, fix="Check the path.")
+    return list_images([folder])
+
+
+def frames_of(path: Path) -> list[Frame]:
+    """The frames of a file."""
+    info = inspect_image(path)
+    return [Frame(path, frame, info.frames, (info.height, info.width)) for frame in range(info.frames)]
+
+
+def partner_files(wanted: Iterable[Path], folder: Path) -> dict[Path, Path]:
+    """Find for each of `wanted` the file of `folder` that is named like it.
+
+    Raises:
+        DataError: one has no partner, or two.
+    """
+    find = partial(find_file, files_by_name(mask_files(folder)))
+    found = {path: find(path.stem) for path in dict.fromkeys(wanted)}
+    missing = [path.name for path, partner in found.items() if partner is None]
+    if missing:
+        raise DataError(
+            f"{len(missing)} of {len(found)} masks have no file named like them: {listing(missing)}",
+            where=folder,
+            fix="Name the files alike; an ending such as .png or _mask may differ.",
+        )
+    return {path: partner for path, partner in found.items() if partner is not None}
+
+
+def files_by_name(files: Iterable[Path]) -> dict[str, list[Path]]:
+    """Files by stem, and by stem without an ending such as `_mask`."""
+    names: dict[str, list[Path]] = {}
+    for path in files:
+        for name in dict.fromkeys((path.stem, plain_name(path.stem))):
+            names.setdefault(name, []).append(path)
+    return names
+
+
+def find_file(files: Mapping[str, list[Path]], stem: str) -> Path | None:
+    """The file of that stem, or of that stem but for an ending such as `_mask`; None where there is none.
+
+    Raises:
+        DataError: several files have the name.
+    """
+    exact = [path for path in files.get(stem, ()) if path.stem == stem]
+    found = exact or files.get(plain_name(stem), [])
+    if len(found) > 1:
+        raise DataError(
+            f"{listing([path.name for path in found])} are all named like {stem}",
+            where=found[0].parent,
+            fix="Keep one of them in the folder.",
+        )
+    return found[0] if found else None
+
+
+def plain_name(stem: str) -> str:
+    """A stem without what marks it as a mask or an image: `a_mask` and `a_img` are `a`, `man_seg001` is `t001`."""
+    if challenge := CHALLENGE_MASK.match(stem):
+        return f"t{challenge[1]}"
+    return IMAGE_SUFFIX.sub("", MASK_SUFFIX.sub("", stem))

@@ -1,0 +1,65 @@
+"""Settings of `bioseg evaluate`: each field is a flag and a YAML key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from bioseg_cli.config import Config, DeviceName, PrecisionName, SplitName, StateName
+
+
+class EvaluateConfig(Config):
+    """Score runs on a data set, or mask files of any origin against the truth."""
+
+    command: ClassVar[str] = "evaluate"
+
+    runs: tuple[Path, ...] = Field(
+        default=(), json_schema_extra={"argument": True}, description="Run directories that `bioseg train-*` made."
+    )
+    data: Path | None = Field(default=None, description="Data set to score on; by default the one each run records.")
+    split: SplitName = Field(default="val", description="Split to score on; the test split is for the final figures.")
+    state: Literal[StateName, "all"] = Field(
+        default="best-supervised", description="Saved state of each run to score, or all that it has."
+    )
+    control: Path | None = Field(
+        default=None, description="Run directory of the supervised control: adds its row and each run's difference."
+    )
+    predictions: Path | None = Field(
+        default=None, description="Folder of predicted masks to score instead of runs; needs --truth."
+    )
+    truth: Path | None = Field(default=None, description="Folder of true masks, or a data set (with --split).")
+    masks_are: Literal["binary", "instances", "classes", "colours"] | None = Field(
+        default=None, description="What the values of mask files mean; by default recognised over all, and said."
+    )
+    images: Path | None = Field(
+        default=None, description="Folder of the images, for the Otsu baseline and the figure of --out."
+    )
+    baselines: bool = Field(default=True, description="Score Otsu's threshold and an all-background mask beside.")
+    by_group: bool = Field(
+        default=False, description="Resample whole groups (sequences, plates, files) for the intervals, not images."
+    )
+    draws: int = Field(default=1000, ge=100, description="Bootstrap draws behind each 95 % interval.")
+    seed: int = Field(default=0, ge=0, description="Seed of the bootstrap draws.")
+    csv: Path | None = Field(default=None, description="Also write the table to this file, a row per run and baseline.")
+    out: Path | None = Field(
+        default=None, description="Folder for a report: evaluation.json, per_image.csv and worst_best.png."
+    )
+    device: DeviceName = Field(default="auto", description="Where to compute.")
+    precision: PrecisionName = Field(
+        default="auto", description="auto takes bfloat16 where the hardware multiplies it natively, else float32."
+    )
+
+    @model_validator(mode="after")
+    def _runs_or_masks(self) -> Self:
+        if bool(self.runs) == (self.predictions is not None):
+            raise ValueError("give run directories, or --predictions with --truth")
+        if self.predictions is not None:
+            if self.truth is None:
+                raise ValueError("--predictions needs --truth: a folder of masks, or a data set")
+            if self.data is not None or self.control is not None:
+                raise ValueError("--data and --control are for runs; what masks are compared with is --truth")
+        elif not (self.truth is None and self.masks_are is None and self.images is None):
+            raise ValueError("--truth, --masks-are and --images go with --predictions; runs have a data set (--data)")
+        return self

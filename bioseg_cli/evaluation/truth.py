@@ -1,0 +1,117 @@
+"""What predictions are compared with, and the comparison itself: one confusion matrix an image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bioseg_cli.config import ClassInfo, SplitName
+from bioseg_cli.dataset.reader import Dataset
+from bioseg_cli.dataset.schema import IntArray, Pixels
+from bioseg_cli.errors import DataError
+from bioseg_cli.evaluation.scores import ImageCounts
+from bioseg_cli.metrics.confusion import confusion_counts
+from bioseg_cli.runs.console import Output
+
+Window = tuple[slice, slice]
+Predict = Callable[[int], Pixels]
+"""Class codes (H, W) predicted for image number i of a truth."""
+
+
+class Truth(Protocol):
+    """N labelled images, by number.
+
+    Attributes:
+        classes: what the codes mean, the background first.
+        ignore: the label of pixels that are not counted.
+        names: (N,) unique names.
+        groups: (N,) what an image belongs to: frames of one sequence share a group.
+    """
+
+    @property
+    def classes(self) -> tuple[ClassInfo, ...]: ...  # noqa: D102
+    @property
+    def ignore(self) -> int: ...  # noqa: D102
+    @property
+    def names(self) -> tuple[str, ...]: ...  # noqa: D102
+    @property
+    def groups(self) -> tuple[str, ...]: ...  # noqa: D102
+
+    def labels(self, number: int) -> Pixels:
+        """(H, W) class codes or `ignore`."""
+
+    def image(self, number: int) -> NDArray[np.float32] | None:
+        """(C, H, W) in [0, 1]; None where no image is known."""
+
+    def extent(self, number: int) -> Window:
+        """Rows and columns that show the source; the rest is padding."""
+
+
+class DatasetTruth:
+    """The labelled images of a split of a data set, or those of it that `indices` names; a `Truth`.
+
+    Raises:
+        DataError: the split holds no labelled image.
+    """
+
+    def __init__(self, dataset: Dataset, split: SplitName, indices: IntArray | None = None) -> None:
+        self.dataset = dataset
+        self.indices = dataset.indices(split, labelled=True) if indices is None else indices
+        if not len(self.indices):
+            raise DataError(
+                f"The {split} split holds no labelled image", where=dataset.path, fix="Choose another --split."
+            )
+        self.classes = dataset.classes
+        self.ignore = dataset.ignore
+        self.names = tuple(dataset.name(int(index)) for index in self.indices)
+        self.groups = tuple(str(dataset.group[index]) for index in self.indices)
+
+    def labels(self, number: int) -> Pixels:
+        """(H, W) class codes or `ignore`."""
+        return self.dataset.labels(int(self.indices[number]))
+
+    def image(self, number: int) -> NDArray[np.float32]:
+        """(C, H, W) in [0, 1], by the data set's normalisation."""
+        return self.dataset.normalised(int(self.indices[number]))
+
+    def extent(self, number: int) -> Window:
+        """Rows and columns that show the source; the rest is padding."""
+        return self.dataset.extent(int(self.indices[number]))
+
+
+def count_images(truth: Truth, predict: Predict, output: Output, *, description: str, workers: int = 1) -> ImageCounts:
+    """Compare every image; those without a counted pixel are left out.
+
+    Args:
+        truth: what is right.
+        predict: what is to be scored.
+        output: for the progress bar.
+        description: of the work, for the progress bar.
+        workers: images compared at once; more than one only where `predict` may be called from several threads.
+
+    Raises:
+        DataError: a prediction has another shape than its image, or holds a class that there is not.
+    """
+
+    def compare(number: int) -> NDArray[np.int64]:
+        try:
+            return confusion_counts(truth.labels(number), predict(number), len(truth.classes), truth.ignore)
+        except DataError as error:
+            if error.where is not None:
+                raise
+            raise DataError(error.what, where=truth.names[number], fix=error.fix) from None
+
+    numbers = range(len(truth.names))
+    with ThreadPoolExecutor(workers) as pool:
+        done = map(compare, numbers) if workers == 1 else pool.map(compare, numbers)
+        counts = np.stack(list(output.track(done, description, len(numbers))))
+    scored = np.flatnonzero(counts.sum(axis=(1, 2)))
+    return ImageCounts(
+        names=tuple(truth.names[i] for i in scored),
+        groups=tuple(truth.groups[i] for i in scored),
+        counts=counts[scored],
+    )

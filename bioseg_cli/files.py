@@ -1,0 +1,76 @@
+"""Writing files so that nothing is ever half-written, replaced by accident, or lost.
+
+A file is written under a temporary name beside its final one, synced, and renamed. Whatever stood there
+before stays until the rename, and an error or a kill leaves no file under the final name.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from bioseg_cli.errors import BiosegError, DataError, UsageError
+
+HASH_BLOCK_BYTES = 1 << 20
+
+
+def refuse_existing(path: Path, *, overwrite: bool) -> None:
+    """Raise `UsageError` where `path` exists (a folder: exists and is not empty) and may not be replaced."""
+    occupied = path.exists() and not (path.is_dir() and not any(path.iterdir()))
+    if occupied and not overwrite:
+        raise UsageError("The output exists already", where=path, fix="Choose another --out, or give --overwrite.")
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; on success sync it and rename it to `path`, on any error remove it.
+
+    Raises:
+        DataError: the disk is full or the folder cannot be written.
+    """
+    # The suffix stays last because writers of images choose the format by it.
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise write_failure(error, path) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Replace `path` by `content`, whole or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_text(path: Path, content: str) -> None:
+    """Replace `path` by `content` in UTF-8, whole or not at all."""
+    write_bytes(path, content.encode())
+
+
+def write_failure(error: OSError, path: Path) -> BiosegError:
+    """Say what an `OSError` met while writing `path` means and what to do."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error):
+        return DataError("The disk is full: the file was not written", where=path, fix="Free some space and run again.")
+    if isinstance(error, PermissionError):
+        return DataError("The folder cannot be written", where=path.parent, fix="Choose another --out.")
+    reason = error.strerror or str(error)
+    return DataError(f"The file could not be written ({reason})", where=path, fix="Check the disk and run again.")
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file's bytes, in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(HASH_BLOCK_BYTES):
+            digest.update(block)
+    return digest.hexdigest()

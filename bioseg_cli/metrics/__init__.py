@@ -1,0 +1,1 @@
+"""Confusion counts, cluster-to-class mapping and intervals: mathematics without torch."""

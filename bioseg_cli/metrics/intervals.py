@@ -1,0 +1,149 @@
+"""How far a number can be trusted: t intervals over repeats, bootstrap intervals over images, paired tests."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+BLOCK_WEIGHTS = 1 << 22
+"""Resampling weights held in memory at once, about 32 MiB."""
+
+
+class MeanInterval(NamedTuple):
+    """A mean with its standard deviation (ddof 1) and the limits of its confidence interval."""
+
+    mean: float
+    sd: float
+    low: float
+    high: float
+
+
+class PairedTest(NamedTuple):
+    """A test statistic and its two-sided p value."""
+
+    statistic: float
+    p_value: float
+
+
+def t_interval(values: Sequence[float] | NDArray[np.float64], confidence: float = 0.95) -> MeanInterval:
+    """Student's t interval of the mean of independent repeats, such as seeds.
+
+    Raises:
+        ValueError: fewer than two values, from which no spread can be told.
+    """
+    from scipy.stats import t
+
+    sample = np.asarray(values, dtype=np.float64)
+    if sample.size < 2:
+        raise ValueError("an interval needs at least two values")
+    mean, sd = float(sample.mean()), float(sample.std(ddof=1))
+    half = float(t.ppf((1 + confidence) / 2, sample.size - 1)) * sd / sample.size**0.5
+    return MeanInterval(mean, sd, mean - half, mean + half)
+
+
+def paired_t(first: Sequence[float] | NDArray[Any], second: Sequence[float] | NDArray[Any]) -> PairedTest:
+    """Student's paired t test of `first` - `second`, value by value (the same seeds, images or label draws)."""
+    from scipy.stats import ttest_rel
+
+    result = ttest_rel(np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64))
+    return PairedTest(float(result.statistic), float(result.pvalue))
+
+
+def exact_wilcoxon(first: Sequence[float] | NDArray[Any], second: Sequence[float] | NDArray[Any]) -> PairedTest:
+    """Wilcoxon's signed-rank test with its exact distribution; with five pairs p can't go below 0.0625."""
+    from scipy.stats import wilcoxon
+
+    statistic, p_value = wilcoxon(
+        np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64), method="exact"
+    )
+    return PairedTest(float(statistic), float(p_value))
+
+
+def bootstrap_interval(
+    items: NDArray[Any],
+    statistic: Callable[[NDArray[np.float64]], NDArray[np.float64]],
+    *,
+    groups: Sequence[str] | NDArray[Any] | None = None,
+    draws: int = 1000,
+    seed: int = 0,
+    confidence: float = 0.95,
+) -> NDArray[np.float64]:
+    """Percentile bootstrap interval of a statistic of a sum over images (Efron and Tibshirani 1993, chapter 13).
+
+    Images are drawn with replacement, what they contribute is added up, and the statistic is taken of the sum. With
+    confusion counts this gives the interval of a pooled IoU, with the counts of two models side by side that of their
+    difference (both see the same draws, so the comparison is paired).
+
+    Args:
+        items: (N, ...) what each image contributes to the sum.
+        statistic: sums (draws, ...) -> values (draws, *S); NaN where a draw leaves it undefined.
+        groups: (N,) whole groups are drawn instead of images: frames of one sequence are not independent.
+        draws: number of resamples.
+        seed: of the draws.
+        confidence: share of the draws between the limits.
+
+    Returns:
+        (2, *S) lower and upper limit; NaN with fewer than two images or groups, and for a value undefined in every
+        draw. Draws that leave a value undefined (a class they do not contain) are left out for that value.
+    """
+    units = np.asarray(items, dtype=np.float64) if groups is None else _sum_by_group(items, groups)
+    shape = units.shape[1:]
+    flat = units.reshape(len(units), math.prod(shape))
+    sampled = statistic(np.zeros((1, *shape)))
+    limits = np.full((2, *sampled.shape[1:]), np.nan)
+    if len(flat) < 2:
+        return limits
+    rng = np.random.default_rng(seed)
+    block = max(1, BLOCK_WEIGHTS // len(flat))
+    parts = []
+    for start in range(0, draws, block):
+        weights = rng.multinomial(len(flat), np.full(len(flat), 1 / len(flat)), size=min(block, draws - start))
+        parts.append(statistic((weights.astype(np.float64) @ flat).reshape(-1, *shape)))
+    sampled = np.concatenate(parts)
+    tails = [(1 - confidence) / 2, (1 + confidence) / 2]
+    for index in np.ndindex(sampled.shape[1:]):
+        defined = sampled[(slice(None), *index)]
+        defined = defined[~np.isnan(defined)]
+        if defined.size:
+            limits[(slice(None), *index)] = np.quantile(defined, tails)
+    return limits
+
+
+def bootstrap_mean(
+    values: Sequence[float] | NDArray[np.float64],
+    *,
+    groups: Sequence[str] | NDArray[Any] | None = None,
+    draws: int = 1000,
+    seed: int = 0,
+    confidence: float = 0.95,
+) -> tuple[float, float]:
+    """Percentile bootstrap interval of a mean over images, values (N,); NaN values are left out."""
+    sample = np.asarray(values, dtype=np.float64)
+    defined = ~np.isnan(sample)
+    low, high = bootstrap_interval(
+        np.stack([np.where(defined, sample, 0.0), defined], axis=1),
+        mean_of_sums,
+        groups=groups,
+        draws=draws,
+        seed=seed,
+        confidence=confidence,
+    )
+    return float(low), float(high)
+
+
+def mean_of_sums(sums: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean from sums (..., 2) of values and of their number; NaN where the number is 0."""
+    means = np.full(sums.shape[:-1], np.nan)
+    np.divide(sums[..., 0], sums[..., 1], out=means, where=sums[..., 1] > 0)
+    return means
+
+
+def _sum_by_group(items: NDArray[Any], groups: Sequence[str] | NDArray[Any]) -> NDArray[np.float64]:
+    names, member_of = np.unique(np.asarray(groups), return_inverse=True)
+    sums = np.zeros((len(names), *np.shape(items)[1:]))
+    np.add.at(sums, member_of, items)
+    return sums

@@ -1,0 +1,84 @@
+"""From clusters to classes: contingency tables and the two mappings of the study.
+
+A mapping is fitted on labelled training or validation images and then only applied: one fitted on the images it is
+scored on is optimistic (Ji et al. 2019 do so; see docs/evaluate.md).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bioseg_cli.metrics.confusion import joint_counts
+
+
+def contingency(
+    clusters: NDArray[Any], labels: NDArray[Any], n_clusters: int, n_classes: int, ignore: int | None = None
+) -> NDArray[np.int64]:
+    """Count pixels by cluster and true class.
+
+    Args:
+        clusters: 0..n_clusters-1, integers of any shape.
+        labels: 0..n_classes-1, integers of the same shape.
+        n_clusters: number of clusters.
+        n_classes: number of classes.
+        ignore: the label whose pixels are left out.
+
+    Returns:
+        (n_clusters, n_classes); tables of several images add up.
+
+    Raises:
+        DataError: shapes differ, or a value is out of range.
+    """
+    return joint_counts(labels, clusters, (n_classes, n_clusters), ignore, "clusters").T
+
+
+def many_to_one(table: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Map each cluster to the class it overlaps most (the study's auxiliary head).
+
+    Args:
+        table: contingency (clusters, classes).
+
+    Returns:
+        (clusters,) class of each cluster; a tie goes to the lowest class, an empty cluster to class 0.
+    """
+    mapping: NDArray[np.int64] = table.argmax(axis=1).astype(np.int64)
+    return mapping
+
+
+def hungarian(table: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Map clusters to classes one to one so that the most pixels match (Kuhn 1955; the study's main head).
+
+    Args:
+        table: contingency (K, K).
+
+    Returns:
+        (K,) class of each cluster.
+
+    Raises:
+        ValueError: the numbers of clusters and of classes differ.
+    """
+    from scipy.optimize import linear_sum_assignment
+
+    clusters, classes = table.shape
+    if clusters != classes:
+        raise ValueError(f"a one-to-one mapping needs as many clusters as classes, got {clusters} and {classes}")
+    rows, columns = linear_sum_assignment(table, maximize=True)
+    mapping = np.zeros(clusters, dtype=np.int64)
+    mapping[rows] = columns
+    return mapping
+
+
+def mapped_counts(table: NDArray[np.int64], mapping: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Confusion counts (classes, classes) of clusters after `mapping`; rows are true classes.
+
+    Args:
+        table: contingency (clusters, classes).
+        mapping: (clusters,) class of each cluster.
+    """
+    classes = table.shape[1]
+    counts = np.zeros((classes, classes), dtype=np.int64)
+    np.add.at(counts.T, mapping, table)
+    return counts

@@ -1,0 +1,99 @@
+"""The saved model: one safetensors file with the weights and all that prediction needs to know.
+
+No pickle is ever loaded: a file that is not safetensors is refused unread.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from bioseg_cli.config import ClassInfo, Config, UNetConfig
+from bioseg_cli.errors import DataError
+from bioseg_cli.files import replacing
+from bioseg_cli.images import Normalisation, PixelSize
+from bioseg_cli.model.unet import UNet
+
+CARD_KEY = "bioseg"
+
+
+class ModelCard(Config):
+    """What a saved model knows about itself."""
+
+    architecture: UNetConfig
+    classes: tuple[ClassInfo, ...]
+    normalisation: dict[str, Any]
+    """JSON form of `images.Normalisation`, from the training split."""
+    image_dtype: str
+    """Pixel type of the training images: other types carry other intensities."""
+    pixel_size: dict[str, Any] | None
+    """JSON form of `images.PixelSize` of the training images, where known."""
+    dataset_hash: str
+    method: str
+    state: str
+    epoch: int
+
+    def intensities(self) -> Normalisation:
+        """The normalisation that turns pixels into what the network was trained on."""
+        return Normalisation.from_json(self.normalisation)
+
+    def training_pixel_size(self) -> PixelSize | None:
+        """Pixel size of the training images, where known."""
+        return None if self.pixel_size is None else PixelSize.from_json(self.pixel_size)
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A network in evaluation mode and its card."""
+
+    network: UNet
+    card: ModelCard
+    path: Path
+
+
+def save_model(path: Path, state: dict[str, Tensor], card: ModelCard) -> None:
+    """Write weights and card, whole or not at all."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+    with replacing(path) as temporary:
+        save_file(tensors, temporary, metadata={CARD_KEY: card.model_dump_json()})
+
+
+def load_model(path: Path, device: torch.device) -> LoadedModel:
+    """Read a saved model onto `device`.
+
+    Raises:
+        DataError: no such file, not safetensors (a pickle, say), not of bioseg, or weights that do not fit.
+    """
+    if not path.is_file():
+        raise DataError("There is no such model", where=path, fix="Give a run directory or a .safetensors file.")
+    try:
+        with safe_open(path, framework="pt", device=str(device)) as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+    except (SafetensorError, OSError) as error:
+        raise DataError(
+            f"The model is not a readable safetensors file ({error}); pickled checkpoints are never opened",
+            where=path,
+            fix="Give a checkpoint that bioseg wrote.",
+        ) from None
+    if CARD_KEY not in metadata:
+        raise DataError("The file holds weights, but not of bioseg", where=path, fix="Give a checkpoint bioseg wrote.")
+    try:
+        card = ModelCard.model_validate(json.loads(metadata[CARD_KEY]))
+        network = UNet(card.architecture)
+        network.load_state_dict(tensors)
+    except (ValidationError, ValueError, RuntimeError) as error:
+        raise DataError(
+            f"The model is damaged or of another bioseg ({' '.join(str(error).split())[:200]})",
+            where=path,
+            fix="Train it again, or use the bioseg that wrote it.",
+        ) from None
+    return LoadedModel(network.to(device).eval(), card, path)

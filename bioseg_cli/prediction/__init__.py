@@ -1,0 +1,1 @@
+"""Tiled prediction over arrays and files."""

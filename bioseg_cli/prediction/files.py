@@ -1,0 +1,230 @@
+"""Prediction over files and data sets: masks, overlays, probabilities, and the record of what was done.
+
+`OUT/NAME.tif` is the mask of the image `NAME`, a page a frame; `OUT/overlays` and `OUT/probabilities` hold what else
+was asked for; `OUT/predictions.yaml` names the model, the settings, every file and every failure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bioseg_cli.config import read_yaml
+from bioseg_cli.errors import BiosegError, DataError, PartialFailure
+from bioseg_cli.files import refuse_existing, sha256_of
+from bioseg_cli.images import PixelSize, write_labels, write_png, write_probabilities
+from bioseg_cli.model.saved import LoadedModel, load_model
+from bioseg_cli.prediction.overlay import draw_overlay
+from bioseg_cli.prediction.predictor import Predictor
+from bioseg_cli.prediction.settings import PredictConfig
+from bioseg_cli.prediction.sources import Frame, Source, find_sources, frames_of, mask_path, read_ahead
+from bioseg_cli.runs.console import Output
+from bioseg_cli.runs.device import Precision, resolve_device, resolve_precision
+from bioseg_cli.runs.directory import RunDirectory
+from bioseg_cli.runs.manifest import environment, now, write_manifest
+
+RECORD_NAME = "predictions.yaml"
+PIXEL_SIZE_TOLERANCE = 1.1
+"""Pixel sizes that differ by a larger factor than this show objects of another size than in training."""
+
+
+@dataclass
+class _Results:
+    """What was predicted of one source so far."""
+
+    labels: list[NDArray[Any]] = field(default_factory=list)
+    probabilities: list[NDArray[np.float32]] = field(default_factory=list)
+    overlays: list[NDArray[np.uint8]] = field(default_factory=list)
+
+
+def checkpoint_of(run: Path, state: str) -> Path:
+    """The model that RUN means: a `.safetensors` file itself, or that state of a run directory.
+
+    Raises:
+        DataError: no such path, not a run, or a run without that state.
+    """
+    if run.suffix == ".safetensors":
+        return run
+    return RunDirectory.open(run).existing_checkpoint(state)
+
+
+def predict_inputs(config: PredictConfig, output: Output, *, overwrite: bool) -> dict[str, Any]:
+    """Predict every input of `config` and write masks and record to `config.out`; returns the record.
+
+    Raises:
+        UsageError: two images would have the same mask file, a mask would replace an image, or masks exist already.
+        DataError: the model or the inputs are missing, or not one image could be predicted.
+        PartialFailure: some could not be predicted; the others are done and the record lists the failures.
+    """
+    refuse_existing(config.out, overwrite=overwrite)
+    device = resolve_device(config.device)
+    precision = resolve_precision(config.precision, device)
+    model = load_model(checkpoint_of(config.run, config.state), device)
+    predictor = Predictor(model, precision, tile=config.tile, overlap=config.overlap, any_dtype=config.any_dtype)
+    with ExitStack() as opened:
+        sources = find_sources(config, opened)
+        _remove_earlier(config.out)
+        record = _new_record(config, model, precision)
+        output.say(f"Predicting {len(sources)} images on {device} in {precision.name} ({precision.reason})")
+        try:
+            failures = _predict_all(sources, predictor, config, record, output)
+            record["status"] = "finished"
+        finally:
+            record["finished"] = now()
+            write_manifest(config.out / RECORD_NAME, record)
+    _report(record, config, output, model.card.training_pixel_size())
+    _raise_failures(failures, len(sources), config.out)
+    return record
+
+
+def _remove_earlier(out: Path) -> None:
+    # Masks of an earlier prediction must not stay between those of this one, where a score would count them.
+    if (out / RECORD_NAME).is_file():
+        for entry in read_yaml(out / RECORD_NAME).get("files", []):
+            for path in (out / name for name in entry["outputs"]):
+                if path.resolve().is_relative_to(out.resolve()):
+                    path.unlink(missing_ok=True)
+        (out / RECORD_NAME).unlink()
+
+
+def _new_record(config: PredictConfig, model: LoadedModel, precision: Precision) -> dict[str, Any]:
+    card = model.card
+    return {
+        "command": config.command,
+        "config": config.model_dump(mode="json"),
+        "status": "interrupted",
+        "started": now(),
+        "model": {
+            "path": str(model.path),
+            "sha256": sha256_of(model.path),
+            "method": card.method,
+            "state": card.state,
+            "epoch": card.epoch,
+            "dataset_hash": card.dataset_hash,
+        },
+        "classes": [{"label": code, **one.model_dump(mode="json")} for code, one in enumerate(card.classes)],
+        "device": str(precision.device),
+        "precision": precision.name,
+        "environment": environment(),
+        "files": [],
+        "failures": [],
+    }
+
+
+def _predict_all(
+    sources: Sequence[Source], predictor: Predictor, config: PredictConfig, record: dict[str, Any], output: Output
+) -> list[DataError]:
+    failures: dict[str, DataError] = {}
+    results = _Results()
+    with output.progress("Predicting", len(sources)) as progress, Writing() as writing:
+        for frame in read_ahead(frames_of(sources)):
+            source = frame.source
+            if source.name in failures:
+                continue
+            try:
+                _predict_frame(frame, predictor, config, results)
+            except DataError as error:
+                failures[source.name] = error
+                record["failures"].append({"input": str(source.path), "name": source.name, "error": str(error)})
+                if len(sources) > 1:
+                    output.warn(f"Left out: {'. '.join(str(error).splitlines())}")
+                results = _Results()
+                progress.advance()
+                continue
+            if frame.number == frame.count - 1:
+                writing.submit(_write_results, results, frame, config, record)
+                results = _Results()
+                progress.advance()
+    return list(failures.values())
+
+
+def _predict_frame(frame: Frame, predictor: Predictor, config: PredictConfig, results: _Results) -> None:
+    if isinstance(frame.pixels, BiosegError):
+        raise frame.pixels
+    probabilities = predictor.probabilities(frame.pixels, frame.source.path)
+    labels = predictor.labels(probabilities)
+    results.labels.append(labels)
+    if config.probabilities:
+        results.probabilities.append(probabilities)
+    if config.overlay:
+        results.overlays.append(draw_overlay(frame.pixels, labels, predictor.card.classes))
+
+
+def _write_results(results: _Results, frame: Frame, config: PredictConfig, record: dict[str, Any]) -> None:
+    source, size, out = frame.source, frame.pixel_size, config.out
+    labels = np.stack(results.labels) if frame.count > 1 else results.labels[0]
+    written = [mask_path(out, source)]
+    write_labels(written[0], labels, size)
+    if config.probabilities:
+        written.append(out / "probabilities" / f"{source.name}.tif")
+        single = results.probabilities[0]
+        write_probabilities(written[-1], np.stack(results.probabilities) if frame.count > 1 else single, size)
+    for number, picture in enumerate(results.overlays):
+        suffix = f"_f{number:03d}" if frame.count > 1 else ""
+        written.append(out / "overlays" / f"{source.name}{suffix}.png")
+        write_png(written[-1], picture)
+    record["files"].append(
+        {
+            "input": str(source.path),
+            "name": source.name,
+            "outputs": [path.relative_to(out).as_posix() for path in written],
+            "shape": list(labels.shape),
+            "pixel_size": None if size is None else size.to_json(),
+        }
+    )
+
+
+def _report(record: dict[str, Any], config: PredictConfig, output: Output, trained: PixelSize | None) -> None:
+    sizes = [PixelSize.from_json(entry["pixel_size"]) for entry in record["files"] if entry["pixel_size"]]
+    if trained is not None and (others := sum(_differs(size, trained) for size in sizes)):
+        output.warn(
+            f"{others} of the images have another pixel size than the training images ({trained.x:g} {trained.unit}): "
+            "objects of another size may be missed. Rescale the images to it."
+        )
+    output.show(f"{len(record['files'])} masks written to {config.out}")
+    output.result({**record, "out": str(config.out)})
+
+
+def _raise_failures(failures: Sequence[DataError], total: int, out: Path) -> None:
+    if len(failures) == total == 1:
+        raise failures[0]
+    if failures:
+        kind, rest = (
+            (DataError, "no mask was written") if len(failures) == total else (PartialFailure, "the rest is done")
+        )
+        raise kind(
+            f"{len(failures)} of {total} images failed, {rest}", where=out, fix=f"See {RECORD_NAME} for the reasons."
+        )
+
+
+def _differs(size: PixelSize, trained: PixelSize) -> bool:
+    return size.unit == trained.unit and max(size.x / trained.x, trained.x / size.x) > PIXEL_SIZE_TOLERANCE
+
+
+class Writing:
+    """A context that runs writes in a thread, one after the other, and raises what goes wrong with them."""
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(1)
+        self._pending: Future[None] | None = None
+
+    def __enter__(self) -> Writing:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._pool.shutdown()
+        if kind is None and self._pending is not None:
+            self._pending.result()
+
+    def submit(self, write: Callable[..., None], *arguments: Any) -> None:
+        """Start a write, after the one before has ended: at most one image waits in memory."""
+        if self._pending is not None:
+            self._pending.result()
+        self._pending = self._pool.submit(write, *arguments)

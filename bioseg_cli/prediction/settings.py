@@ -1,0 +1,59 @@
+"""Settings of the predict command: each field is a flag and a YAML key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from bioseg_cli.config import Config, DeviceName, PrecisionName, StateName
+
+DATASET_SUFFIXES = (".h5", ".hdf5")
+
+
+class PredictConfig(Config):
+    """Masks for image files of any size, or for the images of a prepared data set."""
+
+    command: ClassVar[str] = "predict"
+
+    run: Path = Field(
+        json_schema_extra={"argument": True}, description="Run directory, or a .safetensors file taken from one."
+    )
+    inputs: tuple[Path, ...] = Field(
+        min_length=1,
+        json_schema_extra={"argument": True},
+        description="Image files, folders of them, or a data set (.h5).",
+    )
+    out: Path = Field(description="Folder for the masks: one TIFF an image, named like it, and predictions.yaml.")
+    state: StateName = Field(default="best-supervised", description="Which state of the run to predict with.")
+    split: Literal["train", "val", "test", "all"] = Field(
+        default="val", description="Which images of a data set to predict."
+    )
+    planes: bool = Field(default=False, description="Take every plane of a volume as an image of its own.")
+    any_dtype: bool = Field(
+        default=False,
+        description="Accept images of another pixel type than the training images, whose intensities mean the same.",
+    )
+    tile: int = Field(
+        default=1024, ge=64, description="Side of the tiles that larger images are predicted in, in pixels."
+    )
+    overlap: int = Field(
+        default=128,
+        ge=0,
+        description="Pixels that neighbouring tiles share; more hides the cuts better and costs time.",
+    )
+    overlay: bool = Field(default=False, description="Also write pictures with the classes' outlines to OUT/overlays.")
+    probabilities: bool = Field(
+        default=False, description="Also write the probability of each class to OUT/probabilities."
+    )
+    device: DeviceName = Field(default="auto", description="Where to compute.")
+    precision: PrecisionName = Field(
+        default="auto", description="auto takes bfloat16 where the hardware multiplies it natively, else float32."
+    )
+
+    @model_validator(mode="after")
+    def _tiles_advance(self) -> Self:
+        if self.overlap > self.tile // 2:
+            raise ValueError(f"--overlap must be at most half of --tile ({self.tile // 2})")
+        return self

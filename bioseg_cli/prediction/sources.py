@@ -1,0 +1,123 @@
+"""What there is to predict: image files and the images of data sets, read ahead of the network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from numpy.typing import NDArray
+
+from bioseg_cli.dataset.reader import Dataset
+from bioseg_cli.errors import BiosegError, DataError, UsageError
+from bioseg_cli.images import PixelSize, inspect_image, list_images, read_frames
+from bioseg_cli.prediction.settings import DATASET_SUFFIXES, PredictConfig
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class Source:
+    """One thing to predict: an image file with all its frames, or one image of a data set."""
+
+    path: Path
+    name: str
+    """Its outputs are called this, before the suffix."""
+    load: Callable[[], tuple[PixelSize | None, int, Iterator[NDArray[Any]]]]
+    """Pixel size, number of frames, and the frames (C, H, W)."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One frame on its way to the network, or the reason why the rest of its file cannot be read."""
+
+    source: Source
+    number: int
+    count: int
+    pixel_size: PixelSize | None
+    pixels: NDArray[Any] | BiosegError
+
+
+def find_sources(config: PredictConfig, opened: ExitStack) -> list[Source]:
+    """Everything `config` names, in order; the data sets among them are opened on `opened`.
+
+    Raises:
+        DataError: a path that does not exist, a folder without images, or a data set without images of the split.
+        UsageError: two sources would have the same mask file, or a mask would replace an image.
+    """
+    sources: list[Source] = []
+    for given in config.inputs:
+        if given.suffix.lower() in DATASET_SUFFIXES:
+            dataset = opened.enter_context(Dataset(given))
+            chosen = range(dataset.size) if config.split == "all" else dataset.indices(config.split).tolist()
+            if not chosen:
+                raise DataError(f"The data set has no {config.split} images", where=given, fix="Give another --split.")
+            sources += [_dataset_source(dataset, index) for index in chosen]
+        else:
+            sources += [_file_source(path, config.planes) for path in list_images([given])]
+    _check_names(sources, config.out)
+    return sources
+
+
+def _dataset_source(dataset: Dataset, index: int) -> Source:
+    return Source(
+        dataset.path,
+        dataset.name(index),
+        lambda: (dataset.info.pixel_size, 1, iter([dataset.image(index)])),
+    )
+
+
+def _file_source(path: Path, planes: bool) -> Source:
+    def load() -> tuple[PixelSize | None, int, Iterator[NDArray[Any]]]:
+        info = inspect_image(path, planes=planes)
+        return info.pixel_size, info.frames, read_frames(path, planes=planes)
+
+    return Source(path, path.stem.removesuffix(".ome"), load)
+
+
+def _check_names(sources: Sequence[Source], out: Path) -> None:
+    owners: dict[str, Source] = {}
+    inputs = {source.path.resolve() for source in sources}
+    for source in sources:
+        # Two names that differ in case alone are one file on Windows and macOS.
+        first = owners.setdefault(source.name.casefold(), source)
+        if first is not source:
+            raise UsageError(
+                f"{first.path} and {source.path} would have the same mask {source.name}.tif",
+                where=out,
+                fix="Predict them one after the other, each with its own --out.",
+            )
+        if mask_path(out, source).resolve() in inputs:
+            raise UsageError(
+                "The mask would replace the image", where=mask_path(out, source), fix="Choose another --out."
+            )
+
+
+def mask_path(out: Path, source: Source) -> Path:
+    """Where the mask of a source goes."""
+    return out / f"{source.name}.tif"
+
+
+def frames_of(sources: Iterable[Source]) -> Iterator[Frame]:
+    """Every frame of every source; where a source cannot be read (further), the reason instead of pixels."""
+    for source in sources:
+        number, count, size = 0, 1, None
+        try:
+            size, count, frames = source.load()
+            for number, pixels in enumerate(frames):
+                yield Frame(source, number, count, size, pixels)
+        except BiosegError as error:
+            yield Frame(source, number, count, size, error)
+
+
+def read_ahead(items: Iterator[Item]) -> Iterator[Item]:
+    """Yield `items` in order; the next one is made in a thread while the current one is used."""
+    end = object()
+    with ThreadPoolExecutor(1) as pool:
+        pending: Future[Any] = pool.submit(next, items, end)
+        while (item := pending.result()) is not end:
+            pending = pool.submit(next, items, end)
+            yield item

@@ -1,0 +1,108 @@
+"""Prediction of large images in overlapping tiles, blended so that the cuts do not show.
+
+What a network says near the edge of a tile is worse than what it says inside, unless that edge is the image's own.
+Each tile therefore counts for nothing next to a cut, for everything inside, and along a raised cosine in between.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+
+DEAD_SHARE = 0.25
+"""Share of the overlap, at each end of it, in which the tile that ends there has no weight."""
+
+
+@dataclass(frozen=True)
+class Span:
+    """One tile along one axis: pixels `start` to `stop` of the image."""
+
+    start: int
+    stop: int
+
+    @property
+    def pixels(self) -> slice:
+        """The same as a slice."""
+        return slice(self.start, self.stop)
+
+
+@dataclass(frozen=True)
+class TilePlan:
+    """A grid of tiles: every row span with every column span."""
+
+    rows: tuple[Span, ...]
+    columns: tuple[Span, ...]
+    overlap: int
+
+    def __len__(self) -> int:
+        return len(self.rows) * len(self.columns)
+
+
+def plan_tiles(height: int, width: int, tile: int, overlap: int, multiple: int = 16) -> TilePlan:
+    """Cover an image of height x width pixels with tiles of at most `tile` pixels a side.
+
+    Every tile starts at a multiple of `multiple`, the product of the network's poolings, so that its pooling windows
+    are those of the untiled image; neighbours share at least `overlap` pixels.
+    """
+    rows, columns = (_spans(length, tile, overlap, multiple) for length in (height, width))
+    return TilePlan(rows, columns, overlap)
+
+
+def _spans(length: int, tile: int, overlap: int, multiple: int) -> tuple[Span, ...]:
+    if length <= tile:
+        return (Span(0, length),)
+    tile = max(tile // multiple, 2) * multiple
+    stride = max((tile - overlap) // multiple, 1)
+    last = max(0, math.ceil((length - tile) / multiple))
+    steps = max(1, math.ceil(last / stride))
+    # Spread evenly: tiles that overlap more than they must cost nothing, a sliver at the end would see too little.
+    starts = sorted({step * last // steps * multiple for step in range(steps + 1)})
+    return tuple(Span(start, min(start + tile, length)) for start in starts)
+
+
+def blend_weights(spans: tuple[Span, ...], overlap: int) -> tuple[Floats, ...]:
+    """Weight of every pixel of every tile along one axis; over all tiles they add up to 1 at each pixel."""
+    length = spans[-1].stop
+    dead = overlap * DEAD_SHARE
+    ramp = max(overlap - 2 * dead, 1e-6)
+    raw = []
+    for span in spans:
+        centres = np.arange(span.start, span.stop) + 0.5
+        from_cut = np.minimum(
+            centres - span.start if span.start > 0 else np.inf, span.stop - centres if span.stop < length else np.inf
+        )
+        raw.append(0.5 - 0.5 * np.cos(np.pi * np.clip((from_cut - dead) / ramp, 0, 1)))
+    total = np.zeros(length)
+    for span, weights in zip(spans, raw, strict=True):
+        total[span.pixels] += weights
+    return tuple((weights / total[span.pixels]).astype(np.float32) for span, weights in zip(spans, raw, strict=True))
+
+
+def predict_tiled(predict: Callable[[NDArray[Any]], Floats], pixels: NDArray[Any], plan: TilePlan) -> Floats:
+    """Class probabilities (K, H, W) of an image (C, H, W), tile by tile.
+
+    Args:
+        predict: probabilities (K, h, w) of one tile (C, h, w).
+        pixels: the image; only a tile of it is handed on at a time.
+        plan: see `plan_tiles`.
+    """
+    if len(plan) == 1:
+        return predict(pixels)
+    blended: Floats | None = None
+    row_weights = blend_weights(plan.rows, plan.overlap)
+    column_weights = blend_weights(plan.columns, plan.overlap)
+    for rows, down in zip(plan.rows, row_weights, strict=True):
+        for columns, across in zip(plan.columns, column_weights, strict=True):
+            probabilities = predict(pixels[:, rows.pixels, columns.pixels])
+            if blended is None:
+                blended = np.zeros((len(probabilities), *pixels.shape[1:]), np.float32)
+            blended[:, rows.pixels, columns.pixels] += probabilities * (down[:, None] * across)
+    assert blended is not None  # a plan has at least one tile
+    return blended

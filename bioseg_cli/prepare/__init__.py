@@ -1,0 +1,1 @@
+"""Files to ``dataset.h5``: a recipe per data set, crops, splits and normalisation statistics."""

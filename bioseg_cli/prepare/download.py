@@ -1,0 +1,202 @@
+"""Fetching a data set's archives: resumed after a broken transfer, checked, unpacked whole or not at all."""
+
+from __future__ import annotations
+
+import shutil
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import pooch
+import requests
+
+from bioseg_cli.errors import DataError
+from bioseg_cli.files import sha256_of, write_failure
+from bioseg_cli.runs.console import Output
+
+ATTEMPTS = 4
+"""How often a transfer that breaks is taken up again before giving up; what arrived stays for the next run."""
+CONNECT_SECONDS, SILENCE_SECONDS = 10, 60
+BLOCK_BYTES = 1 << 18
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A zip file that a data set is published as; `sha256` is None where no one has published it."""
+
+    name: str
+    sha256: str | None
+
+
+@dataclass(frozen=True)
+class Publication:
+    """Where a data set is published and on what terms.
+
+    Attributes:
+        name: of the data set.
+        address: of the folder that holds the archives.
+        archives: to fetch.
+        terms: licence and citation, shown before anything is fetched.
+        layout: what to put into `--source DIR` instead, one line.
+    """
+
+    name: str
+    address: str
+    archives: tuple[Archive, ...]
+    terms: str
+    layout: str
+
+
+def fetch(publication: Publication, folder: Path, *, mirror: str | None, output: Output) -> Path:
+    """Download and unpack what is not there yet; return the folder of the unpacked files.
+
+    Args:
+        publication: what to fetch.
+        folder: archives are kept here, and unpacked into its `files`.
+        mirror: address of another folder with the same archives.
+        output: for the terms and the progress.
+
+    Raises:
+        DataError: no connection, an archive that does not exist, a transfer that keeps breaking, or content that is
+            not what was published.
+    """
+    unpacked = folder / "files"
+    if unpacked.is_dir():
+        return unpacked
+    output.say(f"{publication.name}: {publication.terms}")
+    address = (mirror or publication.address).rstrip("/")
+    archives = [
+        _fetch_archive(archive, f"{address}/{archive.name}", folder, publication, output)
+        for archive in publication.archives
+    ]
+    _unpack(archives, unpacked)
+    return unpacked
+
+
+def _fetch_archive(archive: Archive, url: str, folder: Path, publication: Publication, output: Output) -> Path:
+    target = folder / archive.name
+    by_hand = f"Or unpack the archives by hand and give --source DIR: {publication.layout}"
+    if archive.sha256 is not None and target.is_file() and sha256_of(target) != archive.sha256:
+        raise _altered(target, publication)
+    downloader = ResumingDownloader(folder / f"{archive.name}.part", output)
+    pooch.get_logger().setLevel("ERROR")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        pooch.retrieve(url, known_hash=None, fname=archive.name, path=folder, downloader=downloader)
+    except requests.HTTPError as error:
+        raise DataError(
+            f"The server answered {error.response.status_code} {error.response.reason}",
+            where=url,
+            fix=f"Check the address, or name another with --mirror. {by_hand}",
+        ) from None
+    except requests.RequestException as error:
+        kept = downloader.part.stat().st_size if downloader.part.exists() else 0
+        state = "No connection" if not kept else f"The transfer broke off after {kept / 1e6:.1f} MB, which are kept"
+        again = "Run again when online." if not kept else "Run again to take it up there."
+        raise DataError(f"{state} ({_reason(error)})", where=url, fix=f"{again} {by_hand}") from None
+    except OSError as error:
+        raise write_failure(error, target) from error
+    if archive.sha256 is not None and sha256_of(target) != archive.sha256:
+        raise _altered(target, publication)
+    return target
+
+
+def _altered(path: Path, publication: Publication) -> DataError:
+    return DataError(
+        "The archive is not the published one: its SHA-256 differs",
+        where=path,
+        fix="Delete it and run again; if the publisher has brought out a new version, unpack it by hand and give "
+        f"--source DIR: {publication.layout}",
+    )
+
+
+class ResumingDownloader:
+    """A pooch downloader that goes on where an earlier transfer stopped, by HTTP ranges over a `.part` file.
+
+    Args:
+        part: the file that grows; it survives a failure and is gone after success.
+        output: for the progress.
+    """
+
+    def __init__(self, part: Path, output: Output) -> None:
+        self.part = part
+        self._output = output
+
+    def __call__(self, url: str, output_file: str | IO[bytes], _pooch: object) -> None:
+        """Fetch `url` into `output_file`, as pooch asks for it.
+
+        Raises:
+            requests.RequestException: no connection, an error from the server, or `ATTEMPTS` broken transfers.
+        """
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                self._transfer(url)
+                break
+            except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError):
+                # Without a first byte there is nothing to take up: the machine is offline, or the name is wrong.
+                if attempt == ATTEMPTS or not self.part.exists():
+                    raise
+        shutil.move(self.part, str(output_file))
+
+    def _transfer(self, url: str) -> None:
+        held = self.part.stat().st_size if self.part.exists() else 0
+        # Ranges count bytes of the file itself: a server that compresses on the way would shift them.
+        headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={held}-"} if held else {})
+        with requests.get(url, headers=headers, stream=True, timeout=(CONNECT_SECONDS, SILENCE_SECONDS)) as response:
+            if response.status_code == requests.codes.requested_range_not_satisfiable:
+                if response.headers.get("Content-Range") == f"bytes */{held}":
+                    return
+                self.part.unlink()
+                raise requests.ConnectionError("the file on the server has changed")
+            response.raise_for_status()
+            resumed = response.status_code == requests.codes.partial_content
+            if resumed and not response.headers.get("Content-Range", "").startswith(f"bytes {held}-"):
+                raise requests.ConnectionError("the server sent another part than was asked for")
+            held = held if resumed else 0
+            length = response.headers.get("Content-Length")
+            total = held if length is None else held + int(length)
+            name = url.rsplit("/", 1)[-1]
+            with (
+                self.part.open("ab" if resumed else "wb") as stream,
+                self._output.progress(f"Downloading {name}, MB:", _megabytes(total), _megabytes(held)) as progress,
+            ):
+                for block in response.iter_content(BLOCK_BYTES):
+                    stream.write(block)
+                    progress.advance(_megabytes(held + len(block)) - _megabytes(held))
+                    held += len(block)
+        if held < total:
+            raise requests.ConnectionError(f"{held} of {total} bytes arrived")
+
+
+def _megabytes(count: int) -> int:
+    return count // 1_000_000
+
+
+def _unpack(archives: Sequence[Path], target: Path) -> None:
+    """Unpack zip archives into one folder, which appears only when it is complete."""
+    temporary = target.with_name(target.name + ".partial")
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        for path in archives:
+            with zipfile.ZipFile(path) as archive:
+                # Resource forks of macOS bear the names of the images they stand beside.
+                members = [name for name in archive.namelist() if not name.startswith("__MACOSX/")]
+                archive.extractall(temporary, members)
+        temporary.rename(target)
+    except (zipfile.BadZipFile, EOFError) as error:
+        path.unlink()
+        raise DataError(
+            f"The archive is damaged ({error}) and was removed", where=path, fix="Run again to fetch it anew."
+        ) from None
+    except OSError as error:
+        raise write_failure(error, target) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _reason(error: requests.RequestException) -> str:
+    if isinstance(error, requests.Timeout):
+        return "the server does not answer"
+    return type(error).__name__

@@ -1,0 +1,163 @@
+"""The seam between a data set's files and everything after: what a recipe returns.
+
+A recipe is one function `collect(config, output) -> Collection`. It finds the files, decides what their masks mean, and
+hands back light records; pixels are read when the pipeline in `build` asks for them, one image at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cache, partial
+from pathlib import Path
+
+import numpy as np
+
+from bioseg_cli.config import IGNORE_BY_DTYPE, ClassInfo, SplitName
+from bioseg_cli.dataset.schema import Pixels
+from bioseg_cli.errors import DataError
+from bioseg_cli.files import sha256_of
+from bioseg_cli.images import ImageInfo, PixelSize, inspect_image, read_frame
+from bioseg_cli.runs.console import Output
+
+BACKGROUND = ClassInfo(name="background", colour=(0, 0, 0))
+
+Loaded = tuple[Pixels, Pixels | None]
+"""Pixels (C, H, W), and labels (H, W) of class codes or the ignore label; None where no mask exists."""
+
+
+@dataclass(frozen=True)
+class SourceImage:
+    """One frame of a file, or one generated image.
+
+    Attributes:
+        file: name of the file, as it is recorded.
+        frame: page of that file.
+        shape: height and width in pixels.
+        group: what must not straddle splits.
+        labelled: whether a mask exists.
+        load: reads the pixels and the mask.
+        sha256: of the file; called when the image is stored.
+        official: the split the data set's authors, or the layout of its files, give it.
+    """
+
+    file: str
+    frame: int
+    shape: tuple[int, int]
+    group: str
+    labelled: bool
+    load: Callable[[], Loaded]
+    sha256: Callable[[], str]
+    official: SplitName | None = None
+
+
+@dataclass(frozen=True)
+class Collection:
+    """All that a recipe found.
+
+    Attributes:
+        images: in the order they will be stored.
+        classes: what the labels mean, by code.
+        channels, dtype: of every image.
+        masks_read_as: one line on how masks became classes.
+        pixel_size: of the images, where it is known and one.
+        notes: what else the user should know.
+    """
+
+    images: tuple[SourceImage, ...]
+    classes: tuple[ClassInfo, ...]
+    channels: int
+    dtype: np.dtype[np.generic]
+    masks_read_as: str
+    pixel_size: PixelSize | None = None
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def label_dtype(self) -> str:
+        """The smallest label type with room for the classes and the ignore label."""
+        return label_dtype(len(self.classes))
+
+
+def label_dtype(classes: int) -> str:
+    """The smallest label type with room for that many classes and the ignore label."""
+    return "uint8" if classes <= IGNORE_BY_DTYPE["uint8"] else "uint16"
+
+
+def inspect_images(paths: Sequence[Path], output: Output) -> list[ImageInfo]:
+    """Read every header and refuse a mixture of channel counts or types.
+
+    Raises:
+        DataError: a file cannot be read, or differs from the first in channels or type.
+    """
+    infos: list[ImageInfo] = []
+    for path in output.track(paths, "Reading headers", len(paths)):
+        info = inspect_image(path)
+        first = infos[0] if infos else info
+        if (info.channels, info.dtype) != (first.channels, first.dtype):
+            raise DataError(
+                f"The image has {_layout(info)}, {first.path.name} has {_layout(first)}",
+                where=path,
+                fix="All images of a data set share one channel count and type: convert them, or move these away.",
+            )
+        infos.append(info)
+    return infos
+
+
+def common_pixel_size(infos: Sequence[ImageInfo]) -> PixelSize | None:
+    """The pixel size all files state, or None where one differs or states none."""
+    sizes = {info.pixel_size for info in infos}
+    return sizes.pop() if len(sizes) == 1 else None
+
+
+def file_frames(
+    info: ImageInfo,
+    *,
+    file: str,
+    group: str,
+    labels: Callable[[int], Pixels] | None,
+    official: SplitName | None = None,
+) -> list[SourceImage]:
+    """The records of all frames of a file on disk; `labels` reads the class codes (H, W) of a frame.
+
+    Their `load` raises `DataError` where the mask has another shape than the image.
+    """
+    file_hash = cache(partial(sha256_of, info.path))
+
+    def load(frame: int) -> Loaded:
+        pixels = read_frame(info.path, frame)
+        codes = None if labels is None else labels(frame)
+        if codes is not None and codes.shape != pixels.shape[1:]:
+            raise DataError(
+                f"The mask of {file} is {_size(codes.shape)} pixels, the image {_size(pixels.shape[1:])}",
+                where=info.path,
+                fix="Export the mask at the image's own size.",
+            )
+        return pixels, codes
+
+    return [
+        SourceImage(
+            file=file,
+            frame=frame,
+            shape=(info.height, info.width),
+            group=group,
+            labelled=labels is not None,
+            load=partial(load, frame),
+            sha256=file_hash,
+            official=official,
+        )
+        for frame in range(info.frames)
+    ]
+
+
+def listing(names: Sequence[str], most: int = 5) -> str:
+    """The first few names, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def _layout(info: ImageInfo) -> str:
+    return f"{info.channels} channel{'s' if info.channels > 1 else ''} of {info.dtype}"
+
+
+def _size(shape: Sequence[int]) -> str:
+    return " x ".join(map(str, shape))

@@ -1,0 +1,1 @@
+"""The run directory, its manifest, the device and precision of a run, and progress output."""

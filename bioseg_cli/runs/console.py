@@ -1,0 +1,132 @@
+"""What a command says: results on standard output, everything else on standard error.
+
+On a terminal progress is a bar with the time left; in a pipe or a log file it is plain, timestamped lines, few enough
+to read. With `--json` standard output carries one JSON document and nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from typing import Any, TypeVar
+
+from rich.console import Console, RenderableType
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+PLAIN_SECONDS = 10.0
+"""Without a terminal, a progress line is written at most this often."""
+
+Thing = TypeVar("Thing")
+
+
+class Output:
+    """Where a command writes.
+
+    Args:
+        as_json: print one JSON document at the end instead of tables.
+        quiet: no progress and no remarks; results, warnings and errors stay.
+    """
+
+    def __init__(self, *, as_json: bool = False, quiet: bool = False) -> None:
+        self.json = as_json
+        self.quiet = quiet
+        self._out = Console(file=sys.stdout, highlight=False, soft_wrap=False)
+        self._err = Console(file=sys.stderr, highlight=False, markup=False, soft_wrap=True)
+        self._bar: Progress | None = None
+
+    def say(self, text: str) -> None:
+        """A remark for the reader, on standard error."""
+        if not self.quiet:
+            self._line(text)
+
+    def warn(self, text: str) -> None:
+        """Something the reader must see, on standard error even when quiet."""
+        self._line(f"Warning: {text}")
+
+    def _line(self, text: str) -> None:
+        console = self._bar.console if self._bar is not None else self._err
+        stamp = "" if self._err.is_terminal else time.strftime("%Y-%m-%d %H:%M:%S ")
+        console.print(stamp + text, markup=False, highlight=False, soft_wrap=True)
+
+    def show(self, what: RenderableType) -> None:
+        """A table or a text that is the command's result; on standard output, unless it goes there as JSON."""
+        if not self.json:
+            self._out.print(what)
+
+    def result(self, document: dict[str, Any]) -> None:
+        """The command's result as JSON, if that was asked for."""
+        if self.json:
+            sys.stdout.write(json.dumps(document, indent=2, allow_nan=False, default=str) + "\n")
+
+    def track(self, things: Iterable[Thing], description: str, total: int) -> Iterator[Thing]:
+        """Yield `things`, showing how far along they are and how long the rest will take."""
+        with self.progress(description, total) as progress:
+            for thing in things:
+                yield thing
+                progress.advance()
+
+    def progress(self, description: str, total: int, done: int = 0) -> ProgressLine:
+        """A progress display to advance by hand; a context manager."""
+        return ProgressLine(self, description, total, done)
+
+
+class ProgressLine:
+    """Progress of one piece of work; `advance` after each step, with a note such as the current loss."""
+
+    def __init__(self, output: Output, description: str, total: int, done: int) -> None:
+        self._output = output
+        self._description = description
+        self._total = total
+        self._done = done
+        self._first = done
+        self._note = ""
+        self._start = self._last_line = time.monotonic()
+        self._bar: Progress | None = None
+
+    def __enter__(self) -> ProgressLine:
+        output = self._output
+        if not output.quiet and output._err.is_terminal:
+            self._bar = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(bar_width=20),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+                TextColumn("left"),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[note]}"),
+                console=output._err,
+                transient=True,
+            )
+            self._task = self._bar.add_task(self._description, total=self._total, completed=self._done, note="")
+            self._bar.start()
+            output._bar = self._bar
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._output._bar = None
+
+    def advance(self, count: int = 1, note: str | None = None) -> None:
+        """`count` more steps are done."""
+        self._done += count
+        if note is not None:
+            self._note = note
+        if self._bar is not None:
+            self._bar.update(self._task, completed=self._done, note=self._note)
+            return
+        now = time.monotonic()
+        if now - self._last_line >= PLAIN_SECONDS:
+            self._last_line = now
+            left = (now - self._start) / (self._done - self._first) * (self._total - self._done)
+            note = f", {self._note}" if self._note else ""
+            self._output.say(f"{self._description} {self._done}/{self._total}, {clock(left)} left{note}")
+
+
+def clock(seconds: float) -> str:
+    """A duration as hours, minutes and seconds: 1:02:03, or 2:03."""
+    whole = round(seconds)
+    hours, minutes, rest = whole // 3600, whole // 60 % 60, whole % 60
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

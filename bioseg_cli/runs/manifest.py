@@ -1,0 +1,86 @@
+"""`manifest.yaml`: what a run did, on what, with what, and how it ended. Enough to repeat it.
+
+Keys: `command`, `config` (every setting, resolved), `status` (running, finished, interrupted, failed), `data` (path
+and content hash), `labels` (the subset used), `environment` (versions, hardware, git revision), `times`, `best`
+(value and epoch of each state) and `metrics`. `bioseg COMMAND --config RUN/manifest.yaml` repeats the run.
+"""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import os
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from bioseg_cli import __version__
+from bioseg_cli.config import read_yaml
+from bioseg_cli.errors import DataError
+from bioseg_cli.files import write_text
+
+MANIFEST_NAME = "manifest.yaml"
+RECORDED_PACKAGES = ("torch", "numpy", "scipy", "scikit-image", "h5py", "tifffile")
+
+
+def now() -> str:
+    """The current time in UTC, to the second."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def environment() -> dict[str, Any]:
+    """Versions, processor and code revision: what a number can depend on beside the settings."""
+    return {
+        "bioseg": __version__,
+        "python": platform.python_version(),
+        "packages": {name: importlib.metadata.version(name) for name in RECORDED_PACKAGES},
+        "platform": platform.platform(),
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "git_revision": _git_revision(),
+    }
+
+
+def _processor() -> str:
+    description = Path("/proc/cpuinfo")
+    if description.is_file():
+        for line in description.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor()
+
+
+def _git_revision() -> str | None:
+    """Revision of bioseg's own code, with "-dirty" where it was changed; None outside a checkout."""
+    try:
+        found = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=40", "--match="],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return found.stdout.strip()
+
+
+def write_manifest(path: Path, content: dict[str, Any]) -> None:
+    """Write a manifest file, whole or not at all."""
+    write_text(path, yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120))
+
+
+def read_manifest(run: Path) -> dict[str, Any]:
+    """Read the manifest of a run directory.
+
+    Raises:
+        DataError: it is no run directory.
+    """
+    path = run / MANIFEST_NAME
+    if not path.is_file():
+        raise DataError("The folder is not a run: it has no manifest.yaml", where=run, fix="Give a run directory.")
+    return read_yaml(path)

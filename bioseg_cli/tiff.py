@@ -1,0 +1,134 @@
+"""What a TIFF says about itself: whether it is whole, which axes are frames and channels, how large a pixel is."""
+
+from __future__ import annotations
+
+import math
+import struct
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import tifffile
+from numpy.typing import NDArray
+
+from bioseg_cli.errors import DataError
+
+Calibration = tuple[float, float, str]
+
+MICROMETRE = "µm"
+_UNITS = {"µm": 1.0, "um": 1.0, "micron": 1.0, "microns": 1.0, "micrometer": 1.0, "micrometre": 1.0}
+_UNITS |= {"nm": 1e-3, "mm": 1e3, "cm": 1e4, "m": 1e6, "å": 1e-4, "pm": 1e-6}  # in micrometres
+_CENTIMETRE = 3  # TIFF ResolutionUnit; 2 is the inch, which screens and printers use, so it says nothing of the sample
+_SCANNER_KINDS = ("svs", "ndpi", "scn", "bif", "qpi", "philips", "lsm")  # further series are labels and thumbnails
+
+
+def checked_series(tif: tifffile.TiffFile, path: Path, *, planes: bool) -> tifffile.TiffPageSeries:
+    """The one image or series of images in the file.
+
+    Raises:
+        DataError: pages are missing, there are several unrelated images, or it is a volume while `planes` is false.
+    """
+    _check_page_chain(tif, path)
+    series = tif.series[0]
+    if len(tif.series) > 1 and series.kind not in _SCANNER_KINDS:
+        shapes = ", ".join("x".join(map(str, each.shape)) for each in tif.series[:4])
+        fix = "Save each as its own file."
+        raise DataError(f"The file holds {len(tif.series)} separate images ({shapes})", where=path, fix=fix)
+    lost = any(page is None for page in series.pages)
+    promised = (tif.imagej_metadata or {}).get("images", 1) if tif.is_imagej else 1
+    if lost or promised > math.prod(series.shape[:-2]):
+        fix = "Copy it again, or save it from Fiji as one TIFF."
+        raise DataError("The metadata promise more images than the file holds", where=path, fix=fix)
+    frame_axes = [(a, n) for a, n in zip(series.axes, series.shape, strict=True) if a not in "YXSC" and n > 1]
+    if not planes and (len(frame_axes) > 1 or any(axis == "Z" for axis, _ in frame_axes)):
+        axes = " x ".join(f"{axis}={size}" for axis, size in frame_axes)
+        fix = "Give --planes to take every plane as an image of its own."
+        raise DataError(f"The file is a volume ({axes}), not a 2-D image or a series of them", where=path, fix=fix)
+    return series
+
+
+def _check_page_chain(tif: tifffile.TiffFile, path: Path) -> None:
+    # tifffile ends the list of pages at the first that lies outside the file, and a shorter series looks whole.
+    handle, layout = tif.filehandle, tif.tiff
+    handle.seek(8 if layout.is_bigtiff else 4)
+    offset = struct.unpack(layout.offsetformat, handle.read(layout.offsetsize))[0]
+    seen: set[int] = set()
+    while offset:
+        handle.seek(offset)
+        tags = handle.read(layout.tagnosize) if offset < handle.size and offset not in seen else b""
+        if len(tags) == layout.tagnosize:
+            seen.add(offset)
+            handle.seek(offset + layout.tagnosize + layout.tagsize * struct.unpack(layout.tagnoformat, tags)[0])
+            tags = handle.read(layout.offsetsize)
+        if len(tags) < layout.offsetsize:
+            fix = "Copy or export it again."
+            raise DataError(f"The file is truncated: it breaks off after page {len(seen)}", where=path, fix=fix)
+        offset = struct.unpack(layout.offsetformat, tags)[0]
+
+
+def frame_layout(series: tifffile.TiffPageSeries) -> tuple[list[int], tuple[int, int, int, int]]:
+    """Order of the series axes that puts frames first, and the shape (F, C, H, W) they then reshape to."""
+    axes = series.axes
+    channels = [i for i, axis in enumerate(axes) if axis in "CS"]
+    outer = [i for i, axis in enumerate(axes) if axis not in "CSYX"]
+    height, width = axes.index("Y"), axes.index("X")
+    sizes = [math.prod(series.shape[i] for i in group) for group in (outer, channels, [height], [width])]
+    return [*outer, *channels, height, width], (sizes[0], sizes[1], sizes[2], sizes[3])
+
+
+def decode_frames(series: tifffile.TiffPageSeries, numbers: Iterable[int]) -> Iterator[NDArray[Any]]:
+    """Yield frames (C, H, W) by number, without alpha, reading only what they need where the layout allows it."""
+    order, shape = frame_layout(series)
+    kept = shape[1] - alpha_channels(series)
+    page_axes = series.keyframe.axes
+    if len(series.pages) == shape[0] > 1 and series.axes.endswith(page_axes) and set(page_axes) <= set("SYX"):
+        channels_first = [page_axes.index(axis) for axis in "SYX" if axis in page_axes]
+        for number in numbers:
+            page = series.pages[number]
+            assert page is not None  # `checked_series` refuses such files
+            yield page.asarray().transpose(channels_first).reshape(shape[1:])[:kept]
+        return
+    mapped = series.dataoffset is not None and series.keyframe.is_memmappable
+    stack = series.asarray(out="memmap" if mapped else None).transpose(order).reshape(shape)
+    for number in numbers:
+        yield stack[number, :kept]
+
+
+def alpha_channels(series: tifffile.TiffPageSeries) -> int:
+    """How many of the last channels (0 or 1) are opacity."""
+    extra = series.keyframe.extrasamples if "S" in series.axes else ()
+    return int(bool(extra) and extra[-1] in (tifffile.EXTRASAMPLE.ASSOCALPHA, tifffile.EXTRASAMPLE.UNASSALPHA))
+
+
+def calibration(tif: tifffile.TiffFile) -> Calibration | None:
+    """Height, width and unit of a pixel, from OME, MetaMorph or ImageJ metadata, or a resolution per centimetre."""
+    page = tif.pages.first
+    if tif.is_ome and tif.ome_metadata:
+        pixels = next((e for e in ElementTree.fromstring(tif.ome_metadata).iter() if e.tag.endswith("}Pixels")), None)
+        if pixels is None or "PhysicalSizeX" not in pixels.attrib:
+            return None
+        size_x, unit_x = float(pixels.get("PhysicalSizeX", 0)), pixels.get("PhysicalSizeXUnit", MICROMETRE)
+        size_y = float(pixels.get("PhysicalSizeY", size_x))
+        return _in_micrometres(size_y, size_x, unit_x)
+    if tif.is_stk and tif.stk_metadata and tif.stk_metadata.get("SpatialCalibration"):
+        stk = tif.stk_metadata
+        return _in_micrometres(stk["YCalibration"], stk["XCalibration"], str(stk["CalibrationUnits"]))
+    densities = [page.tags[name].value for name in ("YResolution", "XResolution") if name in page.tags]
+    if len(densities) != 2 or not all(math.prod(density) for density in densities):
+        return None
+    size_y, size_x = (denominator / numerator for numerator, denominator in densities)
+    if tif.is_imagej and tif.imagej_metadata:
+        return _in_micrometres(size_y, size_x, str(tif.imagej_metadata.get("unit", "")))
+    unit = page.tags["ResolutionUnit"].value if "ResolutionUnit" in page.tags else None
+    return _in_micrometres(size_y, size_x, "cm") if unit == _CENTIMETRE else None
+
+
+def _in_micrometres(y: float, x: float, unit: str) -> Calibration | None:
+    unit = unit.strip().strip("\0").replace("\\u00B5", "µ").replace("\u03bc", "µ")
+    if unit.lower() in ("", "pixel", "pixels", "inch", "none") or not (0 < y < math.inf and 0 < x < math.inf):
+        return None
+    if unit.lower() not in _UNITS:
+        return y, x, unit
+    factor = _UNITS[unit.lower()]
+    return y * factor, x * factor, MICROMETRE

@@ -1,0 +1,225 @@
+"""The loop that trains any method: device, precision, optimiser, schedule, best states, checkpoints, log, resume."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+
+import torch
+
+from bioseg_cli.config import STATES, StateName, UNetConfig
+from bioseg_cli.dataset.reader import Dataset
+from bioseg_cli.errors import Interrupted, RunError
+from bioseg_cli.model.saved import ModelCard, save_model
+from bioseg_cli.model.unet import UNet
+from bioseg_cli.runs.console import Output, ProgressLine, clock
+from bioseg_cli.runs.device import Precision, is_out_of_memory
+from bioseg_cli.runs.directory import RunDirectory
+from bioseg_cli.training.method import Method
+from bioseg_cli.training.settings import TrainConfig
+from bioseg_cli.training.state import TrainingState, load_state, save_state
+
+SAVE_SECONDS = 300.0
+"""A long epoch saves its state this often: what a kill can cost."""
+
+STEP_PHASE = 0.3
+STEP_FACTOR = 0.1
+"""The step schedule multiplies the rate by this after each `STEP_PHASE` of the budget: epochs 30, 60, 90 of 100."""
+
+
+def learning_rate(schedule: str, initial: float, progress: float) -> float:
+    """The learning rate at a share of the budget, `progress` in [0, 1)."""
+    if schedule == "cosine":
+        return initial * 0.5 * (1 + math.cos(math.pi * progress))
+    if schedule == "step":
+        return initial * STEP_FACTOR ** math.floor(progress / STEP_PHASE + 1e-9)
+    return initial
+
+
+def build_network(config: TrainConfig, dataset: Dataset, heads: dict[str, int]) -> UNet:
+    """The network of a configuration, its weights drawn from the configuration's seed."""
+    torch.manual_seed(config.seed)
+    return UNet(
+        UNetConfig(
+            in_channels=dataset.image_shape[0],
+            heads=heads,
+            width=config.width,
+            norm=config.norm,
+            dropout=config.dropout,
+            variant=config.unet,
+        )
+    )
+
+
+class Trainer:
+    """Trains one method on one data set into one run directory.
+
+    Args:
+        method: what is computed on a batch.
+        dataset: open data set.
+        config: settings shared by all methods.
+        precision: with the device.
+        run: where everything is written.
+        output: where progress goes.
+        stop_requested: asked after each step; true once the user wants to stop.
+    """
+
+    def __init__(
+        self,
+        method: Method,
+        dataset: Dataset,
+        config: TrainConfig,
+        precision: Precision,
+        run: RunDirectory,
+        output: Output,
+        stop_requested: Callable[[], bool],
+    ) -> None:
+        self.method = method
+        self.dataset = dataset
+        self.config = config
+        self.precision = precision
+        self.run = run
+        self.output = output
+        self.stop_requested = stop_requested
+        self.network = build_network(config, dataset, dict(method.heads))
+        # Channels last is the layout in which convolutions reach the hardware's matrix units without copies.
+        self.network.to(device=precision.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.optimizer = torch.optim.Adam(self.network.parameters(), lr=config.lr)
+        self.state = TrainingState()
+        self.total_steps = config.steps if config.steps is not None else config.epochs * method.epoch_steps
+
+    def resume(self) -> None:
+        """Go back to where the run was left; raises `DataError` where there is nothing to resume."""
+        self.state = load_state(
+            self.run.resume_file, self.network, self.optimizer, self.dataset.content_hash, self.precision.device
+        )
+        self.total_steps = max(self.total_steps, self.state.updates)
+
+    def fit(self) -> dict[str, float]:
+        """Train to the end of the budget; return the last epoch's metrics.
+
+        Raises:
+            Interrupted: the user stopped it; the state is saved.
+            RunError: a loss was not finite, or memory ran out.
+        """
+        state, start, before = self.state, time.monotonic(), self.state.seconds
+        self._saved_at = start
+        with self.output.progress(self.method.name, self.total_steps, state.updates) as progress:
+            while state.updates < self.total_steps and not self._out_of_patience():
+                try:
+                    finished = self._train_epoch(progress)
+                    state.seconds = before + time.monotonic() - start
+                    if finished:
+                        self._end_epoch()
+                except Exception as error:
+                    if is_out_of_memory(error):
+                        raise self._out_of_memory() from error
+                    raise
+                if not finished:
+                    self._save()
+                    raise Interrupted(
+                        f"Stopped after {state.updates} of {self.total_steps} steps; the state is saved",
+                        where=self.run.path,
+                        fix=f"Continue with --resume {self.run.path}.",
+                    )
+        return {key: value for key, value in state.rows[-1].items() if isinstance(value, float)}
+
+    def _train_epoch(self, progress: ProgressLine) -> bool:
+        """Do the rest of the epoch begun; false where the user stopped it."""
+        state, method = self.state, self.method
+        self.network.train()
+        while state.step < method.epoch_steps and state.updates < self.total_steps:
+            if self.stop_requested():
+                return False
+            rate = learning_rate(self.config.schedule, self.config.lr, state.updates / self.total_steps)
+            for group in self.optimizer.param_groups:
+                group["lr"] = rate
+            batch = method.draw(state.epoch, state.step)
+            losses = method.loss(self.network, batch, self.precision)
+            values = {name: float(loss.detach()) for name, loss in losses.items()}
+            if not all(map(math.isfinite, values.values())):
+                raise self._not_finite(values, method.images_of(batch))
+            self.optimizer.zero_grad(set_to_none=True)
+            losses["total"].backward()  # type: ignore[no-untyped-call]
+            self.optimizer.step()
+            state.step += 1
+            state.updates += 1
+            for name, value in values.items():
+                state.sums[name] = state.sums.get(name, 0.0) + value
+            progress.advance(note=f"epoch {state.epoch + 1}, loss {values['total']:.4f}")
+            if time.monotonic() - self._saved_at > SAVE_SECONDS:
+                self._save()
+        return True
+
+    def _end_epoch(self) -> None:
+        """Validate, keep the best states, write the log, save."""
+        state = self.state
+        losses = {f"train_{name}": total / state.step for name, total in state.sums.items()}
+        self.network.eval()
+        metrics = self.method.validate(self.network, self.precision)
+        state.epoch += 1
+        rate = float(self.optimizer.param_groups[0]["lr"])
+        state.rows.append(
+            {"epoch": state.epoch, "updates": state.updates, "lr": rate, **losses, **metrics, "seconds": state.seconds}
+        )
+        improved = []
+        for name, criterion in self.method.criteria.items():
+            value = metrics[criterion.metric]
+            known = state.best.get(name)
+            sign = 1 if criterion.higher_is_better else -1
+            if known is None or sign * value > sign * known["value"]:
+                state.best[name] = {"value": value, "epoch": state.epoch}
+                self._save_checkpoint(name)
+                improved.append(name)
+        self._save_checkpoint("last")
+        state.stale = 0 if improved else state.stale + 1
+        state.step, state.sums = 0, {}
+        self.run.write_metrics(state.rows)
+        self._save()
+        shown = ", ".join(f"{name.removeprefix('val_')} {value:.4f}" for name, value in metrics.items())
+        self.output.say(
+            f"epoch {state.epoch} ({state.updates} updates, {clock(state.seconds)}): {shown}"
+            + (f"; new {', '.join(improved)}" if improved else "")
+        )
+
+    def _save_checkpoint(self, name: StateName) -> None:
+        dataset, info = self.dataset, self.dataset.info
+        card = ModelCard(
+            architecture=self.network.config,
+            classes=info.classes,
+            normalisation=info.normalisation.to_json(),
+            image_dtype=str(dataset.image_dtype),
+            pixel_size=None if info.pixel_size is None else info.pixel_size.to_json(),
+            dataset_hash=dataset.content_hash,
+            method=self.method.name,
+            state=name,
+            epoch=self.state.epoch,
+        )
+        save_model(self.run.checkpoint(name), self.network.state_dict(), card)
+
+    def _save(self) -> None:
+        save_state(self.run.resume_file, self.state, self.network, self.optimizer, self.dataset.content_hash)
+        self._saved_at = time.monotonic()
+        manifest, state = self.run.manifest, self.state
+        manifest["progress"] = {"epochs": state.epoch, "updates": state.updates, "seconds": round(state.seconds, 1)}
+        manifest["best"] = {name: dict(state.best[name]) for name in STATES if name in state.best}
+        self.run.save_manifest()
+
+    def _out_of_patience(self) -> bool:
+        return self.config.patience is not None and self.state.stale >= self.config.patience and self.state.step == 0
+
+    def _not_finite(self, values: dict[str, float], images: list[str]) -> RunError:
+        shown = ", ".join(f"{name} {value}" for name, value in values.items())
+        return RunError(
+            f"The loss is not finite at step {self.state.updates + 1} ({shown}), on {', '.join(images)}",
+            where=self.run.path,
+            fix="Lower --lr, or look at these images.",
+        )
+
+    def _out_of_memory(self) -> RunError:
+        return RunError(
+            f"Memory ran out at step {self.state.updates + 1}",
+            where=self.run.path,
+            fix="Give a smaller --crop, --batch-size or --width, then --resume or --overwrite.",
+        )

@@ -1,0 +1,99 @@
+"""The losses: supervised Dice, and consistency between two views by KL divergence or mutual information.
+
+B images, K classes, H x W pixels. Everything is computed in the type it is given: call it with float32, never with
+half precision.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from bioseg_cli.dataset.batches import IGNORE
+
+
+def soft_dice_loss(
+    logits: Tensor,
+    labels: Tensor,
+    *,
+    squared: bool = True,
+    background: bool = True,
+    pool_batch: bool = False,
+    smooth: float = 1e-5,
+) -> Tensor:
+    """1 - soft Dice (Milletari et al. 2016, equation 2), averaged over classes and images.
+
+    A class that is absent still counts: predicting it there is what its loss punishes.
+
+    Args:
+        logits: (B, K, H, W).
+        labels: (B, H, W) class codes; `IGNORE` pixels enter neither sum.
+        squared: squared probabilities in the denominator, as in the paper; plain sums otherwise.
+        background: whether class 0 counts.
+        pool_batch: sum over the batch before the ratio, instead of a ratio for each image.
+        smooth: added to numerator and denominator.
+    """
+    counted = (labels != IGNORE)[:, None]
+    probabilities = torch.softmax(logits, dim=1) * counted
+    truth = F.one_hot(labels.clamp(min=0), logits.shape[1]).movedim(-1, 1).to(logits.dtype) * counted
+    if not background:
+        probabilities, truth = probabilities[:, 1:], truth[:, 1:]
+    axes = (0, 2, 3) if pool_batch else (2, 3)
+    overlap = (probabilities * truth).sum(axes)
+    sizes = (probabilities.square() if squared else probabilities).sum(axes) + truth.sum(axes)
+    return (1 - (2 * overlap + smooth) / (sizes + smooth)).mean()
+
+
+def kl_consistency(
+    weak_logits: Tensor,
+    strong_probabilities: Tensor,
+    valid: Tensor,
+    *,
+    temperature: float = 1.0,
+    confidence: float | None = None,
+    stop_gradient: bool = True,
+) -> Tensor:
+    """KL(Y' || Y''), summed over classes, averaged over valid pixels (Xie et al. 2020, equation 1).
+
+    Args:
+        weak_logits: (B, K, H, W), of the weak view: the target Y'.
+        strong_probabilities: (B, K, H, W), of the strong view, aligned to the weak one: Y''.
+        valid: (B, 1, H, W), 1 where both views show the pixel.
+        temperature: of the target's softmax; below 1 it sharpens.
+        confidence: pixels whose unsharpened target is not surer than this count as 0 in the average.
+        stop_gradient: whether the target is fixed.
+    """
+    if stop_gradient:
+        weak_logits = weak_logits.detach()
+    log_target = torch.log_softmax(weak_logits / temperature, dim=1)
+    log_student = _log(strong_probabilities)
+    divergence = (log_target.exp() * (log_target - log_student)).sum(dim=1, keepdim=True)
+    counted = valid
+    if confidence is not None:
+        sure = torch.softmax(weak_logits.detach(), dim=1).amax(dim=1, keepdim=True) > confidence
+        counted = valid * sure
+    # `where`, not a product: a masked pixel may hold 0 * log 0 or worse.
+    return torch.where(counted > 0, divergence, 0).sum() / valid.sum().clamp(min=1)
+
+
+def mutual_information_loss(first: Tensor, second: Tensor, valid: Tensor, *, lamb: float = 1.0) -> Tensor:
+    """Negative mutual information of two aligned cluster maps (Ji et al. 2019, equation 3), in [-log K, 0] nats.
+
+    The joint distribution is over all valid pixels of the batch, symmetrised; gradients flow to both maps.
+
+    Args:
+        first: (B, K, H, W) probabilities.
+        second: the same of the other view, aligned to the first.
+        valid: (B, 1, H, W), 1 where both show the pixel.
+        lamb: weight of the marginal entropies; above 1 clusters are pushed to equal sizes.
+    """
+    joint = torch.einsum("bkhw,blhw->kl", first * valid, second)
+    joint = (joint + joint.T) / (2 * joint.sum().clamp(min=torch.finfo(joint.dtype).tiny))
+    rows, columns = joint.sum(dim=1, keepdim=True), joint.sum(dim=0, keepdim=True)
+    return -(joint * (_log(joint) - lamb * _log(rows) - lamb * _log(columns))).sum()
+
+
+def _log(values: Tensor) -> Tensor:
+    """Log with a floor below which the type cannot tell a probability from 0."""
+    return values.clamp(min=torch.finfo(values.dtype).eps).log()

@@ -1,0 +1,68 @@
+"""The seam between the loop and what is trained: a method says what is computed on a batch, the loop does the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from bioseg_cli.config import StateName
+from bioseg_cli.model.unet import UNet
+from bioseg_cli.runs.device import Precision
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """What makes an epoch the best one for a saved state."""
+
+    metric: str
+    """Key of the validation metrics."""
+    higher_is_better: bool
+
+
+class Method(Protocol):
+    """What is computed on a batch."""
+
+    @property
+    def name(self) -> str:
+        """Short name for messages and the manifest."""
+
+    @property
+    def run_name(self) -> str:
+        """Name of the run directory where none is given."""
+
+    @property
+    def record(self) -> Mapping[str, Any]:
+        """What the manifest says of it beside the settings, such as the label subset."""
+
+    @property
+    def heads(self) -> Mapping[str, int]:
+        """Output channels of each head of the network."""
+
+    @property
+    def criteria(self) -> Mapping[StateName, Criterion]:
+        """The states to keep beside the last one."""
+
+    @property
+    def epoch_steps(self) -> int:
+        """Updates in an epoch."""
+
+    def draw(self, epoch: int, step: int) -> Any:
+        """The batch of a step, with its augmentation drawn: a function of seed, epoch and step alone."""
+
+    def loss(self, network: UNet, batch: Any, precision: Precision) -> dict[str, Tensor]:
+        """The losses by name, scalars in float32; "total" is the one to minimise."""
+
+    def validate(self, network: UNet, precision: Precision) -> dict[str, float]:
+        """Metrics of the validation split, by name; deterministic, and never of the test split."""
+
+    def images_of(self, batch: Any) -> list[str]:
+        """Names of the images of a batch, for messages."""
+
+
+def probabilities(logits: Tensor) -> Tensor:
+    """Class probabilities in float32, whatever the network multiplied in."""
+    return torch.softmax(logits.float(), dim=1)

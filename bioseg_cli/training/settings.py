@@ -1,0 +1,95 @@
+"""Settings of the training commands: each field is a flag and a YAML key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from bioseg_cli.config import Config, DeviceName, PrecisionName
+
+
+class TrainConfig(Config):
+    """What every training command shares: data, budget, optimiser, machine."""
+
+    data: Path | None = Field(
+        default=None,
+        json_schema_extra={"argument": "also"},
+        description="Data set made by `bioseg prepare`; may be left out where data/ holds exactly one.",
+    )
+    run: Path | None = Field(
+        default=None, description="Run directory to write; by default runs/DATASET-METHOD-... with the main settings."
+    )
+    resume: Path | None = Field(
+        default=None, description="Continue this interrupted run; of the settings only the budget may change."
+    )
+    epochs: int = Field(default=100, ge=1, description="Passes over the larger of the labelled and unlabelled subsets.")
+    steps: int | None = Field(
+        default=None, ge=1, description="Number of updates, instead of --epochs: equal for every label ratio."
+    )
+    batch_size: int = Field(default=1, ge=1, description="Labelled and unlabelled images a step, of each.")
+    crop: int | None = Field(
+        default=None, ge=32, description="Train on random crops of this many pixels; by default on whole stored images."
+    )
+    lr: float = Field(default=0.001, gt=0, description="Learning rate.")
+    schedule: Literal["step", "cosine", "constant"] = Field(
+        default="step", description="Learning rate: divided by 10 after each 30 % of the budget, cosine, or constant."
+    )
+    patience: int | None = Field(
+        default=None, ge=1, description="Stop after this many epochs in which no best state improved."
+    )
+    width: int = Field(default=64, ge=1, description="Channels of the first U-Net level; each level doubles them.")
+    norm: Literal["batch", "instance", "group", "none"] = Field(
+        default="batch", description="Normalisation after each convolution."
+    )
+    dropout: float = Field(default=0.0, ge=0, lt=1, description="Dropout at the end of the contracting path.")
+    unet: Literal["same", "original"] = Field(
+        default="same", description="Same-padded U-Net, or the valid-convolution original with mirrored borders."
+    )
+    seed: int = Field(default=0, ge=0, description="Seed of everything random: weights, order, crops, augmentation.")
+    device: DeviceName = Field(default="auto", description="Where to compute.")
+    precision: PrecisionName = Field(
+        default="auto", description="auto takes bfloat16 where the hardware multiplies it natively, else float32."
+    )
+
+
+class TrainUDAConfig(TrainConfig):
+    """Semi-supervised training by Unsupervised Data Augmentation (UDA)."""
+
+    command: ClassVar[str] = "train-uda"
+
+    ratio: float | None = Field(
+        default=None, gt=0, le=1, description="Share of the labelled training images used with their labels (0.1)."
+    )
+    labels: int | None = Field(default=None, ge=1, description="Number of labelled images, instead of --ratio.")
+    unsup_loss: Literal["kl", "iid", "none"] = Field(
+        default="kl",
+        description="Consistency on unlabelled images: KL divergence, IIC's mutual information (iid), or none.",
+    )
+    unsup_weight: float = Field(default=1.0, ge=0, description="Weight of the unsupervised loss.")
+    stop_gradient: bool = Field(
+        default=True, description="KL: treat the prediction on the weak view as a fixed target."
+    )
+    sharpen: float = Field(default=1.0, gt=0, le=1, description="KL: softmax temperature of the target.")
+    confidence: float | None = Field(
+        default=None, ge=0, lt=1, description="KL: count only pixels whose weak prediction is surer than this."
+    )
+    strong_ops: int = Field(default=2, ge=1, le=9, description="RandAugment operations drawn for each strong view.")
+    dice: Literal["image", "batch"] = Field(
+        default="image", description="Soft Dice per image and class, or pooled over the batch first."
+    )
+    dice_squared: bool = Field(default=True, description="Squared probabilities in the denominator of Dice (V-Net).")
+    dice_background: bool = Field(default=True, description="Whether the background counts as a class in Dice.")
+    dice_smooth: float = Field(default=1e-5, gt=0, description="Added to numerator and denominator of Dice.")
+
+    @model_validator(mode="after")
+    def _one_label_budget(self) -> Self:
+        if self.ratio is not None and self.labels is not None:
+            raise ValueError("give --ratio or --labels, not both")
+        return self
+
+    @property
+    def label_ratio(self) -> float:
+        """The label ratio in force where no number of labels was asked for: 10 %, the study's smallest."""
+        return 0.1 if self.ratio is None else self.ratio

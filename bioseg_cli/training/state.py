@@ -1,0 +1,87 @@
+"""The state of a training in progress: everything the next step depends on, saved and loaded whole."""
+
+from __future__ import annotations
+
+import io
+import pickle
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bioseg_cli.errors import DataError
+from bioseg_cli.files import write_bytes
+
+STATE_VERSION = 1
+
+
+@dataclass
+class TrainingState:
+    """Where a training is. Randomness is not in it: batches are functions of seed, epoch and step."""
+
+    epoch: int = 0
+    """Epochs that are complete."""
+    step: int = 0
+    """Steps done in the epoch begun."""
+    updates: int = 0
+    """Steps done in all."""
+    sums: dict[str, float] = field(default_factory=dict)
+    """Loss sums of the epoch begun."""
+    best: dict[str, dict[str, float]] = field(default_factory=dict)
+    """Value and epoch of each best state."""
+    stale: int = 0
+    """Epochs since a best state improved."""
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    """The rows of metrics.csv."""
+    seconds: float = 0.0
+    """Time spent training, over all its parts."""
+
+
+def save_state(
+    path: Path, state: TrainingState, network: torch.nn.Module, optimizer: torch.optim.Optimizer, data_hash: str
+) -> None:
+    """Write the state with weights, optimiser and torch's random state (dropout's), whole or not at all."""
+    content = {
+        "version": STATE_VERSION,
+        "data_hash": data_hash,
+        "state": vars(state),
+        "network": network.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "random": torch.get_rng_state(),
+        "random_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+    }
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    write_bytes(path, buffer.getvalue())
+
+
+def load_state(
+    path: Path, network: torch.nn.Module, optimizer: torch.optim.Optimizer, data_hash: str, device: torch.device
+) -> TrainingState:
+    """Restore network, optimiser and random states in place; return the rest.
+
+    Raises:
+        DataError: nothing to resume from, a damaged file, or a data set that is not the one trained on.
+    """
+    if not path.is_file():
+        raise DataError("The run has no resume.pt: there is nothing to resume", where=path.parent, fix="Train it anew.")
+    try:
+        # weights_only: tensors and plain containers, never code.
+        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        if content["version"] != STATE_VERSION:
+            raise ValueError(f"version {content['version']}, this bioseg reads {STATE_VERSION}")
+        saved_hash, state = content["data_hash"], TrainingState(**content["state"])
+        network.load_state_dict(content["network"])
+        optimizer.load_state_dict(content["optimizer"])
+        torch.set_rng_state(content["random"])
+        if device.type == "cuda":
+            torch.cuda.set_rng_state_all(content["random_cuda"])
+    except (OSError, KeyError, TypeError, ValueError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise DataError(f"The state cannot be resumed ({reason})", where=path, fix="Train it anew.") from None
+    if saved_hash != data_hash:
+        raise DataError(
+            "The data set is not the one this run was trained on", where=path.parent, fix="Give its --data."
+        )
+    return state

@@ -1,0 +1,214 @@
+"""Unsupervised Data Augmentation (Xie et al. 2020) for segmentation, as in the study's section 2.3.1.
+
+A step sees labelled images X_l with masks and unlabelled images X:
+
+- supervised: soft Dice between the prediction on W(X_l) and W(mask), W a weak transform;
+- unsupervised: X' = W(X) and X'' = W(S(X)), with the same weak W and a strong S. The prediction on X'' is brought
+  to X' by W S^-1 W^-1 (S^-1 alone, as the study words it, misses by twice the angle where W flips), pixels that
+  left the frame in either view are masked out, and the two predictions are held together by KL divergence or by
+  mutual information.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bioseg_cli.augment.affine import Affine
+from bioseg_cli.augment.policy import StrongView, draw_strong, draw_weak
+from bioseg_cli.config import StateName
+from bioseg_cli.dataset.batches import IGNORE, ImageBatch, ImageSource, looped_order, random_stream
+from bioseg_cli.dataset.reader import Dataset
+from bioseg_cli.dataset.schema import IntArray
+from bioseg_cli.errors import DataError, UsageError
+from bioseg_cli.metrics.confusion import confusion_counts, mean_iou
+from bioseg_cli.model.unet import UNet, leaving_running_statistics
+from bioseg_cli.runs.device import Precision
+from bioseg_cli.training.losses import kl_consistency, mutual_information_loss, soft_dice_loss
+from bioseg_cli.training.method import Criterion, probabilities
+from bioseg_cli.training.settings import TrainUDAConfig
+
+
+@dataclass(frozen=True)
+class UDABatch:
+    """What one step sees."""
+
+    labelled: ImageBatch
+    labelled_weak: Affine
+    unlabelled: ImageBatch | None
+    """None in a supervised control."""
+    weak: Affine
+    strong: StrongView
+
+
+class UDA:
+    """Dice on the labelled, consistency on the unlabelled images.
+
+    Args:
+        dataset: open data set; its test split is never read.
+        config: settings.
+        device: where views and losses are computed.
+
+    Raises:
+        DataError: no labelled validation image.
+        UsageError: more labels asked for than there are, or no unlabelled image is left for the consistency.
+    """
+
+    criteria: ClassVar[Mapping[StateName, Criterion]] = {
+        "best-supervised": Criterion("val_supervised", higher_is_better=False),
+        "best-final": Criterion("val_total", higher_is_better=False),
+        "best-miou": Criterion("val_mean_iou", higher_is_better=True),
+    }
+
+    def __init__(self, dataset: Dataset, config: TrainUDAConfig, device: torch.device) -> None:
+        self.dataset = dataset
+        self.config = config
+        self.device = device
+        self.heads = {"main": len(dataset.classes)}
+        self.labelled: IntArray = dataset.label_subset(ratio=config.label_ratio, count=config.labels)
+        self.unlabelled: IntArray = np.setdiff1d(dataset.indices("train"), self.labelled)
+        self.validation = dataset.indices("val")
+        if not dataset.labelled[self.validation].any():
+            raise DataError(
+                "The validation split has no image with a mask: no best state could be chosen",
+                where=dataset.path,
+                fix="Prepare it again with more labelled images, or another --val-share.",
+            )
+        self.consistency = config.unsup_loss != "none"
+        if self.consistency and not len(self.unlabelled):
+            raise UsageError(
+                "Every training image is used with its label: none is left for the unsupervised loss",
+                where=dataset.path,
+                fix="Give a smaller --ratio, or --unsup-loss none.",
+            )
+        self.name = f"uda-{config.unsup_loss}" if self.consistency else "supervised"
+        self.run_name = f"{dataset.path.stem}-{self.name}-{len(self.labelled)}labels-seed{config.seed}"
+        self.record = {
+            "labels": {
+                "count": len(self.labelled),
+                "of": len(dataset.label_order),
+                "images": [dataset.name(index) for index in self.labelled.tolist()],
+            },
+            "unlabelled": len(self.unlabelled) if self.consistency else 0,
+        }
+        # The study loops the smaller subset: an epoch is one pass over the larger, in the control too.
+        self.epoch_steps = -(-max(len(self.labelled), len(self.unlabelled)) // config.batch_size)
+        self._source = ImageSource(dataset)
+        self._deep = dataset.image_dtype != np.uint8
+
+    def draw(self, epoch: int, step: int) -> UDABatch:
+        """The batch of a step with its views: a function of seed, epoch and step alone."""
+        config = self.config
+        crop = random_stream(config.seed, "crop", epoch, step)
+        views = random_stream(config.seed, "augment", epoch, step)
+        labelled = self._source.batch(self._turn(self.labelled, 0, epoch, step), crop=config.crop, random=crop)
+        unlabelled = None
+        if self.consistency:
+            unlabelled = self._source.batch(self._turn(self.unlabelled, 1, epoch, step), crop=config.crop, random=crop)
+        return UDABatch(
+            labelled=labelled,
+            labelled_weak=draw_weak(config.batch_size, views),
+            unlabelled=unlabelled,
+            weak=draw_weak(config.batch_size, views),
+            strong=draw_strong(config.batch_size, config.strong_ops, views),
+        )
+
+    def _turn(self, subset: IntArray, which: int, epoch: int, step: int) -> IntArray:
+        size = self.config.batch_size
+        order = looped_order(subset, self.epoch_steps * size, random_stream(self.config.seed, "order", which, epoch))
+        return order[step * size : (step + 1) * size]
+
+    def loss(self, network: UNet, batch: UDABatch, precision: Precision) -> dict[str, Tensor]:
+        """Supervised, unsupervised and total loss of a step, float32 scalars."""
+        labelled = batch.labelled.to(self.device)
+        images = batch.labelled_weak.warp(labelled.images)
+        labels = batch.labelled_weak.warp(labelled.labels, "nearest", fill=IGNORE)
+        if batch.unlabelled is None:
+            with precision.autocast():
+                logits = network(images)["main"]
+            supervised = self._dice(logits.float(), labels)
+            return {"supervised": supervised, "total": supervised}
+        unlabelled = batch.unlabelled.to(self.device)
+        weak_images = batch.weak.warp(unlabelled.images)
+        # Two passes: labelled and weak images feed the running batch-norm statistics kept for prediction; strong
+        # ones, inverted or solarized, are normalised by their own and leave those alone.
+        with precision.autocast():
+            logits = network(torch.cat([images, weak_images]))["main"].float()
+        supervised = self._dice(logits[: len(images)], labels)
+        unsupervised = self._consistency(network, precision, unlabelled, logits[len(images) :], batch)
+        total = supervised + self.config.unsup_weight * unsupervised
+        return {"supervised": supervised, "unsupervised": unsupervised, "total": total}
+
+    def _consistency(
+        self, network: UNet, precision: Precision, images: ImageBatch, weak_logits: Tensor, views: UDABatch
+    ) -> Tensor:
+        """The unsupervised loss between the weak prediction and the strong one, aligned to it."""
+        weak, rotation = views.weak, views.strong.rotation
+        to_strong = weak.after(rotation)
+        strong_images = to_strong.warp(views.strong.colour(images.images, deep=self._deep))
+        with precision.autocast(), leaving_running_statistics(network):
+            strong = probabilities(network(strong_images)["main"])
+        align = weak.after(rotation.inverse()).after(weak.inverse())
+        # Where everything is shown the interpolation weights sum to 1, and so do the moved probabilities.
+        valid = align.valid_mask(to_strong.valid_mask(images.shown)) * weak.valid_mask(images.shown)
+        aligned = align.warp(strong)
+        if self.config.unsup_loss == "iid":
+            return mutual_information_loss(probabilities(weak_logits), aligned, valid)
+        return kl_consistency(
+            weak_logits.float(),
+            aligned,
+            valid,
+            temperature=self.config.sharpen,
+            confidence=self.config.confidence,
+            stop_gradient=self.config.stop_gradient,
+        )
+
+    def _dice(self, logits: Tensor, labels: Tensor) -> Tensor:
+        config = self.config
+        return soft_dice_loss(
+            logits,
+            labels,
+            squared=config.dice_squared,
+            background=config.dice_background,
+            pool_batch=config.dice == "batch",
+            smooth=config.dice_smooth,
+        )
+
+    @torch.no_grad()
+    def validate(self, network: UNet, precision: Precision) -> dict[str, float]:
+        """Losses and mean IoU on the whole validation images, each with one fixed strong view."""
+        supervised, unsupervised = [], []
+        counts = np.zeros((self.heads["main"], self.heads["main"]), dtype=np.int64)
+        for index in self.validation.tolist():
+            batch = self._source.batch(np.array([index])).to(self.device)
+            with precision.autocast():
+                logits = network(batch.images)["main"].float()
+            if self.dataset.labelled[index]:
+                supervised.append(float(self._dice(logits, batch.labels)))
+                counts += confusion_counts(
+                    batch.labels.cpu().numpy(), logits.argmax(dim=1).cpu().numpy(), len(counts), IGNORE
+                )
+            if self.consistency:
+                views = UDABatch(
+                    labelled=batch,
+                    labelled_weak=Affine.identity(1),
+                    unlabelled=batch,
+                    weak=Affine.identity(1),
+                    strong=draw_strong(1, self.config.strong_ops, random_stream(self.config.seed, "validate", index)),
+                )
+                unsupervised.append(float(self._consistency(network, precision, batch, logits, views)))
+        metrics = {"val_supervised": float(np.mean(supervised))}
+        metrics["val_unsupervised"] = float(np.mean(unsupervised)) if unsupervised else 0.0
+        metrics["val_total"] = metrics["val_supervised"] + self.config.unsup_weight * metrics["val_unsupervised"]
+        metrics["val_mean_iou"] = mean_iou(counts)
+        return metrics
+
+    def images_of(self, batch: UDABatch) -> list[str]:
+        """Names of the images of a batch."""
+        indices = batch.labelled.indices + (() if batch.unlabelled is None else batch.unlabelled.indices)
+        return [self.dataset.name(index) for index in indices]
