@@ -9,7 +9,19 @@ import typer
 
 from bioseg_cli import __version__
 from bioseg_cli.commands.binding import bind
+from bioseg_cli.commands.evaluate import evaluate
+from bioseg_cli.commands.predict import predict
+from bioseg_cli.commands.prepare import (
+    prepare_demo,
+    prepare_fluogfp,
+    prepare_fluohoechst,
+    prepare_folder,
+    prepare_phc,
+)
 from bioseg_cli.commands.train_uda import train_uda
+from bioseg_cli.evaluation.settings import EvaluateConfig
+from bioseg_cli.prediction.settings import PredictConfig
+from bioseg_cli.prepare.settings import DemoConfig, FluoGFPConfig, FluoHoechstConfig, FolderConfig, PhCConfig
 from bioseg_cli.training.settings import TrainUDAConfig
 
 app = typer.Typer(
@@ -34,7 +46,17 @@ def _root(
     pass
 
 
+prepare = typer.Typer(name="prepare", no_args_is_help=True, help="Make a data set: files to data/NAME.h5.")
+bind(prepare, DemoConfig, prepare_demo, name="demo")
+bind(prepare, FolderConfig, prepare_folder, name="folder")
+bind(prepare, FluoHoechstConfig, prepare_fluohoechst, name="fluohoechst")
+bind(prepare, PhCConfig, prepare_phc, name="phc")
+bind(prepare, FluoGFPConfig, prepare_fluogfp, name="fluogfp")
+
+app.add_typer(prepare)
 bind(app, TrainUDAConfig, train_uda, name="train-uda")
+bind(app, PredictConfig, predict, name="predict")
+bind(app, EvaluateConfig, evaluate, name="evaluate")
 
 
 def main() -> None:

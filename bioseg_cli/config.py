@@ -88,6 +88,8 @@ def read_config(path: Path, model: type[ConfigT]) -> dict[str, Any]:
                 f"The manifest is of `bioseg {values['command']}`", where=path, fix=f"It can't drive {model.command}."
             )
         values = values["config"]
+        if not isinstance(values, dict):
+            raise UsageError("The manifest is damaged: its config is not a mapping", where=path)
     unknown = sorted(set(values) - set(model.model_fields))
     if unknown:
         raise UsageError(
@@ -127,5 +129,14 @@ def _describe(problem: Any, model: type[Config]) -> str:
     if problem["type"] == "value_error":
         return str(problem["ctx"]["error"])
     if problem["type"] == "missing":
-        return f"{flag_of(str(location[0]))} is needed"
-    return f"{flag_of(str(location[0]))}: {message[0].lower()}{message[1:]}, got {problem['input']!r}"
+        return f"{_shown(location[0], model)} is needed"
+    return f"{_shown(location[0], model)}: {message[0].lower()}{message[1:]}, got {problem['input']!r}"
+
+
+def _shown(field: str | int, model: type[Config]) -> str:
+    """A field as the command line calls it: `--ratio`, or `INPUTS` for a positional argument."""
+    name = str(field)
+    info = model.model_fields.get(name)
+    extra = info.json_schema_extra if info is not None else None
+    positional = isinstance(extra, dict) and extra.get("argument") is True
+    return name.upper() if positional else flag_of(name)

@@ -43,7 +43,8 @@ def replacing(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise write_failure(error, path) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -16,11 +16,10 @@ from typing import Any, Optional, TypeVar, get_args, get_origin
 
 import typer
 from pydantic.fields import FieldInfo
-from rich.console import Console
 
 from bioseg_cli.config import Config, build_config, flag_of, read_config
 from bioseg_cli.errors import BiosegError, Interrupted, RunError, UsageError
-from bioseg_cli.runs.console import Output
+from bioseg_cli.runs.console import Output, PlainConsole
 
 ConfigT = TypeVar("ConfigT", bound=Config)
 POSITIONAL_SUFFIX = "_argument"
@@ -124,7 +123,7 @@ class _errors_shown:  # noqa: N801 - reads as a statement
         elif isinstance(error, KeyboardInterrupt):
             shown = Interrupted("Stopped", fix="Nothing half-written was left.")
         else:
-            reason = f"{type(error).__name__}: {error}"
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
             shown = RunError(
                 f"Unexpected {reason}", fix="This is a fault in bioseg: run again with --debug to see where."
             )
@@ -134,6 +133,6 @@ class _errors_shown:  # noqa: N801 - reads as a statement
 
 def show_error(error: BiosegError) -> None:
     """Print an error: what happened, where, what to do."""
-    console = Console(file=sys.stderr, highlight=False, markup=False, soft_wrap=True)
+    console = PlainConsole(sys.stderr, soft_wrap=True)
     console.print("Error: ", style="bold red", end="")
     console.print(str(error))

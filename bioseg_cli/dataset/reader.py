@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, get_args
 
 import h5py
 import numpy as np
@@ -41,6 +40,11 @@ class Dataset:
             raise DataError("There is no such data set", where=path, fix="Make one with `bioseg prepare`.")
         try:
             self._file = h5py.File(path, "r")
+        except (PermissionError, BlockingIOError) as error:
+            reason, fix = "you may not read it", "Check its permissions."
+            if isinstance(error, BlockingIOError):
+                reason, fix = "another program is writing it", "Wait until that is done."
+            raise DataError(f"The data set cannot be opened: {reason}", where=path, fix=fix) from None
         except OSError as error:
             reason = "truncated" if "truncated" in str(error) else "not an HDF5 file, or damaged"
             raise DataError(f"The data set cannot be opened: {reason}", where=path, fix=PREPARE_AGAIN) from None
@@ -81,7 +85,11 @@ class Dataset:
             lengths = {len(column) for column in (self.labelled, self.split, self.group, self._files, self._frames)}
             if lengths != {self.size} or file["labels"].shape != (self.size, *self.image_shape[1:]):
                 raise ValueError("arrays of different lengths")
-        except (OSError, KeyError, IndexError, TypeError, ValueError) as error:
+            if unknown := set(self.split.tolist()) - set(get_args(SplitName)):
+                raise ValueError(f"unknown split {', '.join(sorted(unknown))}")
+            if not np.isin(self.label_order, self.indices("train", labelled=True)).all():
+                raise ValueError("label_order names images that are not labelled training images")
+        except (OSError, AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
             raise DataError(f"The data set is damaged ({error})", where=self.path, fix=PREPARE_AGAIN) from None
         self._names = self._unique_names()
 
@@ -134,8 +142,16 @@ class Dataset:
         return self._read("images", index)
 
     def labels(self, index: int) -> Pixels:
-        """(H, W) class codes, `ignore` where a pixel counts nowhere."""
-        return self._read("labels", index)
+        """(H, W) class codes, `ignore` where a pixel counts nowhere; raises `DataError` for a code without a class."""
+        labels = self._read("labels", index)
+        outside = labels[(labels >= len(self.classes)) & (labels != self.ignore)]
+        if outside.size:
+            raise DataError(
+                f"labels[{index}] holds {outside[0]}, the data set has {len(self.classes)} classes",
+                where=self.path,
+                fix=PREPARE_AGAIN,
+            )
+        return labels
 
     def normalised(self, index: int) -> npt.NDArray[np.float32]:
         """(C, H, W) float32 in [0, 1] by the training split's normalisation."""
@@ -175,19 +191,19 @@ class Dataset:
 
     def _unique_names(self) -> list[str]:
         names = [Path(name).stem for name in self._files]
-        groups = [group.replace("/", "_") for group in self.group.tolist()]
-        pages = [f"f{frame:03d}" for frame in self._frames.tolist()]
-        corners = [f"y{row}_x{column}" for row, column in self._origins.tolist()]
-        numbers = [f"{index:05d}" for index in range(self.size)]
-        # Each part is added only to names that are still shared, the most telling one first.
-        for before, after in ((groups, None), (None, pages), (None, corners), (None, numbers)):
-            shared = {name for name, times in Counter(names).items() if times > 1}
-            if not shared:
-                break
+        parts = {
+            "{part}_{name}": [group.replace("/", "_") for group in self.group.tolist()],
+            "{name}_f{part:03d}": self._frames.tolist(),
+            "{name}_{part}": [f"y{row}_x{column}" for row, column in self._origins.tolist()],
+            "{name}_{part:05d}": range(self.size),
+        }
+        # Each part is added only where it tells images of one name apart, the most telling one first.
+        for pattern, values in parts.items():
+            told: dict[str, set[object]] = {}
+            for name, value in zip(names, values, strict=True):
+                told.setdefault(name, set()).add(value)
             names = [
-                "_".join(part for part in (before and before[i], name, after and after[i]) if part)
-                if name in shared
-                else name
-                for i, name in enumerate(names)
+                pattern.format(name=name, part=value) if len(told[name]) > 1 else name
+                for name, value in zip(names, values, strict=True)
             ]
         return names

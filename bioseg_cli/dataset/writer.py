@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import h5py
 import numpy as np
 import numpy.typing as npt
 
 from bioseg_cli.config import IGNORE_BY_DTYPE
-from bioseg_cli.dataset.schema import SCHEMA_ATTRIBUTE, SCHEMA_VERSION, DatasetInfo, IntArray, Item
+from bioseg_cli.dataset.schema import SCHEMA_ATTRIBUTE, SCHEMA_VERSION, DatasetInfo, IntArray, Item, Pixels
 from bioseg_cli.errors import DataError
 from bioseg_cli.files import refuse_existing, replacing, write_failure
 
@@ -51,14 +52,16 @@ class DatasetWriter:
         self._dtype = np.dtype(image_dtype)
         self._label_dtype = label_dtype
         self._items: list[Item] = []
-        self._digest = hashlib.sha256()
+        self._highest = (-1, "")
+        self._digest = hashlib.sha256(f"{image_shape} {self._dtype} {label_dtype}".encode())
         self._finished = False
         self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
         temporary = self._stack.enter_context(replacing(self.path))
         try:
-            file = h5py.File(temporary, "w")
+            self._raw = self._stack.enter_context(_RememberingFile(temporary, "w+"))
+            file = h5py.File(self._raw, "w")
             self._file = self._stack.enter_context(file)
             chunk = (1, *self._shape)
             # Level 1 is within a few per cent of level 9 on noisy images, and several times faster.
@@ -77,7 +80,7 @@ class DatasetWriter:
         """Write one item.
 
         Raises:
-            DataError: its shape or type is not the data set's, or the disk is full.
+            DataError: its shape or type is not the data set's, a label does not fit, or the disk is full.
         """
         if item.image.shape != self._shape or item.image.dtype != self._dtype:
             raise DataError(
@@ -87,48 +90,71 @@ class DatasetWriter:
             )
         index = len(self._items)
         ignore = IGNORE_BY_DTYPE[self._label_dtype]
-        labels = item.labels
-        if labels is None:
-            labels = np.full(self._shape[1:], ignore)
-        try:
-            self._file["images"][index] = item.image
-            self._file["labels"][index] = labels
-        except OSError as error:
-            raise write_failure(error, self.path) from error
+        labels = np.full(self._shape[1:], ignore) if item.labels is None else self._checked_labels(item)
+        labels = labels.astype(self._label_dtype)
+        self._file["images"][index] = item.image
+        self._file["labels"][index] = labels
+        self._check_written()
         self._digest.update(np.ascontiguousarray(item.image).tobytes())
-        self._digest.update(np.ascontiguousarray(labels, dtype=self._label_dtype).tobytes())
-        self._digest.update(f"{item.split}\0{item.group}\0{item.source}".encode())
+        self._digest.update(labels.tobytes())
+        self._digest.update(f"{item.split}\0{item.group}\0{item.source}\0{item.labels is not None}".encode())
         # Pixels are on disk; only what describes them is kept.
         empty = np.empty(0)
         self._items.append(
             Item(empty, None if item.labels is None else empty, item.split, item.group, source=item.source)
         )
 
+    def _checked_labels(self, item: Item) -> Pixels:
+        labels = item.labels
+        assert labels is not None
+        if labels.shape != self._shape[1:]:
+            raise DataError(
+                f"The mask is {labels.shape}, its image {self._shape[1:]}",
+                where=item.source.file,
+                fix="A mask has the height and width of its image.",
+            )
+        codes = labels[labels != IGNORE_BY_DTYPE[self._label_dtype]]
+        low, high = (int(codes.min()), int(codes.max())) if codes.size else (0, 0)
+        if low < 0 or high > IGNORE_BY_DTYPE[self._label_dtype]:
+            raise DataError(f"Labels from {low} to {high} do not fit {self._label_dtype}", where=item.source.file)
+        if codes.size:
+            self._highest = max(self._highest, (high, item.source.file))
+        return labels
+
+    def _check_written(self) -> None:
+        if self._raw.failure is not None:
+            raise write_failure(self._raw.failure, self.path) from self._raw.failure
+
     def finish(self, info: DatasetInfo, *, seed: int = 0) -> str:
-        """Write the descriptions and the label order drawn from `seed`; return the content hash."""
+        """Write the descriptions and the label order drawn from `seed`; return the content hash.
+
+        Raises:
+            DataError: a label without a class, or a full disk.
+        """
         if len(self._items) != self._count:
             raise ValueError(f"{len(self._items)} items were added, {self._count} were announced")
+        highest, where = self._highest
+        if highest >= len(info.classes):
+            raise DataError(f"Label {highest} has no class: there are {len(info.classes)}", where=where)
         order = label_order(self._items, seed)
         self._digest.update(info.to_json().encode())
         self._digest.update(order.tobytes())
         content_hash = self._digest.hexdigest()
         file, items = self._file, self._items
-        try:
-            file["labelled"] = np.array([item.labels is not None for item in items], dtype=bool)
-            _write_strings(file, "split", [item.split for item in items])
-            _write_strings(file, "group", [item.group for item in items])
-            _write_strings(file, "source/file", [item.source.file for item in items])
-            _write_strings(file, "source/sha256", [item.source.sha256 for item in items])
-            file["source/frame"] = np.array([item.source.frame for item in items], dtype=np.int64)
-            file["source/origin"] = np.array([item.source.origin for item in items], dtype=np.int64).reshape(-1, 2)
-            file["source/shape"] = np.array([item.source.shape for item in items], dtype=np.int64).reshape(-1, 2)
-            file["label_order"] = order
-            file.attrs[SCHEMA_ATTRIBUTE] = SCHEMA_VERSION
-            file.attrs["content_hash"] = content_hash
-            file.attrs["info"] = info.to_json()
-            file.flush()
-        except OSError as error:
-            raise write_failure(error, self.path) from error
+        file["labelled"] = np.array([item.labels is not None for item in items], dtype=bool)
+        _write_strings(file, "split", [item.split for item in items])
+        _write_strings(file, "group", [item.group for item in items])
+        _write_strings(file, "source/file", [item.source.file for item in items])
+        _write_strings(file, "source/sha256", [item.source.sha256 for item in items])
+        file["source/frame"] = np.array([item.source.frame for item in items], dtype=np.int64)
+        file["source/origin"] = np.array([item.source.origin for item in items], dtype=np.int64).reshape(-1, 2)
+        file["source/shape"] = np.array([item.source.shape for item in items], dtype=np.int64).reshape(-1, 2)
+        file["label_order"] = order
+        file.attrs[SCHEMA_ATTRIBUTE] = SCHEMA_VERSION
+        file.attrs["content_hash"] = content_hash
+        file.attrs["info"] = info.to_json()
+        file.close()
+        self._check_written()
         self._finished = True
         return content_hash
 
@@ -140,6 +166,32 @@ class DatasetWriter:
             self._stack.__exit__(kind, error, None)
             raise error
         self._stack.__exit__(kind, error, trace)
+
+
+class _RememberingFile(io.FileIO):
+    """A file that remembers a failed write instead of raising it.
+
+    HDF5 does not survive one: what it could not write it tries again while closing, and at exit it crashes.
+    """
+
+    failure: OSError | None = None
+
+    def write(self, content: Any, /) -> int:
+        rest = memoryview(content).cast("B")
+        length = len(rest)
+        try:
+            while len(rest) and self.failure is None:
+                rest = rest[super().write(rest) :]
+        except OSError as error:
+            self.failure = error
+        return length
+
+    def truncate(self, size: int | None = None, /) -> int:
+        try:
+            return super().truncate(size)
+        except OSError as error:
+            self.failure = self.failure or error
+            return size or 0
 
 
 def label_order(items: Sequence[Item], seed: int) -> IntArray:

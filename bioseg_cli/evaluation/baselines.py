@@ -9,8 +9,11 @@ from numpy.typing import NDArray
 
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.dataset.schema import Pixels
-from bioseg_cli.evaluation.truth import DatasetTruth, Predict, Truth
+from bioseg_cli.evaluation.report import Evaluation
+from bioseg_cli.evaluation.scores import Resampling, score_images
+from bioseg_cli.evaluation.truth import DatasetTruth, Predict, Truth, count_images
 from bioseg_cli.metrics.mapping import contingency, hungarian
+from bioseg_cli.runs.console import Output
 
 FITTING_IMAGES = 20
 """Labelled training images that decide which brightness is which class; the decision is the same with more."""
@@ -66,6 +69,28 @@ def all_background(truth: Truth) -> Predict:
     return lambda number: np.zeros_like(truth.labels(number))
 
 
+def score_baselines(
+    truth: Truth, otsu: OtsuBaseline | None, resampling: Resampling, output: Output
+) -> tuple[tuple[Evaluation, ...], tuple[str, ...]]:
+    """Score the baselines on a truth; also what a reader must know of them."""
+    notes = []
+    methods: dict[str, Predict] = {}
+    if otsu is not None:
+        methods["otsu"] = otsu.predictor(truth)
+        decided = f"which side is which class was decided on {otsu.fitted_on} labelled training images"
+        assumed = "the brighter side is taken for the higher class, as no training images are given to decide it"
+        notes.append(f"otsu: a threshold for each image; {decided if otsu.fitted_on else assumed}.")
+    elif len(truth.classes) not in HISTOGRAM_BINS:
+        notes.append(f"otsu is left out: {len(truth.classes)} classes are too many for its search.")
+    methods["all-background"] = all_background(truth)
+    names = [one.name for one in truth.classes]
+    evaluations = []
+    for name, predict in methods.items():
+        images = count_images(truth, predict, output, description=f"Scoring {name}")
+        evaluations.append(Evaluation(name, images, score_images(images, names, resampling)))
+    return tuple(evaluations), tuple(notes)
+
+
 def brightness_bands(truth: Truth, number: int, bands: int) -> Pixels:
     """Divide an image by Otsu's thresholds (Otsu 1979; Liao et al. 2001 for more than one).
 
@@ -90,9 +115,10 @@ def brightness_bands(truth: Truth, number: int, bands: int) -> Pixels:
         # Otsu's search has nothing to search; each level is a band.
         thresholds = (levels[1:] + levels[:-1]) / 2
     elif bands == 2:
-        thresholds = np.array([threshold_otsu(shown)])
+        thresholds = np.array([threshold_otsu(shown)])  # type: ignore[no-untyped-call]
     else:
-        thresholds = threshold_multiotsu(shown, bands, nbins=HISTOGRAM_BINS[bands])
+        bins = HISTOGRAM_BINS[bands]
+        thresholds = threshold_multiotsu(shown, bands, nbins=bins)  # type: ignore[no-untyped-call]
     result = np.zeros(grey.shape, dtype=np.int64)
     result[truth.extent(number)] = np.searchsorted(thresholds, shown, side="left")
     return result

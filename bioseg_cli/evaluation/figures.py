@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -72,7 +73,7 @@ def _draw(rows: Sequence[tuple[str, int]], truth: Truth, predict: Predict) -> Fi
     axes = figure.subplots(len(rows), len(headings), squeeze=False)
     for (title, number), row in zip(rows, axes, strict=True):
         labels, predictions = truth.labels(number), predict(number)
-        pictures = [
+        pictures: list[NDArray[Any]] = [
             _colour(labels, truth.classes, truth.ignore),
             _colour(predictions, truth.classes, truth.ignore),
             DIFFERENCE_COLOURS[difference_map(labels, predictions, truth.ignore)],
@@ -86,12 +87,10 @@ def _draw(rows: Sequence[tuple[str, int]], truth: Truth, predict: Predict) -> Fi
         row[0].set_title(title, loc="left", fontsize=8)
     for axis, heading in zip(axes[-1], headings, strict=True):
         axis.set_xlabel(heading, fontsize=8)
-    classes = [Patch(facecolor=np.array(one.colour) / 255, edgecolor="black", label=one.name) for one in truth.classes]
-    differences = [
-        Patch(facecolor=colour / 255, edgecolor="black", label=name)
-        for colour, name in zip(DIFFERENCE_COLOURS[1:], DIFFERENCE_NAMES, strict=True)
-    ]
-    figure.legend(handles=[*classes, *differences], loc="outside lower center", ncols=5, fontsize=7, frameon=False)
+    key = [(one.name, one.colour) for one in truth.classes]
+    key += zip(DIFFERENCE_NAMES, DIFFERENCE_COLOURS[1:].tolist(), strict=True)
+    patches = [Patch(facecolor=f"#{bytes(rgb).hex()}", edgecolor="black", label=name) for name, rgb in key]
+    figure.legend(handles=patches, loc="outside lower center", ncols=5, fontsize=7, frameon=False)
     return figure
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -38,21 +38,25 @@ class FolderTruth:
     Args:
         folder: of mask files; a page of a multi-page TIFF is a mask of its own.
         masks_are: what their values mean; None = recognise it.
+        names: of the classes, the background first; none = made up.
         images: folder of the images, named like the masks; None = there are none.
         output: for the progress bar.
 
     Raises:
         DataError: no masks, masks that cannot be read or fit no reading, a mask without an image.
+        UsageError: another number of names than of classes.
     """
 
-    def __init__(self, folder: Path, masks_are: MaskKind | None, images: Path | None, output: Output) -> None:
+    def __init__(
+        self, folder: Path, masks_are: MaskKind | None, names: Sequence[str], images: Path | None, output: Output
+    ) -> None:
         self.folder = folder
         self.frames = tuple(frame for path in mask_files(folder) for frame in frames_of(path))
         survey = MaskSurvey()
         for one in output.track(self.frames, "Looking at the true masks", len(self.frames)):
             survey.add(read_mask(one.path, one.frame), where=one.path)
         self.recognised = masks_are is None
-        self.reading: MaskReading = survey.reading(masks_are, None)
+        self.reading: MaskReading = survey.reading(masks_are, names)
         self.classes = self.reading.classes
         self.ignore = IGNORE_BY_DTYPE[label_dtype(len(self.classes))]
         self.names = tuple(one.path.stem if one.of == 1 else f"{one.path.stem}_f{one.frame:03d}" for one in self.frames)
@@ -78,7 +82,8 @@ class FolderTruth:
                 fix="Give the images the masks were made from.",
             )
         low, high = pixels.min(), pixels.max()
-        return (pixels - low) / ((high - low) or np.float32(1))
+        stretched: NDArray[np.float32] = (pixels - low) / ((high - low) or np.float32(1))
+        return stretched
 
     def extent(self, number: int) -> Window:
         """The whole mask: files are not padded."""
@@ -150,4 +155,4 @@ def plain_name(stem: str) -> str:
     """A stem without what marks it as a mask or an image: `a_mask` and `a_img` are `a`, `man_seg001` is `t001`."""
     if challenge := CHALLENGE_MASK.match(stem):
         return f"t{challenge[1]}"
-    return IMAGE_SUFFIX.sub("", MASK_SUFFIX.sub("", stem))
+    return IMAGE_SUFFIX.sub("", MASK_SUFFIX.sub("", stem.removesuffix(".ome")))

@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from bioseg_cli.evaluation.scores import Difference, ImageCounts, Score
+from bioseg_cli.evaluation.truth import Predict, Truth
 from bioseg_cli.metrics.confusion import iou_per_class
 
 
 @dataclass(frozen=True)
 class LabelBudget:
-    """How many labelled training images a run used, and which share of them that is."""
+    """How many labelled training images a run used, of how many."""
 
     count: int
-    ratio: float | None
+    of: int
 
     def __str__(self) -> str:
-        return str(self.count) if self.ratio is None else f"{self.count} ({self.ratio:.3g})"
+        return f"{self.count} of {self.of}"
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,14 @@ class Evaluation:
     state: str | None = None
     labels: LabelBudget | None = None
     control: Difference | None = None
+
+    def compared_with(self, control: Difference) -> Evaluation:
+        """The same, with its difference to the control."""
+        return replace(self, control=control)
+
+
+Draw = Callable[[Evaluation, Truth, Predict], None]
+"""Called with what was scored while its images can still be read; it may draw them."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +94,7 @@ class Report:
             document: dict[str, Any] = {
                 "run": one.name,
                 "state": one.state,
-                "labels": None if one.labels is None else {"count": one.labels.count, "ratio": one.labels.ratio},
+                "labels": None if one.labels is None else {"count": one.labels.count, "of": one.labels.of},
                 "data": self.data,
                 "split": self.split,
                 **one.score.to_json(),
@@ -101,6 +111,12 @@ class Report:
         return documents
 
 
+def shown_path(path: Path) -> str:
+    """A path as short as it can be: relative to the current folder where it lies inside."""
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_absolute() and path.is_relative_to(here) else path)
+
+
 def table_csv(reports: Sequence[Report]) -> str:
     """The table as CSV: a row an evaluation, control and baseline; empty where there is no value."""
     return _csv(row for report in reports for row in _table_rows(report))
@@ -114,7 +130,7 @@ def images_csv(reports: Sequence[Report]) -> str:
 def _table_rows(report: Report) -> Iterator[dict[str, Any]]:
     for one in report.rows:
         score = one.score
-        row = {
+        row: dict[str, Any] = {
             "data": report.data,
             "split": report.split,
             "name": one.name,

@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from bioseg_cli.config import Config, DeviceName, PrecisionName, SplitName, StateName
+from bioseg_cli.prediction.settings import DATASET_SUFFIXES
+
+FOLDER_OPTIONS = "--masks-are, --classes and --images"
 
 
 class EvaluateConfig(Config):
@@ -33,6 +36,9 @@ class EvaluateConfig(Config):
     masks_are: Literal["binary", "instances", "classes", "colours"] | None = Field(
         default=None, description="What the values of mask files mean; by default recognised over all, and said."
     )
+    classes: tuple[str, ...] = Field(
+        default=(), description="Names of the classes of a folder of true masks, separated by commas, background first."
+    )
     images: Path | None = Field(
         default=None, description="Folder of the images, for the Otsu baseline and the figure of --out."
     )
@@ -51,6 +57,14 @@ class EvaluateConfig(Config):
         default="auto", description="auto takes bfloat16 where the hardware multiplies it natively, else float32."
     )
 
+    @field_validator("classes", mode="before")
+    @classmethod
+    def _split_commas(cls, value: object) -> object:
+        names = [value] if isinstance(value, str) else value
+        if isinstance(names, list | tuple) and all(isinstance(one, str) for one in names):
+            return tuple(name.strip() for one in names for name in one.split(","))
+        return value
+
     @model_validator(mode="after")
     def _runs_or_masks(self) -> Self:
         if bool(self.runs) == (self.predictions is not None):
@@ -60,6 +74,17 @@ class EvaluateConfig(Config):
                 raise ValueError("--predictions needs --truth: a folder of masks, or a data set")
             if self.data is not None or self.control is not None:
                 raise ValueError("--data and --control are for runs; what masks are compared with is --truth")
-        elif not (self.truth is None and self.masks_are is None and self.images is None):
-            raise ValueError("--truth, --masks-are and --images go with --predictions; runs have a data set (--data)")
+            if self.truth_is_dataset and self._folder_options:
+                raise ValueError(f"{FOLDER_OPTIONS} go with a folder of true masks, not with a data set")
+        elif self.truth is not None or self._folder_options:
+            raise ValueError(f"--truth, {FOLDER_OPTIONS} go with --predictions; runs have a data set (--data)")
         return self
+
+    @property
+    def _folder_options(self) -> bool:
+        return bool(self.classes) or self.masks_are is not None or self.images is not None
+
+    @property
+    def truth_is_dataset(self) -> bool:
+        """Whether --truth names a data set, and not a folder."""
+        return self.truth is not None and self.truth.suffix.lower() in DATASET_SUFFIXES

@@ -54,6 +54,9 @@ class Truth(Protocol):
 class DatasetTruth:
     """The labelled images of a split of a data set, or those of it that `indices` names; a `Truth`.
 
+    Attributes:
+        unlabelled: number of images of the split without a mask.
+
     Raises:
         DataError: the split holds no labelled image.
     """
@@ -65,10 +68,18 @@ class DatasetTruth:
             raise DataError(
                 f"The {split} split holds no labelled image", where=dataset.path, fix="Choose another --split."
             )
+        self.unlabelled = len(dataset.indices(split, labelled=False)) if indices is None else 0
         self.classes = dataset.classes
         self.ignore = dataset.ignore
         self.names = tuple(dataset.name(int(index)) for index in self.indices)
         self.groups = tuple(str(dataset.group[index]) for index in self.indices)
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What a reader must know of the split."""
+        if not self.unlabelled:
+            return ()
+        return (f"{self.unlabelled} images of the split have no mask and were left out.",)
 
     def labels(self, number: int) -> Pixels:
         """(H, W) class codes or `ignore`."""
@@ -81,6 +92,22 @@ class DatasetTruth:
     def extent(self, number: int) -> Window:
         """Rows and columns that show the source; the rest is padding."""
         return self.dataset.extent(int(self.indices[number]))
+
+
+def remarks(truth: Truth, images: ImageCounts, *, by_group: bool) -> list[str]:
+    """What a reader must know of the images that were scored."""
+    notes = []
+    if empty := len(truth.names) - len(images.names):
+        notes.append(f"{empty} images hold nothing but ignored pixels and were left out.")
+    groups = len(set(images.groups))
+    if by_group:
+        notes.append(f"Intervals: bootstrap over {groups} groups." if groups > 1 else "One group: no intervals.")
+    elif len(images.names) > 1:
+        alike = f"; they come from {groups} groups (sequences, files), which --by-group allows for"
+        notes.append(f"Intervals: bootstrap over images{alike if groups < len(images.names) else ''}.")
+    else:
+        notes.append("One image: no intervals.")
+    return notes
 
 
 def count_images(truth: Truth, predict: Predict, output: Output, *, description: str, workers: int = 1) -> ImageCounts:

@@ -13,12 +13,12 @@ from typing import Any
 import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from bioseg_cli.config import ClassInfo, Config, UNetConfig
 from bioseg_cli.errors import DataError
-from bioseg_cli.files import replacing
+from bioseg_cli.files import write_bytes
 from bioseg_cli.images import Normalisation, PixelSize
 from bioseg_cli.model.unet import UNet
 
@@ -62,8 +62,7 @@ class LoadedModel:
 def save_model(path: Path, state: dict[str, Tensor], card: ModelCard) -> None:
     """Write weights and card, whole or not at all."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
-    with replacing(path) as temporary:
-        save_file(tensors, temporary, metadata={CARD_KEY: card.model_dump_json()})
+    write_bytes(path, save(tensors, metadata={CARD_KEY: card.model_dump_json()}))
 
 
 def load_model(path: Path, device: torch.device) -> LoadedModel:
@@ -88,9 +87,10 @@ def load_model(path: Path, device: torch.device) -> LoadedModel:
         raise DataError("The file holds weights, but not of bioseg", where=path, fix="Give a checkpoint bioseg wrote.")
     try:
         card = ModelCard.model_validate(json.loads(metadata[CARD_KEY]))
+        card.intensities(), card.training_pixel_size()
         network = UNet(card.architecture)
         network.load_state_dict(tensors)
-    except (ValidationError, ValueError, RuntimeError) as error:
+    except (ValidationError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise DataError(
             f"The model is damaged or of another bioseg ({' '.join(str(error).split())[:200]})",
             where=path,

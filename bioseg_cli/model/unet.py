@@ -19,7 +19,7 @@ class UNet(nn.Module):
     """Contracting and expanding path with skip connections, one 1x1 convolution a head.
 
     `variant="same"` pads every 3x3 convolution, so that the output has the input's size; the input is padded to
-    a multiple of 2^depth inside `forward` and the output cropped back. `variant="original"` uses valid convolutions
+    a multiple of 2^depth (at least two of them) inside `forward` and the output cropped back. `variant="original"` uses valid convolutions
     without normalisation and fills the margin they lose by mirroring the image, as the original's overlap-tile does.
 
     Args:
@@ -101,9 +101,9 @@ def _centre_crop(features: Tensor, target: Tensor) -> Tensor:
 
 
 def pad_to_multiple(images: Tensor, multiple: int) -> Tensor:
-    """Repeat the last row and column until height and width are multiples; the origin stays where it is."""
-    height, width = images.shape[2:]
-    bottom, right = -height % multiple, -width % multiple
+    """Repeat the last row and column until height and width are multiples, at least two; the origin stays."""
+    # From a single multiple the deepest level would be one pixel, which has no statistics to normalise by.
+    bottom, right = (max(length + -length % multiple, 2 * multiple) - length for length in images.shape[2:])
     if not bottom and not right:
         return images
     return F.pad(images, (0, right, 0, bottom), mode="replicate")
@@ -132,13 +132,16 @@ def _mirrored(length: int, before: int, total: int) -> Tensor:
 
 
 @contextlib.contextmanager
-def leaving_running_statistics(network: nn.Module) -> Iterator[None]:
-    """Let batch norm use the statistics of the batch without adding them to those kept for prediction."""
+def own_batch_statistics(network: nn.Module) -> Iterator[None]:
+    """Let batch norm use the statistics of the batch, in training and evaluation mode, and leave the running ones."""
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    before = [norm.training for norm in norms]
     try:
         for norm in norms:
+            norm.train()
             norm.track_running_stats = False
         yield
     finally:
-        for norm in norms:
+        for norm, training in zip(norms, before, strict=True):
+            norm.train(training)
             norm.track_running_stats = True

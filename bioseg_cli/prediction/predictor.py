@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from bioseg_cli.errors import DataError, RunError
 from bioseg_cli.model.saved import LoadedModel
-from bioseg_cli.prediction.tiling import plan_tiles, predict_tiled
+from bioseg_cli.prediction.tiling import lossless_overlap, plan_tiles, predict_tiled
 from bioseg_cli.runs.device import Precision, is_out_of_memory
 
 CHANNEL_WORDS = {1: "1 channel (grey)", 3: "3 channels (colour)"}
@@ -24,7 +24,7 @@ class Predictor:
         model: network in evaluation mode, and its card.
         precision: what the network multiplies in, and where; the softmax is float32 always.
         tile: side of the tiles of larger images, in pixels.
-        overlap: pixels that neighbouring tiles share.
+        overlap: pixels that neighbouring tiles share; by default `lossless_overlap`, or half a tile where that is less.
         any_dtype: accept pixel types other than the training images'.
         head: which of the network's heads to read.
     """
@@ -35,14 +35,15 @@ class Predictor:
         precision: Precision,
         *,
         tile: int = 1024,
-        overlap: int = 128,
+        overlap: int | None = None,
         any_dtype: bool = False,
         head: str = "main",
     ) -> None:
         self.card = model.card
         self._network = model.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._precision = precision
-        self._tile, self._overlap = tile, overlap
+        self._tile = tile
+        self._overlap = min(lossless_overlap(model.card.architecture.depth), tile // 2) if overlap is None else overlap
         self._any_dtype = any_dtype
         self._head = head
         self._normalisation = model.card.intensities()
@@ -81,8 +82,9 @@ class Predictor:
 
     def labels(self, probabilities: NDArray[np.float32]) -> NDArray[np.unsignedinteger[Any]]:
         """The most probable class of each pixel (H, W), for probabilities (K, H, W)."""
-        most = probabilities.argmax(axis=0)
-        return most.astype(np.uint8) if len(probabilities) <= 256 else most.astype(np.uint16)
+        dtype = np.dtype(np.uint8 if len(probabilities) <= 256 else np.uint16)
+        labels: NDArray[np.unsignedinteger[Any]] = probabilities.argmax(axis=0).astype(dtype)
+        return labels
 
     @torch.inference_mode()
     def _predict_tile(self, pixels: NDArray[Any]) -> NDArray[np.float32]:

@@ -38,10 +38,11 @@ class PredictConfig(Config):
     tile: int = Field(
         default=1024, ge=64, description="Side of the tiles that larger images are predicted in, in pixels."
     )
-    overlap: int = Field(
-        default=128,
+    overlap: int | None = Field(
+        default=None,
         ge=0,
-        description="Pixels that neighbouring tiles share; more hides the cuts better and costs time.",
+        description="Pixels that neighbouring tiles share. By default twice what the network sees around a pixel, so "
+        "that tiles change nothing (about 200 pixels), or half of a small tile. Less is faster; the cuts may show.",
     )
     overlay: bool = Field(default=False, description="Also write pictures with the classes' outlines to OUT/overlays.")
     probabilities: bool = Field(
@@ -54,6 +55,6 @@ class PredictConfig(Config):
 
     @model_validator(mode="after")
     def _tiles_advance(self) -> Self:
-        if self.overlap > self.tile // 2:
-            raise ValueError(f"--overlap must be at most half of --tile ({self.tile // 2})")
+        if self.overlap is not None and self.overlap > self.tile // 2:
+            raise ValueError(f"--overlap must be at most half of --tile, {self.tile // 2}")
         return self

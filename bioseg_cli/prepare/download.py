@@ -19,7 +19,8 @@ from bioseg_cli.runs.console import Output
 ATTEMPTS = 4
 """How often a transfer that breaks is taken up again before giving up; what arrived stays for the next run."""
 CONNECT_SECONDS, SILENCE_SECONDS = 10, 60
-BLOCK_BYTES = 1 << 18
+BLOCK_BYTES = 1 << 14
+"""Written at a time; of a transfer that breaks, at most this much is lost."""
 
 
 @dataclass(frozen=True)
@@ -78,38 +79,36 @@ def fetch(publication: Publication, folder: Path, *, mirror: str | None, output:
 def _fetch_archive(archive: Archive, url: str, folder: Path, publication: Publication, output: Output) -> Path:
     target = folder / archive.name
     by_hand = f"Or unpack the archives by hand and give --source DIR: {publication.layout}"
-    if archive.sha256 is not None and target.is_file() and sha256_of(target) != archive.sha256:
-        raise _altered(target, publication)
     downloader = ResumingDownloader(folder / f"{archive.name}.part", output)
     pooch.get_logger().setLevel("ERROR")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         pooch.retrieve(url, known_hash=None, fname=archive.name, path=folder, downloader=downloader)
     except requests.HTTPError as error:
+        answer = "with an error" if error.response is None else f"{error.response.status_code} {error.response.reason}"
         raise DataError(
-            f"The server answered {error.response.status_code} {error.response.reason}",
+            f"The server answered {answer}",
             where=url,
             fix=f"Check the address, or name another with --mirror. {by_hand}",
         ) from None
     except requests.RequestException as error:
         kept = downloader.part.stat().st_size if downloader.part.exists() else 0
-        state = "No connection" if not kept else f"The transfer broke off after {kept / 1e6:.1f} MB, which are kept"
-        again = "Run again when online." if not kept else "Run again to take it up there."
+        offline = isinstance(error, requests.ConnectionError | requests.Timeout)
+        state = "No connection" if offline else "The download failed"
+        if kept:
+            state = f"The transfer broke off after {kept / 1e6:.1f} MB, which are kept"
+        again = "Check the address and the connection, and run again." if not kept else "Run again to take it up there."
         raise DataError(f"{state} ({_reason(error)})", where=url, fix=f"{again} {by_hand}") from None
     except OSError as error:
         raise write_failure(error, target) from error
     if archive.sha256 is not None and sha256_of(target) != archive.sha256:
-        raise _altered(target, publication)
+        raise DataError(
+            "The archive is not the published one: its SHA-256 differs",
+            where=target,
+            fix="Delete it and run again. Or, where the publisher has brought out a new version, unpack it by hand and "
+            f"give --source DIR: {publication.layout}",
+        )
     return target
-
-
-def _altered(path: Path, publication: Publication) -> DataError:
-    return DataError(
-        "The archive is not the published one: its SHA-256 differs",
-        where=path,
-        fix="Delete it and run again; if the publisher has brought out a new version, unpack it by hand and give "
-        f"--source DIR: {publication.layout}",
-    )
 
 
 class ResumingDownloader:
@@ -147,9 +146,10 @@ class ResumingDownloader:
         with requests.get(url, headers=headers, stream=True, timeout=(CONNECT_SECONDS, SILENCE_SECONDS)) as response:
             if response.status_code == requests.codes.requested_range_not_satisfiable:
                 if response.headers.get("Content-Range") == f"bytes */{held}":
-                    return
+                    return None
+                # What is held is part of another file.
                 self.part.unlink()
-                raise requests.ConnectionError("the file on the server has changed")
+                return self._transfer(url)
             response.raise_for_status()
             resumed = response.status_code == requests.codes.partial_content
             if resumed and not response.headers.get("Content-Range", "").startswith(f"bytes {held}-"):
@@ -168,6 +168,7 @@ class ResumingDownloader:
                     held += len(block)
         if held < total:
             raise requests.ConnectionError(f"{held} of {total} bytes arrived")
+        return None
 
 
 def _megabytes(count: int) -> int:

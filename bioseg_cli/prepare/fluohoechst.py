@@ -8,6 +8,7 @@ nuclei apart.
 from __future__ import annotations
 
 import re
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -80,7 +81,7 @@ def collect(config: FluoHoechstConfig, output: Output) -> Collection:
             info,
             file=info.path.name,
             group=well[1] if well else stem,
-            labels=(lambda _frame, mask=mask: foreground(read_mask(mask))) if mask.is_file() else None,
+            labels=partial(_read_labels, mask) if mask.is_file() else None,
             official=splits.get(stem),
         )
     return Collection(
@@ -88,6 +89,7 @@ def collect(config: FluoHoechstConfig, output: Output) -> Collection:
         classes=(BACKGROUND, ClassInfo(name="nucleus", colour=PALETTE[0])),
         channels=infos[0].channels,
         dtype=infos[0].dtype,
+        keep_groups=config.split_by != "random",
         masks_read_as="red above 0 is 'nucleus', the rest 'background'",
         pixel_size=common_pixel_size(infos),
         notes=tuple(notes),
@@ -98,6 +100,10 @@ def foreground(mask: Pixels) -> Pixels:
     """Class codes (H, W) of a mask (H, W, 3), or (H, W) where nothing is drawn: 1 where red is above 0."""
     red = mask if mask.ndim == 2 else mask[..., 0]
     return (red > 0).astype(np.uint8)
+
+
+def _read_labels(path: Path, _frame: int) -> Pixels:
+    return foreground(read_mask(path))
 
 
 def _official_splits(source: Path, notes: list[str]) -> dict[str, SplitName]:

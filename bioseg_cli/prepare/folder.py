@@ -58,6 +58,7 @@ def collect(config: FolderConfig, output: Output) -> Collection:
         classes=reading.classes if reading else (BACKGROUND, ClassInfo(name="foreground", colour=PALETTE[0])),
         channels=infos[0].channels,
         dtype=infos[0].dtype,
+        keep_groups=config.split_by != "random",
         masks_read_as=reading.sentence if reading else "there are none: only train-iic can use this data set",
         pixel_size=common_pixel_size(infos),
     )

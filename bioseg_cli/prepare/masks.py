@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 from skimage.measure import label as connected_regions
 
 from bioseg_cli.config import IGNORE_BY_DTYPE, ClassInfo
 from bioseg_cli.dataset.schema import IntArray, Pixels
-from bioseg_cli.errors import DataError
-from bioseg_cli.prepare.recipe import label_dtype
+from bioseg_cli.errors import DataError, UsageError
+from bioseg_cli.prepare.recipe import BACKGROUND, label_dtype
 from bioseg_cli.prepare.settings import MaskKind
 
 PALETTE = (
@@ -34,11 +35,10 @@ FEW_VALUES = 8
 """Up to so many values could be classes even where each is one region a mask."""
 MOST_CLASSES = 32
 """More values than this are not taken for classes unless the user says so."""
+CHANNEL_SHIFTS = (32, 16, 0)
+"""Bits that red, green and blue are moved by to stand side by side in one integer."""
 LARGEST_CLASS_BESIDE_IGNORE = 63
 """255 and 65535 mean "ignore" beside classes numbered up to this; beside greys such as 128 they are a class."""
-
-CHANNEL_SHIFTS = np.array([32, 16, 0])
-"""Bits that red, green and blue are moved by to stand side by side in one integer."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,9 @@ class MaskReading:
     def labels(self, mask: Pixels) -> Pixels:
         """Class codes (H, W) of a mask (H, W) or (H, W, 3)."""
         if self.codes is None:
-            return (mask.any(axis=-1) if mask.ndim == 3 else mask != 0).astype(np.uint8)
+            drawn = mask != 0
+            codes: Pixels = (drawn.any(axis=-1) if mask.ndim == 3 else drawn).astype(np.uint8)
+            return codes
         values = _pack(mask if mask.ndim == 3 else mask[..., None]) if self.kind == "colours" else mask
         return map_values(values, self.codes).astype(label_dtype(len(self.classes)))
 
@@ -110,7 +112,7 @@ class MaskSurvey:
         (self._greys if mask.ndim == 2 else self._colours).update(values.tolist())
         # Regions of equal value: an instance is one region, a class is usually many. 0 is no region.
         ids = ids.reshape(mask.shape[:2]) + int(values[0] != 0)
-        regions, count = connected_regions(ids, background=0, connectivity=2, return_num=True)
+        regions, count = connected_regions(ids, background=0, connectivity=2, return_num=True)  # type: ignore[no-untyped-call]
         if count:
             corners = np.unique(regions, return_index=True)[1][-count:]
             regions_by_value = np.bincount(ids.ravel()[corners])
@@ -125,12 +127,12 @@ class MaskSurvey:
             return sorted(self._colours | set(_pack(greys[:, None]).tolist()))
         return sorted(self._greys)
 
-    def reading(self, kind: MaskKind | None, names: Sequence[str] | None) -> MaskReading:
+    def reading(self, kind: MaskKind | None, names: Sequence[str]) -> MaskReading:
         """Decide what the masks mean.
 
         Args:
             kind: what the user says they are; None = recognise it.
-            names: of the classes, background first; None = made up.
+            names: of the classes, background first; none = made up.
 
         Raises:
             DataError: all masks are empty, or the values fit no reading or two.
@@ -175,19 +177,19 @@ class MaskSurvey:
             fix=f"Say which: --masks-are instances or --masks-are {by_class}.",
         )
 
-    def _foreground(self, kind: MaskKind, names: Sequence[str] | None) -> MaskReading:
+    def _foreground(self, kind: MaskKind, names: Sequence[str]) -> MaskReading:
         classes = _named(["background", "foreground"], names, found="two classes, 0 and all else")
         objects = "every numbered object" if kind == "instances" else self._listing([v for v in self._values if v])
         return MaskReading(kind, classes, None, f"{objects} is {classes[1].name!r}, 0 is {classes[0].name!r}")
 
-    def _by_value(self, names: Sequence[str] | None) -> MaskReading:
+    def _by_value(self, names: Sequence[str]) -> MaskReading:
         if self._colours:
             raise DataError("The masks are coloured", fix="Give --masks-are colours.")
         values = self._values
         largest = 255 if self._bytes == 1 else 65535
         ignored = values[-1] in (255, largest) and len(values) > 2 and values[-2] <= LARGEST_CLASS_BESIDE_IGNORE
         ignore_value = values.pop() if ignored else None
-        if names is not None and values[-1] < len(names):
+        if names and values[-1] < len(names):
             values = list(range(len(names)))
         default = ["background" if value == 0 else f"class {value}" for value in values]
         classes = _named(default, names, found=self._listing(values))
@@ -198,7 +200,7 @@ class MaskSurvey:
             sentence += f", {ignore_value} is ignored"
         return MaskReading("classes", classes, codes, sentence)
 
-    def _by_colour(self, names: Sequence[str] | None) -> MaskReading:
+    def _by_colour(self, names: Sequence[str]) -> MaskReading:
         colours = self._values
         if not self._colours:
             raise DataError("The masks have no colours, only greys", fix="Give --masks-are classes or instances.")
@@ -212,3 +214,39 @@ class MaskSurvey:
             f"{_hexadecimal(colour)} is {one.name!r}" for colour, one in zip(colours, classes, strict=True)
         )
         return MaskReading("colours", classes, {colour: code for code, colour in enumerate(colours)}, sentence)
+
+    def _listing(self, values: Sequence[int]) -> str:
+        shown = [_hexadecimal(value) if self._colours else str(value) for value in values]
+        text = ", ".join(shown[:FEW_VALUES])
+        if len(shown) > FEW_VALUES:
+            text += f" ... {shown[-1]} ({len(shown)} values)"
+        return ("value " if len(shown) == 1 else "values ") + text
+
+
+def _pack(colours: Pixels) -> npt.NDArray[np.int64]:
+    """Colours (..., 3), or greys (..., 1), as one integer each: red, green and blue side by side."""
+    packed: npt.NDArray[np.int64] = (colours.astype(np.int64) << np.array(CHANNEL_SHIFTS)).sum(axis=-1)
+    return packed
+
+
+def _rgb(packed: int) -> tuple[int, int, int]:
+    channels = [packed >> shift & 0xFFFF for shift in CHANNEL_SHIFTS]
+    if max(channels) > 255:
+        channels = [value >> 8 for value in channels]
+    return channels[0], channels[1], channels[2]
+
+
+def _hexadecimal(packed: int) -> str:
+    return "#{:02x}{:02x}{:02x}".format(*_rgb(packed))
+
+
+def _named(default: Sequence[str], names: Sequence[str], *, found: str) -> tuple[ClassInfo, ...]:
+    if names and len(names) != len(default):
+        raise UsageError(
+            f"--classes gives {len(names)} names, the masks hold {found}",
+            fix=f"Give {len(default)} names, the background first, or say what the masks are with --masks-are.",
+        )
+    return tuple(
+        ClassInfo(name=name, colour=BACKGROUND.colour if code == 0 else PALETTE[(code - 1) % len(PALETTE)])
+        for code, name in enumerate(names or default)
+    )

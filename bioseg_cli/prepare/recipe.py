@@ -37,7 +37,7 @@ class SourceImage:
         group: what must not straddle splits.
         labelled: whether a mask exists.
         load: reads the pixels and the mask.
-        sha256: of the file; called when the image is stored.
+        file_hash: SHA-256 of the file; called when the image is stored. None: there is no file.
         official: the split the data set's authors, or the layout of its files, give it.
     """
 
@@ -47,18 +47,19 @@ class SourceImage:
     group: str
     labelled: bool
     load: Callable[[], Loaded]
-    sha256: Callable[[], str]
+    file_hash: Callable[[], str] | None = None
     official: SplitName | None = None
 
 
 @dataclass(frozen=True)
 class Collection:
-    """All that a recipe found.
+    """All that a recipe found: at least one image.
 
     Attributes:
         images: in the order they will be stored.
         classes: what the labels mean, by code.
         channels, dtype: of every image.
+        keep_groups: whether a group stays on one side of the split, where the images have no official split.
         masks_read_as: one line on how masks became classes.
         pixel_size: of the images, where it is known and one.
         notes: what else the user should know.
@@ -68,6 +69,7 @@ class Collection:
     classes: tuple[ClassInfo, ...]
     channels: int
     dtype: np.dtype[np.generic]
+    keep_groups: bool
     masks_read_as: str
     pixel_size: PixelSize | None = None
     notes: tuple[str, ...] = field(default=())
@@ -142,7 +144,7 @@ def file_frames(
             group=group,
             labelled=labels is not None,
             load=partial(load, frame),
-            sha256=file_hash,
+            file_hash=file_hash,
             official=official,
         )
         for frame in range(info.frames)

@@ -10,7 +10,6 @@ from pydantic import Field, field_validator, model_validator
 
 from bioseg_cli.config import Config
 
-SplitRule = Literal["official", "group", "random"]
 MaskKind = Literal["binary", "instances", "classes", "colours"]
 NormalisationMethod = Literal["minmax", "percentile"]
 
@@ -28,10 +27,6 @@ class PrepareConfig(Config):
         "images, padded to the largest.",
     )
     tile: bool = Field(default=False, description="Cut each image into tiles of --crop instead of one centre crop.")
-    split_by: SplitRule = Field(
-        default="random",
-        description="What may not straddle training, validation and test: a group of images, or only the image itself.",
-    )
     val_share: float = Field(default=0.2, gt=0, lt=1, description="Share of the labelled images for validation.")
     test_share: float = Field(default=0.2, ge=0, lt=1, description="Share of the labelled images for the test.")
     normalize: NormalisationMethod = Field(
@@ -42,7 +37,9 @@ class PrepareConfig(Config):
     seed: int = Field(default=0, ge=0, description="Seed of everything random: the split, the order of the labels.")
 
     @model_validator(mode="after")
-    def _shares_and_tiles(self) -> Self:
+    def _name_shares_and_tiles(self) -> Self:
+        if self.out is not None and self.out.suffix != ".h5":
+            raise ValueError(f"--out: the name of a data set ends in .h5, got {str(self.out)!r}")
         if self.val_share + self.test_share >= 1:
             raise ValueError("--val-share and --test-share leave nothing to train on: their sum must be below 1")
         if self.tile and self.crop_side == 0:
@@ -59,6 +56,11 @@ class PrepareConfig(Config):
         """The data set to write."""
         return self.out or Path("data") / f"{self.recipe}.h5"
 
+    @property
+    def manifest_path(self) -> Path:
+        """The record written beside it."""
+        return self.path.with_suffix(".yaml")
+
 
 class DemoConfig(PrepareConfig):
     """Generated microscope images with exact masks: everything can be tried without any data."""
@@ -71,7 +73,6 @@ class DemoConfig(PrepareConfig):
     )
     images: int = Field(default=60, ge=5, description="Number of images.")
     size: int = Field(default=256, ge=64, description="Height and width of an image, in pixels.")
-    split_by: Literal["random"] = Field(default="random", description="Each image is drawn on its own.")
 
 
 class FolderConfig(PrepareConfig):
@@ -91,8 +92,8 @@ class FolderConfig(PrepareConfig):
         description="What the values of a mask mean: object or not, a number an object, a number a class, a colour a "
         "class. By default recognised over all masks, and said.",
     )
-    classes: tuple[str, ...] | None = Field(
-        default=None, description="Names of the classes, separated by commas, the background first."
+    classes: tuple[str, ...] = Field(
+        default=(), description="Names of the classes, separated by commas, the background first."
     )
     group_by: str | None = Field(
         default=None,
@@ -109,21 +110,21 @@ class FolderConfig(PrepareConfig):
         if isinstance(value, str):
             value = [value]
         if isinstance(value, list | tuple) and all(isinstance(one, str) for one in value):
-            return tuple(name.strip() for one in value for name in one.split(",")) or None
+            return tuple(name.strip() for one in value for name in one.split(","))
         return value
 
     @model_validator(mode="after")
     def _names_and_pattern(self) -> Self:
-        if self.classes is not None and (len(set(self.classes)) != len(self.classes) or "" in self.classes):
+        if len(set(self.classes)) != len(self.classes) or "" in self.classes:
             raise ValueError("--classes: each class needs a name of its own")
-        if self.classes is not None and len(self.classes) < 2:
+        if len(self.classes) == 1:
             raise ValueError("--classes: at least two are needed, the background first")
         if self.group_by is not None:
             try:
                 re.compile(self.group_by)
             except re.error as error:
                 raise ValueError(f"--group-by is not a regular expression: {error}") from None
-        if self.masks is None and (self.masks_are is not None or self.classes is not None):
+        if self.masks is None and (self.masks_are is not None or self.classes):
             raise ValueError("--masks-are and --classes need --masks")
         return self
 
@@ -165,7 +166,7 @@ class FluoHoechstConfig(StudyConfig):
     command: ClassVar[str] = "prepare fluohoechst"
     recipe: ClassVar[str] = "fluohoechst"
 
-    split_by: SplitRule = Field(
+    split_by: Literal["official", "group", "random"] = Field(
         default="official",
         description="BBBC039's own lists, whole wells of the plate, or single fields as in the study.",
     )

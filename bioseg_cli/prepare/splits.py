@@ -87,7 +87,8 @@ def split_blocks(
 
     Args:
         labelled: (N,) whether each image of the sequence has a mask.
-        val_share, test_share: of the labelled images; 0 leaves the test empty.
+        val_share: share of the labelled images, at least one.
+        test_share: the same for the test; 0 leaves it empty.
         gap: images.
     """
     places = [i for i, has_mask in enumerate(labelled) if has_mask] or list(range(len(labelled)))

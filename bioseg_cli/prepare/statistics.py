@@ -41,7 +41,7 @@ class RangeOfChannels:
             self._sorted = [self._counter() for _ in range(channels)]
 
     def _counter(self) -> _Histogram | _Tails:
-        if self._dtype.kind in "bui" and self._dtype.itemsize <= 2:
+        if self._dtype.kind in "ui" and self._dtype.itemsize <= 2:
             return _Histogram(self._dtype)
         return _Tails(self._announced)
 
@@ -92,8 +92,9 @@ class _Histogram:
     """Counts of every value of a small integer type."""
 
     def __init__(self, dtype: np.dtype[np.generic]) -> None:
-        self._lowest = 0 if dtype.kind == "b" else int(np.iinfo(dtype).min)
-        self._counts = np.zeros(1 << (8 * dtype.itemsize), dtype=np.int64)
+        bits = 8 * dtype.itemsize
+        self._lowest = -(1 << (bits - 1)) if dtype.kind == "i" else 0
+        self._counts = np.zeros(1 << bits, dtype=np.int64)
 
     def add(self, values: Pixels) -> None:
         shifted = values.astype(np.int64) - self._lowest

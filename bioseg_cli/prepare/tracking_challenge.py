@@ -28,8 +28,8 @@ from bioseg_cli.prepare.splits import GAP, split_blocks
 from bioseg_cli.runs.console import Output
 
 TERMS = (
-    "the Cell Tracking Challenge (celltrackingchallenge.net/datasets) asks that uses other than the challenge be agreed "
-    "with the data providers, and that Maska et al., Bioinformatics 30:1609 (2014), and Ulman et al., "
+    "the Cell Tracking Challenge (celltrackingchallenge.net/datasets) asks that uses other than the challenge be "
+    "agreed with the data providers, and that Maska et al., Bioinformatics 30:1609 (2014), and Ulman et al., "
     "Nature Methods 14:1141 (2017), are cited. Do not pass the files on."
 )
 IGNORE = IGNORE_BY_DTYPE["uint8"]
@@ -127,6 +127,7 @@ def _collect(config: TrackingConfig, challenge: Challenge, output: Output) -> Co
         classes=(BACKGROUND, ClassInfo(name=challenge.object_name, colour=PALETTE[0])),
         channels=info.channels,
         dtype=info.dtype,
+        keep_groups=config.split_by != "random",
         masks_read_as=f"{config.truth} truth, every numbered object is {challenge.object_name!r}",
         pixel_size=challenge.pixel_size,
         notes=tuple(notes),

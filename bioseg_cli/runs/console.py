@@ -7,16 +7,20 @@ to read. With `--json` standard output carries one JSON document and nothing els
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 PLAIN_SECONDS = 10.0
 """Without a terminal, a progress line is written at most this often."""
+
+PIPE_WIDTH = 200
+"""Characters a table may take where standard output is not a terminal."""
 
 Thing = TypeVar("Thing")
 
@@ -32,8 +36,8 @@ class Output:
     def __init__(self, *, as_json: bool = False, quiet: bool = False) -> None:
         self.json = as_json
         self.quiet = quiet
-        self._out = Console(file=sys.stdout, highlight=False, soft_wrap=False)
-        self._err = Console(file=sys.stderr, highlight=False, markup=False, soft_wrap=True)
+        self._out = PlainConsole(sys.stdout, width=None if sys.stdout.isatty() else PIPE_WIDTH)
+        self._err = PlainConsole(sys.stderr, soft_wrap=True)
         self._bar: Progress | None = None
 
     def say(self, text: str) -> None:
@@ -48,7 +52,7 @@ class Output:
     def _line(self, text: str) -> None:
         console = self._bar.console if self._bar is not None else self._err
         stamp = "" if self._err.is_terminal else time.strftime("%Y-%m-%d %H:%M:%S ")
-        console.print(stamp + text, markup=False, highlight=False, soft_wrap=True)
+        console.print(stamp + text, soft_wrap=True)
 
     def show(self, what: RenderableType) -> None:
         """A table or a text that is the command's result; on standard output, unless it goes there as JSON."""
@@ -58,7 +62,8 @@ class Output:
     def result(self, document: dict[str, Any]) -> None:
         """The command's result as JSON, if that was asked for."""
         if self.json:
-            sys.stdout.write(json.dumps(document, indent=2, allow_nan=False, default=str) + "\n")
+            sys.stdout.write(json.dumps(document, indent=2, allow_nan=False, default=_plain) + "\n")
+            sys.stdout.flush()
 
     def track(self, things: Iterable[Thing], description: str, total: int) -> Iterator[Thing]:
         """Yield `things`, showing how far along they are and how long the rest will take."""
@@ -70,6 +75,26 @@ class Output:
     def progress(self, description: str, total: int, done: int = 0) -> ProgressLine:
         """A progress display to advance by hand; a context manager."""
         return ProgressLine(self, description, total, done)
+
+
+class PlainConsole(Console):
+    """A console that shows names of files and classes as they are: no markup, no emoji codes."""
+
+    def __init__(self, file: IO[str], *, width: int | None = None, soft_wrap: bool = False) -> None:
+        super().__init__(file=file, width=width, soft_wrap=soft_wrap, highlight=False, markup=False, emoji=False)
+
+    def on_broken_pipe(self) -> None:
+        """Leave it to `commands.binding`: Rich would exit with 1, which here means that some inputs failed."""
+        raise
+
+
+def _plain(value: Any) -> Any:
+    """What JSON has no form for: paths become text, NumPy's scalars numbers."""
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if hasattr(value, "item"):
+        return value.item()
+    raise TypeError(f"{type(value).__name__} has no form in JSON")
 
 
 class ProgressLine:
@@ -89,13 +114,13 @@ class ProgressLine:
         output = self._output
         if not output.quiet and output._err.is_terminal:
             self._bar = Progress(
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(bar_width=20),
                 MofNCompleteColumn(),
                 TimeElapsedColumn(),
                 TextColumn("left"),
                 TimeRemainingColumn(),
-                TextColumn("{task.fields[note]}"),
+                TextColumn("{task.fields[note]}", markup=False),
                 console=output._err,
                 transient=True,
             )

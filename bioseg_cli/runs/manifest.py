@@ -19,7 +19,7 @@ import yaml
 
 from bioseg_cli import __version__
 from bioseg_cli.config import read_yaml
-from bioseg_cli.errors import DataError
+from bioseg_cli.errors import DataError, UsageError
 from bioseg_cli.files import write_text
 
 MANIFEST_NAME = "manifest.yaml"
@@ -55,10 +55,13 @@ def _processor() -> str:
 
 def _git_revision() -> str | None:
     """Revision of bioseg's own code, with "-dirty" where it was changed; None outside a checkout."""
+    package = Path(__file__).parents[1]
+    if not (package.parent / ".git").exists():
+        return None  # Installed: git would answer for whatever checkout the environment happens to lie in.
     try:
         found = subprocess.run(
             ["git", "describe", "--always", "--dirty", "--abbrev=40", "--match="],
-            cwd=Path(__file__).parent,
+            cwd=package,
             capture_output=True,
             text=True,
             timeout=5,
@@ -78,9 +81,12 @@ def read_manifest(run: Path) -> dict[str, Any]:
     """Read the manifest of a run directory.
 
     Raises:
-        DataError: it is no run directory.
+        DataError: it is no run directory, or its manifest is damaged.
     """
     path = run / MANIFEST_NAME
     if not path.is_file():
         raise DataError("The folder is not a run: it has no manifest.yaml", where=run, fix="Give a run directory.")
-    return read_yaml(path)
+    try:
+        return read_yaml(path)
+    except UsageError as error:
+        raise DataError(error.what, where=path, fix="Give another run.") from None

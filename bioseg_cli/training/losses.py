@@ -67,7 +67,8 @@ def kl_consistency(
     if stop_gradient:
         weak_logits = weak_logits.detach()
     log_target = torch.log_softmax(weak_logits / temperature, dim=1)
-    log_student = _log(strong_probabilities)
+    # Floored far below rounding: at the type's epsilon a student that is wrong and sure would have no gradient left.
+    log_student = strong_probabilities.clamp(min=torch.finfo(strong_probabilities.dtype).tiny).log()
     divergence = (log_target.exp() * (log_target - log_student)).sum(dim=1, keepdim=True)
     counted = valid
     if confidence is not None:
@@ -89,11 +90,12 @@ def mutual_information_loss(first: Tensor, second: Tensor, valid: Tensor, *, lam
         lamb: weight of the marginal entropies; above 1 clusters are pushed to equal sizes.
     """
     joint = torch.einsum("bkhw,blhw->kl", first * valid, second)
-    joint = (joint + joint.T) / (2 * joint.sum().clamp(min=torch.finfo(joint.dtype).tiny))
+    # The sum is the number of valid pixels; 1 instead of 0 keeps the gradient finite where there are none.
+    joint = (joint + joint.T) / (2 * joint.sum().clamp(min=1))
     rows, columns = joint.sum(dim=1, keepdim=True), joint.sum(dim=0, keepdim=True)
     return -(joint * (_log(joint) - lamb * _log(rows) - lamb * _log(columns))).sum()
 
 
 def _log(values: Tensor) -> Tensor:
-    """Log with a floor below which the type cannot tell a probability from 0."""
+    """Log with a floor below which the type cannot tell a share of all pixels from 0."""
     return values.clamp(min=torch.finfo(values.dtype).eps).log()

@@ -27,7 +27,7 @@ from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.dataset.schema import IntArray
 from bioseg_cli.errors import DataError, UsageError
 from bioseg_cli.metrics.confusion import confusion_counts, mean_iou
-from bioseg_cli.model.unet import UNet, leaving_running_statistics
+from bioseg_cli.model.unet import UNet, own_batch_statistics
 from bioseg_cli.runs.device import Precision
 from bioseg_cli.training.losses import kl_consistency, mutual_information_loss, soft_dice_loss
 from bioseg_cli.training.method import Criterion, probabilities
@@ -136,7 +136,7 @@ class UDA:
         unlabelled = batch.unlabelled.to(self.device)
         weak_images = batch.weak.warp(unlabelled.images)
         # Two passes: labelled and weak images feed the running batch-norm statistics kept for prediction; strong
-        # ones, inverted or solarized, are normalised by their own and leave those alone.
+        # ones, inverted or solarized, are normalised by their own, here and in validation, and leave those alone.
         with precision.autocast():
             logits = network(torch.cat([images, weak_images]))["main"].float()
         supervised = self._dice(logits[: len(images)], labels)
@@ -151,7 +151,7 @@ class UDA:
         weak, rotation = views.weak, views.strong.rotation
         to_strong = weak.after(rotation)
         strong_images = to_strong.warp(views.strong.colour(images.images, deep=self._deep))
-        with precision.autocast(), leaving_running_statistics(network):
+        with precision.autocast(), own_batch_statistics(network):
             strong = probabilities(network(strong_images)["main"])
         align = weak.after(rotation.inverse()).after(weak.inverse())
         # Where everything is shown the interpolation weights sum to 1, and so do the moved probabilities.

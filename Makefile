@@ -1,0 +1,46 @@
+# Everything here works on a fresh machine with Python (3.11 or newer) and make.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: help setup demo test lint bench bench-full soak results clean
+.DEFAULT_GOAL := help
+
+help:  ## Show the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup: $(READY)  ## Make .venv with bioseg and all that its tests need
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+demo: $(READY)  ## Generated images to a trained, measured model with pictures, in a few minutes
+	PATH="$(abspath $(BIN)):$$PATH" examples/demo.sh demo
+
+test: $(READY)  ## Run the tests
+	$(BIN)/python -m pytest --durations=10
+
+lint: $(READY)  ## Check style, types and the direction of imports
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(READY)  ## Quick benchmarks, under ten minutes
+	$(BIN)/python -m benchmarks
+
+bench-full: $(READY)  ## The benchmarks behind benchmarks/RESULTS.md
+	$(BIN)/python -m benchmarks --full
+
+soak: $(READY)  ## Kill a training at random moments and resume it, many times
+	$(BIN)/python -m benchmarks.soak
+
+results: $(READY)  ## The figures of docs/results.md; BIOSEG_DATA names the folder that holds BBBC039
+	PATH="$(abspath $(BIN)):$$PATH" benchmarks/results_bbbc039.sh
+
+clean:  ## Remove what the targets above made, but no data and no runs
+	rm -rf $(VENV) demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info

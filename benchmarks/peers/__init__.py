@@ -1,0 +1,1 @@
+"""What a user would write without bioseg, written plainly, to be measured beside it."""

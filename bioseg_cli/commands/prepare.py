@@ -1,0 +1,79 @@
+"""`bioseg prepare demo|folder|fluohoechst|phc|fluogfp`: files to a data set."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bioseg_cli.prepare.settings import (
+    DemoConfig,
+    FluoGFPConfig,
+    FluoHoechstConfig,
+    FolderConfig,
+    PhCConfig,
+    PrepareConfig,
+)
+from bioseg_cli.runs.console import Output
+
+
+def prepare_demo(config: DemoConfig, output: Output, overwrite: bool) -> None:
+    """Generate microscope images with exact masks: everything can be tried without any data."""
+    _prepare(config, output, overwrite)
+
+
+def prepare_folder(config: FolderConfig, output: Output, overwrite: bool) -> None:
+    """Make a data set from your own images, and masks for some of them or none."""
+    _prepare(config, output, overwrite)
+
+
+def prepare_fluohoechst(config: FluoHoechstConfig, output: Output, overwrite: bool) -> None:
+    """Make the study's FluoHoechst (BBBC039: U2OS nuclei), from --source or downloaded."""
+    _prepare(config, output, overwrite)
+
+
+def prepare_phc(config: PhCConfig, output: Output, overwrite: bool) -> None:
+    """Make the study's PhC (PhC-C2DH-U373: cells in phase contrast), from --source or downloaded."""
+    _prepare(config, output, overwrite)
+
+
+def prepare_fluogfp(config: FluoGFPConfig, output: Output, overwrite: bool) -> None:
+    """Make the study's FluoGFP (Fluo-N2DL-HeLa: HeLa nuclei), from --source or downloaded."""
+    _prepare(config, output, overwrite)
+
+
+def _prepare(config: PrepareConfig, output: Output, overwrite: bool) -> None:
+    from bioseg_cli.prepare.build import build_dataset
+
+    summary = build_dataset(config, output, overwrite=overwrite)
+    _show(summary, output)
+    output.result(summary)
+
+
+def _show(summary: dict[str, Any], output: Output) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    channels, height, width = summary["image_shape"]
+    table = Table(title=summary["path"])
+    table.add_column("split")
+    table.add_column("labelled", justify="right")
+    table.add_column("unlabelled", justify="right")
+    for name in summary["classes"]:
+        table.add_column(Text(name), justify="right")
+    for split, counts in summary["images"].items():
+        shares = summary["class_shares"].get(split, {})
+        cells = [f"{shares[name]:.1%}" if name in shares else "-" for name in summary["classes"]]
+        table.add_row(split, str(counts["labelled"]), str(counts["unlabelled"]), *cells)
+    output.show(table)
+    normalisation = summary["normalisation"]
+    ranges = ", ".join(
+        f"{low:g} to {high:g}" for low, high in zip(normalisation["low"], normalisation["high"], strict=True)
+    )
+    method = "minimum and maximum" if normalisation["method"] == "minmax" else "0.1 and 99.9 percentiles"
+    depth = f"{channels} channel{'s' if channels > 1 else ''} of {summary['image_dtype']}"
+    lines = [
+        f"images   {height} x {width} pixels, {depth}",
+        f"0 to 1   {ranges} ({method} of the training images)",
+        f"masks    {summary['masks']}",
+        *(f"note     {note}" for note in summary["notes"]),
+    ]
+    output.show(Text("\n".join(lines)))

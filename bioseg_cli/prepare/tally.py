@@ -1,0 +1,105 @@
+"""What passes through while a data set is written: counts of images and classes, and images that come twice."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from bioseg_cli.config import ClassInfo, SplitName
+from bioseg_cli.dataset.schema import Pixels
+from bioseg_cli.errors import DataError
+from bioseg_cli.prepare.recipe import SourceImage, listing
+from bioseg_cli.prepare.splits import SPLITS
+
+
+class Tally:
+    """Counts stored images and labelled pixels by split."""
+
+    def __init__(self, classes: Sequence[ClassInfo]) -> None:
+        self._names = [one.name for one in classes]
+        self._labelled = dict.fromkeys(SPLITS, 0)
+        self._unlabelled = dict.fromkeys(SPLITS, 0)
+        self._pixels = {split: np.zeros(len(classes), dtype=np.int64) for split in SPLITS}
+
+    def add(self, split: SplitName, labels: Pixels | None) -> None:
+        """Count one stored image with its labels (H, W), or without."""
+        if labels is None:
+            self._unlabelled[split] += 1
+            return
+        self._labelled[split] += 1
+        classes = len(self._names)
+        self._pixels[split] += np.bincount(labels[labels < classes], minlength=classes)
+
+    def images(self) -> dict[str, dict[str, int]]:
+        """Numbers of stored images by split, with and without a mask."""
+        return {split: {"labelled": self._labelled[split], "unlabelled": self._unlabelled[split]} for split in SPLITS}
+
+    def shares(self) -> dict[str, dict[str, float]]:
+        """Share of each class in the labelled pixels of a split; splits without any are left out."""
+        return {
+            split: dict(zip(self._names, (counts / counts.sum()).tolist(), strict=True))
+            for split, counts in self._pixels.items()
+            if counts.any()
+        }
+
+    def refuse_single_class(self) -> None:
+        """Raise `DataError` where the training masks show one class only, so that nothing can be learnt from them."""
+        shown = [name for name, count in zip(self._names, self._pixels["train"], strict=True) if count]
+        if self._labelled["train"] and len(shown) < 2:
+            what = f"one class, {shown[0]!r}" if shown else "no class at all: every pixel is ignored"
+            raise DataError(
+                f"The masks of the training images show {what}",
+                fix="Add a mask that shows the others too, or change --masks-are, --crop or --seed.",
+            )
+
+    def notes(self) -> list[str]:
+        """What the user should know of the split."""
+        notes = []
+        if not any(self._labelled.values()):
+            return ["no image has a mask: train-iic can use this data set, train-uda cannot"]
+        if not self._labelled["test"]:
+            notes.append("the test split has no labelled image: nothing is kept apart for a final score")
+        for name, count in zip(self._names, self._pixels["train"], strict=True):
+            if not count:
+                notes.append(f"no training mask shows the class {name!r}")
+        return notes
+
+
+class Repeats:
+    """Finds images that come twice, by their pixels: a copy under another name, or with another header."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, tuple[str, SplitName]] = {}
+        self._within = 0
+        self._across: list[str] = []
+
+    def add(self, image: SourceImage, split: SplitName, pixels: Pixels) -> str:
+        """See one source image (C, H, W); return the SHA-256 of its pixels."""
+        digest = hashlib.sha256(f"{pixels.dtype}{pixels.shape}".encode())
+        digest.update(np.ascontiguousarray(pixels).tobytes())
+        key = digest.hexdigest()
+        name = f"{image.file} frame {image.frame}" if image.frame else image.file
+        first, first_split = self._seen.setdefault(key, (name, split))
+        # Blank images, as at the edge of a slide, are equal without being copies.
+        if first != name and pixels.min() < pixels.max():
+            if first_split == split:
+                self._within += 1
+            else:
+                self._across.append(f"{first} ({first_split}) = {name} ({split})")
+        return key
+
+    def refuse_across_splits(self) -> None:
+        """Raise `DataError` where the pixels of one image are in two splits."""
+        if self._across:
+            raise DataError(
+                f"{len(self._across)} images are copies of one in another split: {listing(self._across)}",
+                fix="Move the copies away: a network would be scored on what it was trained on.",
+            )
+
+    def notes(self) -> list[str]:
+        """Copies inside one split."""
+        if not self._within:
+            return []
+        return [f"{self._within} images are copies of another one in the same split"]

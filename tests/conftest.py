@@ -1,0 +1,109 @@
+"""What the tests share: a tiny data set of bright discs, a run trained on it, and the command line."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+from bioseg_cli.app import app
+from bioseg_cli.config import ClassInfo, SplitName
+from bioseg_cli.dataset.schema import DatasetInfo, Item, ItemSource
+from bioseg_cli.dataset.writer import DatasetWriter
+from bioseg_cli.images import Normalisation, PixelSize
+
+SIZE = 48
+SPLITS: tuple[SplitName, ...] = ("train",) * 8 + ("val",) * 3 + ("test",) * 2
+CLASSES = (ClassInfo(name="background", colour=(0, 0, 0)), ClassInfo(name="cell", colour=(255, 180, 0)))
+
+
+def discs(index: int, size: int = SIZE) -> tuple[np.ndarray, np.ndarray]:
+    """One uint16 image (1, H, W) of bright discs on noise, and its mask (H, W)."""
+    random = np.random.default_rng(index)
+    rows, columns = np.mgrid[:size, :size]
+    mask = np.zeros((size, size), dtype=np.uint8)
+    for _ in range(4):
+        row, column = random.uniform(0, size, 2)
+        mask[(rows - row) ** 2 + (columns - column) ** 2 < random.uniform(4, 7) ** 2] = 1
+    image = 1000 + 1500.0 * mask + random.normal(0, 150, mask.shape)
+    return image.astype(np.uint16)[None], mask
+
+
+def write_discs(
+    path: Path,
+    splits: tuple[SplitName, ...] = SPLITS,
+    *,
+    unlabelled: tuple[int, ...] = (),
+    wrong: tuple[int, ...] = (),
+) -> Path:
+    """A data set of discs; the images at `unlabelled` have no mask, those at `wrong` the opposite of theirs."""
+    with DatasetWriter(path, count=len(splits), image_shape=(1, SIZE, SIZE), image_dtype=np.uint16) as writer:
+        for index, split in enumerate(splits):
+            image, mask = discs(index)
+            mask = 1 - mask if index in wrong else mask
+            source = ItemSource(f"disc{index}.tif", f"{index:064x}", 0, (0, 0), (SIZE, SIZE))
+            writer.add(Item(image, None if index in unlabelled else mask, split, f"g{index}", source))
+        writer.finish(
+            DatasetInfo(
+                recipe="discs",
+                settings={},
+                classes=CLASSES,
+                normalisation=Normalisation(method="minmax", low=(500.0,), high=(3200.0,)),
+                pixel_size=PixelSize(0.5, 0.5, "µm"),
+            )
+        )
+    return path
+
+
+@pytest.fixture(scope="session")
+def disc_dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """8 training, 3 validation and 2 test images of 48 x 48 pixels, all with masks."""
+    return write_discs(tmp_path_factory.mktemp("data") / "discs.h5")
+
+
+@pytest.fixture(scope="session")
+def bioseg() -> Callable[..., Result]:
+    """Run the command line in this process: `bioseg("evaluate", run, "--json")`."""
+    runner = CliRunner()
+
+    def run(*arguments: object) -> Result:
+        return runner.invoke(app, [str(argument) for argument in arguments])
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def disc_run(tmp_path_factory: pytest.TempPathFactory, disc_dataset: Path, bioseg: Callable[..., Result]) -> Path:
+    """A small network trained long enough to find the discs."""
+    run = tmp_path_factory.mktemp("runs") / "discs"
+    result = bioseg(
+        "train-uda", disc_dataset, "--run", run, "--labels", 4, "--width", 8, "--steps", 60, "--batch-size", 2,
+        "--lr", 0.01, "--quiet",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    return run
+
+
+def shared_folder(variable: str) -> Path:
+    """A folder of reference material outside the repository; the test is skipped without it."""
+    folder = os.environ.get(variable)
+    if not folder:
+        pytest.skip(f"{variable} is not set")
+    return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def oracles() -> Path:
+    """Expected numbers from independent implementations."""
+    return shared_folder("BIOSEG_ORACLES")
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """Real images and volumes."""
+    return shared_folder("BIOSEG_DATA")

@@ -1,0 +1,181 @@
+"""Downloads against a real server on this machine: resumed, checked, refused."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import socket
+import threading
+import zipfile
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bioseg_cli.errors import DataError
+from bioseg_cli.prepare.download import ATTEMPTS, BLOCK_BYTES, Archive, Publication, fetch
+from bioseg_cli.runs.console import Output
+
+QUIET = Output(quiet=True)
+
+
+def zipped(files: dict[str, bytes]) -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return stream.getvalue()
+
+
+CONTENT = np.random.default_rng(0).integers(0, 256, 700_000, dtype=np.uint8).tobytes()
+ARCHIVE = zipped({"images/a.bin": CONTENT, "__MACOSX/images/._a.bin": b"fork"})
+
+
+class Server:
+    """Serves files from memory; can break off, and remembers what was asked for."""
+
+    def __init__(self) -> None:
+        self.files = {"/set/data.zip": ARCHIVE}
+        self.bytes_before_break: list[int] = []
+        self.supports_ranges = True
+        self.ranges: list[str | None] = []
+        server = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                wanted = self.headers.get("Range")
+                server.ranges.append(wanted)
+                content = server.files.get(self.path)
+                if content is None:
+                    self.send_error(404)
+                    return
+                start = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted and server.supports_ranges else 0
+                if start >= len(content):
+                    self.send_response(416)
+                    self.send_header("Content-Range", f"bytes */{len(content)}")
+                    self.send_header("Content-Length", "0")
+                    self.end_headers()
+                    return
+                self.send_response(206 if start else 200)
+                if start:
+                    self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
+                self.send_header("Content-Length", str(len(content) - start))
+                self.end_headers()
+                end = start + server.bytes_before_break.pop(0) if server.bytes_before_break else None
+                self.wfile.write(content[start:end])
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.address = f"http://127.0.0.1:{self.http.server_port}/set"
+        threading.Thread(target=self.http.serve_forever, args=(0.02,), daemon=True).start()
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    running = Server()
+    yield running
+    running.http.shutdown()
+    running.http.server_close()
+
+
+def publication(address: str, sha256: str | None = None, name: str = "data.zip") -> Publication:
+    return Publication("Set", address, (Archive(name, sha256),), terms="free", layout="DIR/images/*.bin")
+
+
+def fetched(server: Server, folder: Path, sha256: str | None = None) -> Path:
+    return fetch(publication(server.address, sha256), folder, mirror=None, output=QUIET)
+
+
+def assert_complete(folder: Path, unpacked: Path) -> None:
+    assert (unpacked / "images" / "a.bin").read_bytes() == CONTENT
+    assert sorted(path.name for path in folder.iterdir()) == ["data.zip", "files"]
+    assert not (unpacked / "__MACOSX").exists()
+
+
+def test_fetched_unpacked_and_not_fetched_again(server, tmp_path) -> None:
+    unpacked = fetched(server, tmp_path, hashlib.sha256(ARCHIVE).hexdigest())
+    assert_complete(tmp_path, unpacked)
+    assert fetched(server, tmp_path) == unpacked
+    assert server.ranges == [None]
+
+
+def test_a_broken_transfer_is_taken_up_where_it_stopped(server, tmp_path) -> None:
+    server.bytes_before_break = [18 * BLOCK_BYTES, 9 * BLOCK_BYTES]
+    assert_complete(tmp_path, fetched(server, tmp_path))
+    assert server.ranges == [None, f"bytes={18 * BLOCK_BYTES}-", f"bytes={27 * BLOCK_BYTES}-"]
+
+
+def test_a_transfer_that_keeps_breaking_is_kept_for_the_next_run(server, tmp_path) -> None:
+    server.bytes_before_break = [6 * BLOCK_BYTES] * ATTEMPTS
+    with pytest.raises(DataError, match=r"broke off after 0\.4 MB, which are kept"):
+        fetched(server, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["data.zip.part"]
+    assert_complete(tmp_path, fetched(server, tmp_path))
+    assert server.ranges[-1] == f"bytes={ATTEMPTS * 6 * BLOCK_BYTES}-"
+
+
+def test_a_server_without_ranges_sends_everything_again(server, tmp_path) -> None:
+    server.supports_ranges = False
+    server.bytes_before_break = [300_000]
+    assert_complete(tmp_path, fetched(server, tmp_path))
+
+
+def test_a_complete_part_is_used(server, tmp_path) -> None:
+    (tmp_path / "data.zip.part").write_bytes(ARCHIVE)
+    assert_complete(tmp_path, fetched(server, tmp_path))
+
+
+def test_a_part_of_another_file_is_thrown_away(server, tmp_path) -> None:
+    (tmp_path / "data.zip.part").write_bytes(ARCHIVE + b"longer")
+    assert_complete(tmp_path, fetched(server, tmp_path))
+
+
+def test_another_hash(server, tmp_path) -> None:
+    with pytest.raises(DataError, match="SHA-256 differs") as caught:
+        fetched(server, tmp_path, "0" * 64)
+    assert "--source" in str(caught.value)
+    assert not (tmp_path / "files").exists()
+
+
+def test_a_damaged_archive_is_removed(server, tmp_path) -> None:
+    middle = len(ARCHIVE) // 2
+    server.files["/set/data.zip"] = ARCHIVE[:middle] + b"????????" + ARCHIVE[middle + 8 :]
+    with pytest.raises(DataError, match="damaged"):
+        fetched(server, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_not_found(server, tmp_path) -> None:
+    wrong = publication(server.address + "/elsewhere")
+    with pytest.raises(DataError, match="404") as caught:
+        fetch(wrong, tmp_path, mirror=None, output=QUIET)
+    assert "--mirror" in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_mirror(server, tmp_path) -> None:
+    unreachable = publication("http://127.0.0.1:1/set")
+    assert_complete(tmp_path, fetch(unreachable, tmp_path, mirror=server.address + "/", output=QUIET))
+
+
+def test_offline_says_what_to_put_where(tmp_path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        nobody = publication(f"http://127.0.0.1:{taken.getsockname()[1]}/set")
+        with pytest.raises(DataError, match="No connection") as caught:
+            fetch(nobody, tmp_path, mirror=None, output=QUIET)
+    assert "--source DIR: DIR/images/*.bin" in str(caught.value)
+
+
+def test_an_archive_put_there_by_hand_is_used(tmp_path) -> None:
+    (tmp_path / "data.zip").write_bytes(ARCHIVE)
+    assert_complete(tmp_path, fetch(publication("http://127.0.0.1:1"), tmp_path, mirror=None, output=QUIET))
+
+
+def test_an_address_that_is_none(tmp_path) -> None:
+    with pytest.raises(DataError, match="The download failed"):
+        fetch(publication("nonsense"), tmp_path, mirror=None, output=QUIET)

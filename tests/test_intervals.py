@@ -1,0 +1,105 @@
+"""Bootstrap intervals: what is drawn, what is pooled, and where there is nothing to tell."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from bioseg_cli.metrics.confusion import iou_per_class
+from bioseg_cli.metrics.intervals import bootstrap_interval, bootstrap_mean, t_interval
+
+
+def pooled_iou(sums):
+    return iou_per_class(sums)
+
+
+def test_pooled_iou_equals_a_bootstrap_written_out_image_by_image():
+    rng = np.random.default_rng(5)
+    counts = rng.integers(1, 60, size=(40, 2, 2))
+    drawn = rng.integers(0, 40, size=(20000, 40))
+    expected = np.quantile(iou_per_class(counts[drawn].sum(axis=1)), [0.025, 0.975], axis=0)
+    found = bootstrap_interval(counts, pooled_iou, draws=20000, seed=1)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=4e-3)
+
+
+def test_each_draw_takes_as_many_images_as_there_are_with_replacement():
+    taken = []
+
+    def record(sums):
+        taken.append(sums)
+        return sums[:, 0]
+
+    bootstrap_interval(np.eye(6), record, draws=5000)
+    times = np.concatenate(taken[1:])
+    assert times.shape == (5000, 6)
+    assert (times.sum(axis=1) == 6).all()
+    # Six draws of one in six: mean 1, variance 5/6.
+    np.testing.assert_allclose(times.mean(axis=0), 1, atol=0.05)
+    np.testing.assert_allclose(times.var(axis=0), 5 / 6, atol=0.06)
+
+
+def test_equal_images_leave_no_doubt_and_different_ones_do():
+    same = np.tile(np.array([[50, 5], [5, 40]]), (8, 1, 1))
+    low, high = bootstrap_interval(same, pooled_iou, draws=100)
+    np.testing.assert_allclose(low, high)
+    same[0] = [[10, 40], [40, 10]]
+    low, high = bootstrap_interval(same, pooled_iou, draws=100)
+    assert (low < high).all()
+
+
+def test_the_number_of_draws_held_at_once_does_not_matter(monkeypatch):
+    counts = np.random.default_rng(0).integers(0, 50, size=(9, 2, 2))
+    whole = bootstrap_interval(counts, pooled_iou, draws=50, seed=3)
+    monkeypatch.setattr("bioseg_cli.metrics.intervals.BLOCK_WEIGHTS", 9 * 7)
+    np.testing.assert_array_equal(bootstrap_interval(counts, pooled_iou, draws=50, seed=3), whole)
+
+
+def test_groups_are_drawn_whole():
+    # Within a group all images agree, so drawing images understates the doubt that drawing groups shows.
+    values = np.repeat([0.5, 0.6, 0.9], 20)
+    groups = np.repeat(["a", "b", "c"], 20)
+    by_image = bootstrap_mean(values, seed=2)
+    by_group = bootstrap_mean(values, groups=groups, seed=2)
+    assert by_group[1] - by_group[0] > 2 * (by_image[1] - by_image[0])
+    shuffled = np.random.default_rng(0).permutation(60)
+    np.testing.assert_allclose(bootstrap_mean(values[shuffled], groups=groups[shuffled], seed=2), by_group)
+
+
+def test_each_image_its_own_group_is_the_same_as_no_groups():
+    values = np.random.default_rng(1).random(10)
+    names = [f"{i:02d}" for i in range(10)]
+    np.testing.assert_allclose(bootstrap_mean(values, groups=names), bootstrap_mean(values))
+
+
+def test_a_mean_leaves_out_images_without_a_value():
+    values = np.array([0.1, np.nan, 0.4, 0.8, np.nan])
+    low, high = bootstrap_mean(values, draws=4000)
+    assert 0.1 <= low < np.nanmean(values) < high <= 0.8
+
+
+@pytest.mark.parametrize("images", [0, 1])
+def test_one_image_has_no_interval(images):
+    counts = np.ones((images, 2, 2))
+    assert np.isnan(bootstrap_interval(counts, pooled_iou)).all()
+    assert np.isnan(bootstrap_interval(np.ones((5, 2, 2)), pooled_iou, groups=["one"] * 5)).all()
+
+
+def test_a_class_absent_everywhere_has_none_and_one_absent_from_some_draws_does():
+    counts = np.zeros((4, 3, 3))
+    counts[:, 0, 0] = 10
+    counts[0, 1, 1] = 5
+    limits = bootstrap_interval(counts, pooled_iou, draws=200)
+    np.testing.assert_array_equal(limits[:, 0], [1, 1])
+    np.testing.assert_array_equal(limits[:, 1], [1, 1])
+    assert np.isnan(limits[:, 2]).all()
+
+
+def test_the_seed_decides_the_draws():
+    values = np.random.default_rng(1).random(30)
+    assert bootstrap_mean(values, seed=4) == bootstrap_mean(values, seed=4)
+    assert bootstrap_mean(values, seed=4) != bootstrap_mean(values, seed=5)
+
+
+def test_a_t_interval_of_one_value_is_refused():
+    with pytest.raises(ValueError, match="at least two"):
+        t_interval([0.9])

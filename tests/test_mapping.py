@@ -1,0 +1,62 @@
+"""Clusters to classes: contingency, both mappings, and what a mapping does to the counts."""
+
+from __future__ import annotations
+
+from itertools import permutations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from bioseg_cli.errors import DataError
+from bioseg_cli.metrics.confusion import confusion_counts
+from bioseg_cli.metrics.mapping import contingency, hungarian, many_to_one, mapped_counts
+
+tables = arrays(np.int64, (4, 4), elements=st.integers(0, 1000))
+
+
+@given(tables)
+def test_hungarian_matches_as_many_pixels_as_the_best_permutation(table):
+    mapping = hungarian(table)
+    assert sorted(mapping) == [0, 1, 2, 3]
+    best = max(sum(table[i, order[i]] for i in range(4)) for order in permutations(range(4)))
+    assert table[np.arange(4), mapping].sum() == best
+
+
+@given(tables)
+def test_many_to_one_matches_at_least_as_many_pixels(table):
+    matched = table[np.arange(4), many_to_one(table)].sum()
+    assert matched == table.max(axis=1).sum() >= table[np.arange(4), hungarian(table)].sum()
+
+
+def test_ties_go_to_the_lowest_class_and_empty_clusters_to_background():
+    table = np.array([[5, 5, 0], [0, 3, 3], [0, 0, 0], [1, 0, 9]])
+    np.testing.assert_array_equal(many_to_one(table), [0, 1, 0, 2])
+
+
+@given(
+    arrays(np.uint8, (6, 6), elements=st.integers(0, 4)),
+    arrays(np.uint8, (6, 6), elements=st.sampled_from([0, 1, 2, 255])),
+)
+def test_counts_after_a_mapping_are_those_of_the_mapped_image(clusters, labels):
+    table = contingency(clusters, labels, 5, 3, ignore=255)
+    mapping = many_to_one(table)
+    expected = confusion_counts(labels, mapping[clusters], 3, ignore=255)
+    np.testing.assert_array_equal(mapped_counts(table, mapping), expected)
+
+
+def test_a_mapping_is_fitted_on_one_image_and_applied_to_another():
+    fitted = hungarian(contingency(np.array([1, 1, 0]), np.array([0, 0, 1]), 2, 2))
+    np.testing.assert_array_equal(fitted[np.array([0, 1, 1, 1])], [1, 0, 0, 0])
+
+
+def test_one_to_one_needs_equal_numbers():
+    with pytest.raises(ValueError, match="got 5 and 2"):
+        hungarian(np.ones((5, 2), dtype=np.int64))
+
+
+def test_a_cluster_out_of_range_is_refused():
+    with pytest.raises(DataError, match="clusters hold 4"):
+        contingency(np.array([0, 4]), np.array([0, 1]), 4, 2)

@@ -1,0 +1,232 @@
+"""Training from the command line: what a run writes, refuses and repeats."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from click.testing import Result
+from conftest import SPLITS, write_discs
+from safetensors.torch import load_file
+
+from bioseg_cli.dataset.reader import Dataset
+from bioseg_cli.training.loop import learning_rate
+
+Cli = Callable[..., Result]
+SMALL = ("--labels", 2, "--width", 2, "--quiet")
+
+
+def weights(run: Path, state: str = "last") -> dict[str, torch.Tensor]:
+    return load_file(run / "checkpoints" / f"{state}.safetensors")
+
+
+def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+def manifest(run: Path) -> dict:
+    return yaml.safe_load((run / "manifest.yaml").read_text())
+
+
+def rows(run: Path) -> list[dict[str, str]]:
+    with (run / "metrics.csv").open() as stream:
+        return [{key: value for key, value in row.items() if key != "seconds"} for row in csv.DictReader(stream)]
+
+
+def test_a_run_finds_the_discs_and_records_what_it_did(disc_run: Path, disc_dataset: Path) -> None:
+    record = manifest(disc_run)
+    assert record["status"] == "finished"
+    assert record["labels"]["count"] == 4
+    assert record["labels"]["of"] == SPLITS.count("train")
+    with Dataset(disc_dataset) as dataset:
+        assert record["data"]["content_hash"] == dataset.content_hash
+        assert record["labels"]["images"] == [dataset.name(index) for index in dataset.label_order[:4]]
+    assert record["best"]["best-miou"]["value"] > 0.9
+    assert {path.stem for path in (disc_run / "checkpoints").iterdir()} == {
+        "best-supervised", "best-final", "best-miou", "last",
+    }  # fmt: skip
+
+
+def test_each_best_state_is_the_best_row_of_the_log(disc_run: Path) -> None:
+    log = rows(disc_run)
+    for state, column, pick in (
+        ("best-supervised", "val_supervised", min),
+        ("best-final", "val_total", min),
+        ("best-miou", "val_mean_iou", max),
+    ):
+        best = manifest(disc_run)["best"][state]
+        values = [float(row[column]) for row in log]
+        assert best["value"] == pick(values)
+        assert best["epoch"] == 1 + values.index(pick(values))
+
+
+@pytest.mark.parametrize("loss", ["kl", "iid", "none"])
+def test_every_loss_trains_and_two_runs_of_a_seed_are_equal(
+    loss: str, bioseg: Cli, disc_dataset: Path, tmp_path: Path
+) -> None:
+    for name in ("a", "b"):
+        result = bioseg(
+            "train-uda", disc_dataset, "--run", tmp_path / name, "--unsup-loss", loss, "--epochs", 1, *SMALL
+        )
+        assert result.exit_code == 0, result.output
+    assert same(weights(tmp_path / "a"), weights(tmp_path / "b"))
+    assert rows(tmp_path / "a") == rows(tmp_path / "b")
+
+
+def test_another_seed_gives_other_weights(bioseg: Cli, disc_dataset: Path, tmp_path: Path) -> None:
+    for seed in (1, 2):
+        bioseg("train-uda", disc_dataset, "--run", tmp_path / str(seed), "--seed", seed, "--steps", 1, *SMALL)
+    assert not same(weights(tmp_path / "1"), weights(tmp_path / "2"))
+
+
+def test_the_manifest_of_a_run_repeats_it(bioseg: Cli, disc_dataset: Path, tmp_path: Path) -> None:
+    first, again = tmp_path / "first", tmp_path / "again"
+    bioseg("train-uda", disc_dataset, "--run", first, "--steps", 3, "--sharpen", 0.5, *SMALL)
+    result = bioseg("train-uda", "--config", first / "manifest.yaml", "--run", again)
+    assert result.exit_code == 0, result.output
+    assert same(weights(first), weights(again))
+
+
+def test_training_never_reads_the_test_split(
+    bioseg: Cli, disc_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: set[int] = set()
+    original = Dataset._read
+
+    def recording(self: Dataset, name: str, index: int) -> np.ndarray:
+        read.add(index)
+        return original(self, name, index)
+
+    monkeypatch.setattr(Dataset, "_read", recording)
+    assert bioseg("train-uda", disc_dataset, "--run", tmp_path / "run", "--epochs", 1, *SMALL).exit_code == 0
+    sealed = {index for index, split in enumerate(SPLITS) if split == "test"}
+    assert read == set(range(len(SPLITS))) - sealed
+
+
+def test_masks_outside_the_label_budget_change_nothing(bioseg: Cli, disc_dataset: Path, tmp_path: Path) -> None:
+    with Dataset(disc_dataset) as dataset:
+        inside, outside = (tuple(part.tolist()) for part in np.split(dataset.label_order, [2]))
+    for name, wrong in (("right", ()), ("outside", outside), ("inside", inside)):
+        data = write_discs(tmp_path / f"{name}.h5", wrong=wrong)
+        bioseg("train-uda", data, "--run", tmp_path / name, "--steps", 4, *SMALL)
+    assert same(weights(tmp_path / "right"), weights(tmp_path / "outside"))
+    assert not same(weights(tmp_path / "right"), weights(tmp_path / "inside"))
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "message"),
+    [
+        (("--ratio", 0), 2, "--ratio"),
+        (("--ratio", 1.5), 2, "--ratio"),
+        (("--labels", 9), 2, "9 labelled images were asked for, the training split has 8"),
+        (("--labels", 2, "--ratio", 0.5), 2, "not both"),
+        (("--ratio", 1), 2, "--unsup-loss none"),
+        (("--unsup-loss", "mse"), 2, "unsup"),
+        (("--steps", 0), 2, "--steps"),
+        (("--lr", 1e30, "--epochs", 3), 4, "not finite at step"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused_with_its_reason(
+    options: tuple[object, ...], code: int, message: str, bioseg: Cli, disc_dataset: Path, tmp_path: Path
+) -> None:
+    result = bioseg("train-uda", disc_dataset, "--run", tmp_path / "run", "--width", 2, *options)
+    assert result.exit_code == code
+    assert message in " ".join(result.output.split())
+    assert "Traceback" not in result.output
+
+
+def test_a_loss_that_is_not_finite_names_step_and_images(bioseg: Cli, disc_dataset: Path, tmp_path: Path) -> None:
+    result = bioseg("train-uda", disc_dataset, "--run", tmp_path / "run", "--width", 2, "--lr", 1e30)
+    assert result.exit_code == 4
+    assert "disc" in result.output
+    record = manifest(tmp_path / "run")
+    assert record["status"] == "failed"
+    assert "not finite" in record["failure"]
+
+
+def test_a_data_set_without_labelled_validation_images_is_refused(bioseg: Cli, tmp_path: Path) -> None:
+    data = write_discs(tmp_path / "d.h5", ("train", "train", "val"), unlabelled=(2,))
+    result = bioseg("train-uda", data, "--run", tmp_path / "run", "--labels", 1)
+    assert result.exit_code == 3
+    assert "validation split" in result.output
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_existing_run_is_kept_without_overwrite(bioseg: Cli, disc_dataset: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    bioseg("train-uda", disc_dataset, "--run", run, "--steps", 1, *SMALL)
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    result = bioseg("train-uda", disc_dataset, "--run", run, "--steps", 2, *SMALL)
+    assert result.exit_code == 2
+    assert "--overwrite" in result.output
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+    assert bioseg("train-uda", disc_dataset, "--run", run, "--steps", 2, "--overwrite", *SMALL).exit_code == 0
+    assert manifest(run)["progress"]["updates"] == 2
+
+
+def test_a_folder_that_is_no_run_is_never_replaced(bioseg: Cli, disc_dataset: Path, tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work")
+    result = bioseg("train-uda", disc_dataset, "--run", tmp_path, "--steps", 1, "--overwrite", *SMALL)
+    assert result.exit_code == 2
+    assert (tmp_path / "thesis.txt").read_text() == "years of work"
+
+
+def test_the_only_data_set_is_found_and_several_are_listed(
+    bioseg: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    none = bioseg("train-uda", "--steps", 1, *SMALL)
+    assert none.exit_code == 2
+    assert "bioseg prepare" in none.output
+    (tmp_path / "data").mkdir()
+    write_discs(tmp_path / "data" / "one.h5")
+    assert bioseg("train-uda", "--steps", 1, *SMALL).exit_code == 0
+    assert (tmp_path / "runs" / "one-uda-kl-2labels-seed0" / "manifest.yaml").is_file()
+    write_discs(tmp_path / "data" / "two.h5")
+    several = bioseg("train-uda", "--steps", 1, *SMALL)
+    assert several.exit_code == 2
+    assert "one.h5" in several.output
+    assert "two.h5" in several.output
+
+
+def test_patience_ends_a_run_that_no_longer_improves(bioseg: Cli, disc_dataset: Path, tmp_path: Path) -> None:
+    # A rate this small changes no prediction: nothing improves after the first epoch but by rounding.
+    result = bioseg(
+        "train-uda", disc_dataset, "--run", tmp_path / "run", "--epochs", 50, "--patience", 2, "--lr", 1e-30,
+        "--norm", "none", "--precision", "fp32", *SMALL,
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert len(rows(tmp_path / "run")) == 3
+
+
+def test_memory_that_runs_out_says_what_to_make_smaller(
+    bioseg: Cli, disc_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def too_large(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("tried to allocate")
+
+    monkeypatch.setattr("bioseg_cli.training.uda.soft_dice_loss", too_large)
+    result = bioseg("train-uda", disc_dataset, "--run", tmp_path / "run", *SMALL)
+    assert result.exit_code == 4
+    assert "--crop" in result.output
+
+
+def test_the_step_schedule_drops_at_epochs_30_60_and_90_of_100() -> None:
+    rates = [learning_rate("step", 1.0, epoch / 100) for epoch in range(100)]
+    assert [epoch for epoch in range(1, 100) if rates[epoch] != rates[epoch - 1]] == [30, 60, 90]
+    assert rates[0] == 1.0
+    assert rates[99] == pytest.approx(1e-3)
+
+
+def test_the_cosine_schedule_falls_from_the_rate_to_nothing() -> None:
+    rates = [learning_rate("cosine", 0.5, progress) for progress in np.linspace(0, 1, 11)]
+    assert rates[0] == 0.5
+    assert rates[5] == pytest.approx(0.25)
+    assert rates[10] == pytest.approx(0)
+    assert all(later < earlier for earlier, later in itertools.pairwise(rates))
