@@ -92,6 +92,7 @@ def fetched(server: Server, folder: Path, sha256: str | None = None) -> Path:
 
 def assert_complete(folder: Path, unpacked: Path) -> None:
     assert (unpacked / "images" / "a.bin").read_bytes() == CONTENT
+    assert (folder / "data.zip").read_bytes() == ARCHIVE
     assert sorted(path.name for path in folder.iterdir()) == ["data.zip", "files"]
     assert not (unpacked / "__MACOSX").exists()
 

@@ -42,6 +42,12 @@ def test_unequal_groups_come_near_the_shares() -> None:
     assert Counter(splits) == {"train": 80, "val": 10, "test": 10}
 
 
+def test_equal_groups_fill_every_split() -> None:
+    groups = [name for name in "abcd" for _ in range(3)]
+    splits = split_groups(groups, [True] * 12, **SHARES, seed=0)
+    assert Counter(splits) == {"train": 6, "val": 3, "test": 3}
+
+
 def test_unlabelled_images_train_unless_their_group_is_scored() -> None:
     groups = [f"g{i}" for i in range(10)] + ["g0", "alone"]
     labelled = [True] * 10 + [False, False]

@@ -66,7 +66,7 @@ def test_each_best_state_is_the_best_row_of_the_log(disc_run: Path) -> None:
         assert best["epoch"] == 1 + values.index(pick(values))
 
 
-@pytest.mark.parametrize("loss", ["kl", "iid", "none"])
+@pytest.mark.parametrize("loss", ["kl", "iid", "fixmatch", "none"])
 def test_every_loss_trains_and_two_runs_of_a_seed_are_equal(
     loss: str, bioseg: Cli, disc_dataset: Path, tmp_path: Path
 ) -> None:

@@ -59,7 +59,7 @@ def smooth_batch(size: int = 64) -> ImageBatch:
 
 def views(batch: ImageBatch, weak: Affine, degrees: float, *operations: Operation) -> UDABatch:
     rotation = Affine.similarity(torch.tensor([degrees]))
-    return UDABatch(batch, weak, batch, weak, StrongView((operations,), rotation))
+    return UDABatch(batch, weak, batch, weak, StrongView((operations,), rotation), 0.0)
 
 
 @pytest.mark.parametrize("degrees", [0.0, 37.0, 90.0, 211.0])
@@ -134,7 +134,7 @@ def test_the_control_sees_no_unlabelled_image(dataset: Dataset) -> None:
 
 
 def test_an_epoch_is_one_pass_over_the_larger_subset_in_every_method(dataset: Dataset) -> None:
-    for loss in ("kl", "iid", "none"):
+    for loss in ("kl", "iid", "fixmatch", "none"):
         method = UDA(dataset, TrainUDAConfig(labels=2, unsup_loss=loss), CPU)
         assert method.epoch_steps == 6
     seen = [index for step in range(6) for index in kl_batch(dataset, step).unlabelled.indices]
@@ -170,3 +170,15 @@ def test_validation_is_the_same_every_time(dataset: Dataset) -> None:
     before = {name: value.clone() for name, value in network.state_dict().items()}
     assert method.validate(network, FP32) == method.validate(network, FP32)
     assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
+
+
+def test_training_signal_annealing_drops_what_is_learnt(dataset: Dataset) -> None:
+    plain = UDA(dataset, TrainUDAConfig(labels=2, unsup_loss="none"), CPU)
+    annealed = UDA(dataset, TrainUDAConfig(labels=2, unsup_loss="none", tsa="linear", epochs=1), CPU)
+    network = small_network()
+    first, last = annealed.draw(0, 0), annealed.draw(0, 5)
+    assert first.progress == 0
+    assert last.progress == pytest.approx(5 / 6)
+    kept, all_counted = (method.loss(network, first, FP32)["total"] for method in (annealed, plain))
+    # At the start only pixels that are worse than chance count: their loss is higher.
+    assert kept > all_counted

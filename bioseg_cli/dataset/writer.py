@@ -89,9 +89,10 @@ class DatasetWriter:
                 fix="All images of a data set share one size, channel count and type.",
             )
         index = len(self._items)
-        ignore = IGNORE_BY_DTYPE[self._label_dtype]
-        labels = np.full(self._shape[1:], ignore) if item.labels is None else self._checked_labels(item)
-        labels = labels.astype(self._label_dtype)
+        if item.labels is None:
+            labels = np.full(self._shape[1:], IGNORE_BY_DTYPE[self._label_dtype], self._label_dtype)
+        else:
+            labels = self._fitting(item.labels, item.source.file)
         self._file["images"][index] = item.image
         self._file["labels"][index] = labels
         self._check_written()
@@ -104,22 +105,22 @@ class DatasetWriter:
             Item(empty, None if item.labels is None else empty, item.split, item.group, source=item.source)
         )
 
-    def _checked_labels(self, item: Item) -> Pixels:
-        labels = item.labels
-        assert labels is not None
+    def _fitting(self, labels: Pixels, file: str) -> Pixels:
+        """The labels in the stored type, which HDF5 would otherwise fit them to by broadcasting and clipping."""
         if labels.shape != self._shape[1:]:
             raise DataError(
                 f"The mask is {labels.shape}, its image {self._shape[1:]}",
-                where=item.source.file,
+                where=file,
                 fix="A mask has the height and width of its image.",
             )
-        codes = labels[labels != IGNORE_BY_DTYPE[self._label_dtype]]
-        low, high = (int(codes.min()), int(codes.max())) if codes.size else (0, 0)
-        if low < 0 or high > IGNORE_BY_DTYPE[self._label_dtype]:
-            raise DataError(f"Labels from {low} to {high} do not fit {self._label_dtype}", where=item.source.file)
+        ignore = IGNORE_BY_DTYPE[self._label_dtype]
+        codes = labels[labels != ignore]
         if codes.size:
-            self._highest = max(self._highest, (high, item.source.file))
-        return labels
+            low, high = int(codes.min()), int(codes.max())
+            if low < 0 or high > ignore:
+                raise DataError(f"Labels from {low} to {high} do not fit {self._label_dtype}", where=file)
+            self._highest = max(self._highest, (high, file))
+        return labels.astype(self._label_dtype)
 
     def _check_written(self) -> None:
         if self._raw.failure is not None:

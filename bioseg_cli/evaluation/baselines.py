@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.dataset.schema import Pixels
 from bioseg_cli.evaluation.report import Evaluation
-from bioseg_cli.evaluation.scores import Resampling, score_images
+from bioseg_cli.evaluation.scores import ImageCounts, Resampling, score_images
 from bioseg_cli.evaluation.truth import DatasetTruth, Predict, Truth, count_images
 from bioseg_cli.metrics.mapping import contingency, hungarian
 from bioseg_cli.runs.console import Output
@@ -64,31 +64,41 @@ def assumed_otsu(classes: int) -> OtsuBaseline | None:
     return OtsuBaseline(np.arange(classes), 0) if classes in HISTOGRAM_BINS else None
 
 
-def all_background(truth: Truth) -> Predict:
-    """Class 0 everywhere."""
-    return lambda number: np.zeros_like(truth.labels(number))
+def all_background(images: ImageCounts) -> ImageCounts:
+    """The counts that class 0 everywhere would have on the images of `images`."""
+    counts = np.zeros_like(images.counts)
+    counts[:, :, 0] = images.counts.sum(axis=2)
+    return ImageCounts(images.names, images.groups, counts)
 
 
 def score_baselines(
-    truth: Truth, otsu: OtsuBaseline | None, resampling: Resampling, output: Output
+    truth: Truth, images: ImageCounts, otsu: OtsuBaseline | None, resampling: Resampling, output: Output
 ) -> tuple[tuple[Evaluation, ...], tuple[str, ...]]:
-    """Score the baselines on a truth; also what a reader must know of them."""
+    """Score the baselines.
+
+    Args:
+        truth: the images.
+        images: anybody's counts on them.
+        otsu: None = leave it out.
+        resampling: for the intervals.
+        output: for the progress bar.
+
+    Returns:
+        The rows, and what a reader must know of them.
+    """
     notes = []
-    methods: dict[str, Predict] = {}
+    counts: dict[str, ImageCounts] = {}
     if otsu is not None:
-        methods["otsu"] = otsu.predictor(truth)
+        counts["otsu"] = count_images(truth, otsu.predictor(truth), output, description="Scoring otsu")
         decided = f"which side is which class was decided on {otsu.fitted_on} labelled training images"
         assumed = "the brighter side is taken for the higher class, as no training images are given to decide it"
         notes.append(f"otsu: a threshold for each image; {decided if otsu.fitted_on else assumed}.")
     elif len(truth.classes) not in HISTOGRAM_BINS:
         notes.append(f"otsu is left out: {len(truth.classes)} classes are too many for its search.")
-    methods["all-background"] = all_background(truth)
+    counts["all-background"] = all_background(images)
     names = [one.name for one in truth.classes]
-    evaluations = []
-    for name, predict in methods.items():
-        images = count_images(truth, predict, output, description=f"Scoring {name}")
-        evaluations.append(Evaluation(name, images, score_images(images, names, resampling)))
-    return tuple(evaluations), tuple(notes)
+    rows = tuple(Evaluation(name, one, score_images(one, names, resampling)) for name, one in counts.items())
+    return rows, tuple(notes)
 
 
 def brightness_bands(truth: Truth, number: int, bands: int) -> Pixels:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +20,18 @@ from bioseg_cli.files import replacing
 
 ROWS_EACH = 3
 """Worst images shown, and best ones."""
-ROW_INCHES, COLUMN_INCHES, DPI = 2.4, 2.6, 110
+COLUMN_INCHES, TITLE_INCHES, KEY_INCHES, DPI = 2.6, 0.35, 0.9, 110
+HEIGHT_TO_WIDTH = (0.3, 2.0)
+"""Images outside these proportions are shown smaller than their column."""
 LONGEST_NAME = 60
+STRETCH_PERCENTILES = (0.5, 99.5)
+"""Of the picture only: one bright object must not hide the rest."""
 
 RIGHT, MISSED, ADDED, CONFUSED, IGNORED = range(1, 6)
 DIFFERENCE_COLOURS = np.array(
-    # right background, right, missed, added, confused, ignored; told apart with any colour vision (Okabe and Ito 2008)
-    [(0, 0, 0), (200, 200, 200), (86, 180, 233), (230, 159, 0), (204, 121, 167), (70, 70, 70)],
+    # right background, right, missed, added, wrong class, not counted: none is the colour of a class, and blue and
+    # red are told apart with any colour vision
+    [(0, 0, 0), (205, 205, 205), (60, 120, 255), (255, 70, 70), (255, 255, 90), (80, 80, 80)],
     dtype=np.uint8,
 )
 DIFFERENCE_NAMES = ("right", "missed", "added", "wrong class", "not counted")
@@ -68,7 +73,9 @@ def difference_map(labels: Pixels, predictions: Pixels, ignore: int) -> NDArray[
 def _draw(rows: Sequence[tuple[str, int]], truth: Truth, predict: Predict) -> Figure:
     with_image = truth.image(rows[0][1]) is not None
     headings = (*(("image",) if with_image else ()), "truth", "prediction", "difference")
-    size = (COLUMN_INCHES * len(headings), ROW_INCHES * len(rows) + 0.6)
+    height, width = truth.labels(rows[0][1]).shape
+    row_inches = COLUMN_INCHES * float(np.clip(height / width, *HEIGHT_TO_WIDTH)) + TITLE_INCHES
+    size = (COLUMN_INCHES * len(headings), row_inches * len(rows) + KEY_INCHES)
     figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots(len(rows), len(headings), squeeze=False)
     for (title, number), row in zip(rows, axes, strict=True):
@@ -84,14 +91,19 @@ def _draw(rows: Sequence[tuple[str, int]], truth: Truth, predict: Predict) -> Fi
             axis.imshow(picture)
             axis.set_xticks([])
             axis.set_yticks([])
-        row[0].set_title(title, loc="left", fontsize=8)
+        # The title spans the row: left to the layout, it would push the columns apart.
+        row[0].set_title(title, loc="left", fontsize=8).set_in_layout(False)
     for axis, heading in zip(axes[-1], headings, strict=True):
         axis.set_xlabel(heading, fontsize=8)
-    key = [(one.name, one.colour) for one in truth.classes]
-    key += zip(DIFFERENCE_NAMES, DIFFERENCE_COLOURS[1:].tolist(), strict=True)
-    patches = [Patch(facecolor=f"#{bytes(rgb).hex()}", edgecolor="black", label=name) for name, rgb in key]
-    figure.legend(handles=patches, loc="outside lower center", ncols=5, fontsize=7, frameon=False)
+    classes = _key([(one.name, one.colour) for one in truth.classes])
+    differences = _key(zip(DIFFERENCE_NAMES, DIFFERENCE_COLOURS[1:].tolist(), strict=True))
+    figure.legend(handles=classes, loc="outside lower left", ncols=3, fontsize=7, frameon=False)
+    figure.legend(handles=differences, loc="outside lower right", ncols=3, fontsize=7, frameon=False)
     return figure
+
+
+def _key(entries: Iterable[tuple[str, Sequence[int]]]) -> list[Patch]:
+    return [Patch(facecolor=f"#{bytes(rgb).hex()}", edgecolor="black", label=name) for name, rgb in entries]
 
 
 def _colour(codes: Pixels, classes: Sequence[ClassInfo], ignore: int) -> NDArray[np.uint8]:
@@ -104,13 +116,12 @@ def _colour(codes: Pixels, classes: Sequence[ClassInfo], ignore: int) -> NDArray
 
 
 def _picture(truth: Truth, number: int) -> NDArray[np.float32]:
-    """(H, W) grey or (H, W, 3) colour, stretched to the range of the part that shows the source."""
+    """(H, W) grey or (H, W, 3) colour, stretched between percentiles of the part that shows the source."""
     image = truth.image(number)
     if image is None:
         raise ValueError("the truth holds images for some numbers only")
-    shown = image[:, *truth.extent(number)]
-    low, high = float(shown.min()), float(shown.max())
-    stretched = np.clip((image - low) / ((high - low) or 1), 0, 1)
+    low, high = np.percentile(image[:, *truth.extent(number)], STRETCH_PERCENTILES)
+    stretched = np.clip((image - low) / ((high - low) or 1), 0, 1).astype(np.float32)
     if len(image) == 3:
         return np.moveaxis(stretched, 0, -1)
     grey: NDArray[np.float32] = np.repeat(stretched.mean(axis=0)[:, :, None], 3, axis=2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,11 +16,13 @@ from bioseg_cli.dataset.schema import Pixels
 from bioseg_cli.errors import DataError
 from bioseg_cli.evaluation.truth import Window
 from bioseg_cli.images import inspect_image, list_images, read_frame, read_mask
-from bioseg_cli.prepare.folder import CHALLENGE_MASK, IMAGE_SUFFIX, MASK_SUFFIX
+from bioseg_cli.prepare.folder import IMAGE_SUFFIX, MASK_PREFIX, MASK_SUFFIX
 from bioseg_cli.prepare.masks import MaskReading, MaskSurvey
 from bioseg_cli.prepare.recipe import label_dtype, listing
 from bioseg_cli.prepare.settings import MaskKind
 from bioseg_cli.runs.console import Output
+
+FRAME_PREFIX = re.compile(r"^t(?=\d+$)")
 
 
 @dataclass(frozen=True)
@@ -152,7 +155,9 @@ def find_file(files: Mapping[str, list[Path]], stem: str) -> Path | None:
 
 
 def plain_name(stem: str) -> str:
-    """A stem without what marks it as a mask or an image: `a_mask` and `a_img` are `a`, `man_seg001` is `t001`."""
-    if challenge := CHALLENGE_MASK.match(stem):
-        return f"t{challenge[1]}"
-    return IMAGE_SUFFIX.sub("", MASK_SUFFIX.sub("", stem.removesuffix(".ome")))
+    """A stem without what marks it as a mask or an image: `a_mask`, `mask_a` and `a_img` are `a`.
+
+    `man_seg001` and `mask001`, a true mask and a result of the Cell Tracking Challenge, are `001` like frame `t001`.
+    """
+    bare = IMAGE_SUFFIX.sub("", MASK_SUFFIX.sub("", stem.removesuffix(".ome")))
+    return FRAME_PREFIX.sub("", MASK_PREFIX.sub("", bare)) or stem

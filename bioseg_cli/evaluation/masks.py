@@ -58,7 +58,7 @@ def _report(
     names = [one.name for one in truth.classes]
     evaluation = Evaluation(str(config.predictions), images, score_images(images, names, resampling))
     draw(evaluation, truth, masks)
-    baselines, said = score_baselines(truth, otsu, resampling, output) if config.baselines else ((), ())
+    baselines, said = score_baselines(truth, images, otsu, resampling, output) if config.baselines else ((), ())
     return Report(
         data=str(config.truth),
         split=config.split if config.truth_is_dataset else None,

@@ -129,7 +129,7 @@ def _report(
     baselines: tuple[Evaluation, ...] = ()
     notes += remarks(truth, rows[0].images, by_group=config.by_group)
     if config.baselines:
-        baselines, said = score_baselines(truth, fit_otsu(dataset), resampling, output)
+        baselines, said = score_baselines(truth, rows[0].images, fit_otsu(dataset), resampling, output)
         notes += said
     return Report(
         data=shown_path(dataset.path),

@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-from bioseg_cli.evaluation.masks import evaluate_masks
 from bioseg_cli.evaluation.report import Draw, Evaluation, Report, images_csv, table_csv
 from bioseg_cli.evaluation.settings import EvaluateConfig
 from bioseg_cli.evaluation.table import render
@@ -36,6 +35,8 @@ def evaluate_and_report(config: EvaluateConfig, output: Output, *, overwrite: bo
         else _figures_in(config.out, several=len(config.runs) > 1 or config.state == "all")
     )
     if config.predictions is not None:
+        from bioseg_cli.evaluation.masks import evaluate_masks
+
         reports = [evaluate_masks(config, output, draw)]
     else:
         from bioseg_cli.evaluation.runs import evaluate_runs

@@ -103,7 +103,8 @@ def remarks(truth: Truth, images: ImageCounts, *, by_group: bool) -> list[str]:
     if by_group:
         notes.append(f"Intervals: bootstrap over {groups} groups." if groups > 1 else "One group: no intervals.")
     elif len(images.names) > 1:
-        alike = f"; they come from {groups} groups (sequences, files), which --by-group allows for"
+        plural = "s" if groups > 1 else ""
+        alike = f"; they come from {groups} group{plural} (sequences, files), which --by-group allows for"
         notes.append(f"Intervals: bootstrap over images{alike if groups < len(images.names) else ''}.")
     else:
         notes.append("One image: no intervals.")

@@ -19,7 +19,7 @@ class UNet(nn.Module):
     """Contracting and expanding path with skip connections, one 1x1 convolution a head.
 
     `variant="same"` pads every 3x3 convolution, so that the output has the input's size; the input is padded to
-    a multiple of 2^depth (at least two of them) inside `forward` and the output cropped back. `variant="original"` uses valid convolutions
+    a multiple of 2^depth inside `forward` and the output cropped back. `variant="original"` uses valid convolutions
     without normalisation and fills the margin they lose by mirroring the image, as the original's overlap-tile does.
 
     Args:

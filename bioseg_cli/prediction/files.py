@@ -76,10 +76,15 @@ def predict_inputs(config: PredictConfig, output: Output, *, overwrite: bool) ->
         try:
             failures = _predict_all(sources, predictor, config, record, output)
             record["status"] = "finished"
+        except KeyboardInterrupt:
+            record["status"] = "interrupted"
+            raise
         finally:
             record["finished"] = now()
-            write_manifest(config.out / RECORD_NAME, record)
-    _report(record, config, output, model.card.training_pixel_size())
+            if record["files"]:
+                write_manifest(config.out / RECORD_NAME, record)
+    if record["files"]:
+        _report(record, config, output, model.card.training_pixel_size())
     _raise_failures(failures, len(sources), config.out)
     return record
 
@@ -99,7 +104,7 @@ def _new_record(config: PredictConfig, model: LoadedModel, precision: Precision)
     return {
         "command": config.command,
         "config": config.model_dump(mode="json"),
-        "status": "interrupted",
+        "status": "failed",
         "started": now(),
         "model": {
             "path": str(model.path),
@@ -195,12 +200,11 @@ def _report(record: dict[str, Any], config: PredictConfig, output: Output, train
 def _raise_failures(failures: Sequence[DataError], total: int, out: Path) -> None:
     if len(failures) == total == 1:
         raise failures[0]
+    if len(failures) == total:
+        raise DataError(f"Not one of the {total} images could be predicted", fix="The reasons are listed above.")
     if failures:
-        kind, rest = (
-            (DataError, "no mask was written") if len(failures) == total else (PartialFailure, "the rest is done")
-        )
-        raise kind(
-            f"{len(failures)} of {total} images failed, {rest}", where=out, fix=f"See {RECORD_NAME} for the reasons."
+        raise PartialFailure(
+            f"{len(failures)} of {total} images failed, the rest is done", where=out, fix=f"{RECORD_NAME} lists them."
         )
 
 

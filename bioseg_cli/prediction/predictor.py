@@ -26,7 +26,6 @@ class Predictor:
         tile: side of the tiles of larger images, in pixels.
         overlap: pixels that neighbouring tiles share; by default `lossless_overlap`, or half a tile where that is less.
         any_dtype: accept pixel types other than the training images'.
-        head: which of the network's heads to read.
     """
 
     def __init__(
@@ -37,7 +36,6 @@ class Predictor:
         tile: int = 1024,
         overlap: int | None = None,
         any_dtype: bool = False,
-        head: str = "main",
     ) -> None:
         self.card = model.card
         self._network = model.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -45,7 +43,6 @@ class Predictor:
         self._tile = tile
         self._overlap = min(lossless_overlap(model.card.architecture.depth), tile // 2) if overlap is None else overlap
         self._any_dtype = any_dtype
-        self._head = head
         self._normalisation = model.card.intensities()
 
     def check(self, channels: int, dtype: np.dtype[Any], where: Path | None = None) -> None:
@@ -91,7 +88,7 @@ class Predictor:
         images = torch.from_numpy(self._normalisation.apply(pixels))[None]
         images = images.to(self._precision.device, memory_format=torch.channels_last)
         with self._precision.autocast():
-            logits = self._network(images)[self._head]
+            logits = self._network(images)["main"]
         probabilities: NDArray[np.float32] = logits.float().softmax(dim=1)[0].cpu().numpy()
         return probabilities
 

@@ -41,8 +41,8 @@ class PredictConfig(Config):
     overlap: int | None = Field(
         default=None,
         ge=0,
-        description="Pixels that neighbouring tiles share. By default twice what the network sees around a pixel, so "
-        "that tiles change nothing (about 200 pixels), or half of a small tile. Less is faster; the cuts may show.",
+        description="Pixels that neighbouring tiles share. By default enough that tiles change nothing (208 for the "
+        "default network), or half of a small tile. Less is faster; the cuts may show.",
     )
     overlay: bool = Field(default=False, description="Also write pictures with the classes' outlines to OUT/overlays.")
     probabilities: bool = Field(

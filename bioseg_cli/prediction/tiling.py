@@ -52,17 +52,17 @@ class TilePlan:
 def lossless_overlap(depth: int) -> int:
     """The overlap in pixels at which tiles change nothing, for a U-Net of `depth` poolings normalised by constants.
 
-    What lies further than 2 (3 * 2^depth - 2) pixels from a pixel has no part in its logits: half of what the original
-    U-Net's valid convolutions take off, 92 at depth 4.
+    A cut on the pooling grid reaches 6 * 2^depth - 2 pixels into the tile, 94 at depth 4: two convolutions of one pixel
+    a level on the way down and on the way up, and the rounding of the poolings.
     """
-    return math.ceil(2 * (3 * 2**depth - 2) / DEAD_SHARE)
+    return math.ceil((6 * int(2**depth) - 2.5) / DEAD_SHARE)
 
 
 def plan_tiles(height: int, width: int, tile: int, overlap: int, multiple: int = 16) -> TilePlan:
     """Cover an image of height x width pixels with tiles of at most `tile` pixels a side.
 
     Every tile starts at a multiple of `multiple`, the product of the network's poolings, so that its pooling windows
-    are those of the untiled image; neighbours share at least `overlap` pixels.
+    are those of the untiled image; neighbours share at least `overlap` pixels, which is at most half a tile.
     """
     rows, columns = (_spans(length, tile, overlap, multiple) for length in (height, width))
     return TilePlan(rows, columns, overlap)

@@ -146,10 +146,11 @@ class ResumingDownloader:
         with requests.get(url, headers=headers, stream=True, timeout=(CONNECT_SECONDS, SILENCE_SECONDS)) as response:
             if response.status_code == requests.codes.requested_range_not_satisfiable:
                 if response.headers.get("Content-Range") == f"bytes */{held}":
-                    return None
+                    return
                 # What is held is part of another file.
                 self.part.unlink()
-                return self._transfer(url)
+                self._transfer(url)
+                return
             response.raise_for_status()
             resumed = response.status_code == requests.codes.partial_content
             if resumed and not response.headers.get("Content-Range", "").startswith(f"bytes {held}-"):
@@ -168,7 +169,6 @@ class ResumingDownloader:
                     held += len(block)
         if held < total:
             raise requests.ConnectionError(f"{held} of {total} bytes arrived")
-        return None
 
 
 def _megabytes(count: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -25,7 +26,8 @@ from bioseg_cli.runs.console import Output
 
 MASK_SUFFIX = re.compile(r"[-_. ](cp_)?(masks?|seg|segmentations?|labels?|gt|annotations?)$", re.IGNORECASE)
 IMAGE_SUFFIX = re.compile(r"[-_. ](images?|img|raw)$", re.IGNORECASE)
-CHALLENGE_MASK = re.compile(r"^man_seg_?(\d+)$")
+MASK_PREFIX = re.compile(r"^(man_seg|masks?|seg|segmentations?|labels?|gt|annotations?)([-_. ]|(?=\d))", re.IGNORECASE)
+LAST_NUMBER = re.compile(r"\d+$")
 
 
 def collect(config: FolderConfig, output: Output) -> Collection:
@@ -84,7 +86,7 @@ def _pair(images_folder: Path, masks_folder: Path | None) -> tuple[list[Path], d
         )
     masks = list_images([masks_folder])
     if masks_folder.resolve() == images_folder.resolve():
-        masks = [path for path in masks if MASK_SUFFIX.search(path.stem) or CHALLENGE_MASK.match(path.stem)]
+        masks = [path for path in masks if MASK_SUFFIX.search(path.stem) or MASK_PREFIX.match(path.stem)]
         images = [path for path in images if path not in set(masks)]
         if not masks or not images:
             raise DataError(
@@ -92,11 +94,13 @@ def _pair(images_folder: Path, masks_folder: Path | None) -> tuple[list[Path], d
                 where=images_folder,
                 fix="Rename the masks, or put them into a folder of their own.",
             )
-    by_name = _by_name(images)
+    by_name, by_number = _by_name(images), _by_number(images)
     paired: dict[Path, Path] = {}
     alone: list[str] = []
     for mask in masks:
         image = next((by_name[name] for name in _image_names(mask.stem) if name in by_name), None)
+        if image is None and MASK_PREFIX.match(mask.stem) and (number := LAST_NUMBER.search(mask.stem)):
+            image = by_number.get(int(number[0]))
         if image is None:
             alone.append(mask.name)
         elif image in paired:
@@ -111,7 +115,7 @@ def _pair(images_folder: Path, masks_folder: Path | None) -> tuple[list[Path], d
         raise DataError(
             f"{len(alone)} of {len(masks)} masks have no image: {listing(alone)}",
             where=masks_folder,
-            fix="Name each mask like its image (a suffix such as _mask is allowed), or move these away.",
+            fix="Name each mask like its image (NAME_mask and mask_NAME are allowed), or move these away.",
         )
     return images, paired
 
@@ -130,12 +134,16 @@ def _by_name(images: Sequence[Path]) -> dict[str, Path]:
     return names
 
 
+def _by_number(images: Sequence[Path]) -> dict[int, Path]:
+    """The images whose names end in a number that no other name ends in."""
+    numbered = [(int(number[0]), path) for path in images if (number := LAST_NUMBER.search(path.stem))]
+    counts = Counter(number for number, _ in numbered)
+    return {number: path for number, path in numbered if counts[number] == 1}
+
+
 def _image_names(mask_stem: str) -> list[str]:
     """The names the image of a mask may have, the likeliest first."""
-    names = [mask_stem, MASK_SUFFIX.sub("", mask_stem)]
-    if challenge := CHALLENGE_MASK.match(mask_stem):
-        names.append(f"t{challenge[1]}")
-    return names
+    return [mask_stem, MASK_SUFFIX.sub("", mask_stem), MASK_PREFIX.sub("", mask_stem)]
 
 
 def _survey(infos: Sequence[ImageInfo], masks: dict[Path, Path], config: FolderConfig, output: Output) -> MaskReading:
@@ -148,7 +156,7 @@ def _survey(infos: Sequence[ImageInfo], masks: dict[Path, Path], config: FolderC
             raise DataError(
                 f"The mask is {_extent(mask)}, its image {info.path.name} {_extent(info)}",
                 where=path,
-                fix="Export the mask at the image's own size.",
+                fix="Export the mask at the image's own size, a page for each of its frames.",
             )
         for frame in range(mask.frames):
             survey.add(read_mask(path, frame), where=path)

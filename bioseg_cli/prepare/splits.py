@@ -54,8 +54,9 @@ def split_groups(
             else "Label at least two images.",
         )
     total = sum(sizes.values())
-    wanted = {"val": max(1, round(val_share * total)), "test": round(test_share * total)}
-    missing: dict[SplitName, int] = {"train": total - sum(wanted.values()), **wanted}  # type: ignore[dict-item]
+    validated, tested = max(1, round(val_share * total)), round(test_share * total)
+    wanted: dict[SplitName, int] = {"train": total - validated - tested, "val": validated, "test": tested}
+    missing = wanted.copy()
     # Largest groups first, equal ones in random order: small ones then fill what is left of each share.
     names = sorted(sizes)
     order = sorted(np.random.default_rng(seed).permutation(len(names)), key=lambda i: -sizes[names[i]])
@@ -63,7 +64,9 @@ def split_groups(
     empty: list[SplitName] = ["train", "val"]
     for position, index in enumerate(order):
         must_fill = len(order) - position <= len(empty)
-        split = max(empty if must_fill else SPLITS, key=lambda name: missing[name])
+        split = max(
+            empty if must_fill else SPLITS, key=lambda name: missing[name] / wanted[name] if wanted[name] > 0 else -1
+        )
         if split in empty:
             empty.remove(split)
         chosen[names[index]] = split

@@ -16,9 +16,10 @@ from bioseg_cli.model.unet import UNet
 from bioseg_cli.runs.console import Output, ProgressLine, clock
 from bioseg_cli.runs.device import Precision, is_out_of_memory
 from bioseg_cli.runs.directory import RunDirectory
+from bioseg_cli.training.average import WeightAverage
 from bioseg_cli.training.method import Method
 from bioseg_cli.training.settings import TrainConfig
-from bioseg_cli.training.state import TrainingState, load_state, save_state
+from bioseg_cli.training.state import Stateful, TrainingState, load_state, save_state
 
 SAVE_SECONDS = 300.0
 """A long epoch saves its state this often: what a kill can cost."""
@@ -87,14 +88,23 @@ class Trainer:
         self.network.to(device=precision.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=config.lr)
         self.state = TrainingState()
-        self.total_steps = config.steps if config.steps is not None else config.epochs * method.epoch_steps
+        self.average = None if config.ema is None else WeightAverage(self.network, config.ema)
+        self.total_steps = config.total_steps(method.epoch_steps)
 
     def resume(self) -> None:
         """Go back to where the run was left; raises `DataError` where there is nothing to resume."""
-        self.state = load_state(
-            self.run.resume_file, self.network, self.optimizer, self.dataset.content_hash, self.precision.device
-        )
+        self.state = load_state(self.run.resume_file, self._parts(), self.dataset.content_hash, self.precision.device)
         self.total_steps = max(self.total_steps, self.state.updates)
+
+    @property
+    def kept(self) -> UNet:
+        """The network that is validated and saved: the average of the weights where one is kept."""
+        return self.network if self.average is None else self.average.network
+
+    def _parts(self) -> dict[str, Stateful]:
+        """Everything but the counters that the next step depends on."""
+        parts: dict[str, Stateful] = {"network": self.network, "optimizer": self.optimizer}
+        return parts if self.average is None else {**parts, "average": self.average.network}
 
     def fit(self) -> dict[str, float]:
         """Train to the end of the budget; return the last epoch's metrics.
@@ -145,6 +155,8 @@ class Trainer:
             self.optimizer.step()
             state.step += 1
             state.updates += 1
+            if self.average is not None:
+                self.average.update(self.network, state.updates)
             for name, value in values.items():
                 state.sums[name] = state.sums.get(name, 0.0) + value
             progress.advance(note=f"epoch {state.epoch + 1}, loss {values['total']:.4f}")
@@ -157,7 +169,7 @@ class Trainer:
         state = self.state
         losses = {f"train_{name}": total / state.step for name, total in state.sums.items()}
         self.network.eval()
-        metrics = self.method.validate(self.network, self.precision)
+        metrics = self.method.validate(self.kept, self.precision)
         state.epoch += 1
         rate = float(self.optimizer.param_groups[0]["lr"])
         state.rows.append(
@@ -186,7 +198,7 @@ class Trainer:
     def _save_checkpoint(self, name: StateName) -> None:
         dataset, info = self.dataset, self.dataset.info
         card = ModelCard(
-            architecture=self.network.config,
+            architecture=self.kept.config,
             classes=info.classes,
             normalisation=info.normalisation.to_json(),
             image_dtype=str(dataset.image_dtype),
@@ -196,10 +208,10 @@ class Trainer:
             state=name,
             epoch=self.state.epoch,
         )
-        save_model(self.run.checkpoint(name), self.network.state_dict(), card)
+        save_model(self.run.checkpoint(name), self.kept.state_dict(), card)
 
     def _save(self) -> None:
-        save_state(self.run.resume_file, self.state, self.network, self.optimizer, self.dataset.content_hash)
+        save_state(self.run.resume_file, self.state, self._parts(), self.dataset.content_hash)
         self._saved_at = time.monotonic()
         manifest, state = self.run.manifest, self.state
         manifest["progress"] = {"epochs": state.epoch, "updates": state.updates, "seconds": round(state.seconds, 1)}

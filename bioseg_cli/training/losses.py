@@ -6,6 +6,9 @@ half precision.
 
 from __future__ import annotations
 
+import math
+from typing import Literal
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -76,6 +79,48 @@ def kl_consistency(
         counted = valid * sure
     # `where`, not a product: a masked pixel may hold 0 * log 0 or worse.
     return torch.where(counted > 0, divergence, 0).sum() / valid.sum().clamp(min=1)
+
+
+def pseudo_label_consistency(
+    weak_logits: Tensor, strong_probabilities: Tensor, valid: Tensor, *, confidence: float
+) -> Tensor:
+    """Cross entropy with the weak view's most probable class (Sohn et al. 2020, FixMatch), over valid pixels.
+
+    Args:
+        weak_logits: (B, K, H, W), of the weak view; no gradient flows to them.
+        strong_probabilities: (B, K, H, W), of the strong view, aligned to the weak one.
+        valid: (B, 1, H, W), 1 where both views show the pixel.
+        confidence: pixels whose most probable class is less probable than this count as 0 in the average.
+    """
+    surest, target = torch.softmax(weak_logits.detach(), dim=1).max(dim=1, keepdim=True)
+    counted = valid * (surest >= confidence)
+    entropy = -_log(strong_probabilities.gather(1, target))
+    return torch.where(counted > 0, entropy, 0).sum() / valid.sum().clamp(min=1)
+
+
+def tsa_threshold(schedule: Literal["linear", "exp", "log"], progress: float, classes: int) -> float:
+    """Training-signal annealing (Xie et al. 2020, section 2.3): up to which certainty labelled pixels are learnt from.
+
+    Rises from 1 / K to 1 over training: `exp` late, for few labels; `log` early.
+
+    Args:
+        schedule: shape of the rise.
+        progress: share of the budget spent, in [0, 1].
+        classes: K.
+    """
+    share = {
+        "linear": progress,
+        "exp": math.exp(5 * (progress - 1)),
+        "log": 1 - math.exp(-5 * progress),
+    }[schedule]
+    return share * (1 - 1 / classes) + 1 / classes
+
+
+def drop_learnt(logits: Tensor, labels: Tensor, threshold: float) -> Tensor:
+    """Labels with `IGNORE` where the right class of a labelled pixel is already more probable than `threshold`."""
+    probabilities = torch.softmax(logits.detach(), dim=1)
+    right = probabilities.gather(1, labels.clamp(min=0)[:, None])[:, 0]
+    return torch.where(right > threshold, IGNORE, labels)
 
 
 def mutual_information_loss(first: Tensor, second: Tensor, valid: Tensor, *, lamb: float = 1.0) -> Tensor:

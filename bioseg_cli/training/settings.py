@@ -36,6 +36,12 @@ class TrainConfig(Config):
     schedule: Literal["step", "cosine", "constant"] = Field(
         default="step", description="Learning rate: divided by 10 after each 30 % of the budget, cosine, or constant."
     )
+    ema: float | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="Validate and keep an exponential moving average of the weights with this decay, such as 0.99.",
+    )
     patience: int | None = Field(
         default=None, ge=1, description="Stop after this many epochs in which no best state improved."
     )
@@ -53,6 +59,10 @@ class TrainConfig(Config):
         default="auto", description="auto takes bfloat16 where the hardware multiplies it natively, else float32."
     )
 
+    def total_steps(self, epoch_steps: int) -> int:
+        """Updates of the whole budget, given how many an epoch has."""
+        return self.steps if self.steps is not None else self.epochs * epoch_steps
+
 
 class TrainUDAConfig(TrainConfig):
     """Semi-supervised training by Unsupervised Data Augmentation (UDA)."""
@@ -63,9 +73,10 @@ class TrainUDAConfig(TrainConfig):
         default=None, gt=0, le=1, description="Share of the labelled training images used with their labels (0.1)."
     )
     labels: int | None = Field(default=None, ge=1, description="Number of labelled images, instead of --ratio.")
-    unsup_loss: Literal["kl", "iid", "none"] = Field(
+    unsup_loss: Literal["kl", "iid", "fixmatch", "none"] = Field(
         default="kl",
-        description="Consistency on unlabelled images: KL divergence, IIC's mutual information (iid), or none.",
+        description="Consistency on unlabelled images: KL divergence, IIC's mutual information (iid), hard "
+        "pseudo-labels (fixmatch), or none.",
     )
     unsup_weight: float = Field(default=1.0, ge=0, description="Weight of the unsupervised loss.")
     stop_gradient: bool = Field(
@@ -73,7 +84,14 @@ class TrainUDAConfig(TrainConfig):
     )
     sharpen: float = Field(default=1.0, gt=0, le=1, description="KL: softmax temperature of the target.")
     confidence: float | None = Field(
-        default=None, ge=0, lt=1, description="KL: count only pixels whose weak prediction is surer than this."
+        default=None,
+        ge=0,
+        lt=1,
+        description="KL and fixmatch: count only pixels whose weak prediction is surer than this; by default all "
+        "for KL, 0.95 for fixmatch.",
+    )
+    tsa: Literal["none", "linear", "exp", "log"] = Field(
+        default="none", description="Training-signal annealing: leave out labelled pixels that are learnt too well yet."
     )
     strong_ops: int = Field(default=2, ge=1, le=9, description="RandAugment operations drawn for each strong view.")
     dice: Literal["image", "batch"] = Field(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import io
 import pickle
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
@@ -38,16 +39,23 @@ class TrainingState:
     """Time spent training, over all its parts."""
 
 
-def save_state(
-    path: Path, state: TrainingState, network: torch.nn.Module, optimizer: torch.optim.Optimizer, data_hash: str
-) -> None:
-    """Write the state with weights, optimiser and torch's random state (dropout's), whole or not at all."""
+class Stateful(Protocol):
+    """A network or an optimiser."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """All it holds."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> Any:
+        """Take it back."""
+
+
+def save_state(path: Path, state: TrainingState, parts: Mapping[str, Stateful], data_hash: str) -> None:
+    """Write the counters, the parts by name, and torch's random state (dropout's), whole or not at all."""
     content = {
         "version": STATE_VERSION,
         "data_hash": data_hash,
         "state": vars(state),
-        "network": network.state_dict(),
-        "optimizer": optimizer.state_dict(),
+        "parts": {name: part.state_dict() for name, part in parts.items()},
         "random": torch.get_rng_state(),
         "random_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
     }
@@ -56,10 +64,8 @@ def save_state(
     write_bytes(path, buffer.getvalue())
 
 
-def load_state(
-    path: Path, network: torch.nn.Module, optimizer: torch.optim.Optimizer, data_hash: str, device: torch.device
-) -> TrainingState:
-    """Restore network, optimiser and random states in place; return the rest.
+def load_state(path: Path, parts: Mapping[str, Stateful], data_hash: str, device: torch.device) -> TrainingState:
+    """Restore the parts and the random states in place; return the counters.
 
     Raises:
         DataError: nothing to resume from, a damaged file, or a data set that is not the one trained on.
@@ -72,8 +78,8 @@ def load_state(
         if content["version"] != STATE_VERSION:
             raise ValueError(f"version {content['version']}, this bioseg reads {STATE_VERSION}")
         saved_hash, state = content["data_hash"], TrainingState(**content["state"])
-        network.load_state_dict(content["network"])
-        optimizer.load_state_dict(content["optimizer"])
+        for name, part in parts.items():
+            part.load_state_dict(content["parts"][name])
         torch.set_rng_state(content["random"])
         if device.type == "cuda":
             torch.cuda.set_rng_state_all(content["random_cuda"])

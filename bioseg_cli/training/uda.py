@@ -29,9 +29,18 @@ from bioseg_cli.errors import DataError, UsageError
 from bioseg_cli.metrics.confusion import confusion_counts, mean_iou
 from bioseg_cli.model.unet import UNet, own_batch_statistics
 from bioseg_cli.runs.device import Precision
-from bioseg_cli.training.losses import kl_consistency, mutual_information_loss, soft_dice_loss
+from bioseg_cli.training.losses import (
+    drop_learnt,
+    kl_consistency,
+    mutual_information_loss,
+    pseudo_label_consistency,
+    soft_dice_loss,
+    tsa_threshold,
+)
 from bioseg_cli.training.method import Criterion, probabilities
 from bioseg_cli.training.settings import TrainUDAConfig
+
+FIXMATCH_CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
@@ -44,6 +53,8 @@ class UDABatch:
     """None in a supervised control."""
     weak: Affine
     strong: StrongView
+    progress: float
+    """Share of the budget spent, in [0, 1)."""
 
 
 class UDA:
@@ -116,6 +127,7 @@ class UDA:
             unlabelled=unlabelled,
             weak=draw_weak(config.batch_size, views),
             strong=draw_strong(config.batch_size, config.strong_ops, views),
+            progress=(epoch * self.epoch_steps + step) / config.total_steps(self.epoch_steps),
         )
 
     def _turn(self, subset: IntArray, which: int, epoch: int, step: int) -> IntArray:
@@ -131,7 +143,7 @@ class UDA:
         if batch.unlabelled is None:
             with precision.autocast():
                 logits = network(images)["main"]
-            supervised = self._dice(logits.float(), labels)
+            supervised = self._supervised(logits.float(), labels, batch.progress)
             return {"supervised": supervised, "total": supervised}
         unlabelled = batch.unlabelled.to(self.device)
         weak_images = batch.weak.warp(unlabelled.images)
@@ -139,7 +151,7 @@ class UDA:
         # ones, inverted or solarized, are normalised by their own, here and in validation, and leave those alone.
         with precision.autocast():
             logits = network(torch.cat([images, weak_images]))["main"].float()
-        supervised = self._dice(logits[: len(images)], labels)
+        supervised = self._supervised(logits[: len(images)], labels, batch.progress)
         unsupervised = self._consistency(network, precision, unlabelled, logits[len(images) :], batch)
         total = supervised + self.config.unsup_weight * unsupervised
         return {"supervised": supervised, "unsupervised": unsupervised, "total": total}
@@ -159,6 +171,9 @@ class UDA:
         aligned = align.warp(strong)
         if self.config.unsup_loss == "iid":
             return mutual_information_loss(probabilities(weak_logits), aligned, valid)
+        if self.config.unsup_loss == "fixmatch":
+            sure = FIXMATCH_CONFIDENCE if self.config.confidence is None else self.config.confidence
+            return pseudo_label_consistency(weak_logits.float(), aligned, valid, confidence=sure)
         return kl_consistency(
             weak_logits.float(),
             aligned,
@@ -167,6 +182,12 @@ class UDA:
             confidence=self.config.confidence,
             stop_gradient=self.config.stop_gradient,
         )
+
+    def _supervised(self, logits: Tensor, labels: Tensor, progress: float) -> Tensor:
+        """The supervised loss of training, without what training-signal annealing leaves out."""
+        if self.config.tsa != "none":
+            labels = drop_learnt(logits, labels, tsa_threshold(self.config.tsa, progress, logits.shape[1]))
+        return self._dice(logits, labels)
 
     def _dice(self, logits: Tensor, labels: Tensor) -> Tensor:
         config = self.config
@@ -200,6 +221,7 @@ class UDA:
                     unlabelled=batch,
                     weak=Affine.identity(1),
                     strong=draw_strong(1, self.config.strong_ops, random_stream(self.config.seed, "validate", index)),
+                    progress=0.0,
                 )
                 unsupervised.append(float(self._consistency(network, precision, batch, logits, views)))
         metrics = {"val_supervised": float(np.mean(supervised))}

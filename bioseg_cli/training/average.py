@@ -1,0 +1,35 @@
+"""An exponential moving average of a network's weights, as UDA evaluates it (Xie et al. 2020, appendix)."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+
+from bioseg_cli.model.unet import UNet
+
+
+class WeightAverage:
+    """Keeps average = d * average + (1 - d) * weights, with d = min(decay, 1 - 1 / updates).
+
+    The cap makes the first updates count as a plain mean: the average never remembers the random start. Batch-norm
+    statistics are averaged along with the weights: an average of weights under the statistics of others is no network.
+
+    Attributes:
+        network: the averaged network, in evaluation mode.
+    """
+
+    def __init__(self, network: UNet, decay: float) -> None:
+        self.network = copy.deepcopy(network).eval().requires_grad_(False)
+        self.decay = decay
+
+    @torch.no_grad()
+    def update(self, network: UNet, updates: int) -> None:
+        """Take in the weights after `updates` updates, counted from 1."""
+        decay = min(self.decay, 1 - 1 / updates)
+        current = network.state_dict()
+        for name, average in self.network.state_dict().items():
+            if average.is_floating_point():
+                average.lerp_(current[name], 1 - decay)
+            else:
+                average.copy_(current[name])

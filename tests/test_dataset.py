@@ -1,0 +1,220 @@
+"""`dataset.h5`: what goes in comes out, label budgets are nested, and images keep their names and extents."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bioseg_cli.config import ClassInfo
+from bioseg_cli.dataset.reader import Dataset
+from bioseg_cli.dataset.schema import DatasetInfo, Item, ItemSource
+from bioseg_cli.dataset.writer import DatasetWriter
+from bioseg_cli.errors import DataError, UsageError
+from bioseg_cli.images import Normalisation, PixelSize
+
+CLASSES = tuple(
+    ClassInfo(name=name, colour=(i, 2 * i, 255)) for i, name in enumerate(["background", "Zellkern µ", "rim"])
+)
+INFO = DatasetInfo(
+    recipe="folder",
+    settings={"seed": 3},
+    classes=CLASSES,
+    normalisation=Normalisation("minmax", (0.0, 1.0), (4000.0, 2.0)),
+    pixel_size=PixelSize(0.5, 0.25),
+)
+SHAPE = (2, 6, 7)
+
+Write = Callable[..., Path]
+
+
+def item(index: int = 0, split: str = "train", labelled: bool = True, **source: object) -> Item:
+    random = np.random.default_rng(index)
+    described = {"file": f"a{index}.tif", "sha256": f"{index:064x}", "frame": 0, "origin": (0, 0), "shape": SHAPE[1:]}
+    return Item(
+        image=random.integers(0, 65536, SHAPE, dtype=np.uint16),
+        labels=random.choice([0, 1, 2, 255], SHAPE[1:]).astype(np.uint8) if labelled else None,
+        split=split,
+        group=f"g{index}",
+        source=ItemSource(**{**described, **source}),
+    )
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    def write(items: list[Item], *, info: DatasetInfo = INFO, seed: int = 0, name: str = "d.h5") -> Path:
+        path = tmp_path / name
+        shape, dtype = items[0].image.shape, items[0].image.dtype
+        with DatasetWriter(path, count=len(items), image_shape=shape, image_dtype=dtype, overwrite=True) as writer:
+            for one in items:
+                writer.add(one)
+            writer.finish(info, seed=seed)
+        return path
+
+    return write
+
+
+def names_of(write: Write, *sources: dict[str, object], groups: str = "") -> list[str]:
+    items = [item(i, **source) for i, source in enumerate(sources)]
+    items = [Item(one.image, one.labels, one.split, group, one.source) for one, group in zip(items, groups or "g" * 99)]
+    with Dataset(write(items)) as dataset:
+        return [dataset.name(index) for index in range(dataset.size)]
+
+
+def test_images_labels_and_descriptions_come_back_as_they_were(write: Write):
+    items = [item(0), item(1, "val", frame=4, origin=(-2, 3), shape=(90, 80)), item(2, "test", labelled=False)]
+    with Dataset(write(items)) as dataset:
+        assert (dataset.size, dataset.image_shape, dataset.image_dtype) == (3, SHAPE, np.uint16)
+        assert dataset.info == INFO
+        assert dataset.classes == CLASSES
+        for index, one in enumerate(items):
+            np.testing.assert_array_equal(dataset.image(index), one.image)
+            assert dataset.source(index) == one.source
+            assert (dataset.split[index], dataset.group[index]) == (one.split, one.group)
+        np.testing.assert_array_equal(dataset.labels(1), items[1].labels)
+
+
+def test_an_image_without_a_mask_is_unlabelled_and_all_ignore(write: Write):
+    with Dataset(write([item(0), item(1, labelled=False)])) as dataset:
+        assert dataset.labelled.tolist() == [True, False]
+        assert (dataset.labels(1) == dataset.ignore).all()
+        assert dataset.indices("train", labelled=False).tolist() == [1]
+        assert dataset.label_order.tolist() == [0]
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32, np.int32])
+def test_pixels_keep_their_type(write: Write, dtype: type):
+    image = np.random.default_rng(0).integers(0, 200, SHAPE).astype(dtype)
+    with Dataset(write([Item(image, None, "train", "g", item().source)])) as dataset:
+        assert dataset.image(0).dtype == dtype
+        np.testing.assert_array_equal(dataset.image(0), image)
+
+
+def test_sixteen_bit_labels_have_their_own_ignore(tmp_path: Path):
+    classes = tuple(ClassInfo(name=str(i), colour=(0, 0, 0)) for i in range(400))
+    labels = np.full(SHAPE[1:], 399)
+    labels[0] = 65535
+    path = tmp_path / "d.h5"
+    with DatasetWriter(path, count=1, image_shape=SHAPE, image_dtype="uint16", label_dtype="uint16") as writer:
+        writer.add(Item(item().image, labels, "train", "g", item().source))
+        writer.finish(DatasetInfo("r", {}, classes, INFO.normalisation))
+    with Dataset(path) as dataset:
+        assert dataset.ignore == 65535
+        np.testing.assert_array_equal(dataset.labels(0), labels)
+
+
+def test_indices_are_those_of_the_split(write: Write):
+    with Dataset(write([item(i, ("train", "val", "test")[i % 3]) for i in range(7)])) as dataset:
+        assert dataset.indices("train").tolist() == [0, 3, 6]
+        assert dataset.indices("val").tolist() == [1, 4]
+        assert dataset.indices("test").tolist() == [2, 5]
+
+
+def test_label_budgets_are_nested_and_of_the_labelled_training_images_only(write: Write):
+    items = [item(i, "train" if i % 4 else "val", labelled=i % 3 > 0) for i in range(40)]
+    eligible = {i for i in range(40) if i % 4 and i % 3}
+    with Dataset(write(items)) as dataset:
+        budgets = [dataset.label_subset(ratio=ratio).tolist() for ratio in (0.1, 0.25, 0.5, 1.0)]
+        assert [len(one) for one in budgets] == [2, 5, 10, 20]
+        assert set(budgets[-1]) == eligible
+        for smaller, larger in zip(budgets, budgets[1:]):
+            assert larger[: len(smaller)] == smaller
+        assert dataset.label_subset(count=3).tolist() == budgets[1][:3]
+
+
+def test_the_label_order_is_shuffled_by_the_seed(write: Write):
+    items = [item(i) for i in range(20)]
+
+    def order(seed: int) -> list[int]:
+        with Dataset(write(items, seed=seed)) as dataset:
+            return dataset.label_order.tolist()
+
+    assert order(1) == order(1)
+    assert order(1) != order(2)
+    assert order(1) != sorted(order(1))
+
+
+@pytest.mark.parametrize(("available", "ten_percent"), [(3, 1), (92, 9), (114, 11), (160, 16), (200, 20)])
+def test_ten_percent_rounds_to_the_nearest_image_and_is_at_least_one(write: Write, available: int, ten_percent: int):
+    image = np.zeros((1, 2, 2), np.uint8)
+    source = ItemSource("a.tif", "", 0, (0, 0), (2, 2))
+    items = [Item(image, image[0], "train", "g", source) for _ in range(available)]
+    with Dataset(write(items)) as dataset:
+        assert len(dataset.label_subset(ratio=0.1)) == ten_percent
+
+
+def test_more_labels_than_there_are_is_refused_with_the_number_there_is(write: Write):
+    with Dataset(write([item(0), item(1)])) as dataset, pytest.raises(UsageError, match="training split has 2"):
+        dataset.label_subset(count=3)
+
+
+def test_a_budget_without_any_labelled_training_image_is_refused(write: Write):
+    with (
+        Dataset(write([item(0, "val"), item(1, labelled=False)])) as dataset,
+        pytest.raises(DataError, match="has a mask"),
+    ):
+        dataset.label_subset(ratio=0.5)
+
+
+def test_names_are_the_files_stems(write: Write):
+    assert names_of(write, {"file": "t000.tif"}, {"file": "t001.tif"}) == ["t000", "t001"]
+
+
+def test_names_get_only_the_parts_that_tell_them_apart(write: Write):
+    assert names_of(write, {"file": "t0.tif"}, {"file": "t0.tif"}, {"file": "t1.tif"}, groups="abb") == [
+        "a_t0",
+        "b_t0",
+        "t1",
+    ]
+    assert names_of(write, {"file": "s.tif", "frame": 0}, {"file": "s.tif", "frame": 2}) == ["s_f000", "s_f002"]
+    assert names_of(write, {"file": "s.tif"}, {"file": "s.tif", "origin": (0, 512)}) == ["s_y0_x0", "s_y0_x512"]
+
+
+def test_names_are_unique_even_where_nothing_tells_images_apart(write: Write):
+    sources = [{"file": "s.tif"}] * 3 + [{"file": "s.tif", "frame": 1, "origin": (0, 9)}, {"file": "s.png"}]
+    names = names_of(write, *sources)
+    assert len(set(names)) == len(names)
+    assert all(name.startswith("s") for name in names)
+
+
+@pytest.mark.parametrize(
+    ("origin", "frame", "expected"),
+    [
+        ((0, 0), (6, 7), (slice(0, 6), slice(0, 7))),
+        ((10, 20), (100, 100), (slice(0, 6), slice(0, 7))),
+        ((-1, -2), (4, 3), (slice(1, 5), slice(2, 5))),
+        ((97, -3), (100, 100), (slice(0, 3), slice(3, 7))),
+    ],
+)
+def test_the_extent_is_the_part_that_shows_the_source(write: Write, origin, frame, expected):
+    with Dataset(write([item(0, origin=origin, shape=frame)])) as dataset:
+        assert dataset.extent(0) == expected
+
+
+def test_normalised_pixels_are_in_zero_to_one_by_the_stored_limits(write: Write):
+    with Dataset(write([item(0)])) as dataset:
+        expected = np.clip((dataset.image(0) - np.array([0, 1.0])[:, None, None]) / [[[4000.0]], [[1.0]]], 0, 1)
+        np.testing.assert_allclose(dataset.normalised(0), expected, atol=1e-6)
+
+
+def test_the_content_hash_changes_with_anything_in_the_data_set_and_with_nothing_else(write: Write):
+    one, other = item(0), item(1)
+    unlabelled = Item(one.image, np.full(SHAPE[1:], 255, np.uint8), "val", one.group, one.source)
+
+    def content_hash(items: list[Item], **options: object) -> str:
+        with Dataset(write(items, **options)) as dataset:
+            return dataset.content_hash
+
+    reference = content_hash([one, other])
+    assert content_hash([one, other], name="copy.h5") == reference
+    changed = [
+        content_hash([other, one]),
+        content_hash([one, Item(other.image, other.labels, "val", other.group, other.source)]),
+        content_hash([one, Item(other.image, None, "train", other.group, other.source)]),
+        content_hash([one, other], info=DatasetInfo("x", {}, CLASSES, INFO.normalisation)),
+        content_hash([one, unlabelled]),
+        content_hash([one, Item(one.image, None, "val", one.group, one.source)]),
+    ]
+    assert len({reference, *changed}) == 1 + len(changed)

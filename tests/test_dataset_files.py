@@ -1,0 +1,229 @@
+"""`dataset.h5` files that are not whole, not ours, or not to be replaced."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from bioseg_cli.config import ClassInfo
+from bioseg_cli.dataset.reader import Dataset
+from bioseg_cli.dataset.schema import SCHEMA_ATTRIBUTE, SCHEMA_VERSION, DatasetInfo, Item, ItemSource
+from bioseg_cli.dataset.writer import DatasetWriter
+from bioseg_cli.errors import DataError, UsageError
+from bioseg_cli.images import Normalisation
+
+SOURCE = ItemSource("cells_007.tif", "0" * 64, 0, (0, 0), (4, 5))
+INFO = DatasetInfo("r", {}, (ClassInfo(name="a", colour=(0, 0, 0)),) * 2, Normalisation("minmax", (0.0,), (1.0,)))
+IMAGE = np.arange(20, dtype=np.uint8).reshape(1, 4, 5)
+
+
+def writer(path: Path, **options: object) -> DatasetWriter:
+    return DatasetWriter(path, **{"count": 2, "image_shape": (1, 4, 5), "image_dtype": "uint8", **options})
+
+
+def item(labels: np.ndarray | None = None, image: np.ndarray = IMAGE) -> Item:
+    return Item(image, labels, "train", "g", SOURCE)
+
+
+@pytest.fixture
+def damaged(disc_dataset: Path, tmp_path: Path) -> Callable[[Callable[[h5py.File], None]], Path]:
+    """A copy of a good data set after something was done to it."""
+
+    def damaged(change: Callable[[h5py.File], None]) -> Path:
+        path = tmp_path / "damaged.h5"
+        shutil.copy(disc_dataset, path)
+        with h5py.File(path, "r+") as file:
+            change(file)
+        return path
+
+    return damaged
+
+
+def refusal(path: Path) -> str:
+    with pytest.raises(DataError) as caught, Dataset(path):
+        pass
+    assert str(path) in str(caught.value)
+    assert caught.value.fix
+    return str(caught.value)
+
+
+def replace(file: h5py.File, name: str, content: object) -> None:
+    del file[name]
+    file[name] = content
+
+
+def test_a_missing_file_says_how_to_make_one(tmp_path: Path):
+    assert "bioseg prepare" in refusal(tmp_path / "none.h5")
+
+
+@pytest.mark.parametrize("share", [0.3, 0.9, 0.999])
+def test_a_truncated_file_is_said_to_be_truncated(disc_dataset: Path, tmp_path: Path, share: float):
+    path = tmp_path / "short.h5"
+    content = disc_dataset.read_bytes()
+    path.write_bytes(content[: int(len(content) * share)])
+    assert "truncated" in refusal(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"not HDF5" * 100])
+def test_another_file_is_said_not_to_be_hdf5(tmp_path: Path, content: bytes):
+    (tmp_path / "x.h5").write_bytes(content)
+    assert "not an HDF5 file" in refusal(tmp_path / "x.h5")
+
+
+def test_another_programs_hdf5_is_said_not_to_be_a_data_set(tmp_path: Path):
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file["images"] = np.zeros((3, 1, 4, 4))
+    assert "not a bioseg data set" in refusal(tmp_path / "x.h5")
+
+
+def test_a_newer_schema_asks_for_a_newer_bioseg(damaged):
+    path = damaged(lambda file: file.attrs.__setitem__(SCHEMA_ATTRIBUTE, SCHEMA_VERSION + 1))
+    assert "Update bioseg" in refusal(path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda file: file.__delitem__("labels"),
+        lambda file: file.__delitem__("source/origin"),
+        lambda file: file.attrs.__delitem__("content_hash"),
+        lambda file: file.attrs.__setitem__("info", "{"),
+        lambda file: file.attrs.__setitem__("info", '{"recipe": "x"}'),
+        lambda file: replace(file, "labelled", [True]),
+        lambda file: replace(file, "split", ["training"] * 13),
+        lambda file: replace(file, "label_order", [0, 99]),
+        lambda file: replace(file, "label_order", [12]),
+        lambda file: replace(file, "labels", np.zeros((13, 48, 47), np.uint8)),
+        lambda file: replace(file, "labels", np.zeros((13, 48, 48), np.float32)),
+        lambda file: (file.__delitem__("images"), file.create_group("images")),
+    ],
+)
+def test_a_damaged_data_set_is_refused_when_opened(damaged, change):
+    assert "damaged" in refusal(damaged(change))
+
+
+def test_a_label_without_a_class_is_named_when_it_is_read(damaged):
+    with (
+        Dataset(damaged(lambda file: file["labels"].__setitem__((3, 5, 5), 7))) as dataset,
+        pytest.raises(DataError, match=r"labels\[3\] holds 7, the data set has 2 classes"),
+    ):
+        dataset.labels(3)
+
+
+def test_an_image_with_broken_bytes_is_named_when_it_is_read(disc_dataset: Path, tmp_path: Path):
+    path = tmp_path / "broken.h5"
+    content = bytearray(disc_dataset.read_bytes())
+    with h5py.File(disc_dataset) as file:
+        chunk = file["images"].id.get_chunk_info(2)
+    content[chunk.byte_offset + 10 : chunk.byte_offset + chunk.size] = bytes(chunk.size - 10)
+    path.write_bytes(content)
+    with Dataset(path) as dataset:
+        dataset.image(1)
+        with pytest.raises(DataError, match=r"images\[2\] cannot be read") as caught:
+            dataset.image(2)
+    assert str(path) in str(caught.value)
+
+
+def test_an_existing_data_set_is_not_replaced_unless_asked(tmp_path: Path):
+    path = tmp_path / "d.h5"
+    path.write_text("precious")
+    with pytest.raises(UsageError, match="exists already"):
+        writer(path)
+    assert path.read_text() == "precious"
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_an_exception_leaves_the_earlier_file_and_nothing_else(tmp_path: Path, error: type[BaseException]):
+    path = tmp_path / "d.h5"
+    path.write_text("precious")
+    with pytest.raises(error), writer(path, overwrite=True) as open_writer:
+        open_writer.add(item())
+        raise error
+    assert path.read_text() == "precious"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_leaving_without_finish_is_an_error_and_writes_nothing(tmp_path: Path):
+    with pytest.raises(RuntimeError, match="finish"), writer(tmp_path / "d.h5") as open_writer:
+        open_writer.add(item())
+    assert not list(tmp_path.iterdir())
+
+
+def test_fewer_items_than_announced_are_not_a_data_set(tmp_path: Path):
+    with pytest.raises(ValueError, match="1 items were added, 2 were announced"), writer(tmp_path / "d.h5") as one:
+        one.add(item())
+        one.finish(INFO)
+    assert not list(tmp_path.iterdir())
+
+
+def test_finishing_replaces_the_earlier_file_where_that_was_asked(tmp_path: Path):
+    path = tmp_path / "d.h5"
+    path.write_text("old")
+    with writer(path, count=1, overwrite=True) as one:
+        one.add(item())
+        content_hash = one.finish(INFO)
+    with Dataset(path) as dataset:
+        assert dataset.content_hash == content_hash
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (item(image=IMAGE.astype(np.uint16)), "uint16"),
+        (item(image=np.zeros((1, 5, 4), np.uint8)), r"\(1, 5, 4\)"),
+        (item(np.zeros((1, 5), np.uint8)), r"mask is \(1, 5\)"),
+        (item(np.full((4, 5), 300)), "300 do not fit uint8"),
+        (item(np.full((4, 5), -1)), "do not fit uint8"),
+    ],
+)
+def test_an_image_or_mask_that_does_not_fit_is_refused_by_its_file_name(tmp_path: Path, wrong: Item, message: str):
+    with pytest.raises(DataError, match=message) as caught, writer(tmp_path / "d.h5") as one:
+        one.add(wrong)
+    assert caught.value.where == "cells_007.tif"
+
+
+def test_a_label_without_a_class_is_refused_by_its_file_name(tmp_path: Path):
+    with (
+        pytest.raises(DataError, match="Label 2 has no class: there are 2") as caught,
+        writer(tmp_path / "d.h5") as one,
+    ):
+        one.add(item(np.full((4, 5), 2)))
+        one.add(item(np.full((4, 5), 255)))
+        one.finish(INFO)
+    assert caught.value.where == "cells_007.tif"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="file size limits are of POSIX")
+def test_a_full_disk_is_an_error_of_ours_and_leaves_nothing(tmp_path: Path):
+    program = """
+        import resource, sys
+        import numpy as np
+        from bioseg_cli.dataset.schema import Item
+        from bioseg_cli.errors import DataError
+        from test_dataset_files import INFO, SOURCE, Path, writer
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+        noise = np.random.default_rng(0).integers(0, 255, (4, 1, 90, 90), dtype=np.uint8)
+        try:
+            with writer(Path(sys.argv[1]), count=4, image_shape=(1, 90, 90)) as one:
+                for image in noise:
+                    one.add(Item(image, None, "train", "g", SOURCE))
+                one.finish(INFO)
+        except DataError as error:
+            print(error.what)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program), tmp_path / "d.h5"],
+        capture_output=True, text=True, cwd=Path(__file__).parent, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")  # HDF5 would complain of each block, and crash at exit
+    assert "could not be written" in done.stdout
+    assert not list(tmp_path.iterdir())

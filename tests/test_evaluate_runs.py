@@ -1,0 +1,194 @@
+"""`bioseg evaluate RUN...`: the same numbers as for predicted masks, controls, states, and what is refused."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+
+import numpy as np
+import pytest
+import yaml
+from conftest import write_discs
+
+from bioseg_cli.dataset.reader import Dataset
+
+RUN_KEYS = {
+    "run", "state", "labels", "data", "split", "mean_iou", "mean_iou_foreground", "iou", "dice", "pixel_accuracy",
+    "image_wise", "intervals", "images", "confusion", "baselines", "notes",
+}  # fmt: skip
+SCORE_KEYS = RUN_KEYS - {"run", "state", "labels", "data", "split", "baselines", "notes"}
+INTERVAL_KEYS = {"mean_iou", "mean_iou_foreground", "pixel_accuracy", "image_wise", "iou"}
+
+
+@pytest.fixture
+def evaluate(bioseg):
+    """Results of `bioseg evaluate --json`, a mapping a run."""
+
+    def run(*arguments):
+        result = bioseg("evaluate", "--json", "--draws", 200, *arguments)
+        assert result.exit_code == 0, result.output
+        return json.loads(result.stdout)["runs"]
+
+    return run
+
+
+@pytest.fixture
+def copied_run(disc_run, tmp_path):
+    """A copy of the run, to be spoilt."""
+    return shutil.copytree(disc_run, tmp_path / "copied")
+
+
+def change_manifest(run, **changes):
+    path = run / "manifest.yaml"
+    path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), **changes}))
+
+
+def test_keys_are_those_of_the_documentation(evaluate, disc_run):
+    (found,) = evaluate(disc_run, "--control", disc_run)
+    assert found.keys() == RUN_KEYS | {"control"}
+    assert found["intervals"].keys() == INTERVAL_KEYS
+    assert found["image_wise"].keys() == {"mean", "sd"}
+    assert found["labels"] == {"count": 4, "of": 8}
+    assert found["iou"].keys() == found["dice"].keys() == found["intervals"]["iou"].keys() == {"background", "cell"}
+    assert found["baselines"].keys() == {"otsu", "all-background"}
+    for baseline in found["baselines"].values():
+        assert baseline.keys() == SCORE_KEYS
+    assert found["control"].keys() == SCORE_KEYS | {"run", "state", "difference", "interval"}
+    assert (found["run"], found["state"], found["split"]) == (str(disc_run), "best-supervised", "val")
+
+
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_a_run_and_the_masks_it_predicts_score_alike(bioseg, evaluate, disc_run, disc_dataset, tmp_path, split):
+    masks = tmp_path / "masks"
+    result = bioseg("predict", disc_run, disc_dataset, "--split", split, "--out", masks, "--quiet")
+    assert result.exit_code == 0, result.output
+    (of_run,) = evaluate(disc_run, "--split", split)
+    (of_masks,) = evaluate("--predictions", masks, "--truth", disc_dataset, "--split", split)
+    for key in SCORE_KEYS:
+        assert of_run[key] == of_masks[key], key
+    assert of_run["baselines"] == of_masks["baselines"]
+    assert of_run["mean_iou"] > of_run["baselines"]["all-background"]["mean_iou"]
+
+
+def test_only_the_images_of_the_split_are_read_and_training_ones_for_otsu(evaluate, disc_run, monkeypatch):
+    read = set()
+    read_image, read_labels = Dataset.image, Dataset.labels
+    monkeypatch.setattr(
+        Dataset, "image", lambda self, index: (read.add(str(self.split[index])), read_image(self, index))[1]
+    )
+    monkeypatch.setattr(
+        Dataset, "labels", lambda self, index: (read.add(str(self.split[index])), read_labels(self, index))[1]
+    )
+    evaluate(disc_run)
+    assert read == {"train", "val"}
+    read.clear()
+    evaluate(disc_run, "--no-baselines", "--split", "test")
+    assert read == {"test"}
+
+
+def test_a_run_does_not_differ_from_itself_but_from_another(evaluate, disc_run, bioseg, disc_dataset, tmp_path):
+    other = tmp_path / "other"
+    trained = bioseg(
+        "train-uda", disc_dataset, "--run", other, "--labels", 1, "--width", 4, "--steps", 4, "--unsup-loss", "none",
+        "--quiet",
+    )  # fmt: skip
+    assert trained.exit_code == 0, trained.output
+    same, weak = evaluate(disc_run, other, "--control", disc_run)
+    assert (same["control"]["difference"], same["control"]["interval"]) == (0, [0, 0])
+    assert weak["control"]["difference"] == pytest.approx(weak["mean_iou"] - same["mean_iou"])
+    low, high = weak["control"]["interval"]
+    assert low <= weak["control"]["difference"] <= high < 0
+    assert weak["control"]["mean_iou"] == same["mean_iou"]
+
+
+def test_all_states(evaluate, disc_run):
+    found = evaluate(disc_run, "--state", "all")
+    assert [one["state"] for one in found] == ["best-supervised", "best-final", "best-miou", "last"]
+    assert found[3]["mean_iou"] == evaluate(disc_run, "--state", "last")[0]["mean_iou"]
+
+
+def test_a_missing_state_names_those_there_are(bioseg, copied_run):
+    (copied_run / "checkpoints/best-miou.safetensors").unlink()
+    result = bioseg("evaluate", copied_run, "--state", "best-miou")
+    assert result.exit_code == 3
+    assert "no state 'best-miou'" in result.stderr
+    assert "best-supervised, best-final, last" in result.stderr
+
+
+def test_a_data_set_that_changed_is_refused_unless_named(bioseg, evaluate, copied_run, tmp_path):
+    changed = write_discs(tmp_path / "changed.h5", wrong=(8,))
+    data = yaml.safe_load((copied_run / "manifest.yaml").read_text())["data"]
+    change_manifest(copied_run, data={**data, "path": str(changed)})
+    result = bioseg("evaluate", copied_run)
+    assert result.exit_code == 3
+    assert "has changed since" in result.stderr
+    (found,) = evaluate(copied_run, "--data", changed)
+    assert any("another data set" in note for note in found["notes"])
+    changed.unlink()
+    result = bioseg("evaluate", copied_run)
+    assert result.exit_code == 3
+    assert "--data" in result.stderr
+
+
+def test_other_classes_than_the_run_knows(bioseg, copied_run, tmp_path, monkeypatch):
+    monkeypatch.setattr("conftest.CLASSES", (*__import__("conftest").CLASSES, __import__("conftest").CLASSES[1]))
+    three = write_discs(tmp_path / "three.h5")
+    result = bioseg("evaluate", copied_run, "--data", three)
+    assert result.exit_code == 3
+    assert "has the classes background, cell; the data set background, cell, cell" in result.stderr
+
+
+@pytest.mark.parametrize(("status", "words"), [("running", "is still training"), ("failed", "failed")])
+def test_a_run_that_did_not_finish_is_said(evaluate, copied_run, status, words):
+    change_manifest(copied_run, status=status)
+    (found,) = evaluate(copied_run)
+    assert any(words in note for note in found["notes"])
+
+
+def test_images_without_masks_are_left_out_and_said(evaluate, disc_run, tmp_path):
+    data = write_discs(tmp_path / "some.h5", unlabelled=(9,))
+    (found,) = evaluate(disc_run, "--data", data)
+    assert found["images"] == 2
+    assert "1 images of the split have no mask and were left out." in found["notes"]
+
+
+def test_no_run_there(bioseg, tmp_path):
+    result = bioseg("evaluate", tmp_path)
+    assert result.exit_code == 3
+    assert "not a run" in result.stderr
+
+
+def test_files_of_a_report(bioseg, disc_run, tmp_path):
+    table, report = tmp_path / "table.csv", tmp_path / "report"
+    result = bioseg("evaluate", disc_run, "--state", "all", "--csv", table, "--out", report, "--draws", 200)
+    assert result.exit_code == 0, result.output
+    with table.open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert [row["name"] for row in rows] == [str(disc_run)] * 4 + ["otsu", "all-background"]
+    assert [row["state"] for row in rows] == ["best-supervised", "best-final", "best-miou", "last", "", ""]
+    document = json.loads((report / "evaluation.json").read_text())
+    assert [float(row["mean_iou"]) for row in rows[:4]] == [one["mean_iou"] for one in document["runs"]]
+    assert document["config"]["state"] == "all"
+    with (report / "per_image.csv").open() as stream:
+        images = [row for row in csv.DictReader(stream) if row["state"] == "last"]
+    assert len(images) == 3
+    own = np.array([float(row["mean_iou"]) for row in images])
+    assert own.mean() == pytest.approx(document["runs"][3]["image_wise"]["mean"])
+    assert own.std(ddof=1) == pytest.approx(document["runs"][3]["image_wise"]["sd"])
+    figures = sorted(path.name for path in report.glob("*.png"))
+    assert figures == [
+        f"discs-{state}-worst_best.png" for state in ("best-final", "best-miou", "best-supervised", "last")
+    ]
+
+
+def test_data_sets_are_shown_one_after_the_other(bioseg, disc_run, copied_run, tmp_path):
+    other = write_discs(tmp_path / "other.h5", wrong=(8,))
+    with Dataset(other) as dataset:
+        content_hash = dataset.content_hash
+    change_manifest(copied_run, data={"path": str(other), "content_hash": content_hash})
+    result = bioseg("evaluate", disc_run, copied_run)
+    assert result.exit_code == 3  # the model itself knows what it was trained on
+    result = bioseg("evaluate", disc_run, copied_run, "--data", other)
+    assert result.exit_code == 0
+    assert result.stdout.count("all-background") == 2  # one report: means and classes

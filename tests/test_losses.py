@@ -1,0 +1,231 @@
+"""The losses against NumPy in double precision, and what must hold of them whatever the numbers."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from bioseg_cli.dataset.batches import IGNORE
+from bioseg_cli.training.losses import kl_consistency, mutual_information_loss, soft_dice_loss
+
+B, K, H, W = 2, 3, 5, 6
+seeds = st.integers(0, 2**31)
+
+
+def logits(seed: int, *shape: int) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return 2 * torch.randn(*(shape or (B, K, H, W)), generator=generator, dtype=torch.float64)
+
+
+def labels(seed: int) -> Tensor:
+    """Class codes with a few ignored pixels."""
+    return torch.from_numpy(np.random.default_rng(seed).integers(IGNORE, K, (B, H, W)))
+
+
+def everywhere(like: Tensor) -> Tensor:
+    return torch.ones_like(like[:, :1])
+
+
+def softmax(values: np.ndarray) -> np.ndarray:
+    shifted = np.exp(values - values.max(axis=1, keepdims=True))
+    return shifted / shifted.sum(axis=1, keepdims=True)
+
+
+def one_hot_logits(codes: Tensor, classes: int = K, sure: float = 200.0) -> Tensor:
+    """Logits whose float32 softmax is exactly 0 and 1."""
+    return sure * torch.nn.functional.one_hot(codes, classes).movedim(-1, 1).float()
+
+
+@settings(deadline=None, max_examples=30)
+@given(seeds, st.booleans(), st.booleans(), st.booleans())
+def test_dice_is_its_formula(seed, squared, background, pool):
+    scores, truth = logits(seed), labels(seed)
+    mine = soft_dice_loss(scores, truth, squared=squared, background=background, pool_batch=pool, smooth=0.1)
+    counted, p = truth.numpy() != IGNORE, softmax(scores.numpy())
+    losses = []
+    for images in [slice(None)] if pool else range(B):
+        for k in range(0 if background else 1, K):
+            inside = counted[images]
+            p_k, g_k = p[:, k][images][inside], (truth.numpy()[images][inside] == k).astype(float)
+            size = (p_k**2 if squared else p_k).sum() + g_k.sum()
+            losses.append(1 - (2 * (p_k * g_k).sum() + 0.1) / (size + 0.1))
+    assert float(mine) == pytest.approx(np.mean(losses), abs=1e-12)
+
+
+def test_dice_of_a_perfect_prediction_is_zero_and_of_the_opposite_one():
+    truth = torch.tensor([[[0, 1], [1, 0]]])
+    assert float(soft_dice_loss(one_hot_logits(truth, 2), truth)) == pytest.approx(0, abs=1e-6)
+    assert float(soft_dice_loss(one_hot_logits(1 - truth, 2), truth)) == pytest.approx(1, abs=1e-4)
+
+
+@pytest.mark.parametrize("pool", [False, True])
+def test_an_absent_class_still_punishes_its_false_positives(pool):
+    truth = torch.zeros(1, H, W, dtype=torch.int64)
+    clean, noisy = torch.zeros(1, 2, H, W), torch.zeros(1, 2, H, W)
+    clean[:, 0], noisy[:, 1, :2] = 9, 3
+    noisy.requires_grad_()
+    loss = soft_dice_loss(noisy, truth, pool_batch=pool, smooth=1.0)
+    assert loss.item() > float(soft_dice_loss(clean, truth, pool_batch=pool, smooth=1.0)) + 0.3
+    loss.backward()
+    assert (noisy.grad[:, 1] > 0).all()  # descent lowers the absent class everywhere
+
+
+def test_ignored_pixels_change_neither_dice_nor_its_gradient():
+    scores, truth = logits(1).requires_grad_(), labels(1)
+    other = scores.detach().clone()
+    other[(truth == IGNORE)[:, None].expand_as(other)] = 50.0
+    loss = soft_dice_loss(scores, truth)
+    loss.backward()
+    assert float(soft_dice_loss(other, truth)) == pytest.approx(float(loss), abs=1e-12)
+    assert (scores.grad.movedim(1, -1)[truth == IGNORE] == 0).all()
+
+
+def test_dice_of_images_without_any_label_is_zero():
+    assert float(soft_dice_loss(logits(0), torch.full((B, H, W), IGNORE))) == pytest.approx(0, abs=1e-12)
+
+
+@settings(deadline=None, max_examples=30)
+@given(seeds, st.sampled_from([1.0, 0.4]), st.sampled_from([None, 0.6, 0.9]))
+def test_kl_is_its_formula(seed, temperature, confidence):
+    weak, strong = logits(seed), torch.softmax(logits(seed + 1), dim=1)
+    valid = (torch.rand(B, 1, H, W, generator=torch.Generator().manual_seed(seed)) < 0.7).double()
+    valid[0, 0, 0, 0] = 1
+    mine = kl_consistency(weak, strong, valid, temperature=temperature, confidence=confidence)
+    p, q = softmax(weak.numpy() / temperature), strong.numpy()
+    divergence = (p * np.log(p / q)).sum(axis=1)
+    sure = softmax(weak.numpy()).max(axis=1) > (confidence or 0)
+    expected = (divergence * sure * valid[:, 0].numpy()).sum() / valid.sum().item()
+    assert float(mine) == pytest.approx(expected, abs=1e-9)
+
+
+def test_kl_of_equal_maps_is_zero():
+    scores = logits(0)
+    assert float(kl_consistency(scores, torch.softmax(scores, 1), everywhere(scores))) == pytest.approx(0, abs=1e-12)
+
+
+def test_kl_is_the_strong_views_distance_from_the_weak_one_and_not_the_reverse():
+    weak, strong = torch.tensor([[2.0, 0.0]]).reshape(1, 2, 1, 1), torch.tensor([[0.5, 0.5]]).reshape(1, 2, 1, 1)
+    p = torch.softmax(weak, 1).flatten()
+    expected = float((p * (p / 0.5).log()).sum())
+    assert float(kl_consistency(weak, strong, everywhere(weak))) == pytest.approx(expected, abs=1e-6)
+    assert expected != pytest.approx(float((0.5 * (0.5 / p).log()).sum()), abs=0.05)
+
+
+@pytest.mark.parametrize("stop", [True, False])
+def test_stop_gradient_fixes_the_weak_view_and_only_it(stop):
+    weak, strong = logits(0).requires_grad_(), logits(1).requires_grad_()
+    kl_consistency(weak, torch.softmax(strong, 1), everywhere(weak), stop_gradient=stop).backward()
+    assert (weak.grad is None) == stop
+    assert strong.grad.abs().sum() > 0
+
+
+def test_invalid_pixels_have_no_influence_even_where_nothing_is_defined():
+    weak, strong = logits(0), torch.softmax(logits(1), 1)
+    valid = everywhere(weak)
+    valid[..., 0] = 0
+    outside = strong.clone()
+    outside[..., 0] = 0
+    outside.requires_grad_()
+    loss = kl_consistency(weak, outside, valid)
+    loss.backward()
+    assert float(loss) == pytest.approx(float(kl_consistency(weak, strong, valid)), abs=1e-12)
+    assert (outside.grad[..., 0] == 0).all()
+
+
+def test_a_student_that_is_wrong_and_sure_is_still_corrected():
+    weak = torch.tensor([0.0, 10.0]).reshape(1, 2, 1, 1)
+    strong = torch.tensor([40.0, 0.0]).reshape(1, 2, 1, 1).requires_grad_()  # its float32 probability: 4e-18
+    kl_consistency(weak, torch.softmax(strong, 1), everywhere(weak)).backward()
+    torch.testing.assert_close(strong.grad.flatten(), torch.tensor([1.0, -1.0]), atol=1e-3, rtol=0)
+
+
+def test_mutual_information_is_its_formula():
+    first, second = (torch.softmax(logits(seed), 1) for seed in (0, 1))
+    valid = (torch.arange(H * W).reshape(1, 1, H, W) % 3 > 0).double().expand(B, 1, H, W)
+    p, q = (maps.movedim(1, -1)[valid[:, 0] > 0].numpy() for maps in (first, second))
+    joint = p.T @ q
+    joint = (joint + joint.T) / 2 / joint.sum()
+    rows, columns = joint.sum(1, keepdims=True), joint.sum(0, keepdims=True)
+    for lamb in (1.0, 1.5):
+        expected = -(joint * (np.log(joint) - lamb * np.log(rows) - lamb * np.log(columns))).sum()
+        assert float(mutual_information_loss(first, second, valid, lamb=lamb)) == pytest.approx(expected, abs=1e-12)
+
+
+def test_independent_maps_share_no_information():
+    rows, columns = np.mgrid[:6, :6]
+    first, second = (one_hot_logits(torch.from_numpy(codes % 2)[None], 2).softmax(1) for codes in (rows, columns))
+    assert float(mutual_information_loss(first, second, everywhere(first))) == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize("classes", [2, 3, 4])
+def test_balanced_perfect_agreement_gives_minus_log_k(classes):
+    codes = torch.arange(12 * classes).reshape(1, 12, classes) % classes
+    perfect = one_hot_logits(codes, classes).softmax(1)
+    loss = mutual_information_loss(perfect, perfect, everywhere(perfect))
+    assert float(loss) == pytest.approx(-math.log(classes), abs=1e-6)
+
+
+def test_a_constant_map_carries_no_information():
+    constant = torch.zeros(1, 2, 4, 4)
+    constant[:, 0] = 1
+    assert float(mutual_information_loss(constant, constant, everywhere(constant))) == pytest.approx(0, abs=1e-6)
+
+
+def test_mutual_information_does_not_depend_on_the_order_of_the_views():
+    first, second = (torch.softmax(logits(seed), 1) for seed in (0, 1))
+    forward = mutual_information_loss(first, second, everywhere(first))
+    torch.testing.assert_close(forward, mutual_information_loss(second, first, everywhere(first)))
+
+
+def test_gradients_of_mutual_information_reach_both_views():
+    first, second = logits(0).requires_grad_(), logits(1).requires_grad_()
+    mutual_information_loss(first.softmax(1), second.softmax(1), everywhere(first)).backward()
+    assert first.grad.abs().sum() > 0
+    assert second.grad.abs().sum() > 0
+
+
+def test_gradients_are_those_of_finite_differences():
+    first, second = (logits(seed, 1, 2, 3, 3).requires_grad_() for seed in (0, 1))
+    truth, valid = torch.randint(IGNORE, 2, (1, 3, 3)), everywhere(first.detach())
+    valid[..., 0] = 0
+    for loss in (
+        lambda a, _: soft_dice_loss(a, truth),
+        lambda a, b: kl_consistency(a, b.softmax(1), valid, stop_gradient=False),
+        lambda a, b: mutual_information_loss(a.softmax(1), b.softmax(1), valid, lamb=1.2),
+    ):
+        assert torch.autograd.gradcheck(loss, (first, second))
+
+
+@pytest.mark.parametrize("agree", [True, False])
+def test_losses_and_gradients_are_finite_at_exactly_one_hot_float32_maps(agree):
+    codes = torch.arange(B * H * W).reshape(B, H, W) % K
+    weak = one_hot_logits(codes).requires_grad_()
+    strong = one_hot_logits(codes if agree else (codes + 1) % K).requires_grad_()
+    valid = everywhere(weak)
+    for loss in (
+        soft_dice_loss(strong, codes),
+        kl_consistency(weak, strong.softmax(1), valid, stop_gradient=False),
+        mutual_information_loss(weak.softmax(1), strong.softmax(1), valid),
+    ):
+        weak.grad = strong.grad = None
+        loss.backward()
+        assert torch.isfinite(loss)
+        assert torch.isfinite(strong.grad).all()
+
+
+def test_losses_and_gradients_are_finite_where_no_pixel_is_valid():
+    weak, strong = logits(0).float().requires_grad_(), logits(1).float().requires_grad_()
+    nowhere = torch.zeros(B, 1, H, W)
+    total = kl_consistency(weak, strong.softmax(1), nowhere) + mutual_information_loss(
+        weak.softmax(1), strong.softmax(1), nowhere
+    )
+    total.backward()
+    assert float(total) == 0
+    assert (weak.grad == 0).all()
+    assert (strong.grad == 0).all()

@@ -1,0 +1,369 @@
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import imageio.v3 as iio
+import numpy as np
+import pytest
+import tifffile
+
+from bioseg_cli.config import build_config
+from bioseg_cli.dataset.reader import Dataset
+from bioseg_cli.errors import DataError, UsageError
+from bioseg_cli.prepare.build import build_dataset
+from bioseg_cli.prepare.settings import FolderConfig
+from bioseg_cli.runs.console import Output
+
+SIDE = 32
+
+
+class Folder:
+    """Two folders of images and masks, and what `prepare folder` makes of them."""
+
+    def __init__(self, root: Path) -> None:
+        self.images, self.masks, self.out = root / "images", root / "masks", root / "set.h5"
+        self.images.mkdir()
+        self.masks.mkdir()
+
+    def image(self, name: str, *, shape=(SIDE, SIDE), dtype=np.uint8) -> np.ndarray:
+        rng = np.random.default_rng(zlib.crc32(name.encode()))
+        pixels = rng.integers(0, 200, shape).astype(dtype)
+        iio.imwrite(self.images / name, pixels)
+        return pixels
+
+    def mask(self, name: str, *, shape=(SIDE, SIDE), value: int = 255) -> np.ndarray:
+        mask = np.zeros(shape, dtype=np.uint8)
+        mask[4:9, 5:12] = value
+        iio.imwrite(self.masks / name, mask)
+        return mask
+
+    def fill(self, count: int = 6) -> None:
+        for number in range(count):
+            self.image(f"cell{number}.png")
+            self.mask(f"cell{number}.png")
+
+    def prepare(self, **settings: object) -> dict:
+        values = {"images": self.images, "masks": self.masks, "out": self.out, **settings}
+        return build_dataset(build_config(FolderConfig, values), Output(quiet=True), overwrite=False)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    return Folder(tmp_path)
+
+
+def write_pages(path: Path, pages: np.ndarray) -> None:
+    # Three or four pages would be taken for the planes of one colour image otherwise.
+    tifffile.imwrite(path, pages, photometric="minisblack")
+
+
+def by_file(path: Path, read: Callable[[Dataset, int], object]) -> dict[str, object]:
+    with Dataset(path) as dataset:
+        return {dataset.source(i).file: read(dataset, i) for i in range(dataset.size)}
+
+
+def test_pixels_and_masks_arrive_unchanged(folder) -> None:
+    folder.fill(5)
+    pixels, mask = folder.image("late.png"), folder.mask("late.png")
+    summary = folder.prepare()
+    stored = by_file(folder.out, lambda dataset, i: (dataset.image(i), dataset.labels(i)))
+    np.testing.assert_array_equal(stored["late.png"][0], pixels[None])
+    np.testing.assert_array_equal(stored["late.png"][1], mask // 255)
+    assert summary["images"] == {
+        "train": {"labelled": 4, "unlabelled": 0},
+        "val": {"labelled": 1, "unlabelled": 0},
+        "test": {"labelled": 1, "unlabelled": 0},
+    }
+    assert summary["class_shares"]["train"]["foreground"] == pytest.approx(35 / SIDE**2)
+
+
+def test_images_without_a_mask_are_unlabelled_and_empty_masks_are_not(folder) -> None:
+    folder.fill()
+    folder.image("nobody_drew.png")
+    folder.image("nothing_there.png")
+    iio.imwrite(folder.masks / "nothing_there.png", np.zeros((SIDE, SIDE), np.uint8))
+    folder.prepare()
+    labelled = by_file(folder.out, lambda dataset, i: bool(dataset.labelled[i]))
+    assert labelled["nobody_drew.png"] is False
+    assert labelled["nothing_there.png"] is True
+    labels = by_file(folder.out, lambda dataset, i: set(np.unique(dataset.labels(i)).tolist()))
+    assert labels["nobody_drew.png"] == {255}
+    assert labels["nothing_there.png"] == {0}
+
+
+@pytest.mark.parametrize(
+    ("image", "mask"),
+    [
+        ("a.tif", "a.png"),
+        ("a.png", "a_mask.png"),
+        ("a.png", "a-Mask.tif"),
+        ("a.png", "a_cp_masks.png"),
+        ("a.png", "a_seg.png"),
+        ("a.png", "a_labels.tif"),
+        ("a_img.png", "a_mask.png"),
+        ("t007.tif", "man_seg007.tif"),
+        ("a.png", "mask_a.png"),
+        ("07.tif", "labels00000007.png"),
+        ("image_70.tif", "mask-70.png"),
+    ],
+)
+def test_names_that_belong_together(folder, image, mask) -> None:
+    folder.fill()
+    folder.image(image)
+    folder.mask(mask)
+    summary = folder.prepare()
+    assert sum(split["labelled"] for split in summary["images"].values()) == 7
+
+
+def test_images_and_masks_in_one_folder(folder) -> None:
+    for number in range(5):
+        folder.image(f"c{number}.png")
+        folder.masks = folder.images
+        folder.mask(f"c{number}_mask.png")
+    assert folder.prepare()["images"]["train"] == {"labelled": 3, "unlabelled": 0}
+
+
+def test_masks_among_the_images_are_noticed(folder) -> None:
+    folder.image("a.png")
+    folder.image("a_mask.png")
+    with pytest.raises(DataError, match=r"a_mask\.png looks like a mask"):
+        folder.prepare(masks=None)
+
+
+def test_no_masks_at_all(folder) -> None:
+    for number in range(5):
+        folder.image(f"c{number}.png")
+    summary = folder.prepare(masks=None)
+    assert summary["images"]["train"] == {"labelled": 0, "unlabelled": 4}
+    assert summary["images"]["val"] == {"labelled": 0, "unlabelled": 1}
+    assert any("train-iic" in note for note in summary["notes"])
+
+
+def test_masks_without_an_image_are_listed(folder) -> None:
+    folder.fill()
+    for name in ("x1.png", "x2.png"):
+        folder.mask(name)
+    with pytest.raises(DataError, match=r"2 of 8 masks have no image: x1\.png, x2\.png"):
+        folder.prepare()
+
+
+def test_a_number_that_two_images_bear_pairs_nothing(folder) -> None:
+    folder.fill()
+    folder.image("x_50.png")
+    folder.image("y_50.png")
+    folder.mask("mask_50.png")
+    with pytest.raises(DataError, match=r"1 of 7 masks have no image: mask_50\.png"):
+        folder.prepare()
+
+
+def test_two_masks_of_one_image(folder) -> None:
+    folder.fill()
+    folder.mask("cell0_mask.png")
+    with pytest.raises(DataError, match=r"both masks of cell0\.png"):
+        folder.prepare()
+
+
+def test_two_images_of_one_name(folder) -> None:
+    folder.fill()
+    folder.image("cell0.tif")
+    with pytest.raises(DataError, match="have one name"):
+        folder.prepare()
+
+
+def test_a_mask_of_another_shape(folder) -> None:
+    folder.fill()
+    folder.image("odd.png")
+    folder.mask("odd.png", shape=(SIDE, SIDE + 2))
+    with pytest.raises(DataError, match=r"The mask is 32 x 34 pixels, its image odd\.png 32 x 32 pixels"):
+        folder.prepare()
+
+
+@pytest.mark.parametrize(
+    ("options", "found"),
+    [({"dtype": np.uint16}, "1 channel of uint16"), ({"shape": (SIDE, SIDE, 3)}, "3 channels of uint8")],
+)
+def test_images_of_two_kinds(folder, options, found) -> None:
+    folder.fill()
+    folder.image("other.png", **options)
+    with pytest.raises(DataError, match=f"has {found}, cell0.png has 1 channel of uint8"):
+        folder.prepare()
+
+
+def test_images_of_several_sizes_are_padded_with_ignored_pixels(folder) -> None:
+    folder.fill()
+    folder.image("small.png", shape=(20, 24))
+    folder.mask("small.png", shape=(20, 24))
+    summary = folder.prepare()
+    assert summary["image_shape"] == [1, SIDE, SIDE]
+    assert any("padding" in note for note in summary["notes"])
+    with Dataset(folder.out) as dataset:
+        i = next(i for i in range(dataset.size) if dataset.source(i).file == "small.png")
+        assert dataset.extent(i) == (slice(6, 26), slice(4, 28))
+        labels = dataset.labels(i)
+        assert (labels == 255).sum() == SIDE * SIDE - 20 * 24
+        assert (labels[dataset.extent(i)] != 255).all()
+
+
+def test_padding_does_not_enter_the_normalisation(folder) -> None:
+    for number in range(5):
+        iio.imwrite(folder.images / f"c{number}.png", np.full((SIDE - 4 * number, SIDE), 100 + number, np.uint8))
+        folder.mask(f"c{number}.png", shape=(SIDE - 4 * number, SIDE))
+    assert folder.prepare(normalize="minmax")["normalisation"]["low"][0] >= 100
+
+
+def test_tiles(folder) -> None:
+    folder.fill()
+    summary = folder.prepare(crop=20, tile=True)
+    assert sum(split["labelled"] for split in summary["images"].values()) == 6 * 4
+    with Dataset(folder.out) as dataset:
+        tiles = [i for i in range(dataset.size) if dataset.source(i).file == "cell0.png"]
+        assert {dataset.split[i] for i in tiles} == {dataset.split[tiles[0]]}
+        assert sum(int((dataset.labels(i) != 255).sum()) for i in tiles) == SIDE * SIDE
+        assert len({dataset.name(i) for i in tiles}) == 4
+
+
+def test_pages_are_frames_of_one_group(folder) -> None:
+    rng = np.random.default_rng(0)
+    for name in ("a", "b", "c"):
+        masks = np.zeros((4, SIDE, SIDE), np.uint8)
+        masks[:, 3:9, 3:9] = 1
+        write_pages(folder.images / f"{name}.tif", rng.integers(0, 99, (4, SIDE, SIDE)).astype(np.uint8))
+        write_pages(folder.masks / f"{name}.tif", masks)
+    folder.prepare()
+    with Dataset(folder.out) as dataset:
+        assert dataset.size == 12
+        for name in ("a", "b", "c"):
+            assert len(set(dataset.split[dataset.group == name])) == 1
+        assert [dataset.source(i).frame for i in range(4)] == [0, 1, 2, 3]
+
+
+def test_a_mask_with_fewer_pages(folder) -> None:
+    write_pages(folder.images / "a.tif", np.random.default_rng(0).integers(0, 9, (3, SIDE, SIDE), np.uint8))
+    folder.mask("a.tif", value=1)
+    with pytest.raises(DataError, match="3 frames of 32 x 32"):
+        folder.prepare()
+
+
+def test_groups_by_name_stay_together(folder) -> None:
+    for number in range(12):
+        folder.image(f"mouse{number // 3}_{number}.png")
+        folder.mask(f"mouse{number // 3}_{number}.png")
+    folder.prepare(group_by=r"(mouse\d+)_")
+    with Dataset(folder.out) as dataset:
+        assert set(dataset.group) == {"mouse0", "mouse1", "mouse2", "mouse3"}
+        for group in set(dataset.group):
+            assert len(set(dataset.split[dataset.group == group])) == 1
+
+
+def test_a_random_split_across_groups_warns_even_when_quiet(folder, capsys) -> None:
+    folder.fill()
+    folder.prepare(group_by="cell", split_by="random")
+    assert "Warning: images of one group train and are scored (cell)" in capsys.readouterr().err
+
+
+def test_group_expression_that_misses_a_name(folder) -> None:
+    folder.fill()
+    with pytest.raises(DataError, match="does not match the name"):
+        folder.prepare(group_by="mouse")
+
+
+def test_classes_with_names(folder) -> None:
+    for number in range(5):
+        folder.image(f"c{number}.png")
+        mask = np.zeros((SIDE, SIDE), np.uint8)
+        mask[::4] = 1
+        mask[2::4] = 2
+        iio.imwrite(folder.masks / f"c{number}.png", mask)
+    summary = folder.prepare(classes="outside,cell,nucleus")
+    assert summary["classes"] == ["outside", "cell", "nucleus"]
+    with Dataset(folder.out) as dataset:
+        np.testing.assert_array_equal(dataset.labels(0), mask)
+
+
+def test_rgb_masks_with_equal_channels_are_grey(folder) -> None:
+    for number in range(5):
+        folder.image(f"c{number}.png")
+        mask = np.zeros((SIDE, SIDE, 3), np.uint8)
+        mask[3:9, 3:9] = 255
+        iio.imwrite(folder.masks / f"c{number}.png", mask)
+    assert "recognised as binary" in folder.prepare()["masks"]
+
+
+def test_numbered_objects_become_foreground(folder) -> None:
+    for number in range(5):
+        folder.image(f"c{number}.png")
+        mask = np.kron(np.arange(16).reshape(4, 4), np.pad(np.ones((6, 6)), 1)).astype(np.uint16)
+        iio.imwrite(folder.masks / f"c{number}.png", mask)
+    summary = folder.prepare()
+    assert "every numbered object is 'foreground'" in summary["masks"]
+    with Dataset(folder.out) as dataset:
+        np.testing.assert_array_equal(dataset.labels(0), mask > 0)
+
+
+def test_pixel_size_is_kept_where_all_agree(folder) -> None:
+    folder.fill(4)
+    for path in folder.images.iterdir():
+        pixels = iio.imread(path)
+        path.unlink()
+        tifffile.imwrite(
+            path.with_suffix(".tif"), pixels, imagej=True, resolution=(1 / 0.5, 1 / 0.25), metadata={"unit": "um"}
+        )
+    summary = folder.prepare()
+    assert (summary["pixel_size"]["y"], summary["pixel_size"]["x"]) == (0.25, 0.5)
+
+
+@pytest.mark.parametrize("missing", ["images", "masks"])
+def test_no_such_folder(folder, missing) -> None:
+    folder.fill()
+    with pytest.raises(DataError, match="no such folder"):
+        folder.prepare(**{missing: folder.out.parent / "nowhere"})
+
+
+def test_empty_folders(folder) -> None:
+    with pytest.raises(DataError, match="holds no images"):
+        folder.prepare()
+    folder.image("a.png")
+    with pytest.raises(DataError, match="holds no images"):
+        folder.prepare()
+
+
+def test_one_labelled_image(folder) -> None:
+    folder.fill(1)
+    folder.image("b.png")
+    with pytest.raises(DataError, match="Label at least two images"):
+        folder.prepare()
+
+
+def test_all_training_masks_empty(folder) -> None:
+    for number in range(8):
+        folder.image(f"c{number}.png")
+        iio.imwrite(folder.masks / f"c{number}.png", np.zeros((SIDE, SIDE), np.uint8))
+    with pytest.raises(DataError, match="All masks are empty"):
+        folder.prepare()
+
+
+def test_masks_of_deliberate_errors(folder) -> None:
+    folder.fill()
+    wrong = folder.masks.parent / "01_ERR_SEG"
+    folder.masks.rename(wrong)
+    with pytest.raises(DataError, match="deliberately wrong"):
+        folder.prepare(masks=wrong)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"classes": ("one",)}, "at least two"),
+        ({"classes": "a,a"}, "a name of its own"),
+        ({"group_by": "("}, "not a regular expression"),
+        ({"masks": None, "masks_are": "binary"}, "need --masks"),
+        ({"tile": True}, "give --crop"),
+        ({"val_share": 0.6, "test_share": 0.5}, "leave nothing to train on"),
+        ({"out": "set.hdf"}, r"ends in \.h5"),
+    ],
+)
+def test_settings_that_contradict(folder, settings, message) -> None:
+    with pytest.raises(UsageError, match=message):
+        folder.prepare(**settings)

@@ -1,0 +1,143 @@
+"""The saved model: nothing is lost in a round trip, and nothing but safetensors is ever opened."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from bioseg_cli.config import ClassInfo, UNetConfig
+from bioseg_cli.errors import DataError
+from bioseg_cli.images import Normalisation, PixelSize
+from bioseg_cli.model.saved import CARD_KEY, ModelCard, load_model, save_model
+from bioseg_cli.model.unet import UNet
+
+CPU = torch.device("cpu")
+CARD = ModelCard(
+    architecture=UNetConfig(in_channels=2, heads={"main": 2, "aux": 5}, width=4, depth=2),
+    classes=(ClassInfo(name="background", colour=(0, 0, 0)), ClassInfo(name="cellule é", colour=(255, 0, 9))),
+    normalisation=Normalisation("percentile", (32768.125, 1.0), (40000.1, 2.0)).to_json(),
+    image_dtype="uint16",
+    pixel_size=PixelSize(0.65, 0.66).to_json(),
+    dataset_hash="abc",
+    method="uda-kl",
+    state="best-miou",
+    epoch=7,
+)
+
+
+@pytest.fixture
+def network() -> UNet:
+    torch.manual_seed(3)
+    network = UNet(CARD.architecture)
+    network(torch.rand(2, 2, 16, 16))  # fills the running statistics
+    return network
+
+
+@pytest.fixture
+def saved(tmp_path: Path, network: UNet) -> Path:
+    save_model(tmp_path / "model.safetensors", network.state_dict(), CARD)
+    return tmp_path / "model.safetensors"
+
+
+class Malicious:
+    """What a pickle can do on loading: here, make a file."""
+
+    def __init__(self, witness: Path) -> None:
+        self.witness = witness
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return os.mkdir, (str(self.witness),)
+
+
+def test_weights_statistics_and_outputs_come_back_bit_for_bit(saved: Path, network: UNet):
+    loaded = load_model(saved, CPU).network
+    expected = network.state_dict()
+    assert loaded.state_dict().keys() == expected.keys()
+    assert all(torch.equal(value, expected[name]) for name, value in loaded.state_dict().items())
+    images = torch.rand(1, 2, 24, 20)
+    assert torch.equal(loaded(images)["aux"], network.eval()(images)["aux"])
+
+
+def test_the_card_comes_back_whole(saved: Path):
+    card = load_model(saved, CPU).card
+    assert card == CARD
+    assert card.intensities() == Normalisation("percentile", (32768.125, 1.0), (40000.1, 2.0))
+    assert card.training_pixel_size() == PixelSize(0.65, 0.66)
+
+
+def test_a_loaded_network_is_ready_for_prediction(saved: Path):
+    assert not load_model(saved, CPU).network.training
+
+
+def test_channels_last_weights_are_saved_as_the_same_numbers(tmp_path: Path, network: UNet):
+    network.to(memory_format=torch.channels_last)
+    save_model(tmp_path / "m.safetensors", network.state_dict(), CARD)
+    loaded = load_model(tmp_path / "m.safetensors", CPU).network
+    assert all(torch.equal(value, network.state_dict()[name]) for name, value in loaded.state_dict().items())
+
+
+def test_a_model_can_be_moved(saved: Path, tmp_path: Path):
+    moved = saved.rename(tmp_path / "elsewhere.safetensors")
+    assert load_model(moved, CPU).card == CARD
+
+
+@pytest.mark.parametrize("write", [pickle.dump, lambda content, stream: torch.save(content, stream)])
+def test_a_pickle_is_refused_and_never_executed(tmp_path: Path, write):
+    witness, path = tmp_path / "witness", tmp_path / "model.safetensors"
+    with path.open("wb") as stream:
+        write({"state_dict": Malicious(witness)}, stream)
+    with pytest.raises(DataError, match="pickled checkpoints are never opened") as caught:
+        load_model(path, CPU)
+    assert str(path) in str(caught.value)
+    assert not witness.exists()
+    pickle.loads(pickle.dumps(Malicious(witness)))
+    assert witness.exists(), "the pickle was harmless: the test proves nothing"
+
+
+def test_weights_of_another_program_are_named_as_such(tmp_path: Path):
+    path = tmp_path / "other.safetensors"
+    save_file({"weight": torch.zeros(3)}, path, metadata={"format": "pt"})
+    with pytest.raises(DataError, match="not of bioseg"):
+        load_model(path, CPU)
+
+
+@pytest.mark.parametrize("kept", [0, 5, 100, -1])
+def test_a_truncated_model_is_refused(saved: Path, kept: int):
+    saved.write_bytes(saved.read_bytes()[:kept])
+    with pytest.raises(DataError, match="not a readable safetensors file"):
+        load_model(saved, CPU)
+
+
+def test_a_missing_model_is_named(tmp_path: Path):
+    with pytest.raises(DataError, match="no such model") as caught:
+        load_model(tmp_path / "nothing.safetensors", CPU)
+    assert "nothing.safetensors" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "card",
+    [
+        "{not json",
+        "{}",
+        CARD.model_copy(update={"architecture": CARD.architecture.model_copy(update={"width": 5})}).model_dump_json(),
+        CARD.model_copy(update={"normalisation": {"method": "minmax"}}).model_dump_json(),
+    ],
+)
+def test_a_card_that_does_not_fit_is_refused(saved: Path, card: str):
+    save_file(load_file(saved), saved, metadata={CARD_KEY: card})
+    with pytest.raises(DataError, match="damaged or of another bioseg"):
+        load_model(saved, CPU)
+
+
+def test_a_failed_save_leaves_the_earlier_model(saved: Path, network: UNet, monkeypatch: pytest.MonkeyPatch):
+    before = saved.read_bytes()
+    monkeypatch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    with pytest.raises(DataError, match="disk is full"):
+        save_model(saved, network.state_dict(), CARD)
+    assert saved.read_bytes() == before
+    assert list(saved.parent.iterdir()) == [saved]
