@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -57,8 +58,10 @@ def write(tmp_path: Path) -> Write:
 
 
 def names_of(write: Write, *sources: dict[str, object], groups: str = "") -> list[str]:
-    items = [item(i, **source) for i, source in enumerate(sources)]
-    items = [Item(one.image, one.labels, one.split, group, one.source) for one, group in zip(items, groups or "g" * 99)]
+    items = []
+    for index, source in enumerate(sources):
+        one = item(index, **source)
+        items.append(Item(one.image, one.labels, one.split, groups[index] if groups else "g", one.source))
     with Dataset(write(items)) as dataset:
         return [dataset.name(index) for index in range(dataset.size)]
 
@@ -119,7 +122,7 @@ def test_label_budgets_are_nested_and_of_the_labelled_training_images_only(write
         budgets = [dataset.label_subset(ratio=ratio).tolist() for ratio in (0.1, 0.25, 0.5, 1.0)]
         assert [len(one) for one in budgets] == [2, 5, 10, 20]
         assert set(budgets[-1]) == eligible
-        for smaller, larger in zip(budgets, budgets[1:]):
+        for smaller, larger in itertools.pairwise(budgets):
             assert larger[: len(smaller)] == smaller
         assert dataset.label_subset(count=3).tolist() == budgets[1][:3]
 
@@ -136,13 +139,18 @@ def test_the_label_order_is_shuffled_by_the_seed(write: Write):
     assert order(1) != sorted(order(1))
 
 
-@pytest.mark.parametrize(("available", "ten_percent"), [(3, 1), (92, 9), (114, 11), (160, 16), (200, 20)])
-def test_ten_percent_rounds_to_the_nearest_image_and_is_at_least_one(write: Write, available: int, ten_percent: int):
+@pytest.mark.parametrize(
+    ("available", "ratio", "count"),
+    [(3, 0.1, 1), (92, 0.1, 9), (92, 0.25, 23), (114, 0.1, 11), (114, 0.25, 28), (114, 0.5, 57), (200, 0.1, 20)],
+)
+def test_a_ratio_rounds_to_the_nearest_image_and_is_at_least_one(
+    write: Write, available: int, ratio: float, count: int
+):
     image = np.zeros((1, 2, 2), np.uint8)
     source = ItemSource("a.tif", "", 0, (0, 0), (2, 2))
     items = [Item(image, image[0], "train", "g", source) for _ in range(available)]
     with Dataset(write(items)) as dataset:
-        assert len(dataset.label_subset(ratio=0.1)) == ten_percent
+        assert len(dataset.label_subset(ratio=ratio)) == count
 
 
 def test_more_labels_than_there_are_is_refused_with_the_number_there_is(write: Write):

@@ -210,15 +210,15 @@ def test_a_full_disk_is_an_error_of_ours_and_leaves_nothing(tmp_path: Path):
         from bioseg_cli.dataset.schema import Item
         from bioseg_cli.errors import DataError
         from test_dataset_files import INFO, SOURCE, Path, writer
-        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
-        noise = np.random.default_rng(0).integers(0, 255, (4, 1, 90, 90), dtype=np.uint8)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, 2_000_000))
+        image = np.random.default_rng(0).integers(0, 255, (1, 1100, 1100), dtype=np.uint8)
         try:
-            with writer(Path(sys.argv[1]), count=4, image_shape=(1, 90, 90)) as one:
-                for image in noise:
+            with writer(Path(sys.argv[1]), count=9, image_shape=image.shape) as one:
+                for added in range(9):
                     one.add(Item(image, None, "train", "g", SOURCE))
                 one.finish(INFO)
         except DataError as error:
-            print(error.what)
+            print(error.what, "after", added)
     """
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(program), tmp_path / "d.h5"],
@@ -226,4 +226,5 @@ def test_a_full_disk_is_an_error_of_ours_and_leaves_nothing(tmp_path: Path):
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")  # HDF5 would complain of each block, and crash at exit
     assert "could not be written" in done.stdout
+    assert "after 1" in done.stdout  # at once, not after all the work
     assert not list(tmp_path.iterdir())

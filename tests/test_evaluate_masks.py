@@ -175,6 +175,12 @@ def test_a_guess_about_the_truth_that_the_predictions_contradict_is_not_scored(t
     assert found["confusion"] == confusion_matrix(drawn.ravel() > 0, predicted.ravel()).tolist()
 
 
+def probability_map(index: int) -> np.ndarray:
+    """What a network gives before any threshold, as an 8-bit picture."""
+    noise = np.random.default_rng(index).normal(0, 15, (H, W))
+    return np.clip(30 + 200 * predicted_mask(index) + noise, 0, 255).astype(np.uint8)
+
+
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
@@ -184,8 +190,9 @@ def test_a_guess_about_the_truth_that_the_predictions_contradict_is_not_scored(t
         (lambda pred: save(pred, "cell4.png", predicted_mask(4)), "cell4.png, cell4.tif are all named like cell4"),
         (lambda pred: save(pred, "cell0.tif", np.zeros((3, H, W), np.uint8)), "holds 3 masks"),
         (lambda pred: [save(pred, f"cell{i}.tif", predicted_mask(i) + 1) for i in range(5)], "hold 1, 2"),
+        (lambda pred: save(pred, "cell0.tif", probability_map(0)), "threshold probabilities first"),
     ],
-    ids=["missing", "wrong shape", "damaged", "twice", "pages", "no background"],
+    ids=["missing", "wrong shape", "damaged", "twice", "pages", "no background", "probabilities"],
 )
 def test_what_cannot_be_compared_is_refused(folders, bioseg, spoil, words):
     spoil(folders / "pred")
@@ -329,6 +336,25 @@ def test_the_split_decides_what_is_needed(cropped, score, bioseg):
     result = bioseg("evaluate", "--predictions", path.parent / "whole", "--truth", path, "--split", "test")
     assert result.exit_code == 3
     assert "frame3" in result.stderr
+
+
+def test_a_name_that_two_sequences_share_says_nothing(tmp_path, bioseg, score):
+    path = tmp_path / "two.h5"
+    files = ("01/t000.tif", "01/t001.tif", "02/t000.tif", "02/t001.tif")
+    with DatasetWriter(path, count=4, image_shape=(1, H, W), image_dtype=np.uint8) as writer:
+        for number, file in enumerate(files):
+            source = ItemSource(file, f"{number:064x}", 0, (0, 0), (H, W))
+            split = "val" if number == 1 else "train"
+            writer.add(Item(truth_mask(number)[None], truth_mask(number), split, file[:2], source))
+        classes = (ClassInfo(name="ground", colour=(0, 0, 0)), ClassInfo(name="cell", colour=(255, 0, 0)))
+        writer.finish(DatasetInfo("test", {}, classes, Normalisation("minmax", (0.0,), (1.0,))))
+    save(tmp_path / "pred", "t001.tif", predicted_mask(1))
+    result = bioseg("evaluate", "--predictions", tmp_path / "pred", "--truth", path)
+    assert result.exit_code == 3
+    assert "no prediction: 01_t001" in result.stderr
+    save(tmp_path / "pred", "01_t001.tif", predicted_mask(1))
+    found = score("--predictions", tmp_path / "pred", "--truth", path)
+    assert found["confusion"] == expected_confusion([1]).tolist()
 
 
 def test_intervals_over_groups(cropped, score):

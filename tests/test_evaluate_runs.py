@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import re
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
+import conftest
 import numpy as np
 import pytest
 import yaml
-from conftest import write_discs
 
+from bioseg_cli.config import flag_of
 from bioseg_cli.dataset.reader import Dataset
+from bioseg_cli.evaluation.settings import EvaluateConfig
 
 RUN_KEYS = {
     "run", "state", "labels", "data", "split", "mean_iou", "mean_iou_foreground", "iou", "dice", "pixel_accuracy",
@@ -37,6 +44,21 @@ def evaluate(bioseg):
 def copied_run(disc_run, tmp_path):
     """A copy of the run, to be spoilt."""
     return shutil.copytree(disc_run, tmp_path / "copied")
+
+
+@pytest.fixture
+def train_weakly(bioseg, tmp_path):
+    """Train a network that has learnt next to nothing."""
+
+    def train(data):
+        result = bioseg(
+            "train-uda", data, "--run", tmp_path / "weak", "--labels", 1, "--width", 4, "--steps", 4,
+            "--unsup-loss", "none", "--quiet",
+        )  # fmt: skip
+        assert result.exit_code == 0, result.output
+        return tmp_path / "weak"
+
+    return train
 
 
 def change_manifest(run, **changes):
@@ -87,13 +109,8 @@ def test_only_the_images_of_the_split_are_read_and_training_ones_for_otsu(evalua
     assert read == {"test"}
 
 
-def test_a_run_does_not_differ_from_itself_but_from_another(evaluate, disc_run, bioseg, disc_dataset, tmp_path):
-    other = tmp_path / "other"
-    trained = bioseg(
-        "train-uda", disc_dataset, "--run", other, "--labels", 1, "--width", 4, "--steps", 4, "--unsup-loss", "none",
-        "--quiet",
-    )  # fmt: skip
-    assert trained.exit_code == 0, trained.output
+def test_a_run_does_not_differ_from_itself_but_from_another(evaluate, train_weakly, disc_run, disc_dataset):
+    other = train_weakly(disc_dataset)
     same, weak = evaluate(disc_run, other, "--control", disc_run)
     assert (same["control"]["difference"], same["control"]["interval"]) == (0, [0, 0])
     assert weak["control"]["difference"] == pytest.approx(weak["mean_iou"] - same["mean_iou"])
@@ -117,12 +134,12 @@ def test_a_missing_state_names_those_there_are(bioseg, copied_run):
 
 
 def test_a_data_set_that_changed_is_refused_unless_named(bioseg, evaluate, copied_run, tmp_path):
-    changed = write_discs(tmp_path / "changed.h5", wrong=(8,))
+    changed = conftest.write_discs(tmp_path / "changed.h5", wrong=(8,))
     data = yaml.safe_load((copied_run / "manifest.yaml").read_text())["data"]
     change_manifest(copied_run, data={**data, "path": str(changed)})
     result = bioseg("evaluate", copied_run)
     assert result.exit_code == 3
-    assert "has changed since" in result.stderr
+    assert "was trained on other data" in result.stderr
     (found,) = evaluate(copied_run, "--data", changed)
     assert any("another data set" in note for note in found["notes"])
     changed.unlink()
@@ -132,8 +149,8 @@ def test_a_data_set_that_changed_is_refused_unless_named(bioseg, evaluate, copie
 
 
 def test_other_classes_than_the_run_knows(bioseg, copied_run, tmp_path, monkeypatch):
-    monkeypatch.setattr("conftest.CLASSES", (*__import__("conftest").CLASSES, __import__("conftest").CLASSES[1]))
-    three = write_discs(tmp_path / "three.h5")
+    monkeypatch.setattr(conftest, "CLASSES", (*conftest.CLASSES, conftest.CLASSES[1]))
+    three = conftest.write_discs(tmp_path / "three.h5")
     result = bioseg("evaluate", copied_run, "--data", three)
     assert result.exit_code == 3
     assert "has the classes background, cell; the data set background, cell, cell" in result.stderr
@@ -147,7 +164,7 @@ def test_a_run_that_did_not_finish_is_said(evaluate, copied_run, status, words):
 
 
 def test_images_without_masks_are_left_out_and_said(evaluate, disc_run, tmp_path):
-    data = write_discs(tmp_path / "some.h5", unlabelled=(9,))
+    data = conftest.write_discs(tmp_path / "some.h5", unlabelled=(9,))
     (found,) = evaluate(disc_run, "--data", data)
     assert found["images"] == 2
     assert "1 images of the split have no mask and were left out." in found["notes"]
@@ -182,13 +199,65 @@ def test_files_of_a_report(bioseg, disc_run, tmp_path):
     ]
 
 
-def test_data_sets_are_shown_one_after_the_other(bioseg, disc_run, copied_run, tmp_path):
-    other = write_discs(tmp_path / "other.h5", wrong=(8,))
-    with Dataset(other) as dataset:
-        content_hash = dataset.content_hash
-    change_manifest(copied_run, data={"path": str(other), "content_hash": content_hash})
-    result = bioseg("evaluate", disc_run, copied_run)
-    assert result.exit_code == 3  # the model itself knows what it was trained on
-    result = bioseg("evaluate", disc_run, copied_run, "--data", other)
-    assert result.exit_code == 0
-    assert result.stdout.count("all-background") == 2  # one report: means and classes
+def test_data_sets_are_shown_one_after_the_other(bioseg, evaluate, train_weakly, disc_run, tmp_path):
+    other = conftest.write_discs(tmp_path / "other.h5", wrong=(8,))
+    weak = train_weakly(other)
+    found = evaluate(disc_run, weak, disc_run)
+    # Those of one data set stand together, and share its baselines.
+    assert [one["run"] for one in found] == [str(disc_run), str(disc_run), str(weak)]
+    assert found[0]["baselines"] == found[1]["baselines"] != found[2]["baselines"]
+    shown = bioseg("evaluate", disc_run, weak).stdout
+    assert shown.index("discs.h5, val split") < shown.index("other.h5, val split")
+    # A control that was trained on one of them says nothing of the other.
+    result = bioseg("evaluate", disc_run, weak, "--control", disc_run)
+    assert result.exit_code == 3
+    assert "was trained on other data" in result.stderr
+
+
+@pytest.fixture
+def batch():
+    """Run the example script with this environment's `bioseg`; its table has 80 columns."""
+
+    def run(*arguments):
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        script = Path(__file__).parents[1] / "examples/batch_evaluate.sh"
+        return subprocess.run(
+            ["bash", script, *map(str, arguments)], env={**os.environ, "PATH": path}, capture_output=True, text=True
+        )
+
+    return run
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="no bash")
+def test_the_batch_script_scores_the_finished_runs_of_a_folder(batch, disc_run, tmp_path):
+    for name, status in (("nested/one", "finished"), ("two words", "finished"), ("half", "interrupted")):
+        run = shutil.copytree(disc_run, tmp_path / "runs" / name)
+        change_manifest(run, status=status)
+    out = tmp_path / "out"
+    done = batch(out, tmp_path / "runs", "--", "--draws", 100, "--no-baselines")
+    assert done.returncode == 0, done.stderr
+    assert "Left out, not finished" in done.stderr
+    assert "half" in done.stderr
+    with (out / "table.csv").open() as stream:
+        names = [row["name"] for row in csv.DictReader(stream)]
+    assert names == [str(tmp_path / "runs/nested/one"), str(tmp_path / "runs/two words")]
+    assert "two words" in done.stdout
+    assert {path.name for path in out.iterdir()} == {
+        "table.csv", "evaluation.json", "per_image.csv",
+        "one-best-supervised-worst_best.png", "two words-best-supervised-worst_best.png",
+    }  # fmt: skip
+    # Nothing is replaced unasked, and the exit code is passed on.
+    assert batch(out, tmp_path / "runs").returncode == 2
+    assert batch(out).returncode == 2
+    assert "RUN_OR_FOLDER" in batch(out).stderr
+    assert batch(out, tmp_path / "nowhere").returncode == 3
+
+
+def test_the_documentation_names_every_key():
+    text = (Path(__file__).parents[1] / "docs/evaluate.md").read_text()
+    keys = RUN_KEYS | INTERVAL_KEYS | {"control", "count", "of", "mean", "sd", "difference", "interval"}
+    missing = [key for key in keys if f"`{key}`" not in text]
+    assert not missing
+    flags = set(re.findall(r"--[a-z][a-z-]+", text))
+    known = {flag_of(name) for name in EvaluateConfig.model_fields} | {"--json", "--no-baselines", "--unsup-loss"}
+    assert flags <= known

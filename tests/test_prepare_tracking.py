@@ -50,7 +50,7 @@ def source(tmp_path: Path) -> Path:
 
 
 def prepare(source: Path, **settings: object) -> dict:
-    settings = {"crop": 0, "border": 0, **settings}
+    settings = {"crop": 0, **settings}
     config = FluoGFPConfig(source=source, out=source.parent / "set.h5", **settings)
     return build_dataset(config, Output(quiet=True), overwrite=True)
 

@@ -85,6 +85,12 @@ def test_padding_repeats_the_border_and_leaves_the_image_where_it_was():
     assert pad_to_multiple(padded, 16) is padded
 
 
+def test_logits_are_of_the_pixel_they_stand_at_whatever_was_padded():
+    network, images = unet(norm="none").eval(), torch.rand(1, 1, 33, 18)
+    padded = network(pad_to_multiple(images, 16))["main"]
+    assert torch.equal(network(images)["main"], padded[..., :33, :18])
+
+
 def test_mirroring_puts_the_image_behind_a_margin_of_its_own_reflection():
     images = torch.arange(5.0).reshape(1, 1, 1, 5).expand(1, 1, 5, 5)
     row = mirror_pad(images, depth=1)[0, 0, 0]

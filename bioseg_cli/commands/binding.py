@@ -71,18 +71,19 @@ def _parameters(key: str, field: FieldInfo) -> list[inspect.Parameter]:
     if get_origin(kind) is tuple and get_args(kind)[-1] is Ellipsis:
         kind = list[get_args(kind)[0]]  # type: ignore[misc]
     kind = Optional[kind]  # noqa: UP045 - a value, not an annotation
-    shown: Any = False
+    about = field.description or ""
     if not field.is_required() and field.default not in (None, ()):
-        shown = str(field.default).lower() if isinstance(field.default, bool) else str(field.default)
+        default = ("off", "on")[field.default] if isinstance(field.default, bool) else field.default
+        about = f"{about} Default: {default}."
     parameters = []
     if role:
         name = key + POSITIONAL_SUFFIX if role == "also" else key
-        argument = typer.Argument(None, metavar=key.upper(), help=field.description, show_default=shown)
+        argument = typer.Argument(None, metavar=key.upper(), help=about)
         parameters.append((name, argument))
     if role is not True:
         flag = flag_of(key)
         names = f"{flag}/--no-{flag[2:]}" if field.annotation is bool else flag
-        parameters.append((key, typer.Option(None, names, help=field.description, show_default=shown)))
+        parameters.append((key, typer.Option(None, names, help=about)))
     return [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
         for name, default in parameters

@@ -116,7 +116,7 @@ class Dataset:
     def label_subset(self, *, ratio: float | None = None, count: int | None = None) -> IntArray:
         """The labelled training images of a budget, in `label_order`; smaller budgets are inside larger ones.
 
-        A ratio is of the labelled training images, rounded half up and at least 1.
+        A ratio is of the labelled training images, rounded (a half to the even number) and at least 1.
 
         Raises:
             DataError: there are no labelled training images.
@@ -128,7 +128,7 @@ class Dataset:
                 "No training image has a mask", where=self.path, fix="Prepare it again with masks for some images."
             )
         if count is None:
-            count = max(1, int(np.floor((1.0 if ratio is None else ratio) * available + 0.5)))
+            count = max(1, round((1.0 if ratio is None else ratio) * available))
         if count > available:
             raise UsageError(
                 f"{count} labelled images were asked for, the training split has {available}",

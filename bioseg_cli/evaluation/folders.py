@@ -59,7 +59,10 @@ class FolderTruth:
         for one in output.track(self.frames, "Looking at the true masks", len(self.frames)):
             survey.add(read_mask(one.path, one.frame), where=one.path)
         self.recognised = masks_are is None
-        self.reading: MaskReading = survey.reading(masks_are, names)
+        try:
+            self.reading: MaskReading = survey.reading(masks_are, names)
+        except DataError as error:
+            raise DataError(error.what, where=folder, fix=error.fix) from None
         self.classes = self.reading.classes
         self.ignore = IGNORE_BY_DTYPE[label_dtype(len(self.classes))]
         self.names = tuple(one.path.stem if one.of == 1 else f"{one.path.stem}_f{one.frame:03d}" for one in self.frames)

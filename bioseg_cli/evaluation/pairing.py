@@ -1,31 +1,24 @@
-"""Masks that any tool predicted, paired with the truth they are scored against and read as class codes."""
+"""Masks that any tool predicted, paired with the truth they are scored against."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
-
-import numpy as np
 
 from bioseg_cli.config import ClassInfo
 from bioseg_cli.dataset.schema import Pixels
 from bioseg_cli.errors import DataError
 from bioseg_cli.evaluation.folders import FolderTruth, Frame, files_by_name, find_file, frames_of, mask_files
+from bioseg_cli.evaluation.meaning import Read, interpret, look_at, refuse_doubt
 from bioseg_cli.evaluation.truth import DatasetTruth
 from bioseg_cli.images import read_mask
 from bioseg_cli.prepare.crops import Crop
-from bioseg_cli.prepare.masks import MaskReading
 from bioseg_cli.prepare.recipe import listing
 from bioseg_cli.runs.console import Output
 
 FoundT = TypeVar("FoundT")
-Read = Callable[[Pixels], Pixels]
-
-PREDICTIONS_MANIFEST = "predictions.yaml"
-"""`bioseg predict` writes it beside its masks, whose values are class codes."""
 
 
 @dataclass(frozen=True)
@@ -128,8 +121,9 @@ def masks_for_dataset(folder: Path, truth: DatasetTruth, workers: int, output: O
     by_name = files_by_name(mask_files(folder))
     sources = [truth.dataset.source(int(index)) for index in truth.indices]
     files_of_stem: dict[str, set[str]] = {}
-    for source in sources:
-        files_of_stem.setdefault(Path(source.file).stem, set()).add(source.file)
+    for index in range(truth.dataset.size):
+        file = truth.dataset.source(index).file
+        files_of_stem.setdefault(Path(file).stem, set()).add(file)
     found: list[Frame | None] = []
     for name, source in zip(truth.names, sources, strict=True):
         stem = Path(source.file).stem
@@ -169,87 +163,17 @@ def _predicted(
     workers: int,
     output: Output,
 ) -> PredictedMasks:
-    """Look at all values once, decide what they mean, and say so."""
-
-    def values_of(frame: Frame) -> tuple[bool, set[int]]:
-        mask = read_mask(frame.path, frame.frame)
-        return mask.ndim == 3, set(np.unique(mask).tolist())
-
+    """Decide what the values of all masks mean, and say so."""
     frames = list(dict.fromkeys(pair.frame for pair in pairs))
-    with ThreadPoolExecutor(workers) as pool:
-        looks = list(output.track(pool.map(values_of, frames), "Looking at the predicted masks", len(frames)))
-    seen = MaskValues(
-        folder=folder,
-        coloured=any(coloured for coloured, _ in looks),
-        values=frozenset().union(*(values for _, values in looks)),
-        # `bioseg predict` writes class codes, whatever the values of the masks it was trained with.
-        of_bioseg=(folder / PREDICTIONS_MANIFEST).is_file(),
-    )
+    seen = look_at(folder, frames, workers, output)
     if truth is not None and truth.recognised:
-        _refuse_doubt(seen, truth)
+        refuse_doubt(seen, truth)
     read, meaning = interpret(seen, None if truth is None else truth.reading, [one.name for one in classes])
     notes = [f"Predicted masks: {meaning}."]
     unused = len(mask_files(folder)) - len({frame.path for frame in frames})
     if unused:
         notes.append(f"{unused} predicted masks have no truth and were left out.")
     return PredictedMasks(pairs, read, notes)
-
-
-@dataclass(frozen=True)
-class MaskValues:
-    """What the predicted masks of a folder hold, all together."""
-
-    folder: Path
-    coloured: bool
-    values: frozenset[int]
-    of_bioseg: bool
-
-
-def interpret(seen: MaskValues, truth: MaskReading | None, names: Sequence[str]) -> tuple[Read, str]:
-    """Decide how predicted masks become class codes, for all masks of a folder alike.
-
-    Args:
-        seen: their values.
-        truth: how the true masks are read; None where the truth is a data set, whose labels are class codes.
-        names: (K,) of the classes.
-
-    Returns:
-        The function from masks (H, W) or (H, W, 3) to codes (H, W), and one line on what it does.
-
-    Raises:
-        DataError: the values fit no reading.
-    """
-    codes = {code: code for code in range(len(names))}
-    own = None if truth is None or seen.of_bioseg or truth.codes is None else truth
-    if own is not None and own.kind == "colours" and (seen.coloured or not seen.values <= codes.keys()):
-        return own.labels, "read like the true masks, by colour"
-    if len(names) == 2 and (0 in seen.values or seen.coloured):
-        return (
-            lambda mask: (mask.any(axis=-1) if mask.ndim == 3 else mask != 0).astype(np.uint8),
-            f"all but 0 is {names[1]!r}",
-        )
-    if not seen.coloured:
-        if own is not None and own.codes is not None and own.kind == "classes" and seen.values <= own.codes.keys():
-            return own.labels, "read like the true masks, by value"
-        if seen.values <= codes.keys():
-            return lambda mask: mask, "the values are class codes"
-    found = "colours" if seen.coloured else listing([str(value) for value in sorted(seen.values)], 8)
-    expected = ", ".join(f"{code} {name!r}" for code, name in enumerate(names))
-    raise DataError(
-        f"The predicted masks hold {found}; the classes are {expected}",
-        where=seen.folder,
-        fix="Save the predictions as class codes.",
-    )
-
-
-def _refuse_doubt(seen: MaskValues, truth: FolderTruth) -> None:
-    # A guess about the truth that the predictions contradict would end in numbers that mean nothing.
-    if len(truth.classes) > 2 >= len(seen.values) and not seen.coloured:
-        raise DataError(
-            f"The true masks look like {len(truth.classes)} classes, the predictions hold two values",
-            where=truth.folder,
-            fix=f"Say what the true masks are: --masks-are binary, or --masks-are {truth.reading.kind}.",
-        )
 
 
 def _size(shape: Sequence[int]) -> str:

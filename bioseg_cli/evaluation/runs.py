@@ -153,7 +153,7 @@ def _prediction(
     if card.dataset_hash != dataset.content_hash:
         if same_data:
             raise DataError(
-                f"The data set has changed since {state.name} was trained on it, and so may its splits",
+                f"{state.name} was trained on other data: the file has changed since, or is another",
                 where=dataset.path,
                 fix="Give --data to score on it all the same.",
             )

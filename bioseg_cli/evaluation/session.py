@@ -29,11 +29,8 @@ def evaluate_and_report(config: EvaluateConfig, output: Output, *, overwrite: bo
     for path in (config.csv, config.out):
         if path is not None:
             refuse_existing(path, overwrite=overwrite)
-    draw = (
-        _nothing
-        if config.out is None
-        else _figures_in(config.out, several=len(config.runs) > 1 or config.state == "all")
-    )
+    several = len(config.runs) > 1 or config.state == "all"
+    draw = _nothing if config.out is None else _figures_in(config.out, several=several)
     if config.predictions is not None:
         from bioseg_cli.evaluation.masks import evaluate_masks
 
@@ -68,8 +65,16 @@ def _nothing(evaluation: Evaluation, truth: Truth, predict: Predict) -> None:
 def _figures_in(folder: Path, *, several: bool) -> Draw:
     from bioseg_cli.evaluation.figures import write_worst_best
 
+    if (folder / REPORT_NAME).is_file():
+        # Figures of an earlier report must not stay among those of this one.
+        for old in folder.glob(f"*{FIGURE_NAME}"):
+            old.unlink()
+    taken: list[str] = []
+
     def draw(evaluation: Evaluation, truth: Truth, predict: Predict) -> None:
-        own = f"{Path(evaluation.name).name}-{evaluation.state}-{FIGURE_NAME}"
-        write_worst_best(folder / (own if several else FIGURE_NAME), truth, predict, evaluation.images)
+        name = f"{Path(evaluation.name).name}-{evaluation.state}-" if several else ""
+        taken.append(name)
+        again = f"{taken.count(name)}-" if taken.count(name) > 1 else ""
+        write_worst_best(folder / f"{name}{again}{FIGURE_NAME}", truth, predict, evaluation.images)
 
     return draw

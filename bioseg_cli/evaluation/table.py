@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 from rich import box
@@ -12,7 +14,7 @@ from rich.text import Text
 
 from bioseg_cli.evaluation.report import Evaluation, Report
 
-CLASSES_ACROSS = 5
+CLASSES_ACROSS = 3
 """Classes that fit beside each other in 80 columns; more are listed below each other."""
 
 
@@ -25,73 +27,89 @@ def render(report: Report) -> RenderableType:
     parts.append(_classes(report))
     if report.control is not None:
         parts.append(_differences(report, report.control))
-    parts += [Text(f"- {note}") for note in _notes(report)]
+    notes = Table.grid(padding=(0, 1))
+    for note in _notes(report):
+        notes.add_row("-", Text(note))
+    parts.append(notes)
     return Group(*parts)
 
 
 def _means(report: Report) -> Table:
-    states = {one.state for one in report.rows if one.state is not None}
+    several_states = len(_states(report)) > 1
     budgets = any(one.labels is not None for one in report.rows)
     table = _table("")
-    if len(states) > 1:
+    if several_states:
         table.add_column("state")
     if budgets:
         table.add_column("labels", justify="right")
-    for heading in ("mIoU", "95 % interval", "mIoU fg", "accuracy"):
+    for heading in ("mIoU", "95 % interval", "mIoU fg"):
         table.add_column(heading, justify="right", no_wrap=True)
-    for one in report.rows:
-        score = one.score
-        cells = [_name(report, one)]
-        if len(states) > 1:
-            cells.append(one.state or "")
+    for one, name in _named_rows(report):
+        cells = [name]
+        if several_states:
+            cells.append(Text(one.state or ""))
         if budgets:
-            cells.append("" if one.labels is None else str(one.labels))
-        cells += [_value(score.mean_iou), _limits(score.intervals["mean_iou"])]
-        cells += [_value(score.mean_iou_foreground), _value(score.pixel_accuracy)]
-        table.add_row(*cells)
+            cells.append(Text("" if one.labels is None else str(one.labels.count)))
+        score = one.score
+        numbers = (_value(score.mean_iou), _limits(score.intervals["mean_iou"]), _value(score.mean_iou_foreground))
+        table.add_row(*cells, *numbers)
     return table
 
 
 def _classes(report: Report) -> Table:
-    if len(report.classes) > CLASSES_ACROSS:
-        table = _table("IoU (Dice)")
-        table.add_column("class")
-        table.add_column("IoU (Dice)", justify="right", no_wrap=True)
-        for one in report.rows:
-            for number, (label, pair) in enumerate(zip(report.classes, _pairs(one), strict=True)):
-                table.add_row(_name(report, one) if number == 0 else "", label, pair)
-        return table
+    several_states = len(_states(report)) > 1
+    across = len(report.classes) <= CLASSES_ACROSS
     table = _table("IoU (Dice)")
-    for label in report.classes:
-        table.add_column(label, justify="right", overflow="fold")
-    for one in report.rows:
-        table.add_row(_name(report, one), *_pairs(one))
+    if several_states:
+        table.add_column("state")
+    if not across:
+        table.add_column("class", overflow="fold")
+    for heading in report.classes if across else ("IoU (Dice)",):
+        table.add_column(Text(heading), justify="right", overflow="fold")
+    for one, name in _named_rows(report):
+        cells = [name, *([Text(one.state or "")] if several_states else [])]
+        pairs = list(_pairs(one))
+        if across:
+            table.add_row(*cells, *pairs)
+            continue
+        for number, (label, pair) in enumerate(zip(report.classes, pairs, strict=True)):
+            table.add_row(*(cells if number == 0 else [""] * len(cells)), Text(label), pair)
     return table
 
 
 def _differences(report: Report, control: Evaluation) -> Table:
-    table = _table(f"mIoU minus that of the control {control.name}")
+    table = _table("mIoU minus that of the control")
     for heading in ("difference", "95 % interval"):
         table.add_column(heading, justify="right", no_wrap=True)
-    for one in report.evaluations:
+    for one, name in _named_rows(report):
         if one.control is not None:
             low, high = one.control.limits
             interval = "-" if np.isnan(low) else f"{low:+.4f} .. {high:+.4f}"
-            table.add_row(_name(report, one), f"{one.control.mean_iou:+.4f}", interval)
+            if len(_states(report)) > 1:
+                name.append(f" {one.state}")
+            table.add_row(name, f"{one.control.mean_iou:+.4f}", interval)
     return table
 
 
 def _table(corner: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column(corner, overflow="fold")
     return table
 
 
-def _name(report: Report, one: Evaluation) -> str:
-    if one is report.control:
-        return f"{one.name} (control)"
-    several = sum(other.name == one.name for other in report.rows) > 1
-    return f"{one.name} {one.state}" if several else one.name
+def _states(report: Report) -> set[str]:
+    return {one.state for one in report.rows if one.state is not None}
+
+
+def _named_rows(report: Report) -> Iterator[tuple[Evaluation, Text]]:
+    """The rows with what they are called: the last part of a path, where that is enough to tell them apart."""
+    names = {one.name for one in report.rows}
+    short = Counter(Path(name).name for name in names)
+    for one in report.rows:
+        last = Path(one.name).name
+        name = last if short[last] == 1 else one.name
+        # As text: a name may hold what looks like markup.
+        yield one, Text(f"{name} (control)" if one is report.control else name)
 
 
 def _pairs(one: Evaluation) -> Iterator[str]:
@@ -108,8 +126,7 @@ def _limits(limits: tuple[float, float]) -> str:
 
 
 def _notes(report: Report) -> Iterator[str]:
-    states = {one.state for one in report.rows if one.state is not None}
-    if len(states) == 1:
+    if len(states := _states(report)) == 1:
         yield f"State of every run: {states.pop()}."
     yield "Counts are pooled over images; mIoU is the mean over classes, mIoU fg that without the background."
     for one in report.rows:

@@ -146,6 +146,11 @@ class StudyConfig(PrepareConfig):
         ge=0,
         description="Side of the square to cut, in pixels, instead of the study's; 0 keeps whole images.",
     )
+    normalize: NormalisationMethod = Field(
+        default="minmax",
+        description="Range of the training images that becomes 0..1: minimum and maximum, as in the study, or the 0.1 "
+        "and 99.9 percentiles, which one hot pixel does not move.",
+    )
 
     @property
     def crop_side(self) -> int:
@@ -184,7 +189,8 @@ class TrackingConfig(StudyConfig):
     border: int = Field(
         default=0,
         ge=0,
-        description="Pixels along the edge to ignore; the default is the challenge's field of interest.",
+        description="Pixels along the edge to ignore: the challenge's field of interest leaves out 50 of PhC and 25 of "
+        "FluoGFP.",
     )
     gap: int = Field(
         default=5, ge=0, description="Frames left out between blocks of one video, so that neighbours don't straddle."
@@ -201,21 +207,9 @@ class PhCConfig(TrackingConfig):
     command: ClassVar[str] = "prepare phc"
     recipe: ClassVar[str] = "phc"
 
-    border: int = Field(
-        default=50,
-        ge=0,
-        description="Pixels along the edge to ignore; the default is the challenge's field of interest.",
-    )
-
 
 class FluoGFPConfig(TrackingConfig):
     """Fluo-N2DL-HeLa: HeLa nuclei, H2b-GFP, two videos."""
 
     command: ClassVar[str] = "prepare fluogfp"
     recipe: ClassVar[str] = "fluogfp"
-
-    border: int = Field(
-        default=25,
-        ge=0,
-        description="Pixels along the edge to ignore; the default is the challenge's field of interest.",
-    )
