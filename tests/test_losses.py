@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from bioseg_cli.dataset.batches import IGNORE
-from bioseg_cli.training.losses import kl_consistency, mutual_information_loss, soft_dice_loss
+from bioseg_cli.training.losses import kl_consistency, mutual_information_loss, pseudo_label_consistency, soft_dice_loss
 
 B, K, H, W = 2, 3, 5, 6
 seeds = st.integers(0, 2**31)
@@ -82,7 +83,7 @@ def test_ignored_pixels_change_neither_dice_nor_its_gradient():
     other[(truth == IGNORE)[:, None].expand_as(other)] = 50.0
     loss = soft_dice_loss(scores, truth)
     loss.backward()
-    assert float(soft_dice_loss(other, truth)) == pytest.approx(float(loss), abs=1e-12)
+    assert float(soft_dice_loss(other, truth)) == pytest.approx(loss.item(), abs=1e-12)
     assert (scores.grad.movedim(1, -1)[truth == IGNORE] == 0).all()
 
 
@@ -134,14 +135,15 @@ def test_invalid_pixels_have_no_influence_even_where_nothing_is_defined():
     outside.requires_grad_()
     loss = kl_consistency(weak, outside, valid)
     loss.backward()
-    assert float(loss) == pytest.approx(float(kl_consistency(weak, strong, valid)), abs=1e-12)
+    assert loss.item() == pytest.approx(float(kl_consistency(weak, strong, valid)), abs=1e-12)
     assert (outside.grad[..., 0] == 0).all()
 
 
-def test_a_student_that_is_wrong_and_sure_is_still_corrected():
+@pytest.mark.parametrize("loss", [kl_consistency, partial(pseudo_label_consistency, confidence=0.9)])
+def test_a_student_that_is_wrong_and_sure_is_still_corrected(loss):
     weak = torch.tensor([0.0, 10.0]).reshape(1, 2, 1, 1)
     strong = torch.tensor([40.0, 0.0]).reshape(1, 2, 1, 1).requires_grad_()  # its float32 probability: 4e-18
-    kl_consistency(weak, torch.softmax(strong, 1), everywhere(weak)).backward()
+    loss(weak, torch.softmax(strong, 1), everywhere(weak)).backward()
     torch.testing.assert_close(strong.grad.flatten(), torch.tensor([1.0, -1.0]), atol=1e-3, rtol=0)
 
 
@@ -226,6 +228,6 @@ def test_losses_and_gradients_are_finite_where_no_pixel_is_valid():
         weak.softmax(1), strong.softmax(1), nowhere
     )
     total.backward()
-    assert float(total) == 0
+    assert total.item() == 0
     assert (weak.grad == 0).all()
     assert (strong.grad == 0).all()

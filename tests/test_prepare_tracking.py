@@ -135,7 +135,7 @@ def test_frames_without_a_mask_are_unlabelled(source) -> None:
     assert prepare(source)["images"]["train"]["unlabelled"] == 1
 
 
-def test_phase_contrast_ignores_50_pixels_by_default(tmp_path) -> None:
+def test_the_field_of_interest_is_ignored_when_asked(tmp_path) -> None:
     rng = np.random.default_rng(0)
     for frame in range(12):
         write(tmp_path / "01" / f"t{frame:03d}.tif", rng.integers(0, 255, (130, 140)).astype(np.uint8))
@@ -143,7 +143,7 @@ def test_phase_contrast_ignores_50_pixels_by_default(tmp_path) -> None:
         mask[55:70, 55:75] = 3
         write(tmp_path / "01_ST" / "SEG" / f"man_seg{frame:03d}.tif", mask)
     summary = build_dataset(
-        PhCConfig(source=tmp_path, out=tmp_path / "set.h5", gap=1), Output(quiet=True), overwrite=False
+        PhCConfig(source=tmp_path, out=tmp_path / "set.h5", gap=1, border=50), Output(quiet=True), overwrite=False
     )
     assert summary["image_shape"] == [1, 512, 512]
     assert summary["pixel_size"] == {"y": 0.65, "x": 0.65, "unit": "µm"}

@@ -70,9 +70,7 @@ def kl_consistency(
     if stop_gradient:
         weak_logits = weak_logits.detach()
     log_target = torch.log_softmax(weak_logits / temperature, dim=1)
-    # Floored far below rounding: at the type's epsilon a student that is wrong and sure would have no gradient left.
-    log_student = strong_probabilities.clamp(min=torch.finfo(strong_probabilities.dtype).tiny).log()
-    divergence = (log_target.exp() * (log_target - log_student)).sum(dim=1, keepdim=True)
+    divergence = (log_target.exp() * (log_target - _log_prediction(strong_probabilities))).sum(dim=1, keepdim=True)
     counted = valid
     if confidence is not None:
         sure = torch.softmax(weak_logits.detach(), dim=1).amax(dim=1, keepdim=True) > confidence
@@ -94,7 +92,7 @@ def pseudo_label_consistency(
     """
     surest, target = torch.softmax(weak_logits.detach(), dim=1).max(dim=1, keepdim=True)
     counted = valid * (surest >= confidence)
-    entropy = -_log(strong_probabilities.gather(1, target))
+    entropy = -_log_prediction(strong_probabilities.gather(1, target))
     return torch.where(counted > 0, entropy, 0).sum() / valid.sum().clamp(min=1)
 
 
@@ -139,6 +137,11 @@ def mutual_information_loss(first: Tensor, second: Tensor, valid: Tensor, *, lam
     joint = (joint + joint.T) / (2 * joint.sum().clamp(min=1))
     rows, columns = joint.sum(dim=1, keepdim=True), joint.sum(dim=0, keepdim=True)
     return -(joint * (_log(joint) - lamb * _log(rows) - lamb * _log(columns))).sum()
+
+
+def _log_prediction(probabilities: Tensor) -> Tensor:
+    """Log with a floor far below rounding: at the type's epsilon a wrong and sure pixel would have no gradient left."""
+    return probabilities.clamp(min=torch.finfo(probabilities.dtype).tiny).log()
 
 
 def _log(values: Tensor) -> Tensor:
