@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import Result
+from hypothesis import settings
 from typer.testing import CliRunner
 
 from bioseg_cli.app import app
@@ -16,6 +17,10 @@ from bioseg_cli.config import ClassInfo, SplitName
 from bioseg_cli.dataset.schema import DatasetInfo, Item, ItemSource
 from bioseg_cli.dataset.writer import DatasetWriter
 from bioseg_cli.images import Normalisation, PixelSize
+
+# A deadline times the machine, not the code.
+settings.register_profile("no-deadline", deadline=None)
+settings.load_profile("no-deadline")
 
 SIZE = 48
 SPLITS: tuple[SplitName, ...] = ("train",) * 8 + ("val",) * 3 + ("test",) * 2

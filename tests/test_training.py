@@ -16,6 +16,7 @@ from conftest import SPLITS, write_discs
 from safetensors.torch import load_file
 
 from bioseg_cli.dataset.reader import Dataset
+from bioseg_cli.model.saved import load_model
 from bioseg_cli.training.loop import learning_rate
 
 Cli = Callable[..., Result]
@@ -129,6 +130,7 @@ def test_masks_outside_the_label_budget_change_nothing(bioseg: Cli, disc_dataset
         (("--ratio", 1), 2, "--unsup-loss none"),
         (("--unsup-loss", "mse"), 2, "unsup"),
         (("--steps", 0), 2, "--steps"),
+        (("--unet", "original", "--norm", "batch"), 2, "leave out --norm batch"),
         (("--lr", 1e30, "--epochs", 3), 4, "not finite at step"),
     ],
 )
@@ -230,3 +232,24 @@ def test_the_cosine_schedule_falls_from_the_rate_to_nothing() -> None:
     assert rates[5] == pytest.approx(0.25)
     assert rates[10] == pytest.approx(0)
     assert all(later < earlier for earlier, later in itertools.pairwise(rates))
+
+
+@pytest.mark.parametrize(
+    ("options", "norm", "dropout"),
+    [((), "batch", 0.0), (("--unet", "original"), "none", 0.5), (("--unet", "original", "--dropout", 0), "none", 0.0)],
+)
+def test_the_original_network_has_no_normalisation_and_drops_half(
+    options: tuple[object, ...], norm: str, dropout: float, bioseg: Cli, disc_dataset: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    assert bioseg("train-uda", disc_dataset, "--run", run, "--steps", 1, *SMALL, *options).exit_code == 0
+    architecture = load_model(run / "checkpoints" / "last.safetensors", torch.device("cpu")).card.architecture
+    assert (architecture.norm, architecture.dropout) == (norm, dropout)
+
+
+def test_color_on_grey_images_is_said_once(bioseg: Cli, disc_dataset: Path, tmp_path: Path) -> None:
+    loud = SMALL[:-1]
+    result = bioseg("train-uda", disc_dataset, "--run", tmp_path / "kl", "--epochs", 2, *loud)
+    assert result.output.count("color changes nothing") == 1
+    control = bioseg("train-uda", disc_dataset, "--run", tmp_path / "none", "--steps", 1, "--unsup-loss", "none", *loud)
+    assert "color changes nothing" not in control.output

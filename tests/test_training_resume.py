@@ -130,6 +130,17 @@ def test_a_finished_run_goes_on_with_a_larger_budget(bioseg: Cli, disc_dataset: 
     assert_equal_runs(run, whole)
 
 
+def test_resuming_a_finished_run_changes_nothing(bioseg: Cli, uninterrupted: Path) -> None:
+    before, record = weights(uninterrupted), manifest(uninterrupted)
+    result = bioseg("train-uda", "--resume", uninterrupted)
+    assert result.exit_code == 0, result.output
+    assert same(weights(uninterrupted), before)
+    after = manifest(uninterrupted)
+    assert {key: after[key] for key in ("best", "metrics", "progress", "status", "config")} == {
+        key: record[key] for key in ("best", "metrics", "progress", "status", "config")
+    }
+
+
 def test_nothing_to_resume_is_an_error(bioseg: Cli, tmp_path: Path) -> None:
     result = bioseg("train-uda", "--resume", tmp_path / "nowhere")
     assert result.exit_code == 3

@@ -123,6 +123,8 @@ class _errors_shown:  # noqa: N801 - reads as a statement
             shown = error
         elif isinstance(error, KeyboardInterrupt):
             shown = Interrupted("Stopped", fix="Nothing half-written was left.")
+        elif isinstance(error, MemoryError):
+            shown = RunError("Memory ran out", fix="Use smaller images or a smaller --crop or --tile.")
         else:
             reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
             shown = RunError(

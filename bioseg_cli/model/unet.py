@@ -11,9 +11,6 @@ from torch import Tensor, nn
 
 from bioseg_cli.config import UNetConfig
 
-ORIGINAL_DROPOUT = 0.5
-"""Dropout after the last two contracting blocks of the original network."""
-
 
 class UNet(nn.Module):
     """Contracting and expanding path with skip connections, one 1x1 convolution a head.
@@ -41,8 +38,7 @@ class UNet(nn.Module):
             _double_convolution(config, 2 * widths[level], widths[level]) for level in reversed(range(config.depth))
         )
         self.heads = nn.ModuleDict({name: nn.Conv2d(widths[0], count, 1) for name, count in config.heads.items()})
-        rate = config.dropout or (ORIGINAL_DROPOUT if config.variant == "original" else 0.0)
-        self.dropout = nn.Dropout(rate)
+        self.dropout = nn.Dropout(config.dropout)
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
@@ -78,7 +74,7 @@ def _double_convolution(config: UNetConfig, before: int, after: int) -> nn.Seque
     same = config.variant == "same"
     for channels in (before, after):
         # A normalisation right behind takes any constant out again: the bias would be a dead parameter.
-        plain = config.norm == "none" or not same
+        plain = config.norm == "none"
         layers.append(nn.Conv2d(channels, after, 3, padding=1 if same else 0, bias=plain))
         if not plain:
             layers.append(_normalisation(config.norm, after))

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import torch
 
-from bioseg_cli.config import STATES, StateName, UNetConfig
+from bioseg_cli.config import STATES, StateName
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.errors import Interrupted, RunError
 from bioseg_cli.model.saved import ModelCard, save_model
@@ -41,16 +41,7 @@ def learning_rate(schedule: str, initial: float, progress: float) -> float:
 def build_network(config: TrainConfig, dataset: Dataset, heads: dict[str, int]) -> UNet:
     """The network of a configuration, its weights drawn from the configuration's seed."""
     torch.manual_seed(config.seed)
-    return UNet(
-        UNetConfig(
-            in_channels=dataset.image_shape[0],
-            heads=heads,
-            width=config.width,
-            norm=config.norm,
-            dropout=config.dropout,
-            variant=config.unet,
-        )
-    )
+    return UNet(config.architecture(dataset.image_shape[0], heads))
 
 
 class Trainer:
@@ -213,6 +204,10 @@ class Trainer:
     def _save(self) -> None:
         save_state(self.run.resume_file, self.state, self._parts(), self.dataset.content_hash)
         self._saved_at = time.monotonic()
+        self.record()
+
+    def record(self) -> None:
+        """Write to the manifest how far the training is and what its best epochs were."""
         manifest, state = self.run.manifest, self.state
         manifest["progress"] = {"epochs": state.epoch, "updates": state.updates, "seconds": round(state.seconds, 1)}
         manifest["best"] = {name: dict(state.best[name]) for name in STATES if name in state.best}

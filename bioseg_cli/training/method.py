@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -37,6 +37,10 @@ class Method(Protocol):
     @property
     def record(self) -> Mapping[str, Any]:
         """What the manifest says of it beside the settings, such as the label subset."""
+
+    @property
+    def remarks(self) -> Sequence[str]:
+        """What the reader should know before it starts."""
 
     @property
     def heads(self) -> Mapping[str, int]:

@@ -110,7 +110,7 @@ def train(
             trainer = Trainer(method, dataset, config, precision, run, output, stop_requested)
             trainer.resume()
             run.manifest = manifest
-            run.save_manifest()
+            trainer.record()
         else:
             run = RunDirectory.create(path, manifest, overwrite=overwrite)
             trainer = Trainer(method, dataset, config, precision, run, output, stop_requested)
@@ -118,6 +118,8 @@ def train(
             f"{path}: {method.name}, width {config.width}, {trainer.total_steps} steps, on {device} in "
             f"{precision.name} ({precision.reason})"
         )
+        for remark in method.remarks:
+            output.say(remark)
         try:
             metrics = trainer.fit()
         except BaseException as error:

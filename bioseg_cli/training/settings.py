@@ -7,7 +7,7 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from bioseg_cli.config import Config, DeviceName, PrecisionName
+from bioseg_cli.config import Config, DeviceName, PrecisionName, UNetConfig
 
 
 class TrainConfig(Config):
@@ -46,10 +46,15 @@ class TrainConfig(Config):
         default=None, ge=1, description="Stop after this many epochs in which no best state improved."
     )
     width: int = Field(default=64, ge=1, description="Channels of the first U-Net level; each level doubles them.")
-    norm: Literal["batch", "instance", "group", "none"] = Field(
-        default="batch", description="Normalisation after each convolution."
+    norm: Literal["batch", "instance", "group", "none"] | None = Field(
+        default=None, description="Normalisation after each convolution: by default batch, and none in the original."
     )
-    dropout: float = Field(default=0.0, ge=0, lt=1, description="Dropout at the end of the contracting path.")
+    dropout: float | None = Field(
+        default=None,
+        ge=0,
+        lt=1,
+        description="Dropout at the end of the contracting path: by default 0, and 0.5 in the original.",
+    )
     unet: Literal["same", "original"] = Field(
         default="same", description="Same-padded U-Net, or the valid-convolution original with mirrored borders."
     )
@@ -58,6 +63,24 @@ class TrainConfig(Config):
     precision: PrecisionName = Field(
         default="auto", description="auto takes bfloat16 where the hardware multiplies it natively, else float32."
     )
+
+    @model_validator(mode="after")
+    def _original_has_no_norm(self) -> Self:
+        if self.unet == "original" and self.norm not in (None, "none"):
+            raise ValueError(f"--unet original has no normalisation: leave out --norm {self.norm}")
+        return self
+
+    def architecture(self, in_channels: int, heads: dict[str, int]) -> UNetConfig:
+        """The network these settings ask for."""
+        original = self.unet == "original"
+        return UNetConfig(
+            in_channels=in_channels,
+            heads=heads,
+            width=self.width,
+            norm=self.norm or ("none" if original else "batch"),
+            dropout=self.dropout if self.dropout is not None else (0.5 if original else 0.0),
+            variant=self.unet,
+        )
 
     def total_steps(self, epoch_steps: int) -> int:
         """Updates of the whole budget, given how many an epoch has."""

@@ -107,6 +107,8 @@ class UDA:
             },
             "unlabelled": len(self.unlabelled) if self.consistency else 0,
         }
+        grey = self.consistency and dataset.image_shape[0] != 3
+        self.remarks = ["The images are not RGB: of the nine strong operations, color changes nothing"] if grey else []
         # The study loops the smaller subset: an epoch is one pass over the larger, in the control too.
         self.epoch_steps = -(-max(len(self.labelled), len(self.unlabelled)) // config.batch_size)
         self._source = ImageSource(dataset)
