@@ -8,10 +8,10 @@ keep in step.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from bioseg_cli.errors import UsageError
 
@@ -23,6 +23,17 @@ PrecisionName = Literal["auto", "fp32", "bf16"]
 SplitName = Literal["train", "val", "test"]
 StateName = Literal["best-supervised", "best-final", "best-miou", "last"]
 STATES: tuple[StateName, ...] = ("best-supervised", "best-final", "best-miou", "last")
+
+
+def _split_commas(value: object) -> object:
+    names = [value] if isinstance(value, str) else value
+    if isinstance(names, list | tuple) and all(isinstance(one, str) for one in names):
+        return tuple(name.strip() for one in names for name in one.split(","))
+    return value
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_split_commas)]
+"""Names, in a flag separated by commas."""
 
 
 class Config(BaseModel):

@@ -13,15 +13,13 @@ from bioseg_cli.dataset.schema import Pixels
 from bioseg_cli.errors import DataError
 from bioseg_cli.evaluation.folders import FolderTruth, Frame
 from bioseg_cli.images import read_mask
+from bioseg_cli.prediction.settings import RECORD_NAME
 from bioseg_cli.prepare.masks import MOST_CLASSES, MaskReading, MaskSurvey
 from bioseg_cli.prepare.recipe import listing
 from bioseg_cli.runs.console import Output
 
 Read = Callable[[Pixels], Pixels]
 """From the values of a mask, (H, W) or (H, W, 3), to class codes (H, W)."""
-
-PREDICTIONS_MANIFEST = "predictions.yaml"
-"""`bioseg predict` writes it beside its masks."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +59,7 @@ def look_at(folder: Path, frames: Sequence[Frame], workers: int, output: Output)
         folder=folder,
         coloured=any(coloured for coloured, _ in looks),
         values=values,
-        of_bioseg=(folder / PREDICTIONS_MANIFEST).is_file(),
+        of_bioseg=(folder / RECORD_NAME).is_file(),
     )
 
 

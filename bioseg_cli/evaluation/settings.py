@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
-from bioseg_cli.config import Config, DeviceName, PrecisionName, SplitName, StateName
+from bioseg_cli.config import Config, DeviceName, Names, PrecisionName, SplitName, StateName
 from bioseg_cli.prediction.settings import DATASET_SUFFIXES
 
 FOLDER_OPTIONS = "--masks-are, --classes and --images"
@@ -36,7 +36,7 @@ class EvaluateConfig(Config):
     masks_are: Literal["binary", "instances", "classes", "colours"] | None = Field(
         default=None, description="What the values of mask files mean; by default recognised over all, and said."
     )
-    classes: tuple[str, ...] = Field(
+    classes: Names = Field(
         default=(), description="Names of the classes of a folder of true masks, separated by commas, background first."
     )
     images: Path | None = Field(
@@ -56,14 +56,6 @@ class EvaluateConfig(Config):
     precision: PrecisionName = Field(
         default="auto", description="auto takes bfloat16 where the hardware multiplies it natively, else float32."
     )
-
-    @field_validator("classes", mode="before")
-    @classmethod
-    def _split_commas(cls, value: object) -> object:
-        names = [value] if isinstance(value, str) else value
-        if isinstance(names, list | tuple) and all(isinstance(one, str) for one in names):
-            return tuple(name.strip() for one in names for name in one.split(","))
-        return value
 
     @model_validator(mode="after")
     def _runs_or_masks(self) -> Self:

@@ -23,14 +23,13 @@ from bioseg_cli.images import PixelSize, write_labels, write_png, write_probabil
 from bioseg_cli.model.saved import LoadedModel, load_model
 from bioseg_cli.prediction.overlay import draw_overlay
 from bioseg_cli.prediction.predictor import Predictor
-from bioseg_cli.prediction.settings import PredictConfig
+from bioseg_cli.prediction.settings import RECORD_NAME, PredictConfig
 from bioseg_cli.prediction.sources import Frame, Source, find_sources, frames_of, mask_path, read_ahead
 from bioseg_cli.runs.console import Output
 from bioseg_cli.runs.device import Precision, resolve_device, resolve_precision
 from bioseg_cli.runs.directory import RunDirectory
 from bioseg_cli.runs.manifest import environment, now, write_manifest
 
-RECORD_NAME = "predictions.yaml"
 PIXEL_SIZE_TOLERANCE = 1.1
 """Pixel sizes that differ by a larger factor than this show objects of another size than in training."""
 

@@ -9,6 +9,9 @@ from pydantic import Field, model_validator
 
 from bioseg_cli.config import Config, DeviceName, PrecisionName, StateName
 
+RECORD_NAME = "predictions.yaml"
+"""The record beside predicted masks: the model, the settings, every file and every failure."""
+
 DATASET_SUFFIXES = (".h5", ".hdf5")
 
 

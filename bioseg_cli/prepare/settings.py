@@ -6,9 +6,9 @@ import re
 from pathlib import Path
 from typing import ClassVar, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
-from bioseg_cli.config import Config
+from bioseg_cli.config import Config, Names
 
 MaskKind = Literal["binary", "instances", "classes", "colours"]
 NormalisationMethod = Literal["minmax", "percentile"]
@@ -92,9 +92,7 @@ class FolderConfig(PrepareConfig):
         description="What the values of a mask mean: object or not, a number an object, a number a class, a colour a "
         "class. By default recognised over all masks, and said.",
     )
-    classes: tuple[str, ...] = Field(
-        default=(), description="Names of the classes, separated by commas, the background first."
-    )
+    classes: Names = Field(default=(), description="Names of the classes, separated by commas, the background first.")
     group_by: str | None = Field(
         default=None,
         description="Regular expression on the file name: images with the same match (or first group of it) never "
@@ -103,15 +101,6 @@ class FolderConfig(PrepareConfig):
     split_by: Literal["group", "random"] = Field(
         default="group", description="Keep groups whole (a file, or what --group-by says), or draw single images."
     )
-
-    @field_validator("classes", mode="before")
-    @classmethod
-    def _split_commas(cls, value: object) -> object:
-        if isinstance(value, str):
-            value = [value]
-        if isinstance(value, list | tuple) and all(isinstance(one, str) for one in value):
-            return tuple(name.strip() for one in value for name in one.split(","))
-        return value
 
     @model_validator(mode="after")
     def _names_and_pattern(self) -> Self:
