@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -255,3 +256,16 @@ def test_completion_offers_the_commands(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("COMP_CWORD", "1")
     done = python("import sys; sys.argv = ['bioseg']; from bioseg_cli.app import main; main()")
     assert "train-uda" in done.stdout.split()
+
+
+def test_completion_installs_into_an_empty_home(tmp_path):
+    done = subprocess.run(
+        ["bash", "-c", f"{Path(sys.executable).parent}/bioseg --install-completion; exit $?"],
+        env={**os.environ, "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "bash_completions" in (tmp_path / ".bashrc").read_text()
+    assert [path.name for path in (tmp_path / ".bash_completions").iterdir()] == ["bioseg.sh"]
