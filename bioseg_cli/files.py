@@ -16,6 +16,7 @@ from pathlib import Path
 from bioseg_cli.errors import BiosegError, DataError, UsageError
 
 HASH_BLOCK_BYTES = 1 << 20
+PARTIAL = ".partial"
 
 
 def refuse_existing(path: Path, *, overwrite: bool) -> None:
@@ -33,7 +34,7 @@ def replacing(path: Path) -> Iterator[Path]:
         DataError: the disk is full or the folder cannot be written.
     """
     # The suffix stays last because writers of images choose the format by it.
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}{PARTIAL}{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
@@ -45,6 +46,12 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
+
+
+def discard_partial(folder: Path) -> None:
+    """Remove what writers that were killed left anywhere below `folder`, which nothing else is writing to."""
+    for left in folder.rglob(f".*{PARTIAL}*"):
+        left.unlink()
 
 
 def write_bytes(path: Path, content: bytes) -> None:

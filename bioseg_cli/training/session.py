@@ -14,6 +14,7 @@ import torch
 from bioseg_cli.config import build_config, read_config
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.errors import BiosegError, Interrupted, UsageError
+from bioseg_cli.files import discard_partial
 from bioseg_cli.runs.console import Output
 from bioseg_cli.runs.device import resolve_device, resolve_precision
 from bioseg_cli.runs.directory import RunDirectory
@@ -105,6 +106,7 @@ def train(
         }
         if config.resume is not None:
             run = RunDirectory.open(path)
+            discard_partial(path)
             manifest["times"]["started"] = run.manifest["times"]["started"]
             manifest["times"]["resumed"] = [*run.manifest["times"].get("resumed", []), now()]
             trainer = Trainer(method, dataset, config, precision, run, output, stop_requested)
