@@ -65,7 +65,7 @@ def measure(width: int, size: int, rounds: int) -> Table:
         optimizer = torch.optim.Adam(network.parameters())
 
         def ours(index: int) -> None:
-            losses = method.loss(network, method.draw(0, index), precision)
+            losses = method.loss(network, method.draw(*divmod(index, method.epoch_steps)), precision)
             optimizer.zero_grad(set_to_none=True)
             losses["total"].backward()
             optimizer.step()
@@ -79,7 +79,9 @@ def measure(width: int, size: int, rounds: int) -> Table:
 
         rows = {
             f"bioseg, {precision.name}": median_seconds(ours, rounds),
-            "of it reading and drawing": median_seconds(lambda index: method.draw(0, index), rounds),
+            "of it reading and drawing": median_seconds(
+                lambda index: method.draw(*divmod(index, method.epoch_steps)), rounds
+            ),
             "plain PyTorch, fp32, on the CPU": median_seconds(
                 lambda _: plain_uda.step(plain, plain_optimizer, images[0], mask, images[1], random),
                 max(2, rounds // 4),
