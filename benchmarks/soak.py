@@ -25,7 +25,7 @@ def bioseg(*arguments: object) -> list[str]:
 def one_round(folder: Path, seed: int) -> int:
     """Run one comparison; return how many times the training was killed."""
     data = folder / "data.h5"
-    settings = ("--labels", 2, "--width", 4, "--epochs", 4, "--dropout", 0.2, "--seed", seed, "--quiet")
+    settings = ("--labels", 2, "--width", 4, "--epochs", 12, "--dropout", 0.2, "--seed", seed, "--quiet")
     whole, broken = folder / f"whole{seed}", folder / f"broken{seed}"
     subprocess.run(bioseg("train-uda", data, "--run", whole, *settings), check=True)
     dice = random.Random(seed)
@@ -33,7 +33,7 @@ def one_round(folder: Path, seed: int) -> int:
     command = bioseg("train-uda", data, "--run", broken, *settings)
     while True:
         process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-        time.sleep(dice.uniform(2, 8))
+        time.sleep(dice.uniform(1.5, 4.5))
         if process.poll() is not None:
             break
         process.send_signal(signal.SIGKILL if kills % 2 == 0 else signal.SIGTERM)
