@@ -12,6 +12,7 @@ from bioseg_cli.commands.binding import bind
 from bioseg_cli.commands.evaluate import evaluate
 from bioseg_cli.commands.predict import predict
 from bioseg_cli.commands.prepare import (
+    prepare_bigbrain,
     prepare_demo,
     prepare_fluogfp,
     prepare_fluohoechst,
@@ -21,7 +22,14 @@ from bioseg_cli.commands.prepare import (
 from bioseg_cli.commands.train_uda import train_uda
 from bioseg_cli.evaluation.settings import EvaluateConfig
 from bioseg_cli.prediction.settings import PredictConfig
-from bioseg_cli.prepare.settings import DemoConfig, FluoGFPConfig, FluoHoechstConfig, FolderConfig, PhCConfig
+from bioseg_cli.prepare.settings import (
+    BigBrainConfig,
+    DemoConfig,
+    FluoGFPConfig,
+    FluoHoechstConfig,
+    FolderConfig,
+    PhCConfig,
+)
 from bioseg_cli.training.settings import TrainUDAConfig
 
 app = typer.Typer(
@@ -52,6 +60,7 @@ bind(prepare, FolderConfig, prepare_folder, name="folder")
 bind(prepare, FluoHoechstConfig, prepare_fluohoechst, name="fluohoechst")
 bind(prepare, PhCConfig, prepare_phc, name="phc")
 bind(prepare, FluoGFPConfig, prepare_fluogfp, name="fluogfp")
+bind(prepare, BigBrainConfig, prepare_bigbrain, name="bigbrain")
 
 app.add_typer(prepare)
 bind(app, TrainUDAConfig, train_uda, name="train-uda")

@@ -94,8 +94,12 @@ class ImageInfo:
     pixel_size: PixelSize | None
 
 
-def list_images(inputs: Sequence[Path]) -> list[Path]:
+def list_images(inputs: Sequence[Path], suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> list[Path]:
     """The image files `inputs` name: files as given, folders replaced by their images in natural order, not recursive.
+
+    Args:
+        inputs: files and folders.
+        suffixes: what the names of images in folders end in.
 
     Raises:
         DataError: a path does not exist, a folder holds no image, or nothing was given.
@@ -103,9 +107,9 @@ def list_images(inputs: Sequence[Path]) -> list[Path]:
     found: list[Path] = []
     for path in inputs:
         if path.is_dir():
-            inside = [p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith(".")]
+            inside = [p for p in path.iterdir() if p.name.lower().endswith(suffixes) and not p.name.startswith(".")]
             if not inside:
-                known = ", ".join(IMAGE_SUFFIXES)
+                known = ", ".join(suffixes)
                 raise DataError("The folder holds no images", where=path, fix=f"Files that count as images: {known}.")
             found += sorted((p for p in inside if p.is_file()), key=natural_key)
         elif path.exists():

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
@@ -226,3 +228,88 @@ def test_the_content_hash_changes_with_anything_in_the_data_set_and_with_nothing
         content_hash([one, Item(one.image, None, "val", one.group, one.source)]),
     ]
     assert len({reference, *changed}) == 1 + len(changed)
+
+
+PLANE = ((0.02, 0.0, 0.0, -31.5), (0.0, 0.012, -0.8, 4.25), (0.0, 0.016, 0.6, 70.125))
+
+
+def hash_with(write: Write, plane: object) -> str:
+    with Dataset(write([item(0, plane=plane), item(1)])) as dataset:
+        return dataset.content_hash
+
+
+def test_planes_come_back_and_an_image_of_no_volume_has_none(write: Write):
+    path = write([item(0), item(1, plane=PLANE), item(2)])
+    with Dataset(path) as dataset:
+        assert [dataset.source(index).plane for index in range(3)] == [None, PLANE, None]
+    with h5py.File(write([item(0), item(1)], name="flat.h5")) as file:
+        assert "plane" not in file["source"]
+
+
+def test_a_plane_counts_in_the_content_hash_but_not_its_last_bits(write: Write):
+    moved = (*PLANE[:2], (0.0, 0.016, 0.6, 70.126))
+    rounded = tuple(tuple(float(np.nextafter(value, 1e9)) for value in row) for row in PLANE)
+    mirrored = tuple(tuple(-0.0 if value == 0 else value for value in row) for row in PLANE)
+    assert rounded != PLANE
+    assert hash_with(write, rounded) == hash_with(write, mirrored) == hash_with(write, PLANE)
+    assert len({hash_with(write, plane) for plane in (None, PLANE, moved)}) == 3
+
+
+@pytest.mark.parametrize("plane", [PLANE[:2], tuple(row[:3] for row in PLANE), ((float("nan"),) * 4, *PLANE[1:])])
+def test_a_matrix_that_is_no_plane_is_refused(write: Write, plane: object):
+    with pytest.raises(ValueError, match="a plane is a matrix"):
+        write([item(0, plane=plane)])
+
+
+def test_the_content_hash_of_a_data_set_stays_what_it_was(tmp_path: Path):
+    """Runs and results name the data set they belong to by this number."""
+    image = np.arange(2 * 4 * 5, dtype=np.uint16).reshape(2, 4, 5)
+    sources = [ItemSource(f"a{index}.tif", f"{index:064x}", index, (-1, 2), (90, 80)) for index in range(2)]
+    path = tmp_path / "d.h5"
+    with DatasetWriter(path, count=2, image_shape=image.shape, image_dtype=image.dtype) as writer:
+        writer.add(Item(image, (image[0] % 3).astype(np.uint8), "train", "g0", sources[0]))
+        writer.add(Item(image + 1, None, "val", "g1", sources[1]))
+        content_hash = writer.finish(INFO)
+    assert content_hash == "6fc1bda8efdafbcaf3b61ed8d1090c48ec2593d69dc0669b8eae81bad7ddc285"
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32, np.int32])
+def test_any_hdf5_program_reads_the_pixels_a_chunk_an_image(write: Write, dtype: type):
+    items = [
+        Item(np.random.default_rng(i).integers(0, 200, SHAPE).astype(dtype), one.labels, "train", "g", one.source)
+        for i, one in enumerate([item(0), item(1)])
+    ]
+    with h5py.File(write(items)) as file:
+        images, labels = file["images"], file["labels"]
+        assert (images.chunks, labels.chunks) == ((1, *SHAPE), (1, *SHAPE[1:]))
+        assert images.compression == labels.compression == "gzip"
+        np.testing.assert_array_equal(images[:], [one.image for one in items])
+        np.testing.assert_array_equal(labels[:], [one.labels for one in items])
+
+
+@pytest.mark.parametrize("options", [{"compression": "gzip", "shuffle": True, "chunks": (1, 2, 64, 64)}, {}])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_pixels_that_hdf5_packed_itself_or_not_at_all_are_read(write: Write, options: dict[str, object], dtype: type):
+    path = write([item(0), item(1)])
+    noise = np.random.default_rng(0).integers(0, 256, (2, 2, 64, 64)).astype(dtype)
+    noise[1] %= 3
+    with h5py.File(path, "r+") as file:
+        del file["images"], file["labels"]
+        file.create_dataset("images", data=noise, **options)
+        file["labels"] = np.zeros((2, 64, 64), np.uint8)
+    with Dataset(path) as dataset:
+        for index in range(2):
+            np.testing.assert_array_equal(dataset.image(index), noise[index])
+
+
+def test_items_packed_in_threads_make_the_same_data_set(write: Write, tmp_path: Path):
+    items = [item(index, labelled=index % 3 > 0) for index in range(12)]
+    with Dataset(write(items)) as dataset:
+        expected = dataset.content_hash
+    with (
+        DatasetWriter(tmp_path / "t.h5", count=12, image_shape=SHAPE, image_dtype="uint16") as writer,
+        ThreadPoolExecutor(4) as pool,
+    ):
+        for packed in pool.map(writer.pack, items):
+            writer.add_packed(packed)
+        assert writer.finish(INFO) == expected

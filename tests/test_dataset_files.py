@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import textwrap
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -56,7 +57,8 @@ def refusal(path: Path) -> str:
 
 
 def replace(file: h5py.File, name: str, content: object) -> None:
-    del file[name]
+    if name in file:
+        del file[name]
     file[name] = content
 
 
@@ -101,6 +103,7 @@ def test_a_newer_schema_asks_for_a_newer_bioseg(damaged):
         lambda file: replace(file, "split", ["training"] * 13),
         lambda file: replace(file, "label_order", [0, 99]),
         lambda file: replace(file, "label_order", [12]),
+        lambda file: replace(file, "source/plane", np.zeros((12, 3, 4))),
         lambda file: replace(file, "labels", np.zeros((13, 48, 47), np.uint8)),
         lambda file: replace(file, "labels", np.zeros((13, 48, 48), np.float32)),
         lambda file: (file.__delitem__("images"), file.create_group("images")),
@@ -130,6 +133,13 @@ def test_an_image_with_broken_bytes_is_named_when_it_is_read(disc_dataset: Path,
         with pytest.raises(DataError, match=r"images\[2\] cannot be read") as caught:
             dataset.image(2)
     assert str(path) in str(caught.value)
+
+
+def test_an_image_with_too_few_bytes_is_named_when_it_is_read(damaged):
+    short = zlib.compress(bytes(100))
+    path = damaged(lambda file: file["images"].id.write_direct_chunk((2, 0, 0, 0), short))
+    with Dataset(path) as dataset, pytest.raises(DataError, match=r"images\[2\] cannot be read .100 bytes instead of"):
+        dataset.image(2)
 
 
 def test_an_existing_data_set_is_not_replaced_unless_asked(tmp_path: Path):

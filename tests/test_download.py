@@ -5,17 +5,15 @@ from __future__ import annotations
 import hashlib
 import io
 import socket
-import threading
 import zipfile
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import Server
 
 from bioseg_cli.errors import DataError
-from bioseg_cli.prepare.download import ATTEMPTS, BLOCK_BYTES, Archive, Publication, fetch
+from bioseg_cli.prepare.download import ATTEMPTS, BLOCK_BYTES, Publication, Remote, fetch_unpacked
 from bioseg_cli.runs.console import Output
 
 QUIET = Output(quiet=True)
@@ -33,61 +31,20 @@ CONTENT = np.random.default_rng(0).integers(0, 256, 700_000, dtype=np.uint8).tob
 ARCHIVE = zipped({"images/a.bin": CONTENT, "__MACOSX/images/._a.bin": b"fork"})
 
 
-class Server:
-    """Serves files from memory; can break off, and remembers what was asked for."""
-
-    def __init__(self) -> None:
-        self.files = {"/set/data.zip": ARCHIVE}
-        self.bytes_before_break: list[int] = []
-        self.supports_ranges = True
-        self.ranges: list[str | None] = []
-        server = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                wanted = self.headers.get("Range")
-                server.ranges.append(wanted)
-                content = server.files.get(self.path)
-                if content is None:
-                    self.send_error(404)
-                    return
-                start = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted and server.supports_ranges else 0
-                if start >= len(content):
-                    self.send_response(416)
-                    self.send_header("Content-Range", f"bytes */{len(content)}")
-                    self.send_header("Content-Length", "0")
-                    self.end_headers()
-                    return
-                self.send_response(206 if start else 200)
-                if start:
-                    self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
-                self.send_header("Content-Length", str(len(content) - start))
-                self.end_headers()
-                end = start + server.bytes_before_break.pop(0) if server.bytes_before_break else None
-                self.wfile.write(content[start:end])
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.address = f"http://127.0.0.1:{self.http.server_port}/set"
-        threading.Thread(target=self.http.serve_forever, args=(0.02,), daemon=True).start()
-
-
 @pytest.fixture
-def server() -> Iterator[Server]:
-    running = Server()
-    yield running
-    running.http.shutdown()
-    running.http.server_close()
+def server(server: Server) -> Server:
+    server.files["/set/data.zip"] = ARCHIVE
+    return server
 
 
 def publication(address: str, sha256: str | None = None, name: str = "data.zip") -> Publication:
-    return Publication("Set", address, (Archive(name, sha256),), terms="free", layout="DIR/images/*.bin")
+    return Publication(
+        "Set", address, (Remote(name, sha256),), terms="free", by_hand="Or give --source DIR: DIR/images/*.bin"
+    )
 
 
 def fetched(server: Server, folder: Path, sha256: str | None = None) -> Path:
-    return fetch(publication(server.address, sha256), folder, mirror=None, output=QUIET)
+    return fetch_unpacked(publication(server.address, sha256), folder, mirror=None, output=QUIET)
 
 
 def assert_complete(folder: Path, unpacked: Path) -> None:
@@ -153,14 +110,14 @@ def test_a_damaged_archive_is_removed(server, tmp_path) -> None:
 def test_not_found(server, tmp_path) -> None:
     wrong = publication(server.address + "/elsewhere")
     with pytest.raises(DataError, match="404") as caught:
-        fetch(wrong, tmp_path, mirror=None, output=QUIET)
+        fetch_unpacked(wrong, tmp_path, mirror=None, output=QUIET)
     assert "--mirror" in str(caught.value)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_mirror(server, tmp_path) -> None:
     unreachable = publication("http://127.0.0.1:1/set")
-    assert_complete(tmp_path, fetch(unreachable, tmp_path, mirror=server.address + "/", output=QUIET))
+    assert_complete(tmp_path, fetch_unpacked(unreachable, tmp_path, mirror=server.address + "/", output=QUIET))
 
 
 def test_offline_says_what_to_put_where(tmp_path) -> None:
@@ -168,15 +125,15 @@ def test_offline_says_what_to_put_where(tmp_path) -> None:
         taken.bind(("127.0.0.1", 0))
         nobody = publication(f"http://127.0.0.1:{taken.getsockname()[1]}/set")
         with pytest.raises(DataError, match="No connection") as caught:
-            fetch(nobody, tmp_path, mirror=None, output=QUIET)
+            fetch_unpacked(nobody, tmp_path, mirror=None, output=QUIET)
     assert "--source DIR: DIR/images/*.bin" in str(caught.value)
 
 
 def test_an_archive_put_there_by_hand_is_used(tmp_path) -> None:
     (tmp_path / "data.zip").write_bytes(ARCHIVE)
-    assert_complete(tmp_path, fetch(publication("http://127.0.0.1:1"), tmp_path, mirror=None, output=QUIET))
+    assert_complete(tmp_path, fetch_unpacked(publication("http://127.0.0.1:1"), tmp_path, mirror=None, output=QUIET))
 
 
 def test_an_address_that_is_none(tmp_path) -> None:
     with pytest.raises(DataError, match="The download failed"):
-        fetch(publication("nonsense"), tmp_path, mirror=None, output=QUIET)
+        fetch_unpacked(publication("nonsense"), tmp_path, mirror=None, output=QUIET)

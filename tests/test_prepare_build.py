@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +17,12 @@ import pytest
 import tifffile
 import yaml
 
-from bioseg_cli.config import build_config, read_config
+from bioseg_cli.config import ClassInfo, build_config, read_config
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.errors import BiosegError, DataError, UsageError
 from bioseg_cli.files import sha256_of
-from bioseg_cli.prepare.build import build_dataset
+from bioseg_cli.prepare.build import RECIPES, build_dataset
+from bioseg_cli.prepare.recipe import BACKGROUND, Collection, SourceImage
 from bioseg_cli.prepare.settings import DemoConfig, FolderConfig
 from bioseg_cli.runs.console import Output
 
@@ -181,7 +186,8 @@ from pathlib import Path
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 from bioseg_cli.errors import BiosegError
-from bioseg_cli.prepare.build import build_dataset
+from bioseg_cli.prepare.build import RECIPES, build_dataset
+from bioseg_cli.prepare.recipe import BACKGROUND, Collection, SourceImage
 from bioseg_cli.prepare.settings import DemoConfig
 from bioseg_cli.runs.console import Output
 try:
@@ -217,3 +223,94 @@ def test_every_error_is_one_of_ours(tmp_path) -> None:
     with pytest.raises(BiosegError):
         prepare(tmp_path)
     json.dumps(demo(tmp_path / "set.h5"), allow_nan=False)
+
+
+@pytest.fixture
+def build_from(monkeypatch, tmp_path) -> Callable[..., dict]:
+    """Build `set.h5` from images whose pixels and mask `load(number)` gives, as another recipe would."""
+
+    def build(load: Callable[[int], tuple], *, count: int = 12, crop: int = 0, **collected: object) -> dict:
+        plane = collected.pop("plane", None)
+        images = tuple(
+            SourceImage(f"s{i}", 0, (SIDE, SIDE), f"g{i}", True, lambda i=i: load(i), plane=plane) for i in range(count)
+        )
+        classes = (BACKGROUND, ClassInfo(name="tissue", colour=(1, 2, 3)))
+        collection = Collection(images, classes, 1, np.dtype(np.uint8), True, "given", **collected)
+        monkeypatch.setitem(RECIPES, DemoConfig, lambda config, output: collection)
+        return build_dataset(DemoConfig(out=tmp_path / "set.h5", crop=crop), QUIET, overwrite=False)
+
+    return build
+
+
+def pixels_of(number: int) -> tuple[np.ndarray, np.ndarray]:
+    pixels = np.random.default_rng(number).integers(0, 256, (1, SIDE, SIDE), dtype=np.uint8)
+    return pixels, (pixels[0] > 99).astype(np.uint8)
+
+
+def test_images_stay_in_order_however_long_each_takes(build_from, tmp_path) -> None:
+    second = threading.Event()
+
+    def load(number: int) -> tuple[np.ndarray, np.ndarray]:
+        # The first image is ready only after the second one, where there are threads for both.
+        if number == 0:
+            second.wait(0.5)
+        elif number == 1:
+            second.set()
+        return pixels_of(number)
+
+    build_from(load)
+    with Dataset(tmp_path / "set.h5") as dataset:
+        for number in range(12):
+            np.testing.assert_array_equal(dataset.image(number), pixels_of(number)[0])
+            np.testing.assert_array_equal(dataset.labels(number), pixels_of(number)[1])
+            assert dataset.source(number).file == f"s{number}"
+
+
+def test_of_several_bad_images_the_first_is_named(build_from, tmp_path) -> None:
+    def load(number: int) -> tuple[np.ndarray, np.ndarray]:
+        if number in (5, 6):
+            raise DataError(f"number {number} is bad")
+        return pixels_of(number)
+
+    with pytest.raises(DataError, match="number 5"):
+        build_from(load)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_interrupt_ends_all_threads_and_leaves_nothing(build_from, tmp_path) -> None:
+    loaded: list[int] = []
+
+    def load(number: int) -> tuple[np.ndarray, np.ndarray]:
+        loaded.append(number)
+        if number == 20:
+            os.kill(os.getpid(), signal.SIGINT)
+        return pixels_of(number)
+
+    before = threading.active_count()
+    with pytest.raises(KeyboardInterrupt):
+        build_from(load, count=5000)
+    assert threading.active_count() == before
+    assert len(loaded) < 2500
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_scratch_files_are_discarded_when_they_are_of_no_more_use(build_from, tmp_path) -> None:
+    present: list[list[str]] = []
+
+    def discard() -> None:
+        present.append(sorted(path.name for path in tmp_path.iterdir()))
+
+    with pytest.raises(DataError, match="one value"):
+        build_from(lambda number: (np.zeros((1, SIDE, SIDE), np.uint8), np.eye(SIDE, dtype=np.uint8)), discard=discard)
+    assert present == [[]]
+    build_from(pixels_of, discard=discard)
+    assert present[1:] == [["set.h5", "set.yaml"]]
+
+
+def test_a_crops_plane_is_that_of_its_own_pixels(build_from, tmp_path) -> None:
+    plane = np.array([[0.5, 0, 0, 10], [0, 0, 1, 20], [0, 0.25, 0, 30]])
+    build_from(pixels_of, crop=8, plane=plane)
+    with Dataset(tmp_path / "set.h5") as dataset:
+        source = dataset.source(0)
+        assert source.origin == (12, 12)
+        assert source.plane == ((0.5, 0, 0, 16), (0, 0, 1, 20), (0, 0.25, 0, 33))

@@ -43,6 +43,14 @@ def test_overlapping_tiles_keep_their_pixels_but_not_their_labels() -> None:
     assert (labels == 1).all()
 
 
+@pytest.mark.parametrize("crop", [Crop(3, 5, 4, 4), Crop(-2, 1, 8, 8)])
+def test_a_crop_lies_where_its_pixels_lie_in_the_frame(crop) -> None:
+    frame = np.random.default_rng(0).normal(size=(3, 4))
+    row, column = 2.0, 7.0
+    expected = frame @ (crop.y + row, crop.x + column, 1.5, 1)
+    np.testing.assert_allclose(np.array(crop.plane(frame)) @ (row, column, 1.5, 1), expected)
+
+
 @pytest.mark.parametrize("shape", [(6, 9), (3, 30)])
 def test_an_unlabelled_image_stays_unlabelled(shape) -> None:
     parts = cut_items(np.ones((1, *shape)), None, tile_crops(shape, 5), 255)

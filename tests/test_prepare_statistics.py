@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from bioseg_cli.errors import DataError
-from bioseg_cli.prepare.statistics import RangeOfChannels
+from bioseg_cli.prepare.statistics import RangeOfChannels, value_counts
 
 
 def ranges(images, method="percentile"):
@@ -19,10 +19,12 @@ def ranges(images, method="percentile"):
     return found.normalisation()
 
 
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int16, np.int32, np.float32])
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.uint16, np.int16, ">i2", np.int32, np.float32])
 def test_percentiles_are_those_of_numpy(dtype) -> None:
     rng = np.random.default_rng(0)
     images = [rng.gamma(2, 20, (2, 37, 41)).astype(dtype) - (100 if dtype == np.int16 else 0) for _ in range(5)]
+    if dtype == np.int8:
+        images = [np.clip(image.astype(np.int16), -128, 127) for image in images]
     images = [image.astype(dtype) for image in images]
     found = ranges(images)
     pooled = np.stack(images, axis=1).reshape(2, -1).astype(np.float64)
@@ -68,3 +70,8 @@ def test_an_empty_channel_beside_a_full_one() -> None:
     image = np.stack([np.zeros((4, 4)), np.arange(16).reshape(4, 4)]).astype(np.uint8)
     found = ranges([image], "minmax")
     np.testing.assert_array_equal(found.apply(image)[0], 0)
+
+
+@given(values=hnp.arrays(st.sampled_from([np.uint8, np.uint16]), st.integers(0, 50)))
+def test_every_value_is_counted(values) -> None:
+    np.testing.assert_array_equal(value_counts(values), np.bincount(values, minlength=256**values.itemsize))

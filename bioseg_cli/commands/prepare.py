@@ -1,10 +1,12 @@
-"""`bioseg prepare demo|folder|fluohoechst|phc|fluogfp`: files to a data set."""
+"""`bioseg prepare demo|folder|fluohoechst|phc|fluogfp|bigbrain`: files to a data set."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from bioseg_cli.errors import Interrupted
 from bioseg_cli.prepare.settings import (
+    BigBrainConfig,
     DemoConfig,
     FluoGFPConfig,
     FluoHoechstConfig,
@@ -38,6 +40,18 @@ def prepare_phc(config: PhCConfig, output: Output, overwrite: bool) -> None:
 def prepare_fluogfp(config: FluoGFPConfig, output: Output, overwrite: bool) -> None:
     """Make the study's FluoGFP (Fluo-N2DL-HeLa: HeLa nuclei), from --source or downloaded."""
     _prepare(config, output, overwrite)
+
+
+def prepare_bigbrain(config: BigBrainConfig, output: Output, overwrite: bool) -> None:
+    """Make the study's BigBrain: slices of a volume at random rotations, from --image and --labels or downloaded."""
+    try:
+        _prepare(config, output, overwrite)
+    except KeyboardInterrupt:
+        if not config.workspace.is_dir():
+            raise
+        raise Interrupted(
+            "Stopped", where=config.workspace, fix="Repeat the command with --resume to go on from the files there."
+        ) from None
 
 
 def _prepare(config: PrepareConfig, output: Output, overwrite: bool) -> None:
@@ -75,5 +89,6 @@ def _show(summary: dict[str, Any], output: Output) -> None:
         f"0 to 1   {ranges} ({method} of the training images)",
         f"masks    {summary['masks']}",
         *(f"note     {note}" for note in summary["notes"]),
+        *([f"picture  {summary['picture']}"] if "picture" in summary else []),
     ]
     output.show(Text("\n".join(lines)))

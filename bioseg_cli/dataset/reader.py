@@ -11,7 +11,17 @@ import numpy as np
 import numpy.typing as npt
 
 from bioseg_cli.config import IGNORE_BY_DTYPE, ClassInfo, SplitName
-from bioseg_cli.dataset.schema import SCHEMA_ATTRIBUTE, SCHEMA_VERSION, DatasetInfo, IntArray, ItemSource, Pixels
+from bioseg_cli.dataset.chunks import read_image
+from bioseg_cli.dataset.schema import (
+    PLANE_SHAPE,
+    SCHEMA_ATTRIBUTE,
+    SCHEMA_VERSION,
+    DatasetInfo,
+    IntArray,
+    ItemSource,
+    Pixels,
+    PlaneMatrix,
+)
 from bioseg_cli.errors import DataError, UsageError
 
 PREPARE_AGAIN = "Make it again with `bioseg prepare`."
@@ -81,10 +91,13 @@ class Dataset:
             self._frames: IntArray = file["source/frame"][:]
             self._origins: IntArray = file["source/origin"][:]
             self._shapes: IntArray = file["source/shape"][:]
+            self._planes: npt.NDArray[np.float64] | None = file["source/plane"][:] if "source/plane" in file else None
             self.label_order: IntArray = file["label_order"][:]
             lengths = {len(column) for column in (self.labelled, self.split, self.group, self._files, self._frames)}
             if lengths != {self.size} or file["labels"].shape != (self.size, *self.image_shape[1:]):
                 raise ValueError("arrays of different lengths")
+            if self._planes is not None and self._planes.shape != (self.size, *PLANE_SHAPE):
+                raise ValueError(f"source/plane is not a matrix {PLANE_SHAPE} an image")
             if unknown := set(self.split.tolist()) - set(get_args(SplitName)):
                 raise ValueError(f"unknown split {', '.join(sorted(unknown))}")
             if not np.isin(self.label_order, self.indices("train", labelled=True)).all():
@@ -159,10 +172,9 @@ class Dataset:
 
     def _read(self, name: str, index: int) -> Pixels:
         try:
-            pixels: Pixels = self._file[name][index]
+            return read_image(self._file[name], index)
         except OSError as error:
             raise DataError(f"{name}[{index}] cannot be read ({error})", where=self.path, fix=PREPARE_AGAIN) from None
-        return pixels
 
     def source(self, index: int) -> ItemSource:
         """Where an image came from."""
@@ -173,7 +185,13 @@ class Dataset:
             frame=int(self._frames[index]),
             origin=(int(origin[0]), int(origin[1])),
             shape=(int(shape[0]), int(shape[1])),
+            plane=self._plane(index),
         )
+
+    def _plane(self, index: int) -> PlaneMatrix | None:
+        if self._planes is None or np.isnan(self._planes[index]).any():
+            return None
+        return tuple((a, b, c, d) for a, b, c, d in self._planes[index].tolist())
 
     def extent(self, index: int) -> tuple[slice, slice]:
         """Rows and columns of the stored image that show the source; the rest is padding."""

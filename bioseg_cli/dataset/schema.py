@@ -13,6 +13,7 @@ N images of one size are stored together; H and W are the stored height and widt
 `source/frame`        (N,)        page of that file
 `source/origin`       (N,2)       row and column of the stored image's corner in the source frame, negative where padded
 `source/shape`        (N,2)       height and width of the source frame
+`source/plane`        (N,3,4)     where each lies in space, see `PlaneMatrix`, or NaN; only if any was cut from a volume
 `label_order`         (L,)        one seeded order of the labelled training images; a budget is a prefix of it
 ====================  ==========  ==================================================================
 
@@ -22,7 +23,7 @@ The root attributes are `bioseg_schema`, `content_hash` and `info` (JSON of `Dat
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -33,9 +34,17 @@ from bioseg_cli.images import Normalisation, PixelSize
 
 SCHEMA_VERSION = 1
 SCHEMA_ATTRIBUTE = "bioseg_schema"
+PLANE_SHAPE = (3, 4)
 
 IntArray = npt.NDArray[np.int64]
 Pixels = npt.NDArray[Any]
+
+PlaneMatrix = tuple[tuple[float, float, float, float], ...]
+"""Where an image lies in space: a (3, 4) matrix, by rows.
+
+The centre of pixel (row, column) is at `plane @ (row, column, 0, 1)` millimetres of the world, x to the right, y to the
+front, z upwards (RAS+): the columns are the step of a row, the step of a column, the unit normal, and pixel (0, 0).
+"""
 
 
 @dataclass(frozen=True)
@@ -49,6 +58,8 @@ class ItemSource:
     """Row and column of the stored image's top left corner in the source frame; negative where it was padded."""
     shape: tuple[int, int]
     """Height and width of the source frame."""
+    plane: PlaneMatrix | None = field(default=None, repr=False)
+    """Where the stored image, not the source frame, lies in a volume; None for an image that was cut from none."""
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import io
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -15,13 +16,47 @@ import numpy as np
 import numpy.typing as npt
 
 from bioseg_cli.config import IGNORE_BY_DTYPE
-from bioseg_cli.dataset.schema import SCHEMA_ATTRIBUTE, SCHEMA_VERSION, DatasetInfo, IntArray, Item, Pixels
+from bioseg_cli.dataset import chunks
+from bioseg_cli.dataset.schema import (
+    PLANE_SHAPE,
+    SCHEMA_ATTRIBUTE,
+    SCHEMA_VERSION,
+    DatasetInfo,
+    IntArray,
+    Item,
+    Pixels,
+)
 from bioseg_cli.errors import DataError
 from bioseg_cli.files import refuse_existing, replacing, write_failure
+
+HASHED_DECIMALS = 6
+"""Of a plane's matrix, in millimetres: the last bits of a rotation differ between machines."""
+
+NO_PLANE = ((float("nan"),) * PLANE_SHAPE[1],) * PLANE_SHAPE[0]
+
+
+@dataclass(frozen=True)
+class PackedItem:
+    """An item that was checked and compressed by `DatasetWriter.pack`, ready to be written.
+
+    Attributes:
+        item: as it was given.
+        labels: (H, W) in the stored type, all ignore where the item has none.
+        highest: the highest class code among them, -1 where there is none.
+        image_chunk, labels_chunk: compressed.
+    """
+
+    item: Item
+    labels: Pixels
+    highest: int
+    image_chunk: bytes | bytearray
+    labels_chunk: bytes | bytearray
 
 
 class DatasetWriter:
     """Writes a data set of `count` images of one shape: `add` each, then `finish`.
+
+    Nearly all the time goes into compression. To share it among threads, let them `pack` and one `add_packed`.
 
     A context manager. Left without `finish`, or by an exception, it leaves no file, and a file of that name that
     existed before stays as it was.
@@ -51,6 +86,7 @@ class DatasetWriter:
         self._shape = image_shape
         self._dtype = np.dtype(image_dtype)
         self._label_dtype = label_dtype
+        self.ignore = IGNORE_BY_DTYPE[label_dtype]
         self._items: list[Item] = []
         self._highest = (-1, "")
         self._digest = hashlib.sha256(f"{image_shape} {self._dtype} {label_dtype}".encode())
@@ -63,13 +99,8 @@ class DatasetWriter:
             self._raw = self._stack.enter_context(_RememberingFile(temporary, "w+"))
             file = h5py.File(self._raw, "w")
             self._file = self._stack.enter_context(file)
-            chunk = (1, *self._shape)
-            # Level 1 is within a few per cent of level 9 on noisy images, and several times faster.
-            packing = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
-            file.create_dataset("images", (self._count, *self._shape), self._dtype, chunks=chunk, **packing)
-            file.create_dataset(
-                "labels", (self._count, *self._shape[1:]), self._label_dtype, chunks=(1, *self._shape[1:]), **packing
-            )
+            self._images = chunks.create_images(file, "images", self._count, self._shape, self._dtype)
+            self._labels = chunks.create_images(file, "labels", self._count, self._shape[1:], self._label_dtype)
         except BaseException as error:
             # __exit__ is not called for a failed __enter__: the temporary file has to go here.
             self._stack.__exit__(type(error), error, error.__traceback__)
@@ -82,45 +113,61 @@ class DatasetWriter:
         Raises:
             DataError: its shape or type is not the data set's, a label does not fit, or the disk is full.
         """
+        self.add_packed(self.pack(item))
+
+    def pack(self, item: Item) -> PackedItem:
+        """Check and compress one item; several threads may do so at once.
+
+        Raises:
+            DataError: its shape or type is not the data set's, or a label does not fit.
+        """
         if item.image.shape != self._shape or item.image.dtype != self._dtype:
             raise DataError(
                 f"The image is {item.image.shape} {item.image.dtype}, the data set {self._shape} {self._dtype}",
                 where=item.source.file,
                 fix="All images of a data set share one size, channel count and type.",
             )
-        index = len(self._items)
+        plane = item.source.plane
+        if plane is not None and not (np.shape(plane) == PLANE_SHAPE and np.isfinite(plane).all()):
+            raise ValueError(f"a plane is a matrix {PLANE_SHAPE} of finite numbers, got {plane}")
         if item.labels is None:
-            labels = np.full(self._shape[1:], IGNORE_BY_DTYPE[self._label_dtype], self._label_dtype)
+            labels, highest = np.full(self._shape[1:], self.ignore, self._label_dtype), -1
         else:
-            labels = self._fitting(item.labels, item.source.file)
-        self._file["images"][index] = item.image
-        self._file["labels"][index] = labels
+            labels, highest = self._fitting(item.labels, item.source.file)
+        return PackedItem(item, labels, highest, chunks.pack(item.image), chunks.pack(labels))
+
+    def add_packed(self, packed: PackedItem) -> None:
+        """Write one item that was packed; raises `DataError` where the disk is full."""
+        item, index = packed.item, len(self._items)
+        chunks.write_packed(self._images, index, packed.image_chunk)
+        chunks.write_packed(self._labels, index, packed.labels_chunk)
         self._check_written()
-        self._digest.update(np.ascontiguousarray(item.image).tobytes())
-        self._digest.update(labels.tobytes())
+        self._highest = max(self._highest, (packed.highest, item.source.file))
+        self._digest.update(chunks.bytes_of(item.image))
+        self._digest.update(chunks.bytes_of(packed.labels))
         self._digest.update(f"{item.split}\0{item.group}\0{item.source}\0{item.labels is not None}".encode())
+        if item.source.plane is not None:
+            # Adding 0 makes a negative zero positive.
+            self._digest.update((np.round(item.source.plane, HASHED_DECIMALS) + 0.0).astype("<f8").tobytes())
         # Pixels are on disk; only what describes them is kept.
         empty = np.empty(0)
-        self._items.append(
-            Item(empty, None if item.labels is None else empty, item.split, item.group, source=item.source)
-        )
+        self._items.append(replace(item, image=empty, labels=None if item.labels is None else empty))
 
-    def _fitting(self, labels: Pixels, file: str) -> Pixels:
-        """The labels in the stored type, which HDF5 would otherwise fit them to by broadcasting and clipping."""
+    def _fitting(self, labels: Pixels, file: str) -> tuple[Pixels, int]:
+        """The labels in the stored type, which HDF5 would otherwise fit them to by clipping, and the highest code."""
         if labels.shape != self._shape[1:]:
             raise DataError(
                 f"The mask is {labels.shape}, its image {self._shape[1:]}",
                 where=file,
                 fix="A mask has the height and width of its image.",
             )
-        ignore = IGNORE_BY_DTYPE[self._label_dtype]
-        codes = labels[labels != ignore]
-        if codes.size:
-            low, high = int(codes.min()), int(codes.max())
-            if low < 0 or high > ignore:
-                raise DataError(f"Labels from {low} to {high} do not fit {self._label_dtype}", where=file)
-            self._highest = max(self._highest, (high, file))
-        return labels.astype(self._label_dtype)
+        codes = labels[labels != self.ignore]
+        if not codes.size:
+            return labels.astype(self._label_dtype, copy=False), -1
+        low, high = int(codes.min()), int(codes.max())
+        if low < 0 or high > self.ignore:
+            raise DataError(f"Labels from {low} to {high} do not fit {self._label_dtype}", where=file)
+        return labels.astype(self._label_dtype, copy=False), high
 
     def _check_written(self) -> None:
         if self._raw.failure is not None:
@@ -150,6 +197,9 @@ class DatasetWriter:
         file["source/frame"] = np.array([item.source.frame for item in items], dtype=np.int64)
         file["source/origin"] = np.array([item.source.origin for item in items], dtype=np.int64).reshape(-1, 2)
         file["source/shape"] = np.array([item.source.shape for item in items], dtype=np.int64).reshape(-1, 2)
+        planes = [item.source.plane for item in items]
+        if any(planes):
+            file["source/plane"] = np.array([plane or NO_PLANE for plane in planes], dtype=np.float64)
         file["label_order"] = order
         file.attrs[SCHEMA_ATTRIBUTE] = SCHEMA_VERSION
         file.attrs["content_hash"] = content_hash

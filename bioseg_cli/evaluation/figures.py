@@ -12,11 +12,11 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
-from bioseg_cli.config import ClassInfo
 from bioseg_cli.dataset.schema import Pixels
 from bioseg_cli.evaluation.scores import ImageCounts
 from bioseg_cli.evaluation.truth import Predict, Truth
 from bioseg_cli.files import replacing
+from bioseg_cli.pictures import IGNORED_COLOUR, in_class_colours
 
 ROWS_EACH = 3
 """Worst images shown, and best ones."""
@@ -31,7 +31,7 @@ RIGHT, MISSED, ADDED, CONFUSED, IGNORED = range(1, 6)
 DIFFERENCE_COLOURS = np.array(
     # right background, right, missed, added, wrong class, not counted: none is the colour of a class, and blue and
     # red are told apart with any colour vision
-    [(0, 0, 0), (205, 205, 205), (60, 120, 255), (255, 70, 70), (255, 255, 90), (80, 80, 80)],
+    [(0, 0, 0), (205, 205, 205), (60, 120, 255), (255, 70, 70), (255, 255, 90), IGNORED_COLOUR],
     dtype=np.uint8,
 )
 DIFFERENCE_NAMES = ("right", "missed", "added", "wrong class", "not counted")
@@ -81,8 +81,8 @@ def _draw(rows: Sequence[tuple[str, int]], truth: Truth, predict: Predict) -> Fi
     for (title, number), row in zip(rows, axes, strict=True):
         labels, predictions = truth.labels(number), predict(number)
         pictures: list[NDArray[Any]] = [
-            _colour(labels, truth.classes, truth.ignore),
-            _colour(predictions, truth.classes, truth.ignore),
+            in_class_colours(labels, truth.classes, truth.ignore),
+            in_class_colours(predictions, truth.classes, truth.ignore),
             DIFFERENCE_COLOURS[difference_map(labels, predictions, truth.ignore)],
         ]
         if with_image:
@@ -104,15 +104,6 @@ def _draw(rows: Sequence[tuple[str, int]], truth: Truth, predict: Predict) -> Fi
 
 def _key(entries: Iterable[tuple[str, Sequence[int]]]) -> list[Patch]:
     return [Patch(facecolor=f"#{bytes(rgb).hex()}", edgecolor="black", label=name) for name, rgb in entries]
-
-
-def _colour(codes: Pixels, classes: Sequence[ClassInfo], ignore: int) -> NDArray[np.uint8]:
-    """(H, W, 3) in the classes' colours; grey where nothing is counted."""
-    palette = np.array([one.colour for one in classes], dtype=np.uint8)
-    ignored = codes == ignore
-    picture = palette[np.where(ignored, 0, codes)]
-    picture[ignored] = DIFFERENCE_COLOURS[IGNORED]
-    return picture
 
 
 def _picture(truth: Truth, number: int) -> NDArray[np.float32]:

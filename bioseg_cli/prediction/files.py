@@ -1,13 +1,13 @@
 """Prediction over files and data sets: masks, overlays, probabilities, and the record of what was done.
 
-`OUT/NAME.tif` is the mask of the image `NAME`, a page a frame; `OUT/overlays` and `OUT/probabilities` hold what else
-was asked for; `OUT/predictions.yaml` names the model, the settings, every file and every failure.
+`OUT/NAME.tif` is the mask of the image `NAME`, a page a frame, and `OUT/NAME.nii.gz` that of a volume; `OUT/overlays`
+and `OUT/probabilities` hold what else was asked for; `OUT/predictions.yaml` names the model, the settings, every file
+and every failure.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +24,9 @@ from bioseg_cli.model.saved import LoadedModel, load_model
 from bioseg_cli.prediction.overlay import draw_overlay
 from bioseg_cli.prediction.predictor import Predictor
 from bioseg_cli.prediction.settings import RECORD_NAME, PredictConfig
-from bioseg_cli.prediction.sources import Frame, Source, find_sources, frames_of, mask_path, read_ahead
+from bioseg_cli.prediction.sources import AnySource, Frame, Source, find_sources, frames_of, mask_path, read_ahead
+from bioseg_cli.prediction.volumes import predict_volume
+from bioseg_cli.prediction.writing import Writing
 from bioseg_cli.runs.console import Output
 from bioseg_cli.runs.device import Precision, resolve_device, resolve_precision
 from bioseg_cli.runs.directory import RunDirectory
@@ -71,7 +73,7 @@ def predict_inputs(config: PredictConfig, output: Output, *, overwrite: bool) ->
         sources = find_sources(config, opened)
         _remove_earlier(config.out)
         record = _new_record(config, model, precision)
-        output.say(f"Predicting {len(sources)} images on {device} in {precision.name} ({precision.reason})")
+        output.say(f"Predicting {_counted(sources)} on {device} in {precision.name} ({precision.reason})")
         try:
             failures = _predict_all(sources, predictor, config, record, output)
             record["status"] = "finished"
@@ -122,23 +124,58 @@ def _new_record(config: PredictConfig, model: LoadedModel, precision: Precision)
     }
 
 
+def _counted(sources: Sequence[AnySource]) -> str:
+    images = sum(isinstance(source, Source) for source in sources)
+    counts = {"image": images, "volume": len(sources) - images}
+    return " and ".join(f"{count} {what}{'s' * (count > 1)}" for what, count in counts.items() if count)
+
+
 def _predict_all(
-    sources: Sequence[Source], predictor: Predictor, config: PredictConfig, record: dict[str, Any], output: Output
+    sources: Sequence[AnySource], predictor: Predictor, config: PredictConfig, record: dict[str, Any], output: Output
 ) -> list[DataError]:
-    failures: dict[str, DataError] = {}
+    failures: list[DataError] = []
+
+    def leave_out(source: AnySource, error: DataError) -> None:
+        failures.append(error)
+        record["failures"].append({"input": str(source.path), "name": source.name, "error": str(error)})
+        if len(sources) > 1:
+            output.warn(f"Left out: {'. '.join(str(error).splitlines())}")
+
+    images = [source for source in sources if isinstance(source, Source)]
+    if images:
+        _predict_images(images, predictor, config, record, output, leave_out)
+    for source in sources:
+        if isinstance(source, Source):
+            continue
+        try:
+            record["files"].append(predict_volume(source, predictor, config, output))
+        except DataError as error:
+            if error.where != str(source.path):
+                raise  # the output cannot be written, and no other one could
+            leave_out(source, error)
+    return failures
+
+
+def _predict_images(
+    sources: Sequence[Source],
+    predictor: Predictor,
+    config: PredictConfig,
+    record: dict[str, Any],
+    output: Output,
+    leave_out: Callable[[Source, DataError], None],
+) -> None:
+    failed: set[str] = set()
     results = _Results()
     with output.progress("Predicting", len(sources)) as progress, Writing() as writing:
         for frame in read_ahead(frames_of(sources)):
             source = frame.source
-            if source.name in failures:
+            if source.name in failed:
                 continue
             try:
                 _predict_frame(frame, predictor, config, results)
             except DataError as error:
-                failures[source.name] = error
-                record["failures"].append({"input": str(source.path), "name": source.name, "error": str(error)})
-                if len(sources) > 1:
-                    output.warn(f"Left out: {'. '.join(str(error).splitlines())}")
+                failed.add(source.name)
+                leave_out(source, error)
                 results = _Results()
                 progress.advance()
                 continue
@@ -146,7 +183,6 @@ def _predict_all(
                 writing.submit(_write_results, results, frame, config, record)
                 results = _Results()
                 progress.advance()
-    return list(failures.values())
 
 
 def _predict_frame(frame: Frame, predictor: Predictor, config: PredictConfig, results: _Results) -> None:
@@ -209,25 +245,3 @@ def _raise_failures(failures: Sequence[DataError], total: int, out: Path) -> Non
 
 def _differs(size: PixelSize, trained: PixelSize) -> bool:
     return size.unit == trained.unit and max(size.x / trained.x, trained.x / size.x) > PIXEL_SIZE_TOLERANCE
-
-
-class Writing:
-    """A context that runs writes in a thread, one after the other, and raises what goes wrong with them."""
-
-    def __init__(self) -> None:
-        self._pool = ThreadPoolExecutor(1)
-        self._pending: Future[None] | None = None
-
-    def __enter__(self) -> Writing:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self._pool.shutdown()
-        if kind is None and self._pending is not None:
-            self._pending.result()
-
-    def submit(self, write: Callable[..., None], *arguments: Any) -> None:
-        """Start a write, after the one before has ended: at most one image waits in memory."""
-        if self._pending is not None:
-            self._pending.result()
-        self._pending = self._pool.submit(write, *arguments)

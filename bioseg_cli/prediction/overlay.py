@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from bioseg_cli.config import ClassInfo
+from bioseg_cli.pictures import as_rgb, draw_outlines
 
 STRETCH_PERCENTILES = (0.5, 99.5)
 
@@ -19,25 +19,13 @@ def draw_overlay(
 ) -> NDArray[np.uint8]:
     """An 8-bit colour picture (H, W, 3) of an image (C, H, W) and its labels (H, W).
 
-    The image is stretched between its percentiles, for display only. Outlines are two pixels wide, one on either side
-    of the border; class 0, the background, has none.
+    The image is stretched between its percentiles, for display only; class 0, the background, has no outline.
     """
-    picture = _displayable(pixels)
-    for code, one in enumerate(classes[1:], start=1):
-        inside = labels == code
-        # A border value of 1 in the erosion keeps the frame of the picture free of outlines.
-        outline = ndimage.binary_dilation(inside) & ~ndimage.binary_erosion(inside, border_value=1)
-        picture[outline] = one.colour
-    return picture
-
-
-def _displayable(pixels: NDArray[Any]) -> NDArray[np.uint8]:
     # Colours share one stretch, which keeps their hue; other channels have nothing in common, so each has its own.
-    if len(pixels) == 3:
-        shown = _stretched(pixels)
-    else:
-        shown = np.repeat(np.mean([_stretched(channel) for channel in pixels], axis=0)[None], 3, axis=0)
-    return np.ascontiguousarray(np.moveaxis(np.rint(255 * shown), 0, -1)).astype(np.uint8)
+    stretched = _stretched(pixels) if len(pixels) == 3 else np.stack([_stretched(channel) for channel in pixels])
+    picture = as_rgb(stretched)
+    draw_outlines(picture, labels, classes)
+    return picture
 
 
 def _stretched(pixels: NDArray[Any]) -> NDArray[np.float32]:

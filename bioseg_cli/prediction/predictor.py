@@ -59,15 +59,23 @@ class Predictor:
                 fix=f"Give {self.card.image_dtype} images, or --any-dtype if the numbers mean the same.",
             )
 
+    def batch_size(self, height: int, width: int) -> int:
+        """How many images of this size are predicted at once: as many as have the pixels of one tile together."""
+        return max(1, self._tile**2 // (height * width))
+
     def probabilities(self, pixels: NDArray[Any], where: Path | None = None) -> NDArray[np.float32]:
-        """Probability of each class (K, H, W), float32, for an image (C, H, W) in its own type.
+        """Probability of each class (..., K, H, W), float32, for pixels in their own type.
+
+        Args:
+            pixels: an image (C, H, W), or several of one size (B, C, H, W).
+            where: the file that errors name.
 
         Raises:
             DataError: other channels or another pixel type than the training images (`where` names the file).
             RunError: memory ran out.
         """
-        self.check(pixels.shape[0], pixels.dtype, where)
-        height, width = pixels.shape[1:]
+        self.check(pixels.shape[-3], pixels.dtype, where)
+        height, width = pixels.shape[-2:]
         plan = plan_tiles(height, width, self._tile, self._overlap, 2**self.card.architecture.depth)
         try:
             return predict_tiled(self._predict_tile, pixels, plan)
@@ -78,19 +86,23 @@ class Predictor:
             raise RunError(what, where=where, fix=f"Give --tile {max(64, self._tile // 2)}.") from error
 
     def labels(self, probabilities: NDArray[np.float32]) -> NDArray[np.unsignedinteger[Any]]:
-        """The most probable class of each pixel (H, W), for probabilities (K, H, W)."""
-        dtype = np.dtype(np.uint8 if len(probabilities) <= 256 else np.uint16)
-        labels: NDArray[np.unsignedinteger[Any]] = probabilities.argmax(axis=0).astype(dtype)
+        """The most probable class of each pixel (..., H, W), for probabilities (..., K, H, W)."""
+        labels: NDArray[np.unsignedinteger[Any]] = probabilities.argmax(axis=-3).astype(self.label_dtype)
         return labels
+
+    @property
+    def label_dtype(self) -> np.dtype[Any]:
+        """The smallest type that holds every class code."""
+        return np.dtype(np.uint8 if self.card.architecture.heads["main"] <= 256 else np.uint16)
 
     @torch.inference_mode()
     def _predict_tile(self, pixels: NDArray[Any]) -> NDArray[np.float32]:
-        images = torch.from_numpy(self._normalisation.apply(pixels))[None]
+        images = torch.from_numpy(self._normalisation.apply(pixels)).reshape(-1, *pixels.shape[-3:])
         images = images.to(self._precision.device, memory_format=torch.channels_last)
         with self._precision.autocast():
             logits = self._network(images)["main"]
-        probabilities: NDArray[np.float32] = logits.float().softmax(dim=1)[0].cpu().numpy()
-        return probabilities
+        probabilities: NDArray[np.float32] = logits.float().softmax(dim=1).cpu().numpy()
+        return probabilities.reshape(*pixels.shape[:-3], *probabilities.shape[1:])
 
 
 def _channels(count: int) -> str:

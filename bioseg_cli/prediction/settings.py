@@ -16,7 +16,7 @@ DATASET_SUFFIXES = (".h5", ".hdf5")
 
 
 class PredictConfig(Config):
-    """Masks for image files of any size, or for the images of a prepared data set."""
+    """Masks for image files of any size, for volumes, or for the images of a prepared data set."""
 
     command: ClassVar[str] = "predict"
 
@@ -26,14 +26,23 @@ class PredictConfig(Config):
     inputs: tuple[Path, ...] = Field(
         min_length=1,
         json_schema_extra={"argument": True},
-        description="Image files, folders of them, or a data set (.h5).",
+        description="Image files, volumes (.nii, .nii.gz, .mnc), folders of them, or a data set (.h5).",
     )
-    out: Path = Field(description="Folder for the masks: one TIFF an image, named like it, and predictions.yaml.")
+    out: Path = Field(
+        description="Folder for the masks: one TIFF an image or NIfTI file a volume, named like it, and "
+        "predictions.yaml."
+    )
     state: StateName = Field(default="best-supervised", description="Which state of the run to predict with.")
     split: Literal["train", "val", "test", "all"] = Field(
         default="val", description="Which images of a data set to predict."
     )
-    planes: bool = Field(default=False, description="Take every plane of a volume as an image of its own.")
+    planes: bool = Field(default=False, description="Take every plane of a TIFF stack as an image of its own.")
+    axis: Literal["x", "y", "z"] | None = Field(
+        default=None,
+        description="Cut volumes into slices across x (left to right), y (back to front) or z (bottom to top). By "
+        "default across the axis that is slowest in the file, which needs little memory however large it is; across "
+        "another the volume and its labels are held in memory.",
+    )
     any_dtype: bool = Field(
         default=False,
         description="Accept images of another pixel type than the training images, whose intensities mean the same.",

@@ -1,4 +1,4 @@
-"""What there is to predict: image files and the images of data sets, read ahead of the network."""
+"""What there is to predict: image files, volumes, and the images of data sets, read ahead of the network."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.errors import BiosegError, DataError, UsageError
-from bioseg_cli.images import PixelSize, inspect_image, list_images, read_frames
+from bioseg_cli.images import IMAGE_SUFFIXES, PixelSize, inspect_image, list_images, read_frames
 from bioseg_cli.prediction.settings import DATASET_SUFFIXES, PredictConfig
+from bioseg_cli.volumes import VOLUME_SUFFIXES, is_volume
 
 Item = TypeVar("Item")
 
@@ -31,6 +32,18 @@ class Source:
 
 
 @dataclass(frozen=True)
+class VolumeSource:
+    """A volume to predict slice by slice."""
+
+    path: Path
+    name: str
+    """See `Source`."""
+
+
+AnySource = Source | VolumeSource
+
+
+@dataclass(frozen=True)
 class Frame:
     """One frame on its way to the network, or the reason why the rest of its file cannot be read."""
 
@@ -41,14 +54,15 @@ class Frame:
     pixels: NDArray[Any] | BiosegError
 
 
-def find_sources(config: PredictConfig, opened: ExitStack) -> list[Source]:
+def find_sources(config: PredictConfig, opened: ExitStack) -> list[AnySource]:
     """Everything `config` names, in order; the data sets among them are opened on `opened`.
 
     Raises:
         DataError: a path that does not exist, a folder without images, or a data set without images of the split.
-        UsageError: two sources would have the same mask file, or a mask would replace an image.
+        UsageError: two sources would have the same mask file, a mask would replace an image, or an option that does
+            not go with what is given.
     """
-    sources: list[Source] = []
+    sources: list[AnySource] = []
     for given in config.inputs:
         if given.suffix.lower() in DATASET_SUFFIXES:
             dataset = opened.enter_context(Dataset(given))
@@ -57,8 +71,10 @@ def find_sources(config: PredictConfig, opened: ExitStack) -> list[Source]:
                 raise DataError(f"The data set has no {config.split} images", where=given, fix="Give another --split.")
             sources += [_dataset_source(dataset, index) for index in chosen]
         else:
-            sources += [_file_source(path, config.planes) for path in list_images([given])]
+            found = list_images([given], (*IMAGE_SUFFIXES, *VOLUME_SUFFIXES))
+            sources += [_volume_source(p) if is_volume(p) else _file_source(p, config.planes) for p in found]
     _check_names(sources, config.out)
+    _check_options(sources, config)
     return sources
 
 
@@ -78,27 +94,41 @@ def _file_source(path: Path, planes: bool) -> Source:
     return Source(path, path.stem.removesuffix(".ome"), load)
 
 
-def _check_names(sources: Sequence[Source], out: Path) -> None:
-    owners: dict[str, Source] = {}
+def _volume_source(path: Path) -> VolumeSource:
+    suffix = next(suffix for suffix in VOLUME_SUFFIXES if path.name.lower().endswith(suffix))
+    return VolumeSource(path, path.name[: -len(suffix)])
+
+
+def _check_options(sources: Sequence[AnySource], config: PredictConfig) -> None:
+    volume = next((source for source in sources if isinstance(source, VolumeSource)), None)
+    if config.axis is not None and volume is None:
+        known = ", ".join(VOLUME_SUFFIXES)
+        raise UsageError("--axis is for volumes, and there is none", fix=f"Files that count as volumes: {known}.")
+    if config.probabilities and volume is not None:
+        what = "Probabilities are written for images, not for volumes"
+        raise UsageError(what, where=volume.path, fix="Leave out --probabilities.")
+
+
+def _check_names(sources: Sequence[AnySource], out: Path) -> None:
+    owners: dict[str, AnySource] = {}
     inputs = {source.path.resolve() for source in sources}
     for source in sources:
         # Two names that differ in case alone are one file on Windows and macOS.
-        first = owners.setdefault(source.name.casefold(), source)
+        mask = mask_path(out, source)
+        first = owners.setdefault(mask.name.casefold(), source)
         if first is not source:
             raise UsageError(
-                f"{first.path} and {source.path} would have the same mask {source.name}.tif",
+                f"{first.path} and {source.path} would have the same mask {mask.name}",
                 where=out,
                 fix="Predict them one after the other, each with its own --out.",
             )
-        if mask_path(out, source).resolve() in inputs:
-            raise UsageError(
-                "The mask would replace the image", where=mask_path(out, source), fix="Choose another --out."
-            )
+        if mask.resolve() in inputs:
+            raise UsageError("The mask would replace the image", where=mask, fix="Choose another --out.")
 
 
-def mask_path(out: Path, source: Source) -> Path:
+def mask_path(out: Path, source: AnySource) -> Path:
     """Where the mask of a source goes."""
-    return out / f"{source.name}.tif"
+    return out / f"{source.name}{'.nii.gz' if isinstance(source, VolumeSource) else '.tif'}"
 
 
 def frames_of(sources: Iterable[Source]) -> Iterator[Frame]:

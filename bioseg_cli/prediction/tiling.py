@@ -99,11 +99,11 @@ def blend_weights(spans: tuple[Span, ...], overlap: int) -> tuple[Floats, ...]:
 
 
 def predict_tiled(predict: Callable[[NDArray[Any]], Floats], pixels: NDArray[Any], plan: TilePlan) -> Floats:
-    """Class probabilities (K, H, W) of an image (C, H, W), tile by tile.
+    """Class probabilities (..., K, H, W) of an image (C, H, W) or several (B, C, H, W), tile by tile.
 
     Args:
-        predict: probabilities (K, h, w) of one tile (C, h, w).
-        pixels: the image; only a tile of it is handed on at a time.
+        predict: probabilities (..., K, h, w) of one tile (..., C, h, w).
+        pixels: the image, or images; only a tile is handed on at a time.
         plan: see `plan_tiles`.
     """
     if len(plan) == 1:
@@ -113,9 +113,9 @@ def predict_tiled(predict: Callable[[NDArray[Any]], Floats], pixels: NDArray[Any
     column_weights = blend_weights(plan.columns, plan.overlap)
     for rows, down in zip(plan.rows, row_weights, strict=True):
         for columns, across in zip(plan.columns, column_weights, strict=True):
-            probabilities = predict(pixels[:, rows.pixels, columns.pixels])
+            probabilities = predict(pixels[..., rows.pixels, columns.pixels])
             if blended is None:
-                blended = np.zeros((len(probabilities), *pixels.shape[1:]), np.float32)
-            blended[:, rows.pixels, columns.pixels] += probabilities * (down[:, None] * across)
+                blended = np.zeros((*probabilities.shape[:-2], *pixels.shape[-2:]), np.float32)
+            blended[..., rows.pixels, columns.pixels] += probabilities * (down[:, None] * across)
     assert blended is not None  # a plan has at least one tile
     return blended

@@ -1,22 +1,29 @@
-"""From a recipe's images to a data set on disk: splits, crops, statistics, one image in memory at a time."""
+"""From a recipe's images to a data set on disk: splits, crops, statistics, a few images in memory at a time.
+
+Threads load, cut, hash and compress the images; one thread writes them in their order and keeps the counts.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from bioseg_cli.config import SplitName
+from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.dataset.schema import DatasetInfo, Item, ItemSource
-from bioseg_cli.dataset.writer import DatasetWriter
-from bioseg_cli.errors import DataError
+from bioseg_cli.dataset.writer import DatasetWriter, PackedItem
+from bioseg_cli.errors import BiosegError, DataError
 from bioseg_cli.files import refuse_existing
-from bioseg_cli.prepare import demo, fluohoechst, folder, tracking_challenge
+from bioseg_cli.prepare import bigbrain, demo, fluohoechst, folder, tracking_challenge
+from bioseg_cli.prepare.ahead import WORKERS, made_ahead
 from bioseg_cli.prepare.crops import Crop, centre_crop, cut_items, tile_crops
 from bioseg_cli.prepare.recipe import Collection, SourceImage, listing
 from bioseg_cli.prepare.settings import (
+    BigBrainConfig,
     DemoConfig,
     FluoGFPConfig,
     FluoHoechstConfig,
@@ -26,7 +33,7 @@ from bioseg_cli.prepare.settings import (
 )
 from bioseg_cli.prepare.splits import split_groups, split_images, straddling_groups
 from bioseg_cli.prepare.statistics import RangeOfChannels
-from bioseg_cli.prepare.tally import Repeats, Tally
+from bioseg_cli.prepare.tally import Fingerprint, Repeats, Tally
 from bioseg_cli.runs.console import Output
 from bioseg_cli.runs.manifest import environment, now, write_manifest
 
@@ -36,25 +43,37 @@ RECIPES: Mapping[type[PrepareConfig], Callable[[Any, Output], Collection]] = {
     FluoHoechstConfig: fluohoechst.collect,
     PhCConfig: tracking_challenge.collect_phc,
     FluoGFPConfig: tracking_challenge.collect_fluogfp,
+    BigBrainConfig: bigbrain.collect,
 }
 """The recipe of each settings class. A new data set is a module, its settings, and a line here."""
 
+AHEAD_BYTES = 1 << 30
+"""Images that are ready before they are written take this much memory, and about as much again for their parts."""
+
 
 def build_dataset(config: PrepareConfig, output: Output, *, overwrite: bool) -> dict[str, Any]:
-    """Make the data set that `config` describes, with its manifest beside it; return a summary of it.
+    """Make the data set that `config` describes, with its manifest, and a picture if one is asked for, beside it.
+
+    Returns a summary of it.
 
     Raises:
         UsageError: the output exists and may not be replaced, or options that do not fit the files.
         DataError: files that are missing, unreadable or contradict each other, too few labels, one image in two
-            splits, a full disk. No file is left then, and one that existed before stays as it was.
+            splits, a full disk. No file is left then, and one that existed before stays as it was. Where only the
+            picture does not fit on the disk, the data set is whole and stays.
     """
     path, manifest_path = config.path, config.manifest_path
-    for existing in (path, manifest_path):
+    for existing in (path, manifest_path, *([config.picture_path] if config.picture else [])):
         refuse_existing(existing, overwrite=overwrite)
     started = now()
     collection = RECIPES[type(config)](config, output)
-    splits = _choose_splits(collection, config, output)
-    summary = _write(collection, splits, config, output, overwrite=overwrite)
+    try:
+        splits = _choose_splits(collection, config, output)
+        summary = _write(collection, splits, config, output, overwrite=overwrite)
+    except BiosegError:
+        if collection.discard is not None:
+            collection.discard()
+        raise
     write_manifest(
         manifest_path,
         {
@@ -66,6 +85,15 @@ def build_dataset(config: PrepareConfig, output: Output, *, overwrite: bool) -> 
             "times": {"started": started, "finished": now()},
         },
     )
+    if collection.discard is not None:
+        collection.discard()
+    if config.picture:
+        # Of all that is imported here, only pictures need matplotlib.
+        from bioseg_cli.prepare.picture import write_picture
+
+        with Dataset(path) as dataset:
+            write_picture(config.picture_path, dataset)
+        summary["picture"] = str(config.picture_path)
     return summary
 
 
@@ -119,18 +147,16 @@ def _write(
         label_dtype=collection.label_dtype,
         overwrite=overwrite,
     ) as writer:
-        ignore = int(np.iinfo(collection.label_dtype).max)
-        for image, split, crops in output.track(plan, "Writing images", len(plan)):
-            pixels, labels = image.load()
-            digest = repeats.add(image, split, pixels)
-            file_hash = digest if image.file_hash is None else image.file_hash()
-            for crop, (part, codes) in zip(crops, cut_items(pixels, labels, crops, ignore), strict=True):
-                source = ItemSource(image.file, file_hash, image.frame, (crop.y, crop.x), image.shape)
-                writer.add(Item(part, codes, split, image.group, source))
-                tally.add(split, codes)
-                if split == "train":
-                    rows, columns = crop.inside(*image.shape)
-                    ranges.add(part[:, rows, columns])
+        with made_ahead(partial(_pack, writer), plan, most=_images_ahead(collection)) as packed:
+            steps = zip(plan, packed, strict=True)
+            for (image, split, crops), (fingerprint, items) in output.track(steps, "Writing images", len(plan)):
+                repeats.add(image, split, fingerprint)
+                for crop, item in zip(crops, items, strict=True):
+                    writer.add_packed(item)
+                    tally.add(split, None if item.item.labels is None else item.labels)
+                    if split == "train":
+                        rows, columns = crop.inside(*image.shape)
+                        ranges.add(item.item.image[:, rows, columns])
         repeats.refuse_across_splits()
         tally.refuse_single_class()
         normalisation = ranges.normalisation()
@@ -159,6 +185,29 @@ def _write(
     }
 
 
+def _pack(
+    writer: DatasetWriter, planned: tuple[SourceImage, SplitName, list[Crop]]
+) -> tuple[Fingerprint, list[PackedItem]]:
+    """All of the work on one image that needs no other."""
+    image, split, crops = planned
+    pixels, labels = image.load()
+    fingerprint = Fingerprint.of(pixels)
+    file_hash = fingerprint.sha256 if image.file_hash is None else image.file_hash()
+    items = []
+    for crop, (part, codes) in zip(crops, cut_items(pixels, labels, crops, writer.ignore), strict=True):
+        plane = None if image.plane is None else crop.plane(image.plane)
+        source = ItemSource(image.file, file_hash, image.frame, (crop.y, crop.x), image.shape, plane)
+        items.append(writer.pack(Item(part, codes, split, image.group, source)))
+    return fingerprint, items
+
+
+def _images_ahead(collection: Collection) -> int:
+    """How many images may be ready before they are written: enough for all threads, as far as memory allows."""
+    pixels = max(height * width for height, width in (image.shape for image in collection.images))
+    bytes_each = pixels * collection.channels * collection.dtype.itemsize
+    return int(np.clip(AHEAD_BYTES // bytes_each, 1, WORKERS + 1))
+
+
 def _item_size(collection: Collection, config: PrepareConfig) -> tuple[int, int]:
     """Height and width of every stored image."""
     if config.crop_side:
@@ -168,7 +217,7 @@ def _item_size(collection: Collection, config: PrepareConfig) -> tuple[int, int]
 
 
 def _crops(image: SourceImage, size: tuple[int, int], config: PrepareConfig) -> list[Crop]:
-    return tile_crops(image.shape, size[0]) if config.tile else [centre_crop(image.shape, size)]
+    return tile_crops(image.shape, size[0]) if config.cuts_tiles else [centre_crop(image.shape, size)]
 
 
 def _area(crop: Crop, image: SourceImage) -> int:
@@ -188,6 +237,6 @@ def _padding_notes(plan: list[tuple[SourceImage, SplitName, list[Crop]]], size: 
 
 
 def _portable_settings(config: PrepareConfig) -> dict[str, Any]:
-    """The settings without places on this machine, so that equal data give an equal content hash anywhere."""
-    places = {name for name, value in config if isinstance(value, Path)} | {"out", "source", "mirror"}
-    return config.model_dump(mode="json", exclude=places)
+    """The settings that say what is in the data set, not where or how: equal data have an equal content hash."""
+    places = {name for name, value in config if isinstance(value, Path)} | {"out", "source", "mirror", "picture"}
+    return config.model_dump(mode="json", exclude=places | {"workers", "accept_licence"})

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
-from bioseg_cli.dataset.schema import Pixels
+from bioseg_cli.dataset.schema import Pixels, PlaneMatrix
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,12 @@ class Crop:
             ..., rows.start + self.y : rows.stop + self.y, columns.start + self.x : columns.stop + self.x
         ]
         return part
+
+    def plane(self, frame: npt.NDArray[np.float64]) -> PlaneMatrix:
+        """Where the rectangle lies in space, of the (3, 4) matrix of where the frame lies."""
+        row_step, column_step, normal, corner = frame.T
+        moved = np.column_stack([row_step, column_step, normal, corner + self.y * row_step + self.x * column_step])
+        return tuple((a, b, c, d) for a, b, c, d in moved.tolist())
 
     def inside(self, height: int, width: int) -> tuple[slice, slice]:
         """Rows and columns of the rectangle that lie inside a frame of that size."""

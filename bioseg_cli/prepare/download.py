@@ -1,4 +1,4 @@
-"""Fetching a data set's archives: resumed after a broken transfer, checked, unpacked whole or not at all."""
+"""Fetching a data set's files: resumed after a broken transfer, checked; archives unpacked whole or not at all."""
 
 from __future__ import annotations
 
@@ -24,8 +24,13 @@ BLOCK_BYTES = 1 << 14
 
 
 @dataclass(frozen=True)
-class Archive:
-    """A zip file that a data set is published as; `sha256` is None where no one has published it."""
+class Remote:
+    """A file that a data set is published as.
+
+    Attributes:
+        name: its path below the publication's address.
+        sha256: None where no one has published it.
+    """
 
     name: str
     sha256: str | None
@@ -37,59 +42,61 @@ class Publication:
 
     Attributes:
         name: of the data set.
-        address: of the folder that holds the archives.
-        archives: to fetch.
+        address: of the folder that holds the files.
+        files: to fetch.
         terms: licence and citation, shown before anything is fetched.
-        layout: what to put into `--source DIR` instead, one line.
+        by_hand: what to do instead where they cannot be fetched, a sentence.
     """
 
     name: str
     address: str
-    archives: tuple[Archive, ...]
+    files: tuple[Remote, ...]
     terms: str
-    layout: str
+    by_hand: str
 
 
-def fetch(publication: Publication, folder: Path, *, mirror: str | None, output: Output) -> Path:
-    """Download and unpack what is not there yet; return the folder of the unpacked files.
+def fetch(publication: Publication, folder: Path, *, mirror: str | None, output: Output) -> list[Path]:
+    """Download the files of a publication that are not in `folder` yet; return their paths.
 
     Args:
-        publication: what to fetch.
-        folder: archives are kept here, and unpacked into its `files`.
-        mirror: address of another folder with the same archives.
+        publication: what to fetch; its terms are shown first.
+        folder: the files are kept here, whatever folders they are published in.
+        mirror: address of another folder with the same files.
         output: for the terms and the progress.
 
     Raises:
-        DataError: no connection, an archive that does not exist, a transfer that keeps breaking, or content that is
-            not what was published.
+        DataError: no connection, a file that does not exist, a transfer that keeps breaking, or content that is not
+            what was published.
     """
-    unpacked = folder / "files"
-    if unpacked.is_dir():
-        return unpacked
-    output.say(f"{publication.name}: {publication.terms}")
+    paths = [folder / Path(remote.name).name for remote in publication.files]
+    if not all(path.is_file() for path in paths):
+        output.say(f"{publication.name}: {publication.terms}")
     address = (mirror or publication.address).rstrip("/")
-    archives = [
-        _fetch_archive(archive, f"{address}/{archive.name}", folder, publication, output)
-        for archive in publication.archives
-    ]
-    _unpack(archives, unpacked)
+    for remote, path in zip(publication.files, paths, strict=True):
+        _fetch_file(remote, f"{address}/{remote.name}", path, publication, output)
+    return paths
+
+
+def fetch_unpacked(publication: Publication, folder: Path, *, mirror: str | None, output: Output) -> Path:
+    """As `fetch`, of zip archives; return the folder they are unpacked in, `files` in `folder`."""
+    unpacked = folder / "files"
+    if not unpacked.is_dir():
+        _unpack(fetch(publication, folder, mirror=mirror, output=output), unpacked)
     return unpacked
 
 
-def _fetch_archive(archive: Archive, url: str, folder: Path, publication: Publication, output: Output) -> Path:
-    target = folder / archive.name
-    by_hand = f"Or unpack the archives by hand and give --source DIR: {publication.layout}"
-    downloader = ResumingDownloader(folder / f"{archive.name}.part", output)
+def _fetch_file(remote: Remote, url: str, target: Path, publication: Publication, output: Output) -> None:
+    downloader = ResumingDownloader(target.with_name(target.name + ".part"), output)
     pooch.get_logger().setLevel("ERROR")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        pooch.retrieve(url, known_hash=None, fname=archive.name, path=folder, downloader=downloader)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        pooch.retrieve(url, known_hash=None, fname=target.name, path=target.parent, downloader=downloader)
     except requests.HTTPError as error:
         answer = "with an error" if error.response is None else f"{error.response.status_code} {error.response.reason}"
         raise DataError(
             f"The server answered {answer}",
             where=url,
-            fix=f"Check the address, or name another with --mirror. {by_hand}",
+            fix=f"Check the address, or name another with --mirror. {publication.by_hand}",
         ) from None
     except requests.RequestException as error:
         kept = downloader.part.stat().st_size if downloader.part.exists() else 0
@@ -98,17 +105,15 @@ def _fetch_archive(archive: Archive, url: str, folder: Path, publication: Public
         if kept:
             state = f"The transfer broke off after {kept / 1e6:.1f} MB, which are kept"
         again = "Check the address and the connection, and run again." if not kept else "Run again to take it up there."
-        raise DataError(f"{state} ({_reason(error)})", where=url, fix=f"{again} {by_hand}") from None
+        raise DataError(f"{state} ({_reason(error)})", where=url, fix=f"{again} {publication.by_hand}") from None
     except OSError as error:
         raise write_failure(error, target) from error
-    if archive.sha256 is not None and sha256_of(target) != archive.sha256:
+    if remote.sha256 is not None and sha256_of(target) != remote.sha256:
         raise DataError(
-            "The archive is not the published one: its SHA-256 differs",
+            "The file is not the published one: its SHA-256 differs",
             where=target,
-            fix="Delete it and run again. Or, where the publisher has brought out a new version, unpack it by hand and "
-            f"give --source DIR: {publication.layout}",
+            fix=f"Delete it and run again. {publication.by_hand}",
         )
-    return target
 
 
 class ResumingDownloader:

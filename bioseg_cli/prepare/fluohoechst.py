@@ -17,7 +17,7 @@ from bioseg_cli.config import ClassInfo, SplitName
 from bioseg_cli.dataset.schema import Pixels
 from bioseg_cli.errors import DataError
 from bioseg_cli.images import list_images, read_mask
-from bioseg_cli.prepare.download import Archive, Publication, fetch
+from bioseg_cli.prepare.download import Publication, Remote, fetch_unpacked
 from bioseg_cli.prepare.masks import PALETTE
 from bioseg_cli.prepare.recipe import (
     BACKGROUND,
@@ -31,17 +31,18 @@ from bioseg_cli.prepare.recipe import (
 from bioseg_cli.prepare.settings import FluoHoechstConfig
 from bioseg_cli.runs.console import Output
 
+LAYOUT = "DIR/images/*.tif, DIR/masks/*.png, DIR/metadata/{training,validation,test}.txt."
 PUBLICATION = Publication(
     name="BBBC039v1",
     address="https://data.broadinstitute.org/bbbc/BBBC039",
-    archives=(
-        Archive("images.zip", "6f30a5d4fe38c928ded972704f085975f8dc0d65d9aa366df00e5a9d449fddd7"),
-        Archive("masks.zip", "f9e6043d8ca56344a4886f96a700d804d6ee982f31e2b2cd3194af2a053c2710"),
-        Archive("metadata.zip", "a2c1f900bed9ba92a99553efd4c2ae98598433691c7401d818653ab61110deb2"),
+    files=(
+        Remote("images.zip", "6f30a5d4fe38c928ded972704f085975f8dc0d65d9aa366df00e5a9d449fddd7"),
+        Remote("masks.zip", "f9e6043d8ca56344a4886f96a700d804d6ee982f31e2b2cd3194af2a053c2710"),
+        Remote("metadata.zip", "a2c1f900bed9ba92a99553efd4c2ae98598433691c7401d818653ab61110deb2"),
     ),
     terms="public domain (CC0 1.0). Please cite Caicedo et al., Cytometry A 95:952 (2019), "
     "and Ljosa et al., Nature Methods 9:637 (2012).",
-    layout="DIR/images/*.tif, DIR/masks/*.png, DIR/metadata/{training,validation,test}.txt.",
+    by_hand=f"Or unpack the archives by hand and give --source DIR: {LAYOUT}",
 )
 LISTS: dict[SplitName, str] = {"train": "training.txt", "val": "validation.txt", "test": "test.txt"}
 WELL = re.compile(r"_([A-P]\d{2})_s\d+_")
@@ -53,10 +54,10 @@ def collect(config: FluoHoechstConfig, output: Output) -> Collection:
     Raises:
         DataError: not BBBC039's layout, no list at all, or a listed field that is missing.
     """
-    source = config.source or fetch(PUBLICATION, config.downloads, mirror=config.mirror, output=output)
+    source = config.source or fetch_unpacked(PUBLICATION, config.downloads, mirror=config.mirror, output=output)
     for folder in (source, source / "images"):
         if not folder.is_dir():
-            raise DataError("There is no such folder", where=folder, fix=f"Expected: {PUBLICATION.layout}")
+            raise DataError("There is no such folder", where=folder, fix=f"Expected: {LAYOUT}")
     paths = {path.stem: path for path in list_images([source / "images"])}
     notes: list[str] = []
     splits = _official_splits(source, notes) if config.split_by == "official" else {}

@@ -1,7 +1,7 @@
 """The seam between a data set's files and everything after: what a recipe returns.
 
 A recipe is one function `collect(config, output) -> Collection`. It finds the files, decides what their masks mean, and
-hands back light records; pixels are read when the pipeline in `build` asks for them, one image at a time.
+hands back light records; pixels are read when the pipeline in `build` asks for them, a few images at a time.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from bioseg_cli.config import IGNORE_BY_DTYPE, ClassInfo, SplitName
 from bioseg_cli.dataset.schema import Pixels
@@ -36,9 +37,10 @@ class SourceImage:
         shape: height and width in pixels.
         group: what must not straddle splits.
         labelled: whether a mask exists.
-        load: reads the pixels and the mask.
+        load: reads the pixels and the mask. Called in threads, of several images at once.
         file_hash: SHA-256 of the file; called when the image is stored. None: there is no file.
         official: the split the data set's authors, or the layout of its files, give it.
+        plane: (3, 4) matrix of where the frame lies in a volume, as in `dataset.schema.PlaneMatrix`. None: in none.
     """
 
     file: str
@@ -49,6 +51,7 @@ class SourceImage:
     load: Callable[[], Loaded]
     file_hash: Callable[[], str] | None = None
     official: SplitName | None = None
+    plane: npt.NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,7 @@ class Collection:
         masks_read_as: one line on how masks became classes.
         pixel_size: of the images, where it is known and one.
         notes: what else the user should know.
+        discard: removes the recipe's scratch files; called when the data set is written or cannot be.
     """
 
     images: tuple[SourceImage, ...]
@@ -73,6 +77,7 @@ class Collection:
     masks_read_as: str
     pixel_size: PixelSize | None = None
     notes: tuple[str, ...] = field(default=())
+    discard: Callable[[], None] | None = None
 
     @property
     def label_dtype(self) -> str:

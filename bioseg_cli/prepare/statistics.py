@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from bioseg_cli.dataset.schema import Pixels
+from bioseg_cli.dataset.schema import IntArray, Pixels
 from bioseg_cli.errors import DataError
 from bioseg_cli.images import Normalisation
 from bioseg_cli.prepare.settings import NormalisationMethod
@@ -88,21 +88,35 @@ class RangeOfChannels:
         return below + (above - below) * (position - rank)
 
 
+def value_counts(values: Pixels) -> IntArray:
+    """How often each value of unsigned integers of 8 or 16 bits occurs, (256,) or (65536,)."""
+    flat = np.ascontiguousarray(values).reshape(-1)
+    if flat.itemsize == 2:
+        return np.bincount(flat, minlength=65536)
+    # Two neighbours are one 16-bit number, and counting goes by numbers.
+    paired, rest = flat[: flat.size // 2 * 2], flat[flat.size // 2 * 2 :]
+    pairs = np.bincount(paired.view(np.uint16), minlength=65536).reshape(256, 256)
+    counts: IntArray = pairs.sum(axis=0) + pairs.sum(axis=1) + np.bincount(rest, minlength=256)
+    return counts
+
+
 class _Histogram:
     """Counts of every value of a small integer type."""
 
     def __init__(self, dtype: np.dtype[np.generic]) -> None:
         bits = 8 * dtype.itemsize
+        self._unsigned = np.dtype(dtype.str.replace("i", "u"))
         self._lowest = -(1 << (bits - 1)) if dtype.kind == "i" else 0
         self._counts = np.zeros(1 << bits, dtype=np.int64)
 
     def add(self, values: Pixels) -> None:
-        shifted = values.astype(np.int64) - self._lowest
-        self._counts += np.bincount(shifted, minlength=len(self._counts))
+        self._counts += value_counts(values.view(self._unsigned))
 
     def value_at(self, rank: int, total: int) -> float:
         """The value at `rank` (from 0) of the `total` sorted ones."""
-        return float(np.searchsorted(np.cumsum(self._counts), rank, side="right") + self._lowest)
+        # Read as unsigned, negative numbers stand behind the others.
+        ascending = np.roll(self._counts, -self._lowest)
+        return float(np.searchsorted(np.cumsum(ascending), rank, side="right") + self._lowest)
 
 
 class _Tails:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from bioseg_cli.config import ClassInfo, SplitName
+from bioseg_cli.dataset.chunks import bytes_of
 from bioseg_cli.dataset.schema import Pixels
 from bioseg_cli.errors import DataError
 from bioseg_cli.prepare.recipe import SourceImage, listing
 from bioseg_cli.prepare.splits import SPLITS
+from bioseg_cli.prepare.statistics import value_counts
 
 
 class Tally:
@@ -24,13 +27,12 @@ class Tally:
         self._pixels = {split: np.zeros(len(classes), dtype=np.int64) for split in SPLITS}
 
     def add(self, split: SplitName, labels: Pixels | None) -> None:
-        """Count one stored image with its labels (H, W), or without."""
+        """Count one stored image with its labels (H, W), uint8 or uint16, or without."""
         if labels is None:
             self._unlabelled[split] += 1
             return
         self._labelled[split] += 1
-        classes = len(self._names)
-        self._pixels[split] += np.bincount(labels[labels < classes], minlength=classes)
+        self._pixels[split] += value_counts(labels)[: len(self._names)]
 
     def images(self) -> dict[str, dict[str, int]]:
         """Numbers of stored images by split, with and without a mask."""
@@ -67,6 +69,26 @@ class Tally:
         return notes
 
 
+@dataclass(frozen=True)
+class Fingerprint:
+    """What two images share if their pixels are the same.
+
+    Attributes:
+        sha256: of type, shape and pixels.
+        blank: whether all pixels have one value.
+    """
+
+    sha256: str
+    blank: bool
+
+    @classmethod
+    def of(cls, pixels: Pixels) -> Fingerprint:
+        """The fingerprint of a source image (C, H, W)."""
+        digest = hashlib.sha256(f"{pixels.dtype}{pixels.shape}".encode())
+        digest.update(bytes_of(pixels))
+        return cls(digest.hexdigest(), blank=bool(pixels.min() == pixels.max()))
+
+
 class Repeats:
     """Finds images that come twice, by their pixels: a copy under another name, or with another header."""
 
@@ -75,20 +97,16 @@ class Repeats:
         self._within = 0
         self._across: list[str] = []
 
-    def add(self, image: SourceImage, split: SplitName, pixels: Pixels) -> str:
-        """See one source image (C, H, W); return the SHA-256 of its pixels."""
-        digest = hashlib.sha256(f"{pixels.dtype}{pixels.shape}".encode())
-        digest.update(np.ascontiguousarray(pixels).tobytes())
-        key = digest.hexdigest()
+    def add(self, image: SourceImage, split: SplitName, pixels: Fingerprint) -> None:
+        """See one source image."""
         name = f"{image.file} frame {image.frame}" if image.frame else image.file
-        first, first_split = self._seen.setdefault(key, (name, split))
+        first, first_split = self._seen.setdefault(pixels.sha256, (name, split))
         # Blank images, as at the edge of a slide, are equal without being copies.
-        if first != name and pixels.min() < pixels.max():
+        if first != name and not pixels.blank:
             if first_split == split:
                 self._within += 1
             else:
                 self._across.append(f"{first} ({first_split}) = {name} ({split})")
-        return key
 
     def refuse_across_splits(self) -> None:
         """Raise `DataError` where the pixels of one image are in two splits."""

@@ -20,7 +20,7 @@ from bioseg_cli.config import IGNORE_BY_DTYPE, ClassInfo, SplitName
 from bioseg_cli.dataset.schema import Pixels
 from bioseg_cli.errors import DataError
 from bioseg_cli.images import PixelSize, read_mask
-from bioseg_cli.prepare.download import Archive, Publication, fetch
+from bioseg_cli.prepare.download import Publication, Remote, fetch_unpacked
 from bioseg_cli.prepare.masks import PALETTE
 from bioseg_cli.prepare.recipe import BACKGROUND, Collection, SourceImage, file_frames, inspect_images, listing
 from bioseg_cli.prepare.settings import FluoGFPConfig, PhCConfig, TrackingConfig
@@ -33,6 +33,7 @@ TERMS = (
     "Nature Methods 14:1141 (2017), are cited. Do not pass the files on."
 )
 IGNORE = IGNORE_BY_DTYPE["uint8"]
+LAYOUT = "DIR/01/t000.tif, DIR/01_ST/SEG/man_seg000.tif, DIR/02/..."
 FRAME = re.compile(r"^t(\d+)\.tiff?$", re.IGNORECASE)
 MASK = re.compile(r"^man_seg_?(\d+)\.tiff?$", re.IGNORECASE)
 MARKERS = re.compile(r"^man_track_?(\d+)\.tiff?$", re.IGNORECASE)
@@ -51,9 +52,9 @@ def _publication(name: str, sha256: str) -> Publication:
     return Publication(
         name=name,
         address="http://data.celltrackingchallenge.net/training-datasets",
-        archives=(Archive(f"{name}.zip", sha256),),
+        files=(Remote(f"{name}.zip", sha256),),
         terms=TERMS,
-        layout=f"DIR/01/t000.tif, DIR/01_ST/SEG/man_seg000.tif, DIR/02/..., as in {name}.zip.",
+        by_hand=f"Or unpack {name}.zip by hand and give --source DIR: {LAYOUT}",
     )
 
 
@@ -87,14 +88,14 @@ def _collect(config: TrackingConfig, challenge: Challenge, output: Output) -> Co
             deliberately wrong masks.
     """
     publication = challenge.publication
-    source = config.source or fetch(publication, config.downloads, mirror=config.mirror, output=output)
+    source = config.source or fetch_unpacked(publication, config.downloads, mirror=config.mirror, output=output)
     root, names = _find_videos(source, config.sequences, publication)
     videos = [_open_video(root, name, config.truth) for name in names]
     if not any(video.masks for video in videos):
         raise DataError(
             f"There are no {config.truth} masks",
             where=videos[0].masks_folder,
-            fix=f"Unpack {publication.archives[0].name} again, or give another --truth.",
+            fix=f"Unpack {publication.files[0].name} again, or give another --truth.",
         )
     infos = iter(inspect_images([path for video in videos for path in video.frames.values()], output))
     images: list[SourceImage] = []
@@ -158,7 +159,7 @@ def _find_videos(source: Path, wanted: str, publication: Publication) -> tuple[P
         raise DataError(
             "ERR_SEG holds deliberately wrong masks, made to test with: nothing can be trained on them",
             where=source,
-            fix=f"Give the folder above: {publication.layout}",
+            fix=f"Give the folder above: {LAYOUT}",
         )
     names = ["01", "02"] if wanted == "both" else [wanted]
     for root in (source, source / publication.name):
@@ -166,7 +167,7 @@ def _find_videos(source: Path, wanted: str, publication: Publication) -> tuple[P
         if found:
             return root, found
     what = "There are no videos" if source.is_dir() else "There is no such folder"
-    raise DataError(what, where=source, fix=f"Expected: {publication.layout}")
+    raise DataError(what, where=source, fix=f"Expected: {LAYOUT}")
 
 
 def _open_video(root: Path, name: str, truth: str) -> _Video:

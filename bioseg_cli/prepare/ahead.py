@@ -1,0 +1,47 @@
+"""Work that runs ahead of the one that uses it: in threads, in order, and never far ahead."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TypeVar
+
+WORKERS = min(8, os.cpu_count() or 1)
+"""What one thread writes keeps no more than this many others busy."""
+
+Thing = TypeVar("Thing")
+Made = TypeVar("Made")
+
+
+@contextmanager
+def made_ahead(make: Callable[[Thing], Made], things: Iterable[Thing], *, most: int) -> Iterator[Iterator[Made]]:
+    """Within the `with` block, an iterator over `make(thing)` for each of `things`, in their order.
+
+    An exception that `make` raises comes out where its result would. When the block is left, however that happens,
+    what was begun is waited for and nothing more is begun.
+
+    Args:
+        make: called in threads.
+        things: its arguments.
+        most: how many results there may be that were not asked for yet, begun ones among them; at least 1.
+    """
+    pool = ThreadPoolExecutor(min(WORKERS, most), thread_name_prefix="ahead")
+    try:
+        yield _in_order(pool, make, things, most)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _in_order(
+    pool: ThreadPoolExecutor, make: Callable[[Thing], Made], things: Iterable[Thing], most: int
+) -> Iterator[Made]:
+    waiting: deque[Future[Made]] = deque()
+    for thing in things:
+        waiting.append(pool.submit(make, thing))
+        if len(waiting) > most:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()

@@ -1,0 +1,130 @@
+"""A picture of a data set, to see at a glance whether the masks fit: images, labels, and outlines over the images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw, ImageFont
+
+from bioseg_cli.config import SplitName
+from bioseg_cli.dataset.reader import Dataset
+from bioseg_cli.dataset.schema import IntArray
+from bioseg_cli.images import write_png
+from bioseg_cli.pictures import IGNORED_COLOUR, as_rgb, draw_outlines, in_class_colours
+from bioseg_cli.prepare.splits import SPLITS
+
+COLUMNS = 6
+SIDE, NARROWEST, GAP = 300, 200, 12
+"""Longest side of an image in the picture, least width of a column, and the space around them, in pixels."""
+TITLE_SIZE, TEXT_SIZE, LINE, SWATCH = 17, 13, 24, 16
+BLACK, GREY = (0, 0, 0), (110, 110, 110)
+STRIPE_COLOUR = (150, 150, 150)
+STRIPE_DISTANCE, STRIPE_WIDTH = 10, 3
+
+Canvas = npt.NDArray[np.uint8]
+
+
+def write_picture(path: Path, dataset: Dataset) -> None:
+    """Draw images of every split into a PNG: a column an image, and under them the colours of the classes.
+
+    The images are shown with the stored normalisation, as a network gets them. What is ignored is striped.
+
+    Raises:
+        DataError: an image that cannot be read, or a full disk.
+    """
+    chosen = [(split, index) for split in SPLITS for index in _spread(dataset, split).tolist()]
+    columns = [_panels(dataset, index) for _, index in chosen]
+    height, width = columns[0][0].shape[:2]
+    step, top = max(width, NARROWEST) + GAP, GAP + 2 * LINE
+    sheet_width = GAP + step * len(columns)
+    legend = list(_legend(dataset, sheet_width))
+    bottom = top + max(map(len, columns)) * (height + GAP)
+    sheet = Image.new("RGB", (sheet_width, bottom + LINE * (1 + legend[-1][1]) + GAP), "white")
+    draw = ImageDraw.Draw(sheet)
+    for place, ((split, index), panels) in enumerate(zip(chosen, columns, strict=True)):
+        left = GAP + step * place
+        title = split if dataset.labelled[index] else f"{split}, no mask"
+        draw.text((left, GAP), title, BLACK, _font(TITLE_SIZE))
+        draw.text((left, GAP + LINE), _shortened(dataset.name(index), step - GAP), GREY, _font(TEXT_SIZE))
+        for row, panel in enumerate(panels):
+            sheet.paste(Image.fromarray(panel), (left, top + row * (height + GAP)))
+    for x, line, name, swatch in legend:
+        y = bottom + line * LINE
+        sheet.paste(Image.fromarray(swatch), (x, y))
+        draw.rectangle((x, y, x + swatch.shape[1], y + swatch.shape[0]), outline=BLACK)
+        draw.text((x + LINE, y), name, BLACK, _font(TEXT_SIZE))
+    write_png(path, np.asarray(sheet))
+
+
+def _spread(dataset: Dataset, split: SplitName) -> IntArray:
+    """Images from all over a split, of those with a mask if there are any."""
+    splits = sum(len(dataset.indices(name)) > 0 for name in SPLITS)
+    found = dataset.indices(split, labelled=True)
+    if not len(found):
+        found = dataset.indices(split)
+    places = (np.arange(COLUMNS // splits) + 0.5) / (COLUMNS // splits) * len(found)
+    return found[np.unique(places.astype(np.int64))] if len(found) else found
+
+
+def _panels(dataset: Dataset, index: int) -> list[Canvas]:
+    """The image, and if it has a mask, the labels and the image with outlines, at the size they have in the picture."""
+    size = _shown_size(dataset)
+    full = Image.fromarray(as_rgb(dataset.normalised(index)))
+    smooth, nearest = Image.Resampling.LANCZOS, Image.Resampling.NEAREST
+    image = np.asarray(full.resize(size, nearest if size[0] > full.width else smooth))
+    if not dataset.labelled[index]:
+        return [image]
+    labels = np.asarray(Image.fromarray(dataset.labels(index)).resize(size, nearest))
+    colours, outlined = in_class_colours(labels, dataset.classes, dataset.ignore), image.copy()
+    draw_outlines(outlined, labels, dataset.classes)
+    for panel in (colours, outlined):
+        _stripe(panel, labels == dataset.ignore)
+    return [image, colours, outlined]
+
+
+def _shown_size(dataset: Dataset) -> tuple[int, int]:
+    """Width and height of an image in the picture; a small one is enlarged by a whole number."""
+    height, width = dataset.image_shape[1:]
+    scale = SIDE / max(height, width)
+    scale = int(scale) if scale > 1 else scale
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+def _stripe(panel: Canvas, where: npt.NDArray[np.bool_]) -> None:
+    rows, columns = np.indices(where.shape)
+    panel[where & ((rows + columns) % STRIPE_DISTANCE < STRIPE_WIDTH)] = STRIPE_COLOUR
+
+
+def _legend(dataset: Dataset, width: int) -> Iterator[tuple[int, int, str, Canvas]]:
+    """Left edge, line, name and swatch of each class, and of what is ignored, in as many lines as they need."""
+    swatches = [(one.name, np.full((SWATCH, SWATCH, 3), one.colour, np.uint8)) for one in dataset.classes]
+    ignored = np.full((SWATCH, SWATCH, 3), IGNORED_COLOUR, np.uint8)
+    _stripe(ignored, np.ones((SWATCH, SWATCH), dtype=bool))
+    x, line = GAP, 0
+    for name, swatch in [*swatches, ("ignored", ignored)]:
+        taken = LINE + round(_font(TEXT_SIZE).getlength(name)) + 2 * GAP
+        if x + taken > width and x > GAP:
+            x, line = GAP, line + 1
+        yield x, line, name, swatch
+        x += taken
+
+
+def _shortened(name: str, width: int) -> str:
+    """The name with dots in its middle where it would be wider than `width`."""
+    font, cut = _font(TEXT_SIZE), name
+    kept = len(name)
+    while font.getlength(cut) > width:
+        kept -= 1
+        cut = f"{name[: kept - kept // 2]}...{name[len(name) - kept // 2 :]}"
+    return cut
+
+
+@cache
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    # Pillow's own font lacks Greek letters, and the micro sign.
+    return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", size)
