@@ -122,7 +122,7 @@ def _sample(
     pictures = sampling(image, [planes[index] for index in shown], nearest=False)
     outside = f"image {pictures.survey.outside:g}, the median of its outermost voxels"
     if tissues is not None and labelled is not None:
-        meaning = "tissue, so ignored" if tissues.outside else repr(tissues.classes[0].name)
+        meaning = "a kept class, so ignored" if tissues.outside else repr(tissues.classes[0].name)
         outside += f"; labels {labelled.volume.survey.outside:g}, {meaning}"
     notes.append(f"outside the volume: {outside}")
     return Collection(

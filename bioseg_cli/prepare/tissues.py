@@ -28,8 +28,8 @@ class Tissues:
     Attributes:
         classes: names and colours by code, the background first.
         codes: (65536,) code by value.
-        outside: code of what lies outside image and labels: background, or ignore where the labels show tissue up to
-            their faces.
+        outside: code of what lies outside image and labels: background, or ignore where the labels show a kept class
+            up to their faces.
         sentence: the reading in one line, for the user.
     """
 
