@@ -122,7 +122,7 @@ class Volume:
         bad = (~np.isfinite(values)).sum(axis=(1, 2))
         plane = int(np.argmax(bad > 0))
         raise DataError(
-            f"{bad[plane]} values of plane {first + plane} are not finite numbers (NaN, infinity, beyond float32)",
+            f"Values of plane {first + plane} are not finite numbers (NaN, infinity, beyond float32): {bad[plane]}",
             where=self.path,
             fix="Replace them with numbers; the background of a brain is often NaN where 0 is meant.",
         )

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 import tifffile
@@ -79,6 +80,16 @@ def write_tracking_challenge(folder: Path) -> Path:
     return folder
 
 
+def write_brain(folder: Path) -> Path:
+    """A ball in layers of BigBrain's classes."""
+    folder.mkdir(parents=True)
+    distance = np.linalg.norm(np.mgrid[-20:20, -20:20, -20:20], axis=0)
+    classes = np.select([distance < 8, distance < 13, distance < 17], [3, 2, 5], 1).astype(np.uint8)
+    for name, voxels in (("image", np.array([0, 250, 90, 160, 0, 120], np.uint8)[classes]), ("classes", classes)):
+        nib.Nifti1Image(voxels, np.eye(4)).to_filename(folder / f"{name}.nii.gz")
+    return folder
+
+
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with everything the commands name, and the files the downloads would have brought."""
@@ -87,6 +98,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_bbbc039(folder / "sources" / "fluohoechst")
     write_tracking_challenge(folder / "sources" / "phc")
     write_tracking_challenge(folder / "sources" / "fluogfp")
+    write_brain(folder / "sources" / "bigbrain")
     (folder / "examples").symlink_to(ROOT / "examples")
     return folder
 
@@ -96,9 +108,18 @@ def at_small_size(command: str, workplace: Path) -> list[str]:
     words = shlex.split(command)[1:]
     if words[0] == "train-uda":
         return [*words, *SMALL_TRAINING] if "--resume" not in words else [*words, "--quiet"]
-    if words[0] == "prepare" and words[1] in ("fluohoechst", "phc", "fluogfp"):
-        return [*words, "--source", str(workplace / "sources" / words[1]), "--crop", "32"]
+    if words[0] == "prepare" and words[1] in ("fluohoechst", "phc", "fluogfp", "bigbrain"):
+        return [*words, *at_hand(words[1], workplace)]
     return words
+
+
+def at_hand(name: str, workplace: Path) -> list[str]:
+    """Options of a data set's `prepare` that take small files instead of a download."""
+    source = workplace / "sources" / name
+    if name == "bigbrain":
+        volumes = ["--image", str(source / "image.nii.gz"), "--labels", str(source / "classes.nii.gz")]
+        return [*volumes, "--slices", "20", "--crop", "32"]
+    return ["--source", str(source), "--crop", "32"]
 
 
 def test_every_command_of_the_readme_runs(workplace: Path, bioseg: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,13 +147,11 @@ def test_every_preset_of_the_study_runs(preset: Path, workplace: Path, bioseg: C
     kind, name, *_ = preset.stem.split("-")
     data = tmp_path / "d.h5"
     if kind == "prepare":
-        result = bioseg(
-            "prepare", name, "--config", preset, "--source", workplace / "sources" / name, "--crop", 32, "--out", data
-        )
+        result = bioseg("prepare", name, "--config", preset, *at_hand(name, workplace), "--out", data)
     else:
         source = workplace / "sources" / "fluohoechst"
         assert bioseg("prepare", "fluohoechst", "--source", source, "--crop", 32, "--out", data).exit_code == 0
-        result = bioseg("train-uda", data, "--config", preset, "--run", tmp_path / "run", *SMALL_TRAINING)
+        result = bioseg(f"train-{kind}", data, "--config", preset, "--run", tmp_path / "run", *SMALL_TRAINING)
     assert result.exit_code == 0, result.output
 
 
@@ -143,6 +162,14 @@ def test_the_presets_are_the_studys_settings() -> None:
     }
     for one in trainings:
         assert (one["epochs"], one["batch_size"], one["lr"], one["width"]) == (100, 1, 0.001, 64)
+
+
+def test_the_presets_of_iic_are_the_studys_settings() -> None:
+    trainings = [yaml.safe_load(path.read_text()) for path in PAPER if path.stem.startswith("iic")]
+    assert {one["crop"] for one in trainings} == {128, 256}
+    for one in trainings:
+        assert (one["optimizer"], one["lr"], one["epochs"], one["batch_size"]) == ("rmsprop", 0.01, 10, 10)
+        assert (one["views"], one["width"]) == (["rotation"], 64)
 
 
 def run_script(script: str, *arguments: object, folder: Path) -> subprocess.CompletedProcess[str]:

@@ -208,10 +208,10 @@ class Dataset:
         return self._names[index]
 
     def _unique_names(self) -> list[str]:
-        names = [Path(name).stem for name in self._files]
+        names = [Path(name).stem.removesuffix(".nii") for name in self._files]
         parts = {
-            "{part}_{name}": [group.replace("/", "_") for group in self.group.tolist()],
             "{name}_f{part:03d}": self._frames.tolist(),
+            "{part}_{name}": [group.replace("/", "_") for group in self.group.tolist()],
             "{name}_{part}": [f"y{row}_x{column}" for row, column in self._origins.tolist()],
             "{name}_{part:05d}": range(self.size),
         }

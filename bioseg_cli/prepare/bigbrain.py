@@ -174,21 +174,20 @@ def _files(config: BigBrainConfig, output: Output) -> tuple[Path, Path | None]:
     """The volumes the user gave, or BigBrain's, downloaded on its terms."""
     if config.image is not None:
         return config.image, config.labels
-    if not (config.accept_licence or _agrees()):
-        raise UsageError(
-            "BigBrain's licence was not accepted",
-            fix="Read it at https://creativecommons.org/licenses/by-nc-sa/4.0 and give --accept-licence.",
-        )
     folder = config.path.parent / "downloads" / config.recipe
+    if not all(path.is_file() for path in PUBLICATION.paths(folder)):
+        output.warn(f"{PUBLICATION.name} is licensed: {PUBLICATION.terms}")
+        if not (config.accept_licence or _agrees()):
+            raise UsageError("BigBrain's licence was not accepted", fix="Read it, and give --accept-licence.")
     image, labels = fetch(PUBLICATION, folder, mirror=config.mirror, output=output)
     return image, labels
 
 
 def _agrees() -> bool:
-    """Show BigBrain's terms and ask at a terminal; elsewhere nobody can answer."""
+    """Ask at a terminal; elsewhere nobody can answer."""
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         return False
-    sys.stderr.write(f"{PUBLICATION.name}: {PUBLICATION.terms}\nDo you accept these terms? [y/N] ")
+    sys.stderr.write("Do you accept these terms? [y/N] ")
     sys.stderr.flush()
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 

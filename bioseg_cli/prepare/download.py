@@ -54,23 +54,25 @@ class Publication:
     terms: str
     by_hand: str
 
+    def paths(self, folder: Path) -> list[Path]:
+        """Where its files are kept in `folder`, whatever folders they are published in."""
+        return [folder / Path(remote.name).name for remote in self.files]
+
 
 def fetch(publication: Publication, folder: Path, *, mirror: str | None, output: Output) -> list[Path]:
     """Download the files of a publication that are not in `folder` yet; return their paths.
 
     Args:
-        publication: what to fetch; its terms are shown first.
+        publication: what to fetch.
         folder: the files are kept here, whatever folders they are published in.
         mirror: address of another folder with the same files.
-        output: for the terms and the progress.
+        output: for the progress.
 
     Raises:
         DataError: no connection, a file that does not exist, a transfer that keeps breaking, or content that is not
             what was published.
     """
-    paths = [folder / Path(remote.name).name for remote in publication.files]
-    if not all(path.is_file() for path in paths):
-        output.say(f"{publication.name}: {publication.terms}")
+    paths = publication.paths(folder)
     address = (mirror or publication.address).rstrip("/")
     for remote, path in zip(publication.files, paths, strict=True):
         _fetch_file(remote, f"{address}/{remote.name}", path, publication, output)
@@ -78,9 +80,10 @@ def fetch(publication: Publication, folder: Path, *, mirror: str | None, output:
 
 
 def fetch_unpacked(publication: Publication, folder: Path, *, mirror: str | None, output: Output) -> Path:
-    """As `fetch`, of zip archives; return the folder they are unpacked in, `files` in `folder`."""
+    """As `fetch`, of zip archives, with their terms; return the folder they are unpacked in, `files` in `folder`."""
     unpacked = folder / "files"
     if not unpacked.is_dir():
+        output.say(f"{publication.name}: {publication.terms}")
         _unpack(fetch(publication, folder, mirror=mirror, output=output), unpacked)
     return unpacked
 

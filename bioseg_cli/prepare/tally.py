@@ -53,7 +53,7 @@ class Tally:
             what = f"one class, {shown[0]!r}" if shown else "no class at all: every pixel is ignored"
             raise DataError(
                 f"The masks of the training images show {what}",
-                fix="Add a mask that shows the others too, or change --masks-are, --crop or --seed.",
+                fix="Add a mask that shows the others too, or change what the masks mean, --crop or --seed.",
             )
 
     def notes(self) -> list[str]:
