@@ -24,17 +24,18 @@ from bioseg_cli.training.settings import TrainUDAConfig
 from bioseg_cli.training.uda import UDA
 
 
-def noise_dataset(folder: Path, size: int) -> Path:
-    """Eight training images and one for validation; their content does not matter for time."""
+def noise_dataset(folder: Path, size: int, training: int = 8, validation: int = 1) -> Path:
+    """Training and validation images whose content does not matter for time."""
     path = folder / "noise.h5"
     random = np.random.default_rng(0)
     classes = (ClassInfo(name="background", colour=(0, 0, 0)), ClassInfo(name="cell", colour=(255, 255, 0)))
-    with DatasetWriter(path, count=9, image_shape=(1, size, size), image_dtype=np.uint16) as writer:
-        for index in range(9):
+    count = training + validation
+    with DatasetWriter(path, count=count, image_shape=(1, size, size), image_dtype=np.uint16) as writer:
+        for index in range(count):
             image = random.integers(0, 4096, (1, size, size), dtype=np.uint16)
             labels = (image[0] > 2048).astype(np.uint8)
             source = ItemSource(f"{index}.tif", f"{index:064x}", 0, (0, 0), (size, size))
-            writer.add(Item(image, labels, "train" if index < 8 else "val", str(index), source))
+            writer.add(Item(image, labels, "train" if index < training else "val", str(index), source))
         normalisation = Normalisation(method="minmax", low=(0.0,), high=(4095.0,))
         writer.finish(DatasetInfo("noise", {}, classes, normalisation))
     return path

@@ -19,6 +19,7 @@ from bioseg_cli.commands.prepare import (
     prepare_folder,
     prepare_phc,
 )
+from bioseg_cli.commands.train_iic import train_iic
 from bioseg_cli.commands.train_uda import train_uda
 from bioseg_cli.evaluation.settings import EvaluateConfig
 from bioseg_cli.prediction.settings import PredictConfig
@@ -30,7 +31,7 @@ from bioseg_cli.prepare.settings import (
     FolderConfig,
     PhCConfig,
 )
-from bioseg_cli.training.settings import TrainUDAConfig
+from bioseg_cli.training.settings import TrainIICConfig, TrainUDAConfig
 
 app = typer.Typer(
     name="bioseg",
@@ -64,6 +65,7 @@ bind(prepare, BigBrainConfig, prepare_bigbrain, name="bigbrain")
 
 app.add_typer(prepare)
 bind(app, TrainUDAConfig, train_uda, name="train-uda")
+bind(app, TrainIICConfig, train_iic, name="train-iic")
 bind(app, PredictConfig, predict, name="predict")
 bind(app, EvaluateConfig, evaluate, name="evaluate")
 

@@ -23,6 +23,8 @@ PrecisionName = Literal["auto", "fp32", "bf16"]
 SplitName = Literal["train", "val", "test"]
 StateName = Literal["best-supervised", "best-final", "best-miou", "last"]
 STATES: tuple[StateName, ...] = ("best-supervised", "best-final", "best-miou", "last")
+ViewName = Literal["rotation", "flip", "photometric"]
+VIEWS: tuple[ViewName, ...] = ("rotation", "flip", "photometric")
 
 
 def _split_commas(value: object) -> object:

@@ -13,7 +13,14 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from bioseg_cli.dataset.batches import IGNORE
-from bioseg_cli.training.losses import kl_consistency, mutual_information_loss, pseudo_label_consistency, soft_dice_loss
+from bioseg_cli.training.losses import (
+    displaced_joints,
+    information_of,
+    kl_consistency,
+    mutual_information_loss,
+    pseudo_label_consistency,
+    soft_dice_loss,
+)
 
 B, K, H, W = 2, 3, 5, 6
 seeds = st.integers(0, 2**31)
@@ -179,6 +186,76 @@ def test_a_constant_map_carries_no_information():
     assert float(mutual_information_loss(constant, constant, everywhere(constant))) == pytest.approx(0, abs=1e-6)
 
 
+def joints_by_loop(first: Tensor, second: Tensor, valid: Tensor, shift: int) -> Tensor:
+    height, width = first.shape[2:]
+    padded = torch.nn.functional.pad(first * valid, (shift,) * 4)
+    rows = [
+        [torch.einsum("bkhw,blhw->kl", padded[..., y : y + height, x : x + width], second * valid)
+         for x in range(2 * shift + 1)]
+        for y in range(2 * shift + 1)
+    ]  # fmt: skip
+    return torch.stack([torch.stack(row) for row in rows])
+
+
+@settings(deadline=None, max_examples=20)
+@given(seeds, st.integers(1, 4), st.sampled_from([(5, 6), (9, 4), (16, 16)]))
+def test_displaced_joints_are_those_of_a_loop_over_displacements(seed, shift, size):
+    shift = min(shift, min(size) - 1)
+    first, second = (torch.softmax(logits(one, B, K, *size), 1) for one in (seed, seed + 1))
+    valid = (torch.rand(B, 1, *size, generator=torch.Generator().manual_seed(seed)) < 0.7).double()
+    expected = joints_by_loop(first, second, valid, shift)
+    torch.testing.assert_close(displaced_joints(first, second, valid, shift), expected, rtol=0, atol=1e-12)
+
+
+def test_a_map_that_is_displaced_is_found_at_its_displacement():
+    codes = torch.randint(0, 2, (1, 20, 20), generator=torch.Generator().manual_seed(0))
+    first, second = (one_hot_logits(one, 2).softmax(1) for one in (codes.roll((2, -1), (1, 2)), codes))
+    information = information_of(displaced_joints(first, second, everywhere(first), 3))
+    row, column = divmod(int(information.argmax()), 7)
+    assert (row - 3, column - 3) == (2, -1)
+    assert information.flatten().sort().values[-2] < 0.2 * information.max()
+
+
+@pytest.mark.parametrize("sure", [1.0, 5.0, 200.0])
+def test_float32_is_enough_for_dense_displacements(sure):
+    # One cluster in fifty pixels, at the study's size: the rarest joint sums are the hardest.
+    generator = torch.Generator().manual_seed(1)
+    codes = (torch.rand(10, 128, 128, generator=generator) < 0.02).long()
+    single = (one_hot_logits(codes, 2, sure) + 0.1 * torch.randn(10, 2, 128, 128, generator=generator)).softmax(1)
+    double, valid = single.double(), everywhere(single)
+    joints, exact = displaced_joints(single, single, valid, 10), displaced_joints(double, double, valid.double(), 10)
+    assert float((joints - exact).abs().max() / exact.sum((2, 3)).min()) < 1e-6
+    for collapsed in (False, True):
+        losses = [
+            mutual_information_loss(maps, maps, valid.to(maps.dtype), shift=10, collapsed=collapsed)
+            for maps in (single, double)
+        ]
+        assert abs(float(losses[0]) - float(losses[1])) < 1e-6
+
+
+@pytest.mark.parametrize("collapsed", [False, True])
+def test_without_displacement_both_forms_are_one(collapsed):
+    first, second = (torch.softmax(logits(seed), 1) for seed in (0, 1))
+    plain = mutual_information_loss(first, second, everywhere(first))
+    assert torch.equal(mutual_information_loss(first, second, everywhere(first), collapsed=collapsed), plain)
+
+
+def test_the_loss_of_the_sum_is_no_mean_of_losses():
+    first = torch.softmax(logits(0), 1)
+    losses = [
+        float(mutual_information_loss(first, first, everywhere(first), shift=2, collapsed=one)) for one in (True, False)
+    ]
+    assert losses[0] != pytest.approx(losses[1], abs=1e-3)
+
+
+@pytest.mark.parametrize("shift", [1, 3])
+def test_constant_maps_share_nothing_at_any_displacement(shift):
+    constant = torch.zeros(2, 3, 8, 8)
+    constant[:, 1] = 1
+    loss = mutual_information_loss(constant, constant, everywhere(constant), shift=shift)
+    assert float(loss) == pytest.approx(0, abs=1e-6)
+
+
 def test_mutual_information_does_not_depend_on_the_order_of_the_views():
     first, second = (torch.softmax(logits(seed), 1) for seed in (0, 1))
     forward = mutual_information_loss(first, second, everywhere(first))
@@ -200,6 +277,8 @@ def test_gradients_are_those_of_finite_differences():
         lambda a, _: soft_dice_loss(a, truth),
         lambda a, b: kl_consistency(a, b.softmax(1), valid, stop_gradient=False),
         lambda a, b: mutual_information_loss(a.softmax(1), b.softmax(1), valid, lamb=1.2),
+        lambda a, b: mutual_information_loss(a.softmax(1), b.softmax(1), valid, shift=2),
+        lambda a, b: mutual_information_loss(a.softmax(1), b.softmax(1), valid, shift=1, collapsed=True),
     ):
         assert torch.autograd.gradcheck(loss, (first, second))
 
@@ -214,6 +293,8 @@ def test_losses_and_gradients_are_finite_at_exactly_one_hot_float32_maps(agree):
         soft_dice_loss(strong, codes),
         kl_consistency(weak, strong.softmax(1), valid, stop_gradient=False),
         mutual_information_loss(weak.softmax(1), strong.softmax(1), valid),
+        mutual_information_loss(weak.softmax(1), strong.softmax(1), valid, shift=2),
+        mutual_information_loss(weak.softmax(1), strong.softmax(1), valid, shift=2, collapsed=True),
     ):
         weak.grad = strong.grad = None
         loss.backward()
@@ -227,6 +308,7 @@ def test_losses_and_gradients_are_finite_where_no_pixel_is_valid():
     total = kl_consistency(weak, strong.softmax(1), nowhere) + mutual_information_loss(
         weak.softmax(1), strong.softmax(1), nowhere
     )
+    total = total + mutual_information_loss(weak.softmax(1), strong.softmax(1), nowhere, shift=2)
     total.backward()
     assert total.item() == 0
     assert (weak.grad == 0).all()

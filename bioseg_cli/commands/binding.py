@@ -74,6 +74,7 @@ def _parameters(key: str, field: FieldInfo) -> list[inspect.Parameter]:
     about = field.description or ""
     if not field.is_required() and field.default not in (None, ()):
         default = ("off", "on")[field.default] if isinstance(field.default, bool) else field.default
+        default = ",".join(map(str, default)) if isinstance(default, tuple) else default
         about = f"{about} Default: {default}."
     parameters = []
     if role:

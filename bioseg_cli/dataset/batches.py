@@ -50,17 +50,25 @@ def random_stream(seed: int, purpose: Purpose, *position: int) -> np.random.Gene
 
 
 class ImageSource:
-    """Reads images of an open data set as tensors, keeping what fits in memory."""
+    """Reads images of an open data set as tensors, keeping what fits in memory.
 
-    def __init__(self, dataset: Dataset) -> None:
+    Args:
+        dataset: open data set.
+        labels: whether masks are read; without, every label is `IGNORE`.
+    """
+
+    def __init__(self, dataset: Dataset, *, labels: bool = True) -> None:
         self.dataset = dataset
+        self._labels = labels
         self._cache: dict[int, tuple[Pixels, Pixels]] = {}
         self._cached_bytes = 0
 
     def _pixels(self, index: int) -> tuple[Pixels, Pixels]:
         if index in self._cache:
             return self._cache[index]
-        image, labels = self.dataset.image(index), self.dataset.labels(index)
+        image = self.dataset.image(index)
+        unread = np.broadcast_to(np.uint16(self.dataset.ignore), image.shape[1:])
+        labels = self.dataset.labels(index) if self._labels else unread
         if self._cached_bytes + image.nbytes + labels.nbytes <= CACHE_BYTES:
             self._cache[index] = image, labels
             self._cached_bytes += image.nbytes + labels.nbytes

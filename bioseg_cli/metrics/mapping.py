@@ -82,3 +82,17 @@ def mapped_counts(table: NDArray[np.int64], mapping: NDArray[np.int64]) -> NDArr
     counts = np.zeros((classes, classes), dtype=np.int64)
     np.add.at(counts.T, mapping, table)
     return counts
+
+
+def class_labels(clusters: NDArray[Any], mapping: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """The class of each pixel, of any shape, for clusters of that shape and the class code (clusters,) of each."""
+    labels: NDArray[Any] = mapping.astype(dtype)[clusters]
+    return labels
+
+
+def class_probabilities(probabilities: NDArray[np.float32], mapping: NDArray[Any], classes: int) -> NDArray[np.float32]:
+    """Probabilities (..., classes, H, W): those of the clusters (..., clusters, H, W) that became a class, added up."""
+    summed = np.zeros((*probabilities.shape[:-3], classes, *probabilities.shape[-2:]), dtype=np.float32)
+    for cluster, code in enumerate(mapping.tolist()):
+        summed[..., code, :, :] += probabilities[..., cluster, :, :]
+    return summed

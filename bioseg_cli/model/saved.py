@@ -8,15 +8,15 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Self
 
 import torch
-from pydantic import ValidationError
+from pydantic import Field, ValidationError, model_validator
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from bioseg_cli.config import ClassInfo, Config, UNetConfig
+from bioseg_cli.config import ClassInfo, Config, SplitName, UNetConfig
 from bioseg_cli.errors import DataError
 from bioseg_cli.files import write_bytes
 from bioseg_cli.images import Normalisation, PixelSize
@@ -25,10 +25,31 @@ from bioseg_cli.model.unet import UNet
 CARD_KEY = "bioseg"
 
 
+class HeadMapping(Config):
+    """What the clusters of a head mean, as fitted on a few labelled images."""
+
+    classes: tuple[int, ...]
+    """Class code of each cluster; that of a cluster which the images do not contain is 0."""
+    rule: Literal["hungarian", "majority"]
+    """One to one so that the most pixels match, or each cluster to the class it overlaps most."""
+    split: SplitName
+    """Where the images are from; never the test split."""
+    images: int
+    """How many images."""
+    areas: tuple[float, ...]
+    """Share of the images' labelled pixels in each cluster."""
+    shares: tuple[tuple[float, ...], ...]
+    """Of each cluster's pixels, the share in each class; zeros for a cluster without pixels."""
+
+
 class ModelCard(Config):
     """What a saved model knows about itself."""
 
     architecture: UNetConfig
+    outputs: Literal["classes", "clusters"] = "classes"
+    """What the channels of every head stand for. Clusters mean nothing by themselves: see `mappings`."""
+    mappings: dict[str, HeadMapping] = Field(default_factory=dict)
+    """From clusters to classes, by head; empty where no labelled image was at hand."""
     classes: tuple[ClassInfo, ...]
     normalisation: dict[str, Any]
     """JSON form of `images.Normalisation`, from the training split."""
@@ -40,6 +61,14 @@ class ModelCard(Config):
     method: str
     state: str
     epoch: int
+
+    @model_validator(mode="after")
+    def _mappings_fit(self) -> Self:
+        for head, mapping in self.mappings.items():
+            known = all(0 <= code < len(self.classes) for code in mapping.classes)
+            if len(mapping.classes) != self.architecture.heads.get(head) or not known:
+                raise ValueError(f"the mapping of the head {head!r} does not fit")
+        return self
 
     def intensities(self) -> Normalisation:
         """The normalisation that turns pixels into what the network was trained on."""

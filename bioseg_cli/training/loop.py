@@ -28,6 +28,11 @@ STEP_PHASE = 0.3
 STEP_FACTOR = 0.1
 """The step schedule multiplies the rate by this after each `STEP_PHASE` of the budget: epochs 30, 60, 90 of 100."""
 
+OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "adam": torch.optim.Adam,
+    "rmsprop": torch.optim.RMSprop,
+}
+
 
 def learning_rate(schedule: str, initial: float, progress: float) -> float:
     """The learning rate at a share of the budget, `progress` in [0, 1)."""
@@ -77,7 +82,7 @@ class Trainer:
         self.network = build_network(config, dataset, dict(method.heads))
         # Channels last is the layout in which convolutions reach the hardware's matrix units without copies.
         self.network.to(device=precision.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.optimizer = torch.optim.Adam(self.network.parameters(), lr=config.lr)
+        self.optimizer = OPTIMIZERS[config.optimizer](self.network.parameters(), lr=config.lr)
         self.state = TrainingState()
         self.average = None if config.ema is None else WeightAverage(self.network, config.ema)
         self.total_steps = config.total_steps(method.epoch_steps)
@@ -180,9 +185,8 @@ class Trainer:
         state.step, state.sums = 0, {}
         self.run.write_metrics(state.rows)
         self._save()
-        shown = ", ".join(f"{name.removeprefix('val_')} {value:.4f}" for name, value in metrics.items())
         self.output.say(
-            f"epoch {state.epoch} ({state.updates} updates, {clock(state.seconds)}): {shown}"
+            f"epoch {state.epoch} ({state.updates} updates, {clock(state.seconds)}): {self.method.describe(metrics)}"
             + (f"; new {', '.join(improved)}" if improved else "")
         )
 
@@ -190,6 +194,7 @@ class Trainer:
         dataset, info = self.dataset, self.dataset.info
         card = ModelCard(
             architecture=self.kept.config,
+            outputs=self.method.outputs,
             classes=info.classes,
             normalisation=info.normalisation.to_json(),
             image_dtype=str(dataset.image_dtype),

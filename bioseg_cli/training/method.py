@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor
 
 from bioseg_cli.config import StateName
 from bioseg_cli.model.unet import UNet
+from bioseg_cli.runs.console import Output
 from bioseg_cli.runs.device import Precision
+from bioseg_cli.runs.directory import RunDirectory
+
+RunEnd = Literal["finished", "collapsed"]
+Row = Mapping[str, Any]
+"""A row of metrics.csv."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +53,10 @@ class Method(Protocol):
         """Output channels of each head of the network."""
 
     @property
+    def outputs(self) -> Literal["classes", "clusters"]:
+        """What these channels stand for."""
+
+    @property
     def criteria(self) -> Mapping[StateName, Criterion]:
         """The states to keep beside the last one."""
 
@@ -63,8 +73,26 @@ class Method(Protocol):
     def validate(self, network: UNet, precision: Precision) -> dict[str, float]:
         """Metrics of the validation split, by name; deterministic, and never of the test split."""
 
+    def describe(self, metrics: Mapping[str, float]) -> str:
+        """The metrics of an epoch in a line for the screen."""
+
+    def conclude(self, run: RunDirectory, rows: Sequence[Row], precision: Precision, output: Output) -> RunEnd:
+        """What is left to do with the saved states when the budget is spent; says how the run ended.
+
+        Args:
+            run: its saved states may be completed, its manifest added to.
+            rows: of metrics.csv, one an epoch.
+            precision: with the device.
+            output: for progress and warnings.
+        """
+
     def images_of(self, batch: Any) -> list[str]:
         """Names of the images of a batch, for messages."""
+
+
+def list_metrics(metrics: Mapping[str, float]) -> str:
+    """Every metric with its value."""
+    return ", ".join(f"{name.removeprefix('val_')} {value:.4f}" for name, value in metrics.items())
 
 
 def probabilities(logits: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 
@@ -91,19 +91,9 @@ def train(
     with Dataset(data) as dataset, stop_signals() as stop_requested:
         method = build_method(dataset, config, device)
         path = config.run or RUNS_FOLDER / method.run_name
-        # Paths are stored whole: the run can be read from any folder.
-        resolved = config.model_copy(update={"data": data.resolve(), "run": None, "resume": None})
-        manifest = {
-            "command": config.command,
-            "status": "running",
-            "config": resolved.model_dump(mode="json"),
-            "data": {"path": str(data.resolve()), "content_hash": dataset.content_hash},
-            **method.record,
-            "device": str(device),
-            "precision": {"name": precision.name, "reason": precision.reason},
-            "environment": environment(),
-            "times": {"started": now()},
-        }
+        manifest = {**first_record(config, dataset), **method.record}
+        manifest["device"] = str(device)
+        manifest["precision"] = {"name": precision.name, "reason": precision.reason}
         if config.resume is not None:
             run = RunDirectory.open(path)
             discard_partial(path)
@@ -124,19 +114,39 @@ def train(
             output.say(remark)
         try:
             metrics = trainer.fit()
+            run.manifest["status"] = method.conclude(run, trainer.state.rows, precision, output)
         except BaseException as error:
-            stopped = isinstance(error, Interrupted | KeyboardInterrupt)
-            run.manifest["status"] = "interrupted" if stopped else "failed"
-            if isinstance(error, BiosegError) and not stopped:
-                run.manifest["failure"] = error.what
-            run.manifest["times"]["ended"] = now()
-            run.save_manifest()
+            record_failure(run, error)
             raise
-        run.manifest["status"] = "finished"
         run.manifest["times"]["ended"] = now()
         run.manifest["metrics"] = metrics
         run.save_manifest()
         return run
+
+
+def first_record(config: TrainConfig, dataset: Dataset) -> dict[str, Any]:
+    """What the manifest of a run says before it has begun."""
+    # Paths are stored whole: the run can be read from any folder.
+    data = str(dataset.path.resolve())
+    resolved = config.model_copy(update={"run": None, "resume": None}).model_dump(mode="json")
+    return {
+        "command": config.command,
+        "status": "running",
+        "config": {**resolved, "data": data},
+        "data": {"path": data, "content_hash": dataset.content_hash},
+        "environment": environment(),
+        "times": {"started": now()},
+    }
+
+
+def record_failure(run: RunDirectory, error: BaseException) -> None:
+    """Write to the manifest how a run ended that did not reach its end."""
+    stopped = isinstance(error, Interrupted | KeyboardInterrupt)
+    run.manifest["status"] = "interrupted" if stopped else "failed"
+    if isinstance(error, BiosegError) and not stopped:
+        run.manifest["failure"] = error.what
+    run.manifest["times"]["ended"] = now()
+    run.save_manifest()
 
 
 @contextlib.contextmanager

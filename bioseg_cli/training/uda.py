@@ -11,9 +11,9 @@ A step sees labelled images X_l with masks and unlabelled images X:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -28,7 +28,9 @@ from bioseg_cli.dataset.schema import IntArray
 from bioseg_cli.errors import DataError, UsageError
 from bioseg_cli.metrics.confusion import confusion_counts, mean_iou
 from bioseg_cli.model.unet import UNet, own_batch_statistics
+from bioseg_cli.runs.console import Output
 from bioseg_cli.runs.device import Precision
+from bioseg_cli.runs.directory import RunDirectory
 from bioseg_cli.training.losses import (
     drop_learnt,
     kl_consistency,
@@ -37,7 +39,7 @@ from bioseg_cli.training.losses import (
     soft_dice_loss,
     tsa_threshold,
 )
-from bioseg_cli.training.method import Criterion, probabilities
+from bioseg_cli.training.method import Criterion, Row, RunEnd, list_metrics, probabilities
 from bioseg_cli.training.settings import TrainUDAConfig
 
 FIXMATCH_CONFIDENCE = 0.95
@@ -70,6 +72,7 @@ class UDA:
         UsageError: more labels asked for than there are, or no unlabelled image is left for the consistency.
     """
 
+    outputs: ClassVar[Literal["classes"]] = "classes"
     criteria: ClassVar[Mapping[StateName, Criterion]] = {
         "best-supervised": Criterion("val_supervised", higher_is_better=False),
         "best-final": Criterion("val_total", higher_is_better=False),
@@ -231,6 +234,14 @@ class UDA:
         metrics["val_total"] = metrics["val_supervised"] + self.config.unsup_weight * metrics["val_unsupervised"]
         metrics["val_mean_iou"] = mean_iou(counts)
         return metrics
+
+    def describe(self, metrics: Mapping[str, float]) -> str:
+        """The metrics of an epoch in a line."""
+        return list_metrics(metrics)
+
+    def conclude(self, run: RunDirectory, rows: Sequence[Row], precision: Precision, output: Output) -> RunEnd:
+        """Nothing is left to do."""
+        return "finished"
 
     def images_of(self, batch: UDABatch) -> list[str]:
         """Names of the images of a batch."""

@@ -1,0 +1,122 @@
+"""Training by IIC from several seeds, and keeping one of them without looking at a label.
+
+Each restart is a whole run of its own in `restarts/seedN` of the run directory, so that stopping and resuming are those
+of a single run. The kept one's states and log are copied up.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from bioseg_cli.config import STATES
+from bioseg_cli.dataset.reader import Dataset
+from bioseg_cli.errors import Interrupted
+from bioseg_cli.files import write_bytes
+from bioseg_cli.runs.console import Output
+from bioseg_cli.runs.device import resolve_device
+from bioseg_cli.runs.directory import RunDirectory
+from bioseg_cli.runs.manifest import now
+from bioseg_cli.training.iic import IIC
+from bioseg_cli.training.session import (
+    RUNS_FOLDER,
+    find_dataset,
+    first_record,
+    record_failure,
+    train,
+    with_resumed_settings,
+)
+from bioseg_cli.training.settings import TrainIICConfig
+
+FOLDER = "restarts"
+COPIED = ("progress", "best", "metrics", "clusters", "mapped_by", "mappings", "collapse")
+"""What the manifest of a run has from its kept restart."""
+
+
+def train_with_restarts(config: TrainIICConfig, output: Output, *, overwrite: bool) -> RunDirectory:
+    """Train by IIC as many times as the settings say, and return the run directory.
+
+    The restart that is kept has not collapsed, if there is such a one, and of these the highest mutual information on
+    the validation images.
+    """
+    config = with_resumed_settings(config)
+    if config.restarts == 1:
+        return train(config, IIC, output, overwrite=overwrite)
+    run = _begin(config, output, overwrite=overwrite)
+    try:
+        restarts = [_restart(config, run, number, output) for number in range(config.restarts)]
+        scores = [_score(one) for one in restarts]
+        kept = scores.index(max(scores))
+        _keep(run, restarts, kept)
+    except Interrupted as error:
+        record_failure(run, error)
+        # The restart names its own folder; it is the whole that goes on.
+        raise Interrupted(error.what, where=run.path, fix=f"Continue with --resume {run.path}.") from None
+    except BaseException as error:
+        record_failure(run, error)
+        raise
+    output.say(f"{run.path}: the restart of seed {config.seed + kept} is kept")
+    return run
+
+
+def _begin(config: TrainIICConfig, output: Output, *, overwrite: bool) -> RunDirectory:
+    """The run directory of all restarts, new or gone on with."""
+    with Dataset(find_dataset(config.data)) as dataset:
+        method = IIC(dataset, config, resolve_device(config.device))
+        path = config.run or RUNS_FOLDER / f"{method.run_name}-{config.restarts}restarts"
+        record = first_record(config, dataset)
+    if config.resume is None:
+        run = RunDirectory.create(path, record, overwrite=overwrite)
+        shutil.rmtree(path / FOLDER, ignore_errors=True)
+        return run
+    run = RunDirectory.open(path)
+    times = run.manifest["times"]
+    record["times"] = {"started": times["started"], "resumed": [*times.get("resumed", []), now()]}
+    run.manifest = record
+    run.save_manifest()
+    return run
+
+
+def _restart(config: TrainIICConfig, run: RunDirectory, number: int, output: Output) -> RunDirectory:
+    seed = config.seed + number
+    path = run.path / FOLDER / f"seed{seed}"
+    resumable = (path / "resume.pt").is_file()
+    if not resumable:
+        shutil.rmtree(path, ignore_errors=True)
+    output.say(f"restart {number + 1} of {config.restarts}")
+    own = {
+        "seed": seed,
+        "restarts": 1,
+        "data": Path(run.manifest["data"]["path"]),
+        "run": path,
+        "resume": path if resumable else None,
+    }
+    return train(config.model_copy(update=own), IIC, output, overwrite=False)
+
+
+def _score(restart: RunDirectory) -> tuple[bool, float]:
+    return restart.manifest["status"] == "finished", float(restart.manifest["best"]["best-final"]["value"])
+
+
+def _keep(run: RunDirectory, restarts: list[RunDirectory], kept: int) -> None:
+    """Copy what the kept restart has into the run, and write to the manifest how all of them ended."""
+    chosen = restarts[kept]
+    for state in STATES:
+        if chosen.checkpoint(state).is_file():
+            write_bytes(run.checkpoint(state), chosen.checkpoint(state).read_bytes())
+    write_bytes(run.metrics_file, chosen.metrics_file.read_bytes())
+    rows: list[dict[str, Any]] = [
+        {
+            "seed": one.manifest["config"]["seed"],
+            "information": one.manifest["best"]["best-final"]["value"],
+            "status": one.manifest["status"],
+            "kept": one is chosen,
+        }
+        for one in restarts
+    ]
+    run.manifest.update({name: chosen.manifest[name] for name in COPIED if name in chosen.manifest})
+    run.manifest["restarts"] = rows
+    run.manifest["status"] = chosen.manifest["status"]
+    run.manifest["times"]["ended"] = now()
+    run.save_manifest()

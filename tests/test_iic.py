@@ -1,0 +1,263 @@
+"""What IIC computes on a batch: views, alignment, which heads are trained, and what validation says."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import SPLITS, write_discs
+from torch import nn
+
+from bioseg_cli.augment.affine import Affine
+from bioseg_cli.augment.second_view import Exposure, SecondView, draw_second_view
+from bioseg_cli.dataset.batches import ImageBatch
+from bioseg_cli.dataset.reader import Dataset
+from bioseg_cli.errors import DataError, UsageError
+from bioseg_cli.model.unet import UNet
+from bioseg_cli.runs.device import resolve_precision
+from bioseg_cli.training.clusters import fit_mappings, mapping_images
+from bioseg_cli.training.iic import IIC, IICBatch
+from bioseg_cli.training.losses import mutual_information_loss
+from bioseg_cli.training.settings import TrainIICConfig, TrainUDAConfig
+
+CPU = torch.device("cpu")
+FP32 = resolve_precision("fp32", CPU)
+
+
+class Pixelwise(nn.Module):
+    """A network that looks at single pixels, so that it commutes with every rotation and flip."""
+
+    def forward(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
+        away = 60 * (images - 0.5)
+        main = torch.cat([-away, away], dim=1)
+        return {"main": main, "aux": torch.cat([main] * 5, dim=1)}
+
+
+@pytest.fixture
+def dataset(disc_dataset: Path) -> Iterator[Dataset]:
+    with Dataset(disc_dataset) as opened:
+        yield opened
+
+
+def small_network(method: IIC) -> UNet:
+    torch.manual_seed(0)
+    config = TrainIICConfig(width=2).architecture(1, dict(method.heads))
+    return UNet(config).train()
+
+
+def smooth_batch(size: int = 64) -> ImageBatch:
+    """Images that interpolation hardly changes, half of their pixels bright."""
+    rows, columns = np.mgrid[:size, :size] / size * 2 * np.pi
+    image = 0.5 + 0.25 * np.sin(rows + 0.3) + 0.25 * np.sin(columns * 2)
+    return ImageBatch(
+        images=torch.from_numpy(image.astype(np.float32))[None, None],
+        labels=torch.zeros(1, size, size, dtype=torch.int64),
+        shown=torch.ones(1, 1, size, size),
+        indices=(0,),
+    )
+
+
+@pytest.mark.parametrize("degrees", [0.0, 37.0, 90.0, 211.0])
+@pytest.mark.parametrize("flip", [False, True])
+def test_a_network_that_commutes_with_the_view_reaches_the_bound(dataset: Dataset, degrees: float, flip: bool) -> None:
+    method = IIC(dataset, TrainIICConfig(), CPU)
+    geometry = Affine.similarity(torch.tensor([degrees]), flip=torch.tensor([flip]))
+    losses = method.loss(
+        Pixelwise(),  # type: ignore[arg-type]
+        IICBatch(smooth_batch(), SecondView(geometry, None), ("main",)),
+        FP32,
+    )
+    images = smooth_batch().images
+    inside = geometry.inverse().valid_mask(geometry.valid_mask(torch.ones_like(images)))
+    maps = Pixelwise()(images)["main"].softmax(1)
+    # What the map shares with itself on the pixels that stay in the frame is all there is to share.
+    assert float(losses["main"].detach()) == pytest.approx(float(mutual_information_loss(maps, maps, inside)), abs=0.03)
+
+
+def test_padding_and_what_left_the_frame_share_nothing(dataset: Dataset) -> None:
+    method = IIC(dataset, TrainIICConfig(), CPU)
+    whole = smooth_batch()
+    shown = whole.shown.clone()
+    shown[..., 40:] = 0
+    view = SecondView(Affine.similarity(torch.tensor([20.0])), None)
+    losses = []
+    for padding in (0.0, 0.9):
+        batch = dataclasses.replace(whole, images=torch.where(shown > 0, whole.images, padding), shown=shown)
+        losses.append(method.loss(Pixelwise(), IICBatch(batch, view, ("main",)), FP32)["total"])  # type: ignore[arg-type]
+    assert losses[0] < -0.1
+    assert torch.equal(*losses)
+
+
+def test_an_epoch_trains_the_auxiliary_head_on_every_image_and_then_the_main_one(dataset: Dataset) -> None:
+    method = IIC(dataset, TrainIICConfig(batch_size=3), CPU)
+    assert method.epoch_steps == 6  # twice the 3 batches of 8 images
+    batches = [method.draw(0, step) for step in range(6)]
+    assert [batch.trained for batch in batches] == [("aux",)] * 3 + [("main",)] * 3
+    for part in (batches[:3], batches[3:]):
+        seen = {index for batch in part for index in batch.images.indices}
+        assert seen == set(dataset.indices("train").tolist())
+
+
+def test_joint_training_takes_both_heads_in_every_step(dataset: Dataset) -> None:
+    method = IIC(dataset, TrainIICConfig(batch_size=3, heads="joint"), CPU)
+    assert method.epoch_steps == 3
+    batch = method.draw(0, 2)
+    losses = method.loss(small_network(method), batch, FP32)
+    assert torch.equal(losses["total"], losses["main"] + losses["aux"])
+
+
+@pytest.mark.parametrize(("step", "trained", "other"), [(0, "aux", "main"), (1, "main", "aux")])
+def test_only_the_trained_head_and_the_trunk_have_a_gradient(
+    dataset: Dataset, step: int, trained: str, other: str
+) -> None:
+    method = IIC(dataset, TrainIICConfig(), CPU)
+    network = small_network(method)
+    losses = method.loss(network, method.draw(0, step), FP32)
+    assert set(losses) == {"main", "aux", "total"}
+    assert torch.equal(losses["total"], losses[trained])
+    losses["total"].backward()
+    assert network.heads[trained].weight.grad.abs().sum() > 0
+    assert network.heads[other].weight.grad is None
+    assert network.down[0][0].weight.grad.abs().sum() > 0
+
+
+def test_a_batch_is_a_function_of_seed_epoch_and_step(dataset: Dataset) -> None:
+    config = TrainIICConfig(batch_size=3, crop=32, views="rotation,flip,photometric")
+    first, again = (IIC(dataset, config, CPU) for _ in range(2))
+    again.draw(4, 1)
+    one, two = first.draw(2, 1), again.draw(2, 1)
+    assert torch.equal(one.images.images, two.images.images)
+    assert torch.equal(one.view.of(one.images.images), two.view.of(two.images.images))
+    other = first.draw(2, 2)
+    assert not torch.equal(one.images.images, other.images.images)
+
+
+def test_second_views_do_not_feed_the_statistics_used_for_prediction(dataset: Dataset) -> None:
+    method = IIC(dataset, TrainIICConfig(), CPU)
+    buffers = []
+    for exposure in (None, Exposure(torch.full((10,), 3.0), torch.zeros(10), torch.ones(10), torch.zeros(10), 0)):
+        network = small_network(method)
+        batch = dataclasses.replace(method.draw(0, 0), view=SecondView(Affine.identity(10), exposure))
+        method.loss(network, batch, FP32)
+        buffers.append(dict(network.named_buffers()))
+    fresh = dict(small_network(method).named_buffers())
+    assert all(torch.equal(buffers[0][name], buffers[1][name]) for name in fresh)
+    assert any(not torch.equal(buffers[0][name], fresh[name]) for name in fresh)
+
+
+def test_validation_is_the_same_every_time_and_whatever_the_seed(dataset: Dataset) -> None:
+    network = small_network(IIC(dataset, TrainIICConfig(), CPU)).eval()
+    metrics = [IIC(dataset, TrainIICConfig(seed=seed), CPU).validate(network, FP32) for seed in (0, 0, 5)]
+    assert metrics[0] == metrics[1] == metrics[2]
+
+
+def test_validation_measures_a_good_clustering_as_good(dataset: Dataset) -> None:
+    metrics = IIC(dataset, TrainIICConfig(), CPU).validate(Pixelwise(), FP32)  # type: ignore[arg-type]
+    labels = np.stack([dataset.labels(index) for index in dataset.indices("val")])
+    share = labels.mean()
+    bound = -(share * math.log(share) + (1 - share) * math.log(1 - share))
+    # Rotation blurs the noisy borders of small discs: some of the information is lost.
+    assert 0.5 * bound < metrics["val_main_mi"] <= bound + 0.05
+    assert metrics["val_main_bright_area"] == pytest.approx(share, abs=0.02)
+    assert metrics["val_main_otsu_area"] == pytest.approx(share, abs=0.02)
+    assert metrics["val_information"] == pytest.approx((metrics["val_main_mi_share"] + metrics["val_aux_mi_share"]) / 2)
+
+
+@pytest.mark.parametrize(("recipe", "side"), [("discs", 128), ("bigbrain", 256)])
+def test_the_studys_crops_are_the_default(dataset: Dataset, recipe: str, side: int) -> None:
+    dataset.info = dataclasses.replace(dataset.info, recipe=recipe)
+    assert IIC(dataset, TrainIICConfig(), CPU).crop == side
+    assert IIC(dataset, TrainIICConfig(crop=32), CPU).crop == 32
+
+
+def test_clusters_are_by_default_those_of_the_data_set(dataset: Dataset) -> None:
+    assert IIC(dataset, TrainIICConfig(), CPU).heads == {"main": 2, "aux": 10}
+    assert IIC(dataset, TrainIICConfig(clusters=3), CPU).heads == {"main": 3, "aux": 15}
+    assert IIC(dataset, TrainIICConfig(aux_clusters=4), CPU).heads == {"main": 2, "aux": 4}
+    with pytest.raises(UsageError, match="3 clusters, fewer than the main head's 4"):
+        IIC(dataset, TrainIICConfig(clusters=4).model_copy(update={"aux_clusters": 3}), CPU)
+
+
+def test_a_data_set_without_validation_images_is_refused(tmp_path: Path) -> None:
+    data = write_discs(tmp_path / "d.h5", ("train",) * 3)
+    with Dataset(data) as dataset, pytest.raises(DataError, match="validation split is empty"):
+        IIC(dataset, TrainIICConfig(), CPU)
+
+
+def test_mapping_images_are_labelled_training_images_in_label_order(dataset: Dataset) -> None:
+    split, five = mapping_images(dataset, "5")
+    assert split == "train"
+    assert five.tolist() == dataset.label_order[:5].tolist()
+    assert mapping_images(dataset, "all")[1].tolist() == dataset.label_order.tolist()
+    with pytest.raises(UsageError, match="the train split has 8"):
+        mapping_images(dataset, "9")
+
+
+def test_without_labelled_training_images_the_validation_images_decide(tmp_path: Path) -> None:
+    training = tuple(index for index, split in enumerate(SPLITS) if split == "train")
+    with Dataset(write_discs(tmp_path / "d.h5", unlabelled=training)) as dataset:
+        split, indices = mapping_images(dataset, "2")
+        assert split == "val"
+        assert indices.tolist() == dataset.indices("val").tolist()[:2]
+    with Dataset(write_discs(tmp_path / "none.h5", unlabelled=tuple(range(len(SPLITS))))) as dataset:
+        assert len(mapping_images(dataset, "5")[1]) == 0
+
+
+def test_the_main_head_is_mapped_one_to_one_and_the_auxiliary_one_by_majority() -> None:
+    tables = {"main": np.array([[60, 30], [90, 20]]), "aux": np.array([[60, 30], [90, 20], [0, 0], [1, 3]])}
+    mappings = fit_mappings(tables, "train", 5)
+    assert mappings["main"].classes == (1, 0)  # both clusters are mostly background
+    assert mappings["aux"].classes == (0, 0, 0, 1)
+    assert (mappings["main"].rule, mappings["aux"].rule) == ("hungarian", "majority")
+    assert mappings["aux"].shares == ((60 / 90, 30 / 90), (90 / 110, 20 / 110), (0, 0), (0.25, 0.75))
+    assert mappings["aux"].areas == pytest.approx((90 / 204, 110 / 204, 0, 4 / 204))
+    assert fit_mappings({"main": np.array([[5, 1], [4, 2], [0, 9]])}, "val", 1)["main"].rule == "majority"
+
+
+def test_views_are_what_was_asked_for() -> None:
+    def draw(*kinds: str) -> SecondView:
+        return draw_second_view(kinds, 200, np.random.default_rng(0))  # type: ignore[arg-type]
+
+    assert draw("photometric").geometry.is_identity()
+    assert draw("rotation").exposure is None
+    matrices = draw("rotation").geometry.matrix
+    torch.testing.assert_close(torch.linalg.det(matrices[:, :, :2]), torch.ones(200, dtype=torch.float64))
+    degrees = torch.rad2deg(torch.atan2(matrices[:, 1, 0], matrices[:, 0, 0])) % 360
+    assert [int(count) for count in torch.histc(degrees.float(), 4, 0, 360)] == pytest.approx([50] * 4, abs=20)
+    mirrored = torch.linalg.det(draw("flip").geometry.matrix[:, :, :2]) < 0
+    assert 60 < int(mirrored.sum()) < 140
+
+
+def test_another_exposure_keeps_the_range_and_the_order_of_grey_levels() -> None:
+    exposure = Exposure(torch.tensor([1.2, 0.8]), torch.zeros(2), torch.tensor([0.8, 1.2]), torch.zeros(2), 0)
+    images = torch.linspace(0, 1, 50).reshape(1, 1, 5, 10).expand(2, 1, 5, 10)
+    changed = exposure.apply(images)
+    assert float(changed.min()) == 0
+    assert float(changed.max()) <= 1
+    assert (changed.flatten(1).diff() >= 0).all()
+    assert (changed[0, 0, 2] > images[0, 0, 2]).all()
+    assert (changed[1, 0, 2] < images[1, 0, 2]).all()
+    noisy = dataclasses.replace(exposure, noise=torch.tensor([0.1, 0.0])).apply(images)
+    assert 0.05 < float((noisy - changed)[0].std() / images[0].std()) < 0.12
+    assert torch.equal(noisy[1], changed[1])
+    brighter = dataclasses.replace(exposure, offset=torch.tensor([0.2, 0.0])).apply(images)
+    assert (brighter[0] >= changed[0]).all()
+    assert torch.equal(brighter[1], changed[1])
+
+
+def test_the_defaults_are_the_studys() -> None:
+    paper = TrainIICConfig()
+    assert (paper.optimizer, paper.lr, paper.epochs, paper.batch_size) == ("rmsprop", 0.01, 10, 10)
+    assert (paper.heads, paper.views, paper.width, paper.lamb, paper.shift) == ("alternate", ("rotation",), 64, 1.0, 0)
+    assert TrainUDAConfig().optimizer == "adam"
+
+
+def test_a_preset_fills_in_what_was_not_given() -> None:
+    stable = TrainIICConfig.model_validate({"preset": "stable", "lr": 0.5})
+    assert (stable.optimizer, stable.heads, stable.lr) == ("adam", "joint", 0.5)
+    assert "photometric" in stable.views
