@@ -106,7 +106,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def at_small_size(command: str, workplace: Path) -> list[str]:
     """The words of a command with what makes it quick: one step of a tiny network, files instead of a download."""
     words = shlex.split(command)[1:]
-    if words[0] == "train-uda":
+    if words[0] in ("train-uda", "train-iic"):
         return [*words, *SMALL_TRAINING] if "--resume" not in words else [*words, "--quiet"]
     if words[0] == "prepare" and words[1] in ("fluohoechst", "phc", "fluogfp", "bigbrain"):
         return [*words, *at_hand(words[1], workplace)]
@@ -127,7 +127,7 @@ def test_every_command_of_the_readme_runs(workplace: Path, bioseg: Cli, monkeypa
     commands = documented_commands(ROOT / "README.md")
     assert len(commands) >= 12
     names = {shlex.split(command)[1] for command in commands}
-    assert names == {"prepare", "train-uda", "predict", "evaluate"}
+    assert names == {"prepare", "train-uda", "train-iic", "predict", "evaluate"}
     for command in commands:
         result = bioseg(*at_small_size(command, workplace))
         assert result.exit_code == 0, f"{command}\n{result.output}"
