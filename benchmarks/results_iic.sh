@@ -25,6 +25,6 @@ for seed in "${seeds[@]}"; do
   done
 done
 for data in "$crops" "$fields"; do
-  bioseg evaluate "$folder"/{paper,stable}-seed* --data "$data" --baselines otsu,kmeans,local,background \
+  bioseg evaluate "$folder"/{paper,stable}-seed* --data "$data" --baselines otsu,kmeans,local,all-background \
     --csv "${data%.h5}.csv" --out "${data%.h5}-report" --overwrite
 done

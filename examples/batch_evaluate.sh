@@ -39,7 +39,7 @@ fi
 
 runs=()
 while IFS= read -r manifest; do
-    if grep -q '^status: finished$' "$manifest"; then
+    if grep -Eq '^status: (finished|collapsed)$' "$manifest"; then
         runs+=("${manifest%/manifest.yaml}")
     else
         echo "Left out, not finished: ${manifest%/manifest.yaml}" >&2

@@ -256,6 +256,11 @@ def test_reports_are_not_replaced_unasked(folders, bioseg):
         (["run", "--truth", "t"], "--data"),
         (["--predictions", "p", "--truth", "t.h5", "--masks-are", "binary"], "not with a data set"),
         (["--predictions", "p", "--truth", "t", "--control", "c"], "--control"),
+        (["--predictions", "p", "--truth", "t", "--head", "aux"], "--head"),
+        (["--predictions", "p", "--truth", "t", "--mapping", "oracle"], "--mapping"),
+        (["--predictions", "p", "--truth", "t", "--state", "last"], "--state"),
+        (["run", "--baselines", "otsu,sauvola"], "'sauvola' (known: otsu, kmeans, local, all-background, or none)"),
+        (["run", "--baselines", "none,otsu"], "'none'"),
     ],
 )
 def test_options_that_do_not_go_together(bioseg, arguments, words):

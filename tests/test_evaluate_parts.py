@@ -11,11 +11,14 @@ from rich.console import Console
 
 from bioseg_cli.config import ClassInfo
 from bioseg_cli.errors import DataError
-from bioseg_cli.evaluation.baselines import all_background, assumed_otsu, brightness_bands, fit_otsu
+from bioseg_cli.evaluation.baselines import all_background, brightness_bands, can_divide, fit_baseline, score_baselines
+from bioseg_cli.evaluation.brightness import block_size, kmeans_bands, local_bands, otsu_bands
+from bioseg_cli.evaluation.clusters import count_clusters
 from bioseg_cli.evaluation.figures import ADDED, CONFUSED, IGNORED, MISSED, RIGHT, difference_map
-from bioseg_cli.evaluation.report import Evaluation, LabelBudget, Report, table_csv
+from bioseg_cli.evaluation.report import ClusterMapping, Evaluation, LabelBudget, Report, table_csv
 from bioseg_cli.evaluation.scores import ImageCounts, Resampling, difference, score_images
 from bioseg_cli.evaluation.table import render
+from bioseg_cli.runs.console import Output
 
 NAMES = ("background", "nucleus")
 
@@ -102,51 +105,160 @@ class Pictures:
 
 
 def test_bands_are_those_of_scikit_image_inside_the_extent_only():
-    from skimage.filters import threshold_otsu
+    from skimage.filters import threshold_local, threshold_otsu
 
     random = np.random.default_rng(0)
     image = random.normal(0.3, 0.05, (1, 20, 30)).astype(np.float32)
     image[0, 5:10, 5:15] += 0.4
     image[:, :, 25:] = 0  # padding, darker than anything
-    bands = brightness_bands(Pictures(image[None], np.zeros((1, 20, 30)), padding=5), 0, 2)
+    truth = Pictures(image[None], np.zeros((1, 20, 30)), padding=5)
     shown = image[0, :, :25]
-    np.testing.assert_array_equal(bands[:, :25], shown > threshold_otsu(shown))
-    assert not bands[:, 25:].any()
+    for name, threshold in (("otsu", threshold_otsu(shown)), ("local", threshold_local(shown, 5))):
+        bands = brightness_bands(name, truth, 0, 2)
+        np.testing.assert_array_equal(bands[:, :25], shown > threshold)
+        assert not bands[:, 25:].any()
 
 
+@pytest.mark.parametrize("divide", [otsu_bands, kmeans_bands])
 @pytest.mark.parametrize("levels", [1, 2, 3])
-def test_images_of_few_grey_levels_have_few_bands(levels):
+def test_images_of_few_grey_levels_have_few_bands(divide, levels):
     image = np.linspace(0, 1, levels, dtype=np.float32)[np.arange(60) % levels].reshape(1, 6, 10)
-    bands = brightness_bands(Pictures(image[None], np.zeros((1, 6, 10)), classes=3), 0, 3)
+    bands = divide(image, 3)
     assert sorted(np.unique(bands)) == list(range(levels))
     assert (np.diff(bands[0, :levels]) == 1).all()
 
 
-def test_dark_cells_are_recognised_on_training_images(disc_dataset, tmp_path):
+def picture_of_discs(brightness: float = 0.2) -> tuple[np.ndarray, np.ndarray]:
+    """An image (1, 60, 80) of two discs, and where they are."""
+    rows, columns = np.mgrid[:60, :80]
+    discs = ((rows - 20) ** 2 + (columns - 20) ** 2 < 60) | ((rows - 40) ** 2 + (columns - 60) ** 2 < 60)
+    noise = np.random.default_rng(1).normal(0, 0.02, discs.shape)
+    return (0.2 + brightness * discs + noise).astype(np.float32)[None], discs
+
+
+def test_kmeans_of_a_grey_image_is_otsus_division():
+    image, discs = picture_of_discs()
+    found = kmeans_bands(image, 2)
+    np.testing.assert_array_equal(found, kmeans_bands(image, 2))
+    np.testing.assert_array_equal(found, discs)
+    assert (found == otsu_bands(image, 2)).mean() > 0.999
+
+
+@pytest.mark.parametrize("bright", ["few", "one"])
+def test_kmeans_finds_the_closest_fit_whatever_it_starts_from(bright):
+    # Hardly any pixel is bright, or one that is far too bright draws a centre away.
+    image = np.random.default_rng(0).normal(0.2, 0.01, (1, 60, 60)).astype(np.float32)
+    inside = np.zeros((60, 60), dtype=bool)
+    if bright == "few":
+        inside[3, 4:7] = True
+        image[0, inside] = 0.9
+    else:
+        inside[10:40, 10:40] = True
+        image[0, inside] += 0.3
+        image[0, 50, 50] = 1.5
+        inside[50, 50] = True
+    np.testing.assert_array_equal(kmeans_bands(image, 2), inside)
+
+
+def test_kmeans_tells_colours_of_one_brightness_apart():
+    image = np.full((3, 20, 20), 0.2, dtype=np.float32)
+    image[0], image[2, 5:10] = 0.5, 0.7
+    image[0, 5:10] = 0
+    assert np.ptp(image.mean(axis=0)) < 0.01
+    expected = np.zeros((20, 20))
+    expected[5:10] = 1
+    found = kmeans_bands(image, 2)
+    np.testing.assert_array_equal(found, expected if found[5, 0] else 1 - expected)
+
+
+def test_kmeans_divides_into_any_number_of_classes():
+    image = np.repeat(np.arange(7, dtype=np.float32) / 7, 30).reshape(1, 7, 30)
+    image += np.random.default_rng(0).normal(0, 0.002, image.shape).astype(np.float32)
+    np.testing.assert_array_equal(kmeans_bands(image, 7), np.repeat(np.arange(7), 30).reshape(7, 30))
+
+
+def test_a_local_threshold_follows_uneven_light():
+    # Four rows of bars on a slope: no threshold of the whole image finds them.
+    bars = np.tile(np.arange(64) % 16 < 4, (64, 1)).T
+    light = np.linspace(0, 2, 64, dtype=np.float32)
+    image = (light + 0.3 * bars)[None].astype(np.float32)
+    local, otsu = ((divide(image, 2) == bars).mean() for divide in (local_bands, otsu_bands))
+    assert local > 0.95 > 0.7 > otsu
+    assert not local_bands(np.full((1, 40, 40), 0.3, dtype=np.float32), 2).any()
+    with pytest.raises(ValueError, match="not 3"):
+        local_bands(image, 3)
+
+
+def test_blocks_of_a_local_threshold_are_odd():
+    assert [block_size(shape) for shape in ((512, 512), (520, 696), (100, 44), (3, 3))] == [129, 131, 11, 3]
+
+
+@pytest.mark.parametrize("name", ["otsu", "kmeans"])
+def test_dark_cells_are_recognised_on_training_images(name, disc_dataset, tmp_path):
     from conftest import write_discs
 
     from bioseg_cli.dataset.reader import Dataset
 
     with Dataset(disc_dataset) as bright:
-        np.testing.assert_array_equal(fit_otsu(bright).mapping, [0, 1])
+        np.testing.assert_array_equal(fit_baseline(name, bright).mapping, [0, 1])
     everywhere = tuple(range(13))
     with Dataset(write_discs(tmp_path / "dark.h5", wrong=everywhere)) as dark:
-        otsu = fit_otsu(dark)
-        np.testing.assert_array_equal(otsu.mapping, [1, 0])
-        assert otsu.fitted_on == 8
+        fitted = fit_baseline(name, dark)
+        np.testing.assert_array_equal(fitted.mapping, [1, 0])
+        assert fitted.fitted_on == 8
+        assert "8 labelled training images" in fitted.note
+    # Nothing to decide on: the brighter is taken for the higher class, and that is said.
     with Dataset(write_discs(tmp_path / "none.h5", unlabelled=everywhere)) as unlabelled:
-        assert fit_otsu(unlabelled) is None
+        assumed = fit_baseline(name, unlabelled)
+        np.testing.assert_array_equal(assumed.mapping, [0, 1])
+        assert "is taken for the higher class" in assumed.note
 
 
 def test_too_many_classes_for_a_threshold():
-    assert assumed_otsu(5) is not None
-    assert assumed_otsu(6) is None
+    assert [can_divide("otsu", classes) for classes in (2, 5, 6)] == [True, True, False]
+    assert [can_divide("local", classes) for classes in (2, 3)] == [True, False]
+    assert can_divide("kmeans", 20)
+    image = np.random.default_rng(0).random((1, 1, 12, 12), dtype=np.float32)
+    truth = Pictures(image, np.arange(144).reshape(1, 12, 12) % 6, classes=6)
+    images = counts_of(np.eye(6, dtype=int))
+    rows, notes = score_baselines(
+        ("otsu", "kmeans", "local", "all-background"), truth, None, images, Resampling(draws=100), Output(quiet=True)
+    )
+    assert [row.name for row in rows] == ["kmeans", "all-background"]
+    assert [note.split(":")[0] for note in notes] == [
+        "otsu is left out", "kmeans", "local is left out",
+    ]  # fmt: skip
 
 
 def test_all_background_is_what_predicting_zero_everywhere_gives():
     images = all_background(FAIR)
     np.testing.assert_array_equal(images.counts[0], [[85, 0], [15, 0]])
     assert score_images(images, NAMES, Resampling()).mean_iou_foreground == 0
+
+
+# Clusters -------------------------------------------------------------------------------------------------------------
+
+
+def test_the_oracle_is_fitted_on_all_counted_pixels_together():
+    # Cluster 1 is class 1 by the pixels of both images, though the second alone says otherwise; the ignored pixels,
+    # which would turn it round, do not count, and the third image has no others.
+    first = np.repeat([[0, 0, 1, 1, 255]], [50, 2, 1, 9, 80], axis=1)
+    second = np.repeat([[0, 0, 1, 1, 255]], [50, 4, 2, 1, 85], axis=1)
+    labels = np.stack([first, second, np.full_like(first, 255)])
+    clusters = [np.repeat([[0, 1, 0, 1, 0]], parts, axis=1) for parts in ([50, 2, 1, 9, 80], [50, 4, 2, 1, 85])]
+    clusters.append(np.ones_like(first))
+    truth = Pictures(labels[:, None] / 255, labels)
+    counts = count_clusters(
+        truth, lambda number: {"main": clusters[number]}, {"main": 2}, Output(quiet=True), description=""
+    )
+    assert counts.names == ("0", "1")
+    np.testing.assert_array_equal(counts.tables["main"], [[[50, 1], [2, 9]], [[50, 2], [4, 1]]])
+    oracle = counts.oracle("main", "test")
+    assert (oracle.classes, oracle.rule, oracle.images, oracle.split) == ((0, 1), "hungarian", 2, "test")
+    images = counts.mapped("main", oracle)
+    np.testing.assert_array_equal(images.counts.sum(axis=0), [[100, 6], [3, 10]])
+    stored = ClusterMapping("stored", "majority", "train", 1, (1, 1))
+    np.testing.assert_array_equal(counts.mapped("main", stored).counts[0], [[0, 52], [0, 10]])
 
 
 # What is shown --------------------------------------------------------------------------------------------------------
@@ -166,6 +278,23 @@ def report(names=("runs/nuclei-uda-kl-5labels-seed0",), classes=NAMES, states=("
     return Report("data/nuclei.h5", "val", rows, baselines, **extra)
 
 
+def cluster_report(name: str = "runs/nuclei-iic-stable-4+10clusters-seed0", states=("best-final",)) -> Report:
+    """The rows of a run without labels, beside one with."""
+    of_classes = report()
+    (example,) = of_classes.evaluations
+    mappings = [
+        ClusterMapping(kind, rule, "val", images, (0, 1))
+        for rule in ("hungarian", "majority")
+        for kind, images in (("stored", 1), ("oracle", 50))
+    ]
+    rows = [
+        Evaluation(name, example.images, example.score, state, head=head, mapping=mapping)
+        for state in states
+        for head, mapping in zip(("main", "main", "aux", "aux"), mappings, strict=True)
+    ]
+    return Report(of_classes.data, "val", (example, *rows), of_classes.baselines)
+
+
 def shown(what: Report, width: int = 80) -> str:
     stream = io.StringIO()
     Console(file=stream, width=width, highlight=False).print(render(what))
@@ -183,8 +312,10 @@ MANY = tuple(f"class {i}" for i in range(9))
         report(names=("runs/a-rather-long-name-of-a-data-set-uda-iid-100labels-seed12/copied/again", "b")),
         report(classes=("background", "cortical grey", "white", "layer 1")),
         report(classes=MANY),
+        cluster_report(),
+        cluster_report(states=("best-final", "last")),
     ],
-    ids=["one", "states", "long names", "four classes", "nine classes"],
+    ids=["one", "states", "long names", "four classes", "nine classes", "clusters", "states of clusters"],
 )
 def test_the_table_fits_80_columns_and_cuts_nothing(what):
     text = shown(what)
@@ -203,6 +334,20 @@ def test_runs_of_one_name_are_told_apart():
     assert "first/run" in text
     assert "second/run" in text
     assert "third/other" not in text
+
+
+def test_rows_of_clusters_say_how_they_were_mapped():
+    text = shown(cluster_report(), 200)
+    assert "stored (1 image)" in text
+    assert "oracle (upper bound)" in text
+    assert "head" not in shown(report(), 200)
+    header, *rows = table_csv([cluster_report()]).splitlines()
+    places = [header.split(",").index(name) for name in ("head", "mapping")]
+    cells = [[row.split(",")[place] for place in places] for row in rows]
+    assert cells == [
+        ["", ""], ["main", "stored"], ["main", "oracle"], ["aux", "stored"], ["aux", "oracle"], ["", ""], ["", ""],
+    ]  # fmt: skip
+    assert "mapping" not in table_csv([report()])
 
 
 def test_square_brackets_in_names_are_no_markup():

@@ -105,7 +105,7 @@ def test_only_the_images_of_the_split_are_read_and_training_ones_for_otsu(evalua
     evaluate(disc_run)
     assert read == {"train", "val"}
     read.clear()
-    evaluate(disc_run, "--no-baselines", "--split", "test")
+    evaluate(disc_run, "--baselines", "none", "--split", "test")
     assert read == {"test"}
 
 
@@ -230,11 +230,11 @@ def batch():
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="no bash")
 def test_the_batch_script_scores_the_finished_runs_of_a_folder(batch, disc_run, tmp_path):
-    for name, status in (("nested/one", "finished"), ("two words", "finished"), ("half", "interrupted")):
+    for name, status in (("nested/one", "finished"), ("two words", "collapsed"), ("half", "interrupted")):
         run = shutil.copytree(disc_run, tmp_path / "runs" / name)
         change_manifest(run, status=status)
     out = tmp_path / "out"
-    done = batch(out, tmp_path / "runs", "--", "--draws", 100, "--no-baselines")
+    done = batch(out, tmp_path / "runs", "--", "--draws", 100, "--baselines", "none")
     assert done.returncode == 0, done.stderr
     assert "Left out, not finished" in done.stderr
     assert "half" in done.stderr
@@ -259,5 +259,5 @@ def test_the_documentation_names_every_key():
     missing = [key for key in keys if f"`{key}`" not in text]
     assert not missing
     flags = set(re.findall(r"--[a-z][a-z-]+", text))
-    known = {flag_of(name) for name in EvaluateConfig.model_fields} | {"--json", "--no-baselines", "--unsup-loss"}
+    known = {flag_of(name) for name in EvaluateConfig.model_fields} | {"--json", "--unsup-loss", "--map-labels"}
     assert flags <= known

@@ -12,7 +12,14 @@ from hypothesis.extra.numpy import arrays
 
 from bioseg_cli.errors import DataError
 from bioseg_cli.metrics.confusion import confusion_counts
-from bioseg_cli.metrics.mapping import contingency, hungarian, many_to_one, mapped_counts
+from bioseg_cli.metrics.mapping import (
+    class_labels,
+    class_probabilities,
+    contingency,
+    hungarian,
+    many_to_one,
+    mapped_counts,
+)
 
 tables = arrays(np.int64, (4, 4), elements=st.integers(0, 1000))
 
@@ -60,3 +67,21 @@ def test_one_to_one_needs_equal_numbers():
 def test_a_cluster_out_of_range_is_refused():
     with pytest.raises(DataError, match="clusters hold 4"):
         contingency(np.array([0, 4]), np.array([0, 1]), 4, 2)
+
+
+def test_probabilities_of_a_class_are_those_of_its_clusters_together():
+    clusters = np.random.default_rng(0).dirichlet(np.ones(4), (2, 5, 6)).astype(np.float32)
+    clusters = np.moveaxis(clusters, -1, 1)
+    mapping = np.array([2, 0, 2, 0])
+    summed = class_probabilities(clusters, mapping, 3)
+    assert summed.shape == (2, 3, 5, 6)
+    np.testing.assert_allclose(summed.sum(axis=1), 1, atol=1e-6)
+    np.testing.assert_allclose(summed[:, 2], clusters[:, 0] + clusters[:, 2])
+    assert (summed[:, 1] == 0).all()
+    np.testing.assert_array_equal(class_probabilities(clusters[1], mapping, 3), summed[1])
+
+
+def test_labels_of_clusters_are_codes_in_the_type_asked_for():
+    labels = class_labels(np.array([[0, 3], [1, 1]]), np.array([2, 0, 2, 1]), np.dtype(np.uint8))
+    assert labels.dtype == np.uint8
+    np.testing.assert_array_equal(labels, [[2, 1], [0, 0]])

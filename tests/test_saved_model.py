@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 from pathlib import Path
@@ -13,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from bioseg_cli.config import ClassInfo, UNetConfig
 from bioseg_cli.errors import DataError
 from bioseg_cli.images import Normalisation, PixelSize
-from bioseg_cli.model.saved import CARD_KEY, ModelCard, load_model, save_model
+from bioseg_cli.model.saved import CARD_KEY, HeadMapping, ModelCard, load_model, save_model
 from bioseg_cli.model.unet import UNet
 
 CPU = torch.device("cpu")
@@ -28,6 +29,15 @@ CARD = ModelCard(
     state="best-miou",
     epoch=7,
 )
+MAPPING = HeadMapping(
+    classes=(0, 1, 1, 0, 0),
+    rule="majority",
+    split="train",
+    images=5,
+    areas=(0.5, 0.2, 0.1, 0.2, 0.0),
+    shares=((0.9, 0.1), (0.2, 0.8), (0.0, 1.0), (1.0, 0.0), (0.0, 0.0)),
+)
+CLUSTERS = CARD.model_copy(update={"outputs": "clusters", "mappings": {"aux": MAPPING}})
 
 
 @pytest.fixture
@@ -68,6 +78,18 @@ def test_the_card_comes_back_whole(saved: Path):
     assert card == CARD
     assert card.intensities() == Normalisation("percentile", (32768.125, 1.0), (40000.1, 2.0))
     assert card.training_pixel_size() == PixelSize(0.65, 0.66)
+
+
+def test_what_clusters_mean_comes_back_whole(tmp_path: Path, network: UNet):
+    save_model(tmp_path / "m.safetensors", network.state_dict(), CLUSTERS)
+    assert load_model(tmp_path / "m.safetensors", CPU).card == CLUSTERS
+
+
+def test_a_card_that_says_nothing_of_clusters_has_classes(saved: Path):
+    content = CARD.model_dump(mode="json")
+    del content["outputs"], content["mappings"]
+    save_file(load_file(saved), saved, metadata={CARD_KEY: json.dumps(content)})
+    assert load_model(saved, CPU).card.outputs == "classes"
 
 
 def test_a_loaded_network_is_ready_for_prediction(saved: Path):
@@ -126,6 +148,11 @@ def test_a_missing_model_is_named(tmp_path: Path):
         "{}",
         CARD.model_copy(update={"architecture": CARD.architecture.model_copy(update={"width": 5})}).model_dump_json(),
         CARD.model_copy(update={"normalisation": {"method": "minmax"}}).model_dump_json(),
+        CLUSTERS.model_copy(update={"mappings": {"main": MAPPING}}).model_dump_json(),
+        CLUSTERS.model_copy(update={"mappings": {"third": MAPPING}}).model_dump_json(),
+        CLUSTERS.model_copy(
+            update={"mappings": {"aux": MAPPING.model_copy(update={"classes": (0, 1, 2, 0, 0)})}}
+        ).model_dump_json(),
     ],
 )
 def test_a_card_that_does_not_fit_is_refused(saved: Path, card: str):

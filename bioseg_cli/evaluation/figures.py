@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
@@ -52,7 +53,7 @@ def write_worst_best(path: Path, truth: Truth, predict: Predict, images: ImageCo
     best = order[len(worst) :][-ROWS_EACH:][::-1]
     number_of = {name: number for number, name in enumerate(truth.names)}
     rows = [
-        (f"{which}: {_shortened(images.names[i])}, mean IoU {iou[i]:.4f}", number_of[images.names[i]])
+        (f"{which}: {shortened(images.names[i])}, mean IoU {iou[i]:.4f}", number_of[images.names[i]])
         for which, chosen in (("worst", worst), ("best", best))
         for i in chosen
     ]
@@ -86,27 +87,34 @@ def _draw(rows: Sequence[tuple[str, int]], truth: Truth, predict: Predict) -> Fi
             DIFFERENCE_COLOURS[difference_map(labels, predictions, truth.ignore)],
         ]
         if with_image:
-            pictures.insert(0, _picture(truth, number))
+            pictures.insert(0, shown_image(truth, number))
         for axis, picture in zip(row, pictures, strict=True):
             axis.imshow(picture)
             axis.set_xticks([])
             axis.set_yticks([])
-        # The title spans the row: left to the layout, it would push the columns apart.
-        row[0].set_title(title, loc="left", fontsize=8).set_in_layout(False)
+        write_row_title(row[0], title)
     for axis, heading in zip(axes[-1], headings, strict=True):
         axis.set_xlabel(heading, fontsize=8)
-    classes = _key([(one.name, one.colour) for one in truth.classes])
-    differences = _key(zip(DIFFERENCE_NAMES, DIFFERENCE_COLOURS[1:].tolist(), strict=True))
+    classes = colour_key([(one.name, one.colour) for one in truth.classes])
+    differences = colour_key(zip(DIFFERENCE_NAMES, DIFFERENCE_COLOURS[1:].tolist(), strict=True))
     figure.legend(handles=classes, loc="outside lower left", ncols=3, fontsize=7, frameon=False)
     figure.legend(handles=differences, loc="outside lower right", ncols=3, fontsize=7, frameon=False)
     return figure
 
 
-def _key(entries: Iterable[tuple[str, Sequence[int]]]) -> list[Patch]:
+def write_row_title(axis: Axes, title: str) -> None:
+    """Write what a row of pictures shows above its first one."""
+    # The layout reserves the height of an empty title; by the real one, which spans the row, it would part the columns.
+    axis.set_title(" ", fontsize=8)
+    axis.text(0, 1.02, title, fontsize=8, va="bottom", transform=axis.transAxes).set_in_layout(False)
+
+
+def colour_key(entries: Iterable[tuple[str, Sequence[int]]]) -> list[Patch]:
+    """A patch of colour for each name, for a legend."""
     return [Patch(facecolor=f"#{bytes(rgb).hex()}", edgecolor="black", label=name) for name, rgb in entries]
 
 
-def _picture(truth: Truth, number: int) -> NDArray[np.float32]:
+def shown_image(truth: Truth, number: int) -> NDArray[np.float32]:
     """(H, W) grey or (H, W, 3) colour, stretched between percentiles of the part that shows the source."""
     image = truth.image(number)
     if image is None:
@@ -119,7 +127,8 @@ def _picture(truth: Truth, number: int) -> NDArray[np.float32]:
     return grey
 
 
-def _shortened(name: str) -> str:
+def shortened(name: str) -> str:
+    """A name of bearable length: its middle is left out."""
     if len(name) <= LONGEST_NAME:
         return name
     half = (LONGEST_NAME - 3) // 2

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 
 from bioseg_cli.dataset.reader import Dataset
-from bioseg_cli.evaluation.baselines import OtsuBaseline, assumed_otsu, fit_otsu, score_baselines
+from bioseg_cli.evaluation.baselines import score_baselines
 from bioseg_cli.evaluation.folders import FolderTruth
 from bioseg_cli.evaluation.pairing import PredictedMasks, masks_for_dataset, masks_for_folder
-from bioseg_cli.evaluation.report import Draw, Evaluation, Report
+from bioseg_cli.evaluation.report import Evaluation, Figures, Report
 from bioseg_cli.evaluation.scores import Resampling, score_images
 from bioseg_cli.evaluation.settings import EvaluateConfig
 from bioseg_cli.evaluation.truth import DatasetTruth, Truth, count_images, remarks
@@ -18,13 +18,13 @@ READERS = min(8, os.cpu_count() or 1)
 """Mask files decoded at once; the decoders release the interpreter lock."""
 
 
-def evaluate_masks(config: EvaluateConfig, output: Output, draw: Draw) -> Report:
+def evaluate_masks(config: EvaluateConfig, output: Output, figures: Figures) -> Report:
     """Score `--predictions` against `--truth`.
 
     Args:
         config: settings.
         output: for progress bars.
-        draw: called with what was scored while its images can be read.
+        figures: draws what was scored while its images can be read.
 
     Raises:
         DataError: masks that are missing, do not fit each other, or can't be understood.
@@ -35,30 +35,27 @@ def evaluate_masks(config: EvaluateConfig, output: Output, draw: Draw) -> Report
         with Dataset(config.truth) as dataset:
             truth = DatasetTruth(dataset, config.split)
             masks = masks_for_dataset(config.predictions, truth, READERS, output)
-            otsu = fit_otsu(dataset) if config.baselines else None
-            notes = list(truth.remarks)
-            return _report(config, truth, masks, otsu, notes, output, draw)
+            return _report(config, truth, dataset, masks, list(truth.remarks), output, figures)
     folder = FolderTruth(config.truth, config.masks_are, config.classes, config.images, output)
     masks = masks_for_folder(config.predictions, folder, READERS, output)
-    otsu = assumed_otsu(len(folder.classes)) if config.baselines and config.images is not None else None
-    return _report(config, folder, masks, otsu, [f"True masks: {folder.reading.sentence}."], output, draw)
+    return _report(config, folder, None, masks, [f"True masks: {folder.reading.sentence}."], output, figures)
 
 
 def _report(
     config: EvaluateConfig,
     truth: Truth,
+    dataset: Dataset | None,
     masks: PredictedMasks,
-    otsu: OtsuBaseline | None,
     notes: list[str],
     output: Output,
-    draw: Draw,
+    figures: Figures,
 ) -> Report:
     resampling = Resampling(config.draws, config.seed, config.by_group)
     images = count_images(truth, masks, output, description="Scoring masks", workers=READERS)
     names = [one.name for one in truth.classes]
     evaluation = Evaluation(str(config.predictions), images, score_images(images, names, resampling))
-    draw(evaluation, truth, masks)
-    baselines, said = score_baselines(truth, images, otsu, resampling, output) if config.baselines else ((), ())
+    figures.differences(evaluation, truth, masks)
+    baselines, said = score_baselines(config.chosen_baselines, truth, dataset, images, resampling, output)
     return Report(
         data=str(config.truth),
         split=config.split if config.truth_is_dataset else None,

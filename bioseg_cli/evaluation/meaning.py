@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bioseg_cli.config import read_yaml
 from bioseg_cli.dataset.schema import Pixels
 from bioseg_cli.errors import DataError
 from bioseg_cli.evaluation.folders import FolderTruth, Frame
@@ -43,8 +44,15 @@ def look_at(folder: Path, frames: Sequence[Frame], workers: int, output: Output)
         output: for the progress bar.
 
     Raises:
-        DataError: a mask cannot be read, or they are pictures or probabilities and no labels.
+        DataError: a mask cannot be read, or they are pictures, probabilities or bare clusters and no labels.
     """
+    of_bioseg = (folder / RECORD_NAME).is_file()
+    if of_bioseg and read_yaml(folder / RECORD_NAME).get("values") == "clusters":
+        raise DataError(
+            "The masks hold numbers of clusters, which are no classes",
+            where=folder,
+            fix="Predict them without --raw-clusters, or score the run itself: `bioseg evaluate RUN`.",
+        )
 
     def values_of(frame: Frame) -> tuple[bool, set[int]]:
         mask = read_mask(frame.path, frame.frame)
@@ -59,7 +67,7 @@ def look_at(folder: Path, frames: Sequence[Frame], workers: int, output: Output)
         folder=folder,
         coloured=any(coloured for coloured, _ in looks),
         values=values,
-        of_bioseg=(folder / RECORD_NAME).is_file(),
+        of_bioseg=of_bioseg,
     )
 
 

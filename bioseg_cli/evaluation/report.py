@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
 from bioseg_cli.evaluation.scores import Difference, ImageCounts, Score
-from bioseg_cli.evaluation.truth import Predict, Truth
+from bioseg_cli.evaluation.truth import Predict, Segment, Truth
 from bioseg_cli.metrics.confusion import iou_per_class
 
 
@@ -28,6 +28,40 @@ class LabelBudget:
 
 
 @dataclass(frozen=True)
+class ClusterMapping:
+    """From the clusters of a head to classes, as it was applied to score them.
+
+    Attributes:
+        kind: stored with the run, or decided on the very images that are scored: an upper bound.
+        rule: one to one so that the most pixels match (hungarian), or each cluster to the class it overlaps most.
+        split: whence the labelled images that decided it.
+        images: their number.
+        classes: (K,) class of each cluster.
+    """
+
+    kind: Literal["stored", "oracle"]
+    rule: Literal["hungarian", "majority"]
+    split: str
+    images: int
+    classes: tuple[int, ...]
+
+    def __str__(self) -> str:
+        if self.kind == "oracle":
+            return "oracle (upper bound)"
+        return f"stored ({self.images} image{'' if self.images == 1 else 's'})"
+
+    def to_json(self) -> dict[str, Any]:
+        """The documented keys."""
+        return {
+            "kind": self.kind,
+            "rule": self.rule,
+            "split": self.split,
+            "images": self.images,
+            "classes": list(self.classes),
+        }
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """One thing that was scored: a state of a run, a folder of masks, or a baseline.
 
@@ -38,6 +72,8 @@ class Evaluation:
         state: saved state of the run.
         labels: its label budget.
         control: its difference to the control, where one was given.
+        head: which head of the run, where it has clusters.
+        mapping: how these clusters became classes.
     """
 
     name: str
@@ -46,14 +82,22 @@ class Evaluation:
     state: str | None = None
     labels: LabelBudget | None = None
     control: Difference | None = None
+    head: str | None = None
+    mapping: ClusterMapping | None = None
 
     def compared_with(self, control: Difference) -> Evaluation:
         """The same, with its difference to the control."""
         return replace(self, control=control)
 
 
-Draw = Callable[[Evaluation, Truth, Predict], None]
-"""Called with what was scored while its images can still be read; it may draw them."""
+class Figures(Protocol):
+    """Draws what was scored, while its images can still be read."""
+
+    def differences(self, evaluation: Evaluation, truth: Truth, predict: Predict) -> None:
+        """The worst and the best images of a row."""
+
+    def clusters(self, rows: Sequence[Evaluation], truth: Truth, segment: Segment) -> None:
+        """Clusters beside the classes they became, for all rows of a run and state."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +126,11 @@ class Report:
         return (*self.evaluations, *(() if self.control is None else (self.control,)), *self.baselines)
 
     @property
+    def with_clusters(self) -> bool:
+        """Whether some of it are clusters that became classes."""
+        return any(one.mapping is not None for one in self.rows)
+
+    @property
     def classes(self) -> tuple[str, ...]:
         """Names of the classes."""
         return self.rows[0].score.classes
@@ -94,6 +143,7 @@ class Report:
             document: dict[str, Any] = {
                 "run": one.name,
                 "state": one.state,
+                **({} if one.mapping is None else {"head": one.head, "mapping": one.mapping.to_json()}),
                 "labels": None if one.labels is None else {"count": one.labels.count, "of": one.labels.of},
                 "data": self.data,
                 "split": self.split,
@@ -135,6 +185,7 @@ def _table_rows(report: Report) -> Iterator[dict[str, Any]]:
             "split": report.split,
             "name": one.name,
             "state": one.state,
+            **_cluster_cells(report, one),
             "labels": None if one.labels is None else one.labels.count,
             "images": score.images,
         }
@@ -160,12 +211,19 @@ def _image_rows(report: Report) -> Iterator[dict[str, Any]]:
                 "split": report.split,
                 "name": one.name,
                 "state": one.state,
+                **_cluster_cells(report, one),
                 "image": name,
                 "group": images.groups[number],
                 "pixels": int(images.counts[number].sum()),
                 "mean_iou": mean,
                 **{f"iou {label}": value for label, value in zip(report.classes, iou[number], strict=True)},
             }
+
+
+def _cluster_cells(report: Report, one: Evaluation) -> dict[str, Any]:
+    if not report.with_clusters:
+        return {}
+    return {"head": one.head, "mapping": None if one.mapping is None else one.mapping.kind}
 
 
 def _csv(rows: Iterator[dict[str, Any]]) -> str:

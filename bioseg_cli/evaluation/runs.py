@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
-from bioseg_cli.config import STATES, ClassInfo, StateName
+import numpy as np
+
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.dataset.schema import Pixels
-from bioseg_cli.errors import DataError
-from bioseg_cli.evaluation.baselines import fit_otsu, score_baselines
-from bioseg_cli.evaluation.report import Draw, Evaluation, LabelBudget, Report, shown_path
-from bioseg_cli.evaluation.scores import Resampling, difference, score_images
+from bioseg_cli.errors import DataError, UsageError
+from bioseg_cli.evaluation.baselines import score_baselines
+from bioseg_cli.evaluation.clusters import as_classes, chosen_heads, chosen_mappings, count_clusters, mapping_notes
+from bioseg_cli.evaluation.report import ClusterMapping, Evaluation, Figures, Report, shown_path
+from bioseg_cli.evaluation.scores import ImageCounts, Resampling, difference, score_images
 from bioseg_cli.evaluation.settings import EvaluateConfig
+from bioseg_cli.evaluation.states import SavedState, data_path, load_state, saved_states
 from bioseg_cli.evaluation.truth import DatasetTruth, Predict, count_images, remarks
-from bioseg_cli.model.saved import load_model
+from bioseg_cli.model.saved import LoadedModel
 from bioseg_cli.prediction.predictor import Predictor
 from bioseg_cli.runs.console import Output
 from bioseg_cli.runs.device import Precision, resolve_device, resolve_precision
@@ -25,156 +28,159 @@ SPLIT_REMARKS = {
     "train": "The runs were trained on this split: the figures say nothing of new images.",
     "val": "The saved states were chosen on this split, which flatters them; the test split is untouched by training.",
 }
-STATUS_REMARKS = {
-    "running": "is still training; its states may change",
-    "interrupted": "was interrupted",
-    "failed": "failed",
-}
+IMAGES_HELD = 16
+"""Images whose clusters are kept for the figures: those of one run's."""
 
 
-@dataclass(frozen=True)
-class SavedState:
-    """One state of a run."""
-
-    run: RunDirectory
-    state: StateName
-    checkpoint: Path
-
-    @property
-    def name(self) -> str:
-        """The run directory, as it was given."""
-        return str(self.run.path)
-
-    @property
-    def labels(self) -> LabelBudget | None:
-        """The label budget of the training; None where it used none."""
-        labels = self.run.manifest.get("labels")
-        return None if labels is None else LabelBudget(int(labels["count"]), int(labels["of"]))
-
-
-def evaluate_runs(config: EvaluateConfig, output: Output, draw: Draw) -> list[Report]:
+def evaluate_runs(config: EvaluateConfig, output: Output, figures: Figures) -> list[Report]:
     """Score every run on the split of its data set, a report a data set.
 
     Args:
         config: settings.
         output: for progress bars.
-        draw: called with what was scored while its images can be read.
+        figures: draws what was scored while its images can be read.
 
     Raises:
         DataError: no run, no such state, a data set that is gone or has changed, or other classes than the run's.
+        UsageError: a head or a mapping that a run does not have, or a control of clusters.
     """
     device = resolve_device(config.device)
     precision = resolve_precision(config.precision, device)
-    states = [state for path in config.runs for state in _states(RunDirectory.open(path), config.state)]
+    states = [state for path in config.runs for state in saved_states(RunDirectory.open(path), config.state)]
+    if config.mapping != "both" and not any(state.of_clusters for state in states):
+        raise UsageError("--mapping is for runs of train-iic, and there is none", fix="Leave it out.")
     control = None
     if config.control is not None:
-        wanted = "best-supervised" if config.state == "all" else config.state
-        (control,) = _states(RunDirectory.open(config.control), wanted)
+        wanted = None if config.state == "all" else config.state
+        (control,) = saved_states(RunDirectory.open(config.control), wanted)
     by_data: dict[Path, list[SavedState]] = {}
     for state in states:
-        by_data.setdefault(_data_path(state, config), []).append(state)
+        by_data.setdefault(data_path(state, config), []).append(state)
     reports = []
     for path, group in by_data.items():
         with Dataset(path) as dataset:
-            reports.append(_report(config, dataset, group, control, precision, output, draw))
+            reports.append(_Scoring(config, dataset, precision, output, figures).report(group, control))
     return reports
 
 
-def _states(run: RunDirectory, wanted: str) -> list[SavedState]:
-    names = [name for name in STATES if wanted == name or (wanted == "all" and run.checkpoint(name).is_file())]
-    # Without any, asking for the first says so.
-    return [SavedState(run, name, run.existing_checkpoint(name)) for name in names or STATES[:1]]
+class _Scoring:
+    """Scores saved states on one data set.
 
+    Attributes:
+        notes: what a reader must know, as far as it is known.
+    """
 
-def _data_path(state: SavedState, config: EvaluateConfig) -> Path:
-    if config.data is not None:
-        return config.data
-    path = Path(state.run.manifest["data"]["path"])
-    if not path.is_file():
-        raise DataError(
-            f"The data set of the run is gone: {path}", where=state.run.path, fix="Give its new place with --data."
+    def __init__(
+        self, config: EvaluateConfig, dataset: Dataset, precision: Precision, output: Output, figures: Figures
+    ) -> None:
+        self.config = config
+        self.dataset = dataset
+        self.precision = precision
+        self.output = output
+        self.figures = figures
+        self.truth = DatasetTruth(dataset, config.split)
+        self.resampling = Resampling(config.draws, config.seed, config.by_group)
+        split = SPLIT_REMARKS.get(config.split)
+        self.notes = [*self.truth.remarks, *([] if split is None else [split])]
+
+    def report(self, states: Sequence[SavedState], control: SavedState | None) -> Report:
+        """Everything scored on the data set."""
+        control_row = None if control is None else self._control(control)
+        rows: list[Evaluation] = []
+        for state in states:
+            model = self._load(state)
+            has_clusters = model.card.outputs == "clusters"
+            rows += (self._cluster_rows if has_clusters else self._class_rows)(state, model, control_row)
+        notes = [*self.notes, *remarks(self.truth, rows[0].images, by_group=self.config.by_group)]
+        baselines, said = score_baselines(
+            self.config.chosen_baselines, self.truth, self.dataset, rows[0].images, self.resampling, self.output
         )
-    return path
+        return Report(
+            data=shown_path(self.dataset.path),
+            split=self.config.split,
+            evaluations=tuple(rows),
+            baselines=baselines,
+            control=control_row,
+            notes=tuple(dict.fromkeys([*notes, *said])),
+        )
 
+    def _load(self, state: SavedState) -> LoadedModel:
+        model, said = load_state(state, self.dataset, self.precision.device, same_data=self.config.data is None)
+        self.notes += said
+        return model
 
-def _report(
-    config: EvaluateConfig,
-    dataset: Dataset,
-    states: Sequence[SavedState],
-    control: SavedState | None,
-    precision: Precision,
-    output: Output,
-    draw: Draw,
-) -> Report:
-    truth = DatasetTruth(dataset, config.split)
-    names = [one.name for one in truth.classes]
-    resampling = Resampling(config.draws, config.seed, config.by_group)
-    notes = [*truth.remarks, *([SPLIT_REMARKS[config.split]] if config.split in SPLIT_REMARKS else [])]
-
-    def evaluate(state: SavedState) -> tuple[Evaluation, Predict]:
-        predict, said = _prediction(state, truth, precision, same_data=config.data is None)
-        notes.extend(said)
-        images = count_images(truth, predict, output, description=f"Scoring {state.name} {state.state}")
-        score = score_images(images, names, resampling)
-        return Evaluation(state.name, images, score, state.state, state.labels), predict
-
-    control_row = None if control is None else evaluate(control)[0]
-    rows = []
-    for state in states:
-        row, predict = evaluate(state)
-        if control_row is not None:
-            row = row.compared_with(difference(row.images, control_row.images, resampling))
-        draw(row, truth, predict)
-        rows.append(row)
-    baselines: tuple[Evaluation, ...] = ()
-    notes += remarks(truth, rows[0].images, by_group=config.by_group)
-    if config.baselines:
-        baselines, said = score_baselines(truth, rows[0].images, fit_otsu(dataset), resampling, output)
-        notes += said
-    return Report(
-        data=shown_path(dataset.path),
-        split=config.split,
-        evaluations=tuple(rows),
-        baselines=baselines,
-        control=control_row,
-        notes=tuple(dict.fromkeys(notes)),
-    )
-
-
-def _prediction(
-    state: SavedState, truth: DatasetTruth, precision: Precision, *, same_data: bool
-) -> tuple[Predict, list[str]]:
-    """The run's prediction for each image of the truth, as `bioseg predict` makes it, and what to know of the run."""
-    dataset = truth.dataset
-    card = (model := load_model(state.checkpoint, precision.device)).card
-    notes = []
-    if (status := state.run.manifest.get("status")) in STATUS_REMARKS:
-        notes.append(f"{state.name} {STATUS_REMARKS[status]}.")
-    if card.dataset_hash != dataset.content_hash:
-        if same_data:
-            raise DataError(
-                f"{state.name} was trained on other data: the file has changed since, or is another",
-                where=dataset.path,
-                fix="Give --data to score on it all the same.",
+    def _control(self, state: SavedState) -> Evaluation:
+        model = self._load(state)
+        if model.card.outputs == "clusters":
+            raise UsageError(
+                "The control is a run of train-iic, which has clusters and no classes",
+                where=state.name,
+                fix="Give a run of train-uda with --unsup-loss none.",
             )
-        notes.append(f"{state.name} was trained on another data set than it is scored on.")
-    if len(card.classes) != len(dataset.classes):
-        raise DataError(
-            f"{state.name} has the classes {_names(card.classes)}; the data set {_names(dataset.classes)}",
-            where=dataset.path,
-            fix="Score it on a data set with its own classes.",
-        )
-    predictor = Predictor(model, precision)
-    try:
-        predictor.check(dataset.image_shape[0], dataset.image_dtype)
-    except DataError as error:
-        raise DataError(error.what, where=dataset.path, fix="Prepare the data set from images like those.") from None
+        return self._classes(state, model)[0]
 
-    def predict(number: int) -> Pixels:
-        return predictor.labels(predictor.probabilities(dataset.image(int(truth.indices[number])), dataset.path))
+    def _class_rows(self, state: SavedState, model: LoadedModel, control: Evaluation | None) -> list[Evaluation]:
+        """The row of a model that predicts classes."""
+        chosen_heads(self.config, state, model.card)
+        row, predict = self._classes(state, model)
+        row = self._compared(row, control)
+        self.figures.differences(row, self.truth, predict)
+        return [row]
 
-    return predict, notes
+    def _classes(self, state: SavedState, model: LoadedModel) -> tuple[Evaluation, Predict]:
+        predictor = self._predictor(model)
 
+        def predict(number: int) -> Pixels:
+            return predictor.labels(predictor.probabilities(self._image(number), self.dataset.path))
 
-def _names(classes: Sequence[ClassInfo]) -> str:
-    return ", ".join(one.name for one in classes)
+        description = f"Scoring {state.name} {state.state}"
+        images = count_images(self.truth, predict, self.output, description=description)
+        return self._evaluation(state, images), predict
+
+    def _cluster_rows(self, state: SavedState, model: LoadedModel, control: Evaluation | None) -> list[Evaluation]:
+        """A row for each head and mapping of a model that predicts clusters."""
+        predictor = self._predictor(model, raw_clusters=True)
+        heads = chosen_heads(self.config, state, model.card)
+
+        @lru_cache(maxsize=IMAGES_HELD)
+        def segment(number: int) -> dict[str, Pixels]:
+            found = predictor.probabilities_by_head(heads, self._image(number), self.dataset.path)
+            return {head: each.argmax(axis=0).astype(np.uint16) for head, each in found.items()}
+
+        clusters = {head: model.card.architecture.heads[head] for head in heads}
+        description = f"Scoring {state.name} {state.state}"
+        counts = count_clusters(self.truth, segment, clusters, self.output, description=description)
+        mappings = {head: chosen_mappings(self.config, state, model.card, head, counts) for head in heads}
+        self.notes += mapping_notes(self.config, state, model.card, mappings)
+        rows = []
+        for head, chosen in mappings.items():
+            for mapping in chosen:
+                row = self._evaluation(state, counts.mapped(head, mapping), head, mapping)
+                row = self._compared(row, control)
+                self.figures.differences(row, self.truth, as_classes(segment, head, mapping))
+                rows.append(row)
+        self.figures.clusters(rows, self.truth, segment)
+        return rows
+
+    def _predictor(self, model: LoadedModel, *, raw_clusters: bool = False) -> Predictor:
+        predictor = Predictor(model, self.precision, raw_clusters=raw_clusters)
+        try:
+            predictor.check(self.dataset.image_shape[0], self.dataset.image_dtype)
+        except DataError as error:
+            fix = "Prepare the data set from images like those."
+            raise DataError(error.what, where=self.dataset.path, fix=fix) from None
+        return predictor
+
+    def _image(self, number: int) -> Pixels:
+        return self.dataset.image(int(self.truth.indices[number]))
+
+    def _evaluation(
+        self, state: SavedState, images: ImageCounts, head: str | None = None, mapping: ClusterMapping | None = None
+    ) -> Evaluation:
+        score = score_images(images, [one.name for one in self.truth.classes], self.resampling)
+        return Evaluation(state.name, images, score, state.state, state.labels, head=head, mapping=mapping)
+
+    def _compared(self, row: Evaluation, control: Evaluation | None) -> Evaluation:
+        if control is None:
+            return row
+        return row.compared_with(difference(row.images, control.images, self.resampling))

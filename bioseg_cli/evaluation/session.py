@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bioseg_cli.evaluation.report import Draw, Evaluation, Report, images_csv, table_csv
+from bioseg_cli.evaluation.report import Evaluation, Figures, Report, images_csv, table_csv
 from bioseg_cli.evaluation.settings import EvaluateConfig
 from bioseg_cli.evaluation.table import render
-from bioseg_cli.evaluation.truth import Predict, Truth
+from bioseg_cli.evaluation.truth import Predict, Segment, Truth
 from bioseg_cli.files import refuse_existing, write_text
 from bioseg_cli.runs.console import Output
 from bioseg_cli.runs.manifest import environment, now
 
 REPORT_NAME = "evaluation.json"
 IMAGES_NAME = "per_image.csv"
-FIGURE_NAME = "worst_best.png"
+DIFFERENCES_NAME = "worst_best.png"
+CLUSTERS_NAME = "clusters.png"
 
 
 def evaluate_and_report(config: EvaluateConfig, output: Output, *, overwrite: bool) -> list[Report]:
@@ -30,15 +32,15 @@ def evaluate_and_report(config: EvaluateConfig, output: Output, *, overwrite: bo
         if path is not None:
             refuse_existing(path, overwrite=overwrite)
     several = len(config.runs) > 1 or config.state == "all"
-    draw = _nothing if config.out is None else _figures_in(config.out, several=several)
+    figures: Figures = NoFigures() if config.out is None else FiguresIn(config.out, several=several)
     if config.predictions is not None:
         from bioseg_cli.evaluation.masks import evaluate_masks
 
-        reports = [evaluate_masks(config, output, draw)]
+        reports = [evaluate_masks(config, output, figures)]
     else:
         from bioseg_cli.evaluation.runs import evaluate_runs
 
-        reports = evaluate_runs(config, output, draw)
+        reports = evaluate_runs(config, output, figures)
     document: dict[str, Any] = {"runs": [run for report in reports for run in report.to_json()]}
     if config.csv is not None:
         write_text(config.csv, table_csv(reports))
@@ -58,23 +60,49 @@ def evaluate_and_report(config: EvaluateConfig, output: Output, *, overwrite: bo
     return reports
 
 
-def _nothing(evaluation: Evaluation, truth: Truth, predict: Predict) -> None:
+class NoFigures:
     """No figure was asked for."""
 
+    def differences(self, evaluation: Evaluation, truth: Truth, predict: Predict) -> None:
+        """Nothing."""
 
-def _figures_in(folder: Path, *, several: bool) -> Draw:
-    from bioseg_cli.evaluation.figures import write_worst_best
+    def clusters(self, rows: Sequence[Evaluation], truth: Truth, segment: Segment) -> None:
+        """Nothing."""
 
-    if (folder / REPORT_NAME).is_file():
-        # Figures of an earlier report must not stay among those of this one.
-        for old in folder.glob(f"*{FIGURE_NAME}"):
-            old.unlink()
-    taken: list[str] = []
 
-    def draw(evaluation: Evaluation, truth: Truth, predict: Predict) -> None:
-        name = f"{Path(evaluation.name).name}-{evaluation.state}-" if several else ""
-        taken.append(name)
-        again = f"{taken.count(name)}-" if taken.count(name) > 1 else ""
-        write_worst_best(folder / f"{name}{again}{FIGURE_NAME}", truth, predict, evaluation.images)
+class FiguresIn:
+    """Figures in a folder.
 
-    return draw
+    Args:
+        folder: of the report; figures of an earlier one must not stay among those of this one.
+        several: runs or states are scored: their names are in those of the figures.
+    """
+
+    def __init__(self, folder: Path, *, several: bool) -> None:
+        self.folder = folder
+        self.several = several
+        self._taken: list[str] = []
+        if (folder / REPORT_NAME).is_file():
+            for name in (DIFFERENCES_NAME, CLUSTERS_NAME):
+                for old in folder.glob(f"*{name}"):
+                    old.unlink()
+
+    def differences(self, evaluation: Evaluation, truth: Truth, predict: Predict) -> None:
+        """`worst_best.png`; of each head and mapping one of its own."""
+        from bioseg_cli.evaluation.figures import write_worst_best
+
+        parts = [] if evaluation.mapping is None else [str(evaluation.head), evaluation.mapping.kind]
+        write_worst_best(self._path(evaluation, DIFFERENCES_NAME, parts), truth, predict, evaluation.images)
+
+    def clusters(self, rows: Sequence[Evaluation], truth: Truth, segment: Segment) -> None:
+        """`clusters.png`."""
+        from bioseg_cli.evaluation.cluster_figure import write_clusters
+
+        write_clusters(self._path(rows[0], CLUSTERS_NAME, []), truth, segment, rows)
+
+    def _path(self, evaluation: Evaluation, name: str, parts: Sequence[str]) -> Path:
+        run = [Path(evaluation.name).name, str(evaluation.state)] if self.several else []
+        wanted = "-".join([*run, *parts, name])
+        self._taken.append(wanted)
+        again = self._taken.count(wanted)
+        return self.folder / ("-".join([*run, *parts, str(again), name]) if again > 1 else wanted)

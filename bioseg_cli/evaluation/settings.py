@@ -11,6 +11,8 @@ from bioseg_cli.config import Config, DeviceName, Names, PrecisionName, SplitNam
 from bioseg_cli.prediction.settings import DATASET_SUFFIXES
 
 FOLDER_OPTIONS = "--masks-are, --classes and --images"
+BASELINES = ("otsu", "kmeans", "local", "all-background")
+NO_BASELINES = ("none",)
 
 
 class EvaluateConfig(Config):
@@ -23,8 +25,18 @@ class EvaluateConfig(Config):
     )
     data: Path | None = Field(default=None, description="Data set to score on; by default the one each run records.")
     split: SplitName = Field(default="val", description="Split to score on; the test split is for the final figures.")
-    state: Literal[StateName, "all"] = Field(
-        default="best-supervised", description="Saved state of each run to score, or all that it has."
+    state: Literal[StateName, "all"] | None = Field(
+        default=None,
+        description="Saved state of each run to score, or all that it has; by default best-supervised, and best-final "
+        "of a run of train-iic.",
+    )
+    head: Literal["main", "aux", "all"] = Field(
+        default="all", description="Head of a run of train-iic to score; other runs have main alone."
+    )
+    mapping: Literal["stored", "oracle", "both"] = Field(
+        default="both",
+        description="Which class a cluster is (train-iic): as a few labelled images decided after the training, or as "
+        "matches the scored images themselves best, an upper bound.",
     )
     control: Path | None = Field(
         default=None, description="Run directory of the supervised control: adds its row and each run's difference."
@@ -40,9 +52,12 @@ class EvaluateConfig(Config):
         default=(), description="Names of the classes of a folder of true masks, separated by commas, background first."
     )
     images: Path | None = Field(
-        default=None, description="Folder of the images, for the Otsu baseline and the figure of --out."
+        default=None, description="Folder of the images, for the baselines and the figure of --out."
     )
-    baselines: bool = Field(default=True, description="Score Otsu's threshold and an all-background mask beside.")
+    baselines: Names = Field(
+        default=("otsu", "all-background"),
+        description="What to score beside, separated by commas: otsu, kmeans, local, all-background; or none.",
+    )
     by_group: bool = Field(
         default=False, description="Resample whole groups (sequences, plates, files) for the intervals, not images."
     )
@@ -50,12 +65,19 @@ class EvaluateConfig(Config):
     seed: int = Field(default=0, ge=0, description="Seed of the bootstrap draws.")
     csv: Path | None = Field(default=None, description="Also write the table to this file, a row per run and baseline.")
     out: Path | None = Field(
-        default=None, description="Folder for a report: evaluation.json, per_image.csv and worst_best.png."
+        default=None, description="Folder for a report: evaluation.json, per_image.csv and figures."
     )
     device: DeviceName = Field(default="auto", description="Where to compute.")
     precision: PrecisionName = Field(
         default="auto", description="auto takes bfloat16 where the hardware multiplies it natively, else float32."
     )
+
+    @model_validator(mode="after")
+    def _known_baselines(self) -> Self:
+        unknown = [name for name in self.baselines if name not in BASELINES]
+        if self.baselines != NO_BASELINES and (unknown or not self.baselines):
+            raise ValueError(f"--baselines: {', '.join(map(repr, unknown))} (known: {', '.join(BASELINES)}, or none)")
+        return self
 
     @model_validator(mode="after")
     def _runs_or_masks(self) -> Self:
@@ -66,11 +88,18 @@ class EvaluateConfig(Config):
                 raise ValueError("--predictions needs --truth: a folder of masks, or a data set")
             if self.data is not None or self.control is not None:
                 raise ValueError("--data and --control are for runs; what masks are compared with is --truth")
+            if self.state is not None or self.head != "all" or self.mapping != "both":
+                raise ValueError("--state, --head and --mapping are for runs; masks have none of them")
             if self.truth_is_dataset and self._folder_options:
                 raise ValueError(f"{FOLDER_OPTIONS} go with a folder of true masks, not with a data set")
         elif self.truth is not None or self._folder_options:
             raise ValueError(f"--truth, {FOLDER_OPTIONS} go with --predictions; runs have a data set (--data)")
         return self
+
+    @property
+    def chosen_baselines(self) -> tuple[str, ...]:
+        """What to score beside, in the order of the table."""
+        return tuple(name for name in BASELINES if name in self.baselines)
 
     @property
     def _folder_options(self) -> bool:

@@ -28,26 +28,21 @@ def render(report: Report) -> RenderableType:
     if report.control is not None:
         parts.append(_differences(report, report.control))
     notes = Table.grid(padding=(0, 1))
-    for note in _notes(report):
+    for note in dict.fromkeys(_notes(report)):
         notes.add_row("-", Text(note))
     parts.append(notes)
     return Group(*parts)
 
 
 def _means(report: Report) -> Table:
-    several_states = len(_states(report)) > 1
     budgets = any(one.labels is not None for one in report.rows)
-    table = _table("")
-    if several_states:
-        table.add_column("state")
+    table = _table("", report)
     if budgets:
         table.add_column("labels", justify="right")
     for heading in ("mIoU", "95 % interval", "mIoU fg"):
         table.add_column(heading, justify="right", no_wrap=True)
     for one, name in _named_rows(report):
-        cells = [name]
-        if several_states:
-            cells.append(Text(one.state or ""))
+        cells = _first_cells(report, one, name)
         if budgets:
             cells.append(Text("" if one.labels is None else str(one.labels.count)))
         score = one.score
@@ -57,17 +52,14 @@ def _means(report: Report) -> Table:
 
 
 def _classes(report: Report) -> Table:
-    several_states = len(_states(report)) > 1
     across = len(report.classes) <= CLASSES_ACROSS
-    table = _table("IoU (Dice)")
-    if several_states:
-        table.add_column("state")
+    table = _table("IoU (Dice)", report)
     if not across:
         table.add_column("class", overflow="fold")
     for heading in report.classes if across else ("IoU (Dice)",):
         table.add_column(Text(heading), justify="right", overflow="fold")
     for one, name in _named_rows(report):
-        cells = [name, *([Text(one.state or "")] if several_states else [])]
+        cells = _first_cells(report, one, name)
         pairs = list(_pairs(one))
         if across:
             table.add_row(*cells, *pairs)
@@ -78,23 +70,36 @@ def _classes(report: Report) -> Table:
 
 
 def _differences(report: Report, control: Evaluation) -> Table:
-    table = _table("mIoU minus that of the control")
+    table = _table("mIoU minus that of the control", report)
     for heading in ("difference", "95 % interval"):
         table.add_column(heading, justify="right", no_wrap=True)
     for one, name in _named_rows(report):
         if one.control is not None:
             low, high = one.control.limits
             interval = "-" if np.isnan(low) else f"{low:+.4f} .. {high:+.4f}"
-            if len(_states(report)) > 1:
-                name.append(f" {one.state}")
-            table.add_row(name, f"{one.control.mean_iou:+.4f}", interval)
+            table.add_row(*_first_cells(report, one, name), f"{one.control.mean_iou:+.4f}", interval)
     return table
 
 
-def _table(corner: str) -> Table:
+def _table(corner: str, report: Report) -> Table:
+    """A table whose first columns say what was scored; `_first_cells` fills them."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column(corner, overflow="fold")
+    if len(_states(report)) > 1:
+        table.add_column("state", no_wrap=True)
+    if report.with_clusters:
+        table.add_column("head", no_wrap=True)
+        table.add_column("mapping", min_width=len("(upper"))
     return table
+
+
+def _first_cells(report: Report, one: Evaluation, name: Text) -> list[RenderableType]:
+    cells: list[RenderableType] = [name]
+    if len(_states(report)) > 1:
+        cells.append(Text(one.state or ""))
+    if report.with_clusters:
+        cells += [Text(one.head or ""), Text("" if one.mapping is None else str(one.mapping))]
+    return cells
 
 
 def _states(report: Report) -> set[str]:
@@ -102,10 +107,19 @@ def _states(report: Report) -> set[str]:
 
 
 def _named_rows(report: Report) -> Iterator[tuple[Evaluation, Text]]:
-    """The rows with what they are called: the last part of a path, where that is enough to tell them apart."""
+    """The rows with what they are called: the last part of a path, where that is enough to tell them apart.
+
+    The further rows of a run's heads and mappings are called nothing.
+    """
     names = {one.name for one in report.rows}
     short = Counter(Path(name).name for name in names)
+    before = None
     for one in report.rows:
+        if one.mapping is not None and before is not None and before.name == one.name:
+            # A run without labels has many rows: its name, folded, would make each of them tall.
+            yield one, Text("")
+            continue
+        before = one
         last = Path(one.name).name
         name = last if short[last] == 1 else one.name
         # As text: a name may hold what looks like markup.
@@ -132,5 +146,6 @@ def _notes(report: Report) -> Iterator[str]:
     for one in report.rows:
         if one.score.absent and one not in report.baselines:
             absent = ", ".join(one.score.absent)
-            yield f"{one.name}: {absent} in neither truth nor prediction, left out of its means."
+            which = one.name if one.mapping is None else f"{one.name}, {one.head} head, {one.mapping.kind} mapping"
+            yield f"{which}: {absent} in neither truth nor prediction, left out of its means."
     yield from report.notes

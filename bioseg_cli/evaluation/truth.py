@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
@@ -20,6 +20,8 @@ from bioseg_cli.runs.console import Output
 Window = tuple[slice, slice]
 Predict = Callable[[int], Pixels]
 """Class codes (H, W) predicted for image number i of a truth."""
+Segment = Callable[[int], Mapping[str, Pixels]]
+"""Clusters (H, W) of image number i of a truth, by head."""
 
 
 class Truth(Protocol):

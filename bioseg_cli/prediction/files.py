@@ -16,13 +16,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bioseg_cli.config import read_yaml
+from bioseg_cli.config import StateName, read_yaml
 from bioseg_cli.errors import BiosegError, DataError, PartialFailure
 from bioseg_cli.files import refuse_existing, sha256_of
 from bioseg_cli.images import PixelSize, write_labels, write_png, write_probabilities
 from bioseg_cli.model.saved import LoadedModel, load_model
 from bioseg_cli.prediction.overlay import draw_overlay
 from bioseg_cli.prediction.predictor import Predictor
+from bioseg_cli.prediction.reading import Reading
 from bioseg_cli.prediction.settings import RECORD_NAME, PredictConfig
 from bioseg_cli.prediction.sources import AnySource, Frame, Source, find_sources, frames_of, mask_path, read_ahead
 from bioseg_cli.prediction.volumes import predict_volume
@@ -45,22 +46,29 @@ class _Results:
     overlays: list[NDArray[np.uint8]] = field(default_factory=list)
 
 
-def checkpoint_of(run: Path, state: str) -> Path:
-    """The model that RUN means: a `.safetensors` file itself, or that state of a run directory.
+def default_state(run: RunDirectory) -> StateName:
+    """The state that stands for a run: chosen by labels, or where the training had none, without."""
+    return "best-final" if run.manifest.get("command") == "train-iic" else "best-supervised"
+
+
+def checkpoint_of(path: Path, state: StateName | None) -> Path:
+    """The model that RUN means: a `.safetensors` file itself, or a state of a run directory, by default its own.
 
     Raises:
         DataError: no such path, not a run, or a run without that state.
     """
-    if run.suffix == ".safetensors":
-        return run
-    return RunDirectory.open(run).existing_checkpoint(state)
+    if path.suffix == ".safetensors":
+        return path
+    run = RunDirectory.open(path)
+    return run.existing_checkpoint(state or default_state(run))
 
 
 def predict_inputs(config: PredictConfig, output: Output, *, overwrite: bool) -> dict[str, Any]:
     """Predict every input of `config` and write masks and record to `config.out`; returns the record.
 
     Raises:
-        UsageError: two images would have the same mask file, a mask would replace an image, or masks exist already.
+        UsageError: two images would have the same mask file, a mask would replace an image, masks exist already, or
+            the model has no such head, no clusters or no mapping.
         DataError: the model or the inputs are missing, or not one image could be predicted.
         PartialFailure: some could not be predicted; the others are done and the record lists the failures.
     """
@@ -68,12 +76,22 @@ def predict_inputs(config: PredictConfig, output: Output, *, overwrite: bool) ->
     device = resolve_device(config.device)
     precision = resolve_precision(config.precision, device)
     model = load_model(checkpoint_of(config.run, config.state), device)
-    predictor = Predictor(model, precision, tile=config.tile, overlap=config.overlap, any_dtype=config.any_dtype)
+    predictor = Predictor(
+        model,
+        precision,
+        head=config.head,
+        raw_clusters=config.raw_clusters,
+        tile=config.tile,
+        overlap=config.overlap,
+        any_dtype=config.any_dtype,
+    )
     with ExitStack() as opened:
         sources = find_sources(config, opened)
         _remove_earlier(config.out)
-        record = _new_record(config, model, precision)
+        record = _new_record(config, model, predictor.reading, precision)
         output.say(f"Predicting {_counted(sources)} on {device} in {precision.name} ({precision.reason})")
+        if sentence := predictor.reading.sentence():
+            output.say(sentence)
         try:
             failures = _predict_all(sources, predictor, config, record, output)
             record["status"] = "finished"
@@ -100,7 +118,7 @@ def _remove_earlier(out: Path) -> None:
         (out / RECORD_NAME).unlink()
 
 
-def _new_record(config: PredictConfig, model: LoadedModel, precision: Precision) -> dict[str, Any]:
+def _new_record(config: PredictConfig, model: LoadedModel, reading: Reading, precision: Precision) -> dict[str, Any]:
     card = model.card
     return {
         "command": config.command,
@@ -115,7 +133,8 @@ def _new_record(config: PredictConfig, model: LoadedModel, precision: Precision)
             "epoch": card.epoch,
             "dataset_hash": card.dataset_hash,
         },
-        "classes": [{"label": code, **one.model_dump(mode="json")} for code, one in enumerate(card.classes)],
+        **reading.to_json(),
+        "classes": [{"label": code, **one.model_dump(mode="json")} for code, one in enumerate(reading.values)],
         "device": str(precision.device),
         "precision": precision.name,
         "environment": environment(),
@@ -192,9 +211,9 @@ def _predict_frame(frame: Frame, predictor: Predictor, config: PredictConfig, re
     labels = predictor.labels(probabilities)
     results.labels.append(labels)
     if config.probabilities:
-        results.probabilities.append(probabilities)
+        results.probabilities.append(predictor.reading.probabilities(probabilities))
     if config.overlay:
-        results.overlays.append(draw_overlay(frame.pixels, labels, predictor.card.classes))
+        results.overlays.append(draw_overlay(frame.pixels, labels, predictor.reading))
 
 
 def _write_results(results: _Results, frame: Frame, config: PredictConfig, record: dict[str, Any]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from numpy.typing import NDArray
 
 from bioseg_cli.errors import DataError, RunError
 from bioseg_cli.model.saved import LoadedModel
+from bioseg_cli.prediction.reading import Reading
 from bioseg_cli.prediction.tiling import lossless_overlap, plan_tiles, predict_tiled
 from bioseg_cli.runs.device import Precision, is_out_of_memory
 
@@ -23,9 +26,18 @@ class Predictor:
     Args:
         model: network in evaluation mode, and its card.
         precision: what the network multiplies in, and where; the softmax is float32 always.
+        head: which head of the network is asked.
+        raw_clusters: clusters stay clusters and are not mapped to classes.
         tile: side of the tiles of larger images, in pixels.
         overlap: pixels that neighbouring tiles share; by default `lossless_overlap`, or half a tile where that is less.
         any_dtype: accept pixel types other than the training images'.
+
+    Attributes:
+        card: of the model.
+        reading: what the channels of the head become.
+
+    Raises:
+        UsageError: the model has no such head, no clusters, or no mapping of its clusters.
     """
 
     def __init__(
@@ -33,11 +45,14 @@ class Predictor:
         model: LoadedModel,
         precision: Precision,
         *,
+        head: str = "main",
+        raw_clusters: bool = False,
         tile: int = 1024,
         overlap: int | None = None,
         any_dtype: bool = False,
     ) -> None:
         self.card = model.card
+        self.reading = Reading.of(model, head, raw_clusters=raw_clusters)
         self._network = model.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._precision = precision
         self._tile = tile
@@ -64,7 +79,7 @@ class Predictor:
         return max(1, self._tile**2 // (height * width))
 
     def probabilities(self, pixels: NDArray[Any], where: Path | None = None) -> NDArray[np.float32]:
-        """Probability of each class (..., K, H, W), float32, for pixels in their own type.
+        """Probability of each channel of the head (..., K, H, W), float32, for pixels in their own type.
 
         Args:
             pixels: an image (C, H, W), or several of one size (B, C, H, W).
@@ -74,11 +89,22 @@ class Predictor:
             DataError: other channels or another pixel type than the training images (`where` names the file).
             RunError: memory ran out.
         """
+        return self._predict((self.reading.head,), pixels, where)
+
+    def probabilities_by_head(
+        self, heads: Sequence[str], pixels: NDArray[Any], where: Path | None = None
+    ) -> dict[str, NDArray[np.float32]]:
+        """The same for several heads, in one pass of the network."""
+        joined = self._predict(heads, pixels, where)
+        ends = np.cumsum([self.card.architecture.heads[head] for head in heads])
+        return dict(zip(heads, np.split(joined, ends[:-1], axis=-3), strict=True))
+
+    def _predict(self, heads: Sequence[str], pixels: NDArray[Any], where: Path | None) -> NDArray[np.float32]:
         self.check(pixels.shape[-3], pixels.dtype, where)
         height, width = pixels.shape[-2:]
         plan = plan_tiles(height, width, self._tile, self._overlap, 2**self.card.architecture.depth)
         try:
-            return predict_tiled(self._predict_tile, pixels, plan)
+            return predict_tiled(partial(self._predict_tile, heads), pixels, plan)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -86,22 +112,22 @@ class Predictor:
             raise RunError(what, where=where, fix=f"Give --tile {max(64, self._tile // 2)}.") from error
 
     def labels(self, probabilities: NDArray[np.float32]) -> NDArray[np.unsignedinteger[Any]]:
-        """The most probable class of each pixel (..., H, W), for probabilities (..., K, H, W)."""
-        labels: NDArray[np.unsignedinteger[Any]] = probabilities.argmax(axis=-3).astype(self.label_dtype)
-        return labels
+        """The value of each pixel (..., H, W) in a mask, for probabilities of the head (..., K, H, W)."""
+        return self.reading.labels(probabilities)
 
     @property
     def label_dtype(self) -> np.dtype[Any]:
-        """The smallest type that holds every class code."""
-        return np.dtype(np.uint8 if self.card.architecture.heads["main"] <= 256 else np.uint16)
+        """The smallest type that holds every value of a mask."""
+        return self.reading.dtype
 
     @torch.inference_mode()
-    def _predict_tile(self, pixels: NDArray[Any]) -> NDArray[np.float32]:
+    def _predict_tile(self, heads: Sequence[str], pixels: NDArray[Any]) -> NDArray[np.float32]:
         images = torch.from_numpy(self._normalisation.apply(pixels)).reshape(-1, *pixels.shape[-3:])
         images = images.to(self._precision.device, memory_format=torch.channels_last)
         with self._precision.autocast():
-            logits = self._network(images)["main"]
-        probabilities: NDArray[np.float32] = logits.float().softmax(dim=1).cpu().numpy()
+            logits = self._network(images)
+        joined = torch.cat([logits[head].float().softmax(dim=1) for head in heads], dim=1)
+        probabilities: NDArray[np.float32] = joined.cpu().numpy()
         return probabilities.reshape(*pixels.shape[:-3], *probabilities.shape[1:])
 
 

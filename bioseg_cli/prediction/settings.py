@@ -32,7 +32,17 @@ class PredictConfig(Config):
         description="Folder for the masks: one TIFF an image or NIfTI file a volume, named like it, and "
         "predictions.yaml."
     )
-    state: StateName = Field(default="best-supervised", description="Which state of the run to predict with.")
+    state: StateName | None = Field(
+        default=None,
+        description="Which state of the run to predict with; by default best-supervised, and best-final for a run of "
+        "train-iic.",
+    )
+    head: Literal["main", "aux"] = Field(
+        default="main", description="Which head of a run of train-iic to predict with; other runs have main alone."
+    )
+    raw_clusters: bool = Field(
+        default=False, description="Write the numbers of clusters and not the classes they were mapped to (train-iic)."
+    )
     split: Literal["train", "val", "test", "all"] = Field(
         default="val", description="Which images of a data set to predict."
     )
@@ -56,9 +66,12 @@ class PredictConfig(Config):
         description="Pixels that neighbouring tiles share. By default enough that tiles change nothing (208 for the "
         "default network), or half of a small tile. Less is faster; the cuts may show.",
     )
-    overlay: bool = Field(default=False, description="Also write pictures with the classes' outlines to OUT/overlays.")
+    overlay: bool = Field(
+        default=False,
+        description="Also write pictures with the classes' outlines, or tinted clusters, to OUT/overlays.",
+    )
     probabilities: bool = Field(
-        default=False, description="Also write the probability of each class to OUT/probabilities."
+        default=False, description="Also write the probability of each class or cluster to OUT/probabilities."
     )
     device: DeviceName = Field(default="auto", description="Where to compute.")
     precision: PrecisionName = Field(

@@ -126,7 +126,7 @@ def predict_volume(source: VolumeSource, predictor: Predictor, config: PredictCo
             for number in drawn:
                 if first <= number < first + len(labels):
                     image, mask = (slicing.upright(each[number - first]) for each in (pixels, labels))
-                    pictures[number] = draw_overlay(image[None], mask, predictor.card.classes)
+                    pictures[number] = draw_overlay(image[None], mask, predictor.reading)
             first += len(labels)
             progress.advance(len(labels))
     for number, picture in pictures.items():

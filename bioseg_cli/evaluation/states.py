@@ -1,0 +1,126 @@
+"""Which saved states of which runs are scored, on which data set, and whether the two fit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from bioseg_cli.config import STATES, ClassInfo, StateName
+from bioseg_cli.dataset.reader import Dataset
+from bioseg_cli.errors import DataError
+from bioseg_cli.evaluation.report import LabelBudget
+from bioseg_cli.evaluation.settings import EvaluateConfig
+from bioseg_cli.model.saved import LoadedModel, load_model
+from bioseg_cli.prediction.files import default_state
+from bioseg_cli.runs.directory import RunDirectory
+
+STATUS_REMARKS = {
+    "running": "is still training; its states may change",
+    "interrupted": "was interrupted",
+    "failed": "failed",
+}
+
+
+@dataclass(frozen=True)
+class SavedState:
+    """One state of a run."""
+
+    run: RunDirectory
+    state: StateName
+    checkpoint: Path
+
+    @property
+    def name(self) -> str:
+        """The run directory, as it was given."""
+        return str(self.run.path)
+
+    @property
+    def of_clusters(self) -> bool:
+        """Whether the training was one without labels."""
+        return bool(self.run.manifest.get("command") == "train-iic")
+
+    @property
+    def labels(self) -> LabelBudget | None:
+        """The label budget of the training; None where it used none."""
+        labels = self.run.manifest.get("labels")
+        return None if labels is None else LabelBudget(int(labels["count"]), int(labels["of"]))
+
+    @property
+    def remarks(self) -> list[str]:
+        """What a reader must know of how the training ended."""
+        notes = []
+        if (status := self.run.manifest.get("status")) in STATUS_REMARKS:
+            notes.append(f"{self.name} {STATUS_REMARKS[status]}.")
+        for head, kind in self.run.manifest.get("collapse", {}).get(self.state, {}).items():
+            notes.append(f"{self.name}, {self.state}: the {head} head has collapsed ({kind}).")
+        return notes
+
+
+def saved_states(run: RunDirectory, wanted: StateName | str | None) -> list[SavedState]:
+    """The states of a run that are wanted: one, "all" that it has, or by default the one that stands for it.
+
+    Raises:
+        DataError: the run has no such state, or none.
+    """
+    if wanted == "all":
+        names = [name for name in STATES if run.checkpoint(name).is_file()]
+    else:
+        names = [name for name in STATES if name == (wanted or default_state(run))]
+    # Without any, asking for one says so.
+    return [SavedState(run, name, run.existing_checkpoint(name)) for name in names or [default_state(run)]]
+
+
+def data_path(state: SavedState, config: EvaluateConfig) -> Path:
+    """The data set to score a state on.
+
+    Raises:
+        DataError: the one that its run records is gone.
+    """
+    if config.data is not None:
+        return config.data
+    path = Path(state.run.manifest["data"]["path"])
+    if not path.is_file():
+        raise DataError(
+            f"The data set of the run is gone: {path}", where=state.run.path, fix="Give its new place with --data."
+        )
+    return path
+
+
+def load_state(
+    state: SavedState, dataset: Dataset, device: torch.device, *, same_data: bool
+) -> tuple[LoadedModel, list[str]]:
+    """The saved model, and what a reader must know of it.
+
+    Args:
+        state: of a run.
+        dataset: to score it on.
+        device: to compute on.
+        same_data: refuse a data set that is not the one it was trained on.
+
+    Raises:
+        DataError: the data set has changed since, or has other classes than the model.
+    """
+    card = (model := load_model(state.checkpoint, device)).card
+    notes = state.remarks
+    if card.dataset_hash != dataset.content_hash:
+        if same_data:
+            raise DataError(
+                f"{state.name} was trained on other data: the file has changed since, or is another",
+                where=dataset.path,
+                fix="Give --data to score on it all the same.",
+            )
+        notes.append(f"{state.name} was trained on another data set than it is scored on.")
+    if len(card.classes) != len(dataset.classes):
+        raise DataError(
+            f"{state.name} has the classes {_names(card.classes)}; the data set {_names(dataset.classes)}",
+            where=dataset.path,
+            fix="Score it on a data set with its own classes.",
+        )
+    return model, notes
+
+
+def _names(classes: Sequence[ClassInfo]) -> str:
+    return ", ".join(one.name for one in classes)

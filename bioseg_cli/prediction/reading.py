@@ -1,0 +1,127 @@
+"""What the channels of a head stand for, and how they become the values of a mask."""
+
+from __future__ import annotations
+
+import colorsys
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bioseg_cli.config import ClassInfo
+from bioseg_cli.errors import UsageError
+from bioseg_cli.metrics.mapping import class_labels, class_probabilities
+from bioseg_cli.model.saved import HeadMapping, LoadedModel
+
+GOLDEN_TURN = 0.618034
+"""Share of the colour circle between one cluster and the next: however many there are, they lie far apart."""
+SHADES = ((0.85, 0.95), (0.5, 0.95), (0.95, 0.6))
+"""Saturation and value, taken in turn."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How one head of a model is read.
+
+    Attributes:
+        head: its name.
+        values: what the values 0, 1, 2, ... of a mask mean: classes, or clusters under numbers and made-up colours.
+        mapping: from clusters to classes; None where every channel is a value by itself.
+        raw_clusters: the values are clusters.
+    """
+
+    head: str
+    values: tuple[ClassInfo, ...]
+    mapping: HeadMapping | None = None
+    raw_clusters: bool = False
+
+    @classmethod
+    def of(cls, model: LoadedModel, head: str, *, raw_clusters: bool) -> Reading:
+        """Read a head as classes, or as bare clusters.
+
+        Raises:
+            UsageError: there is no such head, clusters are wanted of a model of classes, or classes of clusters that
+                no labelled image has given a meaning.
+        """
+        card = model.card
+        heads = card.architecture.heads
+        if head not in heads:
+            there = f"only {', '.join(heads)}" if len(heads) == 1 else ", ".join(heads)
+            raise UsageError(
+                f"The model has no head {head!r}, {there}", where=model.path, fix=f"Give --head {next(iter(heads))}."
+            )
+        if card.outputs == "classes":
+            if raw_clusters:
+                raise UsageError(
+                    f"The model knows the classes {', '.join(one.name for one in card.classes)} and no clusters",
+                    where=model.path,
+                    fix="Leave out --raw-clusters; it is for runs of train-iic.",
+                )
+            return cls(head, card.classes)
+        if raw_clusters:
+            return cls(head, cluster_colours(heads[head]), raw_clusters=True)
+        if head not in card.mappings:
+            raise UsageError(
+                "No labelled image has said which class each cluster is: the data set had none, or the training did "
+                "not end",
+                where=model.path,
+                fix="Give --raw-clusters for masks of cluster numbers, or train with some labelled images.",
+            )
+        return cls(head, card.classes, card.mappings[head])
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The smallest type that holds every value."""
+        return np.dtype(np.uint8 if len(self.values) <= 256 else np.uint16)
+
+    def labels(self, probabilities: NDArray[np.float32]) -> NDArray[np.unsignedinteger[Any]]:
+        """Values of a mask (..., H, W), for probabilities (..., channels, H, W).
+
+        The class of the most probable cluster, which is how the mapping was fitted, and not the class whose clusters
+        are the most probable together.
+        """
+        channels: NDArray[Any] = probabilities.argmax(axis=-3)
+        if self.mapping is None:
+            return channels.astype(self.dtype)
+        return class_labels(channels, np.array(self.mapping.classes), self.dtype)
+
+    def probabilities(self, probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Probability of each value (..., values, H, W), for those of the channels: a class has its clusters' sum."""
+        if self.mapping is None:
+            return probabilities
+        return class_probabilities(probabilities, np.array(self.mapping.classes), len(self.values))
+
+    def sentence(self) -> str | None:
+        """What the values are, where they are not simply the model's classes."""
+        if self.raw_clusters:
+            return f"Masks hold the clusters 0 to {len(self.values) - 1} of the head {self.head}, which are no classes"
+        if self.mapping is None:
+            return None
+        kind = "training" if self.mapping.split == "train" else "validation"
+        return (
+            f"{len(self.mapping.classes)} clusters of the head {self.head} become {len(self.values)} classes by the "
+            f"mapping of the run ({self.mapping.rule}, {self.mapping.images} labelled {kind} images)"
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """`head`, `values` and `mapping` of the record."""
+        chosen = None if self.mapping is None else self.mapping.model_dump(mode="json")
+        keys = ("rule", "split", "images", "classes")
+        return {
+            "head": self.head,
+            "values": "clusters" if self.raw_clusters else "classes",
+            "mapping": None if chosen is None else {key: chosen[key] for key in keys},
+        }
+
+
+def cluster_colours(count: int) -> tuple[ClassInfo, ...]:
+    """Clusters by number, in colours that neighbours in number do not share; none is black."""
+    colours = []
+    for number in range(count):
+        saturation, value = SHADES[number % len(SHADES)]
+        red, green, blue = (
+            round(255 * part) for part in colorsys.hsv_to_rgb(number * GOLDEN_TURN % 1, saturation, value)
+        )
+        colours.append(ClassInfo(name=f"cluster {number}", colour=(red, green, blue)))
+    return tuple(colours)
