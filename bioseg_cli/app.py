@@ -23,14 +23,8 @@ from bioseg_cli.commands.train_iic import train_iic
 from bioseg_cli.commands.train_uda import train_uda
 from bioseg_cli.evaluation.settings import EvaluateConfig
 from bioseg_cli.prediction.settings import PredictConfig
-from bioseg_cli.prepare.settings import (
-    BigBrainConfig,
-    DemoConfig,
-    FluoGFPConfig,
-    FluoHoechstConfig,
-    FolderConfig,
-    PhCConfig,
-)
+from bioseg_cli.prepare.bigbrain_settings import BigBrainConfig
+from bioseg_cli.prepare.settings import DemoConfig, FluoGFPConfig, FluoHoechstConfig, FolderConfig, PhCConfig
 from bioseg_cli.training.settings import TrainIICConfig, TrainUDAConfig
 
 app = typer.Typer(

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import map_coordinates
 
+from bioseg_cli.prepare.bigbrain_settings import BigBrainConfig
 from bioseg_cli.prepare.planes import Plane, Slab, draw_planes
 from bioseg_cli.prepare.sampling import Cuts
-from bioseg_cli.prepare.settings import BigBrainConfig
 from bioseg_cli.prepare.slices import SampledVolume, sample
 from bioseg_cli.runs.console import Output
 from bioseg_cli.volumes import Volume, open_volume

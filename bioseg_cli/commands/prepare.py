@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from bioseg_cli.errors import Interrupted
+from bioseg_cli.prepare.bigbrain_settings import BigBrainConfig
 from bioseg_cli.prepare.settings import (
-    BigBrainConfig,
     DemoConfig,
     FluoGFPConfig,
     FluoHoechstConfig,

@@ -22,11 +22,11 @@ from bioseg_cli.config import ClassInfo
 from bioseg_cli.errors import BiosegError, DataError, UsageError
 from bioseg_cli.files import sha256_of, write_text
 from bioseg_cli.images import PixelSize
+from bioseg_cli.prepare.bigbrain_settings import BigBrainConfig
 from bioseg_cli.prepare.download import Publication, Remote, fetch
 from bioseg_cli.prepare.masks import PALETTE
 from bioseg_cli.prepare.planes import AXES, Plane, box_corners, draw_planes
 from bioseg_cli.prepare.recipe import BACKGROUND, Collection, Loaded, SourceImage
-from bioseg_cli.prepare.settings import BigBrainConfig
 from bioseg_cli.prepare.slices import LabelledSlices, SampledVolume, sample
 from bioseg_cli.prepare.tissues import Tissues, read_tissues
 from bioseg_cli.runs.console import Output

@@ -10,9 +10,9 @@ import numpy as np
 from bioseg_cli.config import IGNORE_BY_DTYPE, ClassInfo
 from bioseg_cli.dataset.schema import Pixels
 from bioseg_cli.errors import DataError
+from bioseg_cli.prepare.bigbrain_settings import LARGEST_VALUE, BigBrainConfig
 from bioseg_cli.prepare.masks import PALETTE, map_values
 from bioseg_cli.prepare.recipe import BACKGROUND, label_dtype, listing
-from bioseg_cli.prepare.settings import LARGEST_VALUE, BigBrainConfig
 from bioseg_cli.prepare.sweep import Survey
 
 BIGBRAIN_NAMES = ("background", "cortical grey matter", "white matter", "layer 1")
