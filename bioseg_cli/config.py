@@ -143,6 +143,9 @@ def _describe(problem: Any, model: type[Config]) -> str:
         return str(problem["ctx"]["error"])
     if problem["type"] == "missing":
         return f"{_shown(location[0], model)} is needed"
+    if problem["type"] == "string_pattern_mismatch" and (about := model.model_fields[str(location[0])].description):
+        # A regular expression tells a user little; the help says in words which forms there are.
+        return f"{_shown(location[0], model)}: {problem['input']!r} does not fit ({about.rstrip('.')})"
     return f"{_shown(location[0], model)}: {message[0].lower()}{message[1:]}, got {problem['input']!r}"
 
 

@@ -323,6 +323,10 @@ def bad_volumes(folder: Path, brain: Brain) -> dict[str, tuple[str, Path]]:
             "--labels",
             write(folder / "three.nii", np.where(brain.classes == 5, 2, brain.classes)),
         ),
+        "not the classes of BigBrain: 3, 5 are missing": (
+            "--labels",
+            write(folder / "one.nii", np.where(brain.classes > 2, 2, brain.classes)),
+        ),
         r"0\.9 .*no whole number": ("--labels", write(folder / "part.nii", brain.classes * np.float32(0.9))),
         "is MINC1": ("--image", folder / "minc1.mnc"),
         "No such file": ("--labels", folder / "missing.nii.gz"),
@@ -538,7 +542,15 @@ def thin_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sweep, "BLOCK_BYTES", 1)
 
 
-@pytest.mark.usefixtures("thin_blocks")
+@pytest.fixture
+def heeded() -> Iterator[None]:
+    """Ctrl-C interrupts even where the tests were started in the background, which has it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("thin_blocks", "heeded")
 @pytest.mark.parametrize("phase", PHASES)
 def test_stopped_and_resumed(prepare, summary, monkeypatch, tmp_path, phase) -> None:
     undisturbed = summary("--out", tmp_path / "whole.h5")["content_hash"]
@@ -555,7 +567,7 @@ def test_stopped_and_resumed(prepare, summary, monkeypatch, tmp_path, phase) -> 
     assert yaml.safe_load((tmp_path / "set.yaml").read_text())["config"].get("resume") is None
 
 
-@pytest.mark.usefixtures("thin_blocks")
+@pytest.mark.usefixtures("thin_blocks", "heeded")
 def test_stopped_and_begun_anew(prepare, summary, brain, monkeypatch, tmp_path) -> None:
     undisturbed = summary("--out", tmp_path / "whole.h5")["content_hash"]
     with monkeypatch.context() as patched:

@@ -17,7 +17,7 @@ from pydantic import Field
 from typer.testing import CliRunner
 
 from bioseg_cli.commands.binding import bind
-from bioseg_cli.config import Config
+from bioseg_cli.config import Config, Names
 from bioseg_cli.errors import BiosegError, DataError, Interrupted, PartialFailure, RunError, UsageError
 from bioseg_cli.runs.console import Output
 
@@ -31,6 +31,7 @@ class Settings(Config):
     loss: Literal["kl", "iid"] = "kl"
     stop: bool = True
     shares: tuple[float, ...] = ()
+    names: Names = ()
 
 
 class Bound:
@@ -201,6 +202,7 @@ def test_help_tells_of_every_option_with_its_default(bound):
         "How large. Default: 3.",
         "--no-stop",
         "Default: on.",
+        "<str,str,...>",
         "--json",
     )
     assert [one for one in expected if one not in text] == []

@@ -19,6 +19,7 @@ class Settings(Config):
     batch_size: int = Field(default=2, ge=1)
     lr: float = 0.1
     loss: Literal["kl", "iid"] = "kl"
+    few: str = Field(default="all", pattern=r"^(all|[1-9]\d*)$", description="Images: a number, or all.")
 
     @model_validator(mode="after")
     def _sensible(self) -> Settings:
@@ -73,6 +74,7 @@ def test_an_unknown_key_is_named_with_its_file_and_the_known_ones(yaml_file):
         ({"batch_size": "many"}, "--batch-size: input should be a valid integer"),
         ({"loss": "mse"}, "--loss: input should be 'kl' or 'iid', got 'mse'"),
         ({"lr": 3, "batch_size": 1}, "give a smaller --lr"),
+        ({"few": "0"}, "--few: '0' does not fit (Images: a number, or all)"),
         ({"typo": 1}, "Unknown key 'typo'"),
         ({"inputs": ()}, "INPUTS: "),
     ],

@@ -14,6 +14,8 @@ from PIL import Image
 from test_evaluate_runs import RUN_KEYS, SCORE_KEYS, change_manifest
 
 from bioseg_cli.dataset.reader import Dataset
+from bioseg_cli.evaluation.clusters import ORACLE_NOTE, ClusterCounts
+from bioseg_cli.evaluation.report import ClusterMapping
 from bioseg_cli.images import read_mask
 from bioseg_cli.metrics.mapping import contingency, hungarian, many_to_one, mapped_counts
 from bioseg_cli.prediction.predictor import Predictor
@@ -95,6 +97,22 @@ def test_no_mapping_matches_more_pixels_than_the_oracle(evaluate, misled):
     rows = {(row["head"], row["mapping"]["kind"]): row["pixel_accuracy"] for row in evaluate(misled, "--split", "test")}
     for head in ("main", "aux"):
         assert rows[head, "oracle"] > rows[head, "stored"]
+
+
+def test_the_oracle_bounds_the_right_pixels_and_not_the_mean_iou():
+    # The second cluster has most of the few cells, and more background than cells.
+    counts = ClusterCounts(("image",), ("image",), {"aux": np.array([[[900, 10], [60, 50]]])})
+    stored = ClusterMapping("stored", "majority", "train", 1, (0, 1))
+    oracle = counts.oracle("aux", "test")
+    assert oracle.classes == (0, 0)
+    right, iou = [], []
+    for mapping in (stored, oracle):
+        images = counts.mapped("aux", mapping)
+        right.append(np.trace(images.counts[0]))
+        iou.append(images.image_iou()[0])
+    assert right[1] > right[0]
+    assert iou[1] < iou[0]
+    assert "not of the mean IoU" in ORACLE_NOTE
 
 
 @pytest.mark.parametrize("head", ["main", "aux"])
@@ -182,8 +200,12 @@ def test_a_mapping_decided_on_the_scored_images_is_said_to_be(evaluate, train, m
     data = conftest.write_discs(tmp_path / "val.h5", unlabelled=TRAINING)
     run = train(data, tmp_path / "run")
     said = "the images that decided the stored mapping are among those scored here"
-    for split, expected in (("val", True), ("test", False)):
-        (row, *_) = evaluate(run, "--split", split)
+    for options, expected in (
+        (("--split", "val"), True),
+        (("--split", "val", "--data", data), True),
+        (("--split", "test"), False),
+    ):
+        (row, *_) = evaluate(run, *options)
         assert (row["mapping"]["split"], row["mapping"]["images"]) == ("val", 3)
         assert any("3 labelled validation images decided" in note for note in row["notes"])
         assert any(said in note for note in row["notes"]) is expected

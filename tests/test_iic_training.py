@@ -130,6 +130,16 @@ def test_without_any_label_there_is_no_mapping_and_that_is_said(bioseg: Cli, unl
     assert card(tmp_path / "run").outputs == "clusters"
 
 
+def test_masks_that_leave_every_pixel_out_name_no_cluster(
+    bioseg: Cli, disc_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Dataset, "labels", lambda self, index: np.full((SIZE, SIZE), self.ignore, dtype=np.uint8))
+    result = bioseg("train-iic", disc_dataset, "--run", tmp_path / "run", *SHORT)
+    assert result.exit_code == 0, result.output
+    assert "leave every pixel out" in " ".join(result.output.split())
+    assert not card(tmp_path / "run").mappings
+
+
 def test_each_epoch_has_the_signs_of_collapse(short_run: Path) -> None:
     with (short_run / "metrics.csv").open() as stream:
         log = list(csv.DictReader(stream))
@@ -284,6 +294,34 @@ def test_a_resumed_run_of_the_stable_preset_keeps_its_settings(
     assert "optimizer (adam, not rmsprop)" in refused.output
 
 
+def test_a_budget_that_is_spent_in_the_middle_of_an_epoch_ends_the_run(
+    bioseg: Cli, disc_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+    stopped(bioseg, disc_dataset, run, 3, monkeypatch, *SHORT)
+    result = bioseg("train-iic", "--resume", run, "--steps", 2)
+    assert result.exit_code == 0, result.output
+    assert [row["updates"] for row in rows(run)] == ["3"]
+    assert card(run, "last").mappings
+
+
+@pytest.mark.parametrize("restarts", [1, 2])
+def test_a_resumed_run_may_find_its_data_elsewhere_but_no_other_data(
+    restarts: int, bioseg: Cli, unlabelled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+    monkeypatch.chdir(tmp_path)
+    write_discs(Path("cells.h5"))
+    stopped(bioseg, Path("cells.h5"), run, 1, monkeypatch, *SHORT, "--restarts", restarts)
+    Path("cells.h5").rename("moved.h5")
+    refused = bioseg("train-iic", unlabelled, "--resume", run)
+    assert refused.exit_code == 3
+    assert "not the one this run was trained on" in refused.output
+    result = bioseg("train-iic", "moved.h5", "--resume", run)
+    assert result.exit_code == 0, result.output
+    assert manifest(run)["data"]["path"] == str(tmp_path / "moved.h5")
+
+
 # Long enough, and gentle enough, that not every restart is a collapsed one.
 GENTLE = ("--optimizer", "adam", "--heads", "joint", "--norm", "instance", "--epochs", 6)
 RESTARTS = (*SMALL, *GENTLE, "--restarts", 3, "--seed", 5)
@@ -332,6 +370,8 @@ def test_restarts_are_replaced_only_when_asked(bioseg: Cli, disc_dataset: Path, 
     assert bioseg("train-iic", disc_dataset, "--run", run, *RESTARTS, "--restarts", 2).exit_code == 2
     trained(bioseg, disc_dataset, run, *RESTARTS, "--restarts", 2, "--seed", 0, "--overwrite")
     assert {path.name for path in (run / "restarts").iterdir()} == {"seed0", "seed1"}
+    trained(bioseg, disc_dataset, run, *SHORT, "--overwrite")
+    assert not (run / "restarts").exists()
 
 
 def write_constant(path: Path) -> Path:

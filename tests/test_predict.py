@@ -147,7 +147,9 @@ def test_frames_become_pages(bioseg: Bioseg, model: Path, tmp_path: Path) -> Non
     pages = np.stack(list(read_frames(out / "movie.tif")))[:, 0]
     assert pages.shape == movie.shape
     write_image(tmp_path / "single.tif", movie[2])
-    assert bioseg("predict", model, tmp_path / "single.tif", "--out", tmp_path / "one").exit_code == 0
+    single = bioseg("predict", model, tmp_path / "single.tif", "--out", tmp_path / "one")
+    assert single.exit_code == 0, single.output
+    assert "1 mask written to" in single.stdout
     np.testing.assert_array_equal(pages[2], read_mask(tmp_path / "one" / "single.tif"))
     assert inspect_image(out / "probabilities" / "movie.tif").frames == 4
     assert sorted(p.name for p in (out / "overlays").iterdir()) == [f"movie_f00{n}.png" for n in range(4)]

@@ -84,7 +84,8 @@ def _parameters(key: str, field: FieldInfo) -> list[inspect.Parameter]:
     if role is not True:
         flag = flag_of(key)
         names = f"{flag}/--no-{flag[2:]}" if field.annotation is bool else flag
-        parameters.append((key, typer.Option(None, names, help=about)))
+        several = "<str,str,...>" if kind == Optional[list[str]] else None  # noqa: UP045
+        parameters.append((key, typer.Option(None, names, metavar=several, help=about)))
     return [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
         for name, default in parameters

@@ -151,7 +151,7 @@ class _Scoring:
         description = f"Scoring {state.name} {state.state}"
         counts = count_clusters(self.truth, segment, clusters, self.output, description=description)
         mappings = {head: chosen_mappings(self.config, state, model.card, head, counts) for head in heads}
-        self.notes += mapping_notes(self.config, state, model.card, mappings)
+        self.notes += mapping_notes(self.config, state, model.card, mappings, self.dataset.content_hash)
         rows = []
         for head, chosen in mappings.items():
             for mapping in chosen:

@@ -29,7 +29,7 @@ class HeadMapping(Config):
     """What the clusters of a head mean, as fitted on a few labelled images."""
 
     classes: tuple[int, ...]
-    """Class code of each cluster; that of a cluster which the images do not contain is 0."""
+    """Class code of each cluster; by majority that of a cluster which the images do not contain is 0."""
     rule: Literal["hungarian", "majority"]
     """One to one so that the most pixels match, or each cluster to the class it overlaps most."""
     split: SplitName

@@ -247,7 +247,8 @@ def _report(record: dict[str, Any], config: PredictConfig, output: Output, train
             f"{others} of the images have another pixel size than the training images ({trained.x:g} {trained.unit}): "
             "objects of another size may be missed. Rescale the images to it."
         )
-    output.show(f"{len(record['files'])} masks written to {config.out}")
+    count = len(record["files"])
+    output.show(f"{count} mask{'s' if count != 1 else ''} written to {config.out}")
     output.result({**record, "out": str(config.out)})
 
 

@@ -63,7 +63,8 @@ def read_tissues(config: BigBrainConfig, survey: Survey, path: Path) -> Tissues:
     absent = sorted(set(asked) - set(present))
     if absent and not config.chose_classes:
         raise DataError(
-            f"These are not the classes of BigBrain: {', '.join(map(str, absent))} is missing, the values are {found}",
+            f"These are not the classes of BigBrain: {', '.join(map(str, absent))} "
+            f"{'are' if len(absent) > 1 else 'is'} missing, the values are {found}",
             where=path,
             fix="Say what to keep with --classes, --merge or --binary.",
         )

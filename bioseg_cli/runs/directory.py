@@ -47,7 +47,7 @@ class RunDirectory:
                     fix=f"Continue it with --resume {path}, choose another --run, or give --overwrite.",
                 )
             # The manifest is replaced last: after a kill half way the folder is still a run, to be overwritten.
-            for old in (path / "checkpoints", path / "metrics.csv", path / "resume.pt"):
+            for old in (path / "checkpoints", path / "restarts", path / "metrics.csv", path / "resume.pt"):
                 shutil.rmtree(old) if old.is_dir() else old.unlink(missing_ok=True)
         (path / "checkpoints").mkdir(parents=True, exist_ok=True)
         run = cls(path, manifest)

@@ -101,7 +101,9 @@ class IIC:
         for name, indices in (("training", self.training), ("validation", self.validation)):
             if not len(indices):
                 raise DataError(
-                    f"The {name} split is empty", where=dataset.path, fix="Make it again with `bioseg prepare`."
+                    f"The {name} split is empty",
+                    where=dataset.path,
+                    fix="Make it again with `bioseg prepare`, of enough images for every split.",
                 )
         self.mapping_split, self.mapping_indices = mapping_images(dataset, config.map_labels)
         self.name = "iic"
@@ -227,6 +229,9 @@ class IIC:
                 model = load_model(run.checkpoint(state), self.device)
                 network = model.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
                 tables = cluster_tables(network, self.dataset, self.mapping_indices, precision, output)
+                if not tables["main"].any():
+                    output.warn("the masks that should name the clusters leave every pixel out: nothing is mapped")
+                    break
                 mappings = fit_mappings(tables, self.mapping_split, len(self.mapping_indices))
                 save_model(model.path, network.state_dict(), model.card.model_copy(update={"mappings": mappings}))
                 run.manifest.setdefault("mappings", {})[state] = {

@@ -112,7 +112,8 @@ class Trainer:
         state, start, before = self.state, time.monotonic(), self.state.seconds
         self._saved_at = start
         with self.output.progress(self.method.name, self.total_steps, state.updates) as progress:
-            while state.updates < self.total_steps and not self._out_of_patience():
+            # An epoch begun counts too: a resumed run may have spent its new budget in the middle of one.
+            while (state.updates < self.total_steps or state.step) and not self._out_of_patience():
                 try:
                     finished = self._train_epoch(progress)
                     state.seconds = before + time.monotonic() - start

@@ -124,7 +124,7 @@ def drop_learnt(logits: Tensor, labels: Tensor, threshold: float) -> Tensor:
 def mutual_information_loss(
     first: Tensor, second: Tensor, valid: Tensor, *, lamb: float = 1.0, shift: int = 0, collapsed: bool = False
 ) -> Tensor:
-    """Negative mutual information of two aligned cluster maps (Ji et al. 2019, equations 3 and 5), in [-log K, 0] nats.
+    """Negative mutual information of two aligned cluster maps (Ji et al. 2019, equations 3 and 5), in nats.
 
     The joint distribution is over all valid pixels of the batch, symmetrised; gradients flow to both maps.
 
@@ -132,7 +132,7 @@ def mutual_information_loss(
         first: (B, K, H, W) probabilities.
         second: the same of the other view, aligned to the first.
         valid: (B, 1, H, W), 1 where both show the pixel.
-        lamb: weight of the marginal entropies; above 1 clusters are pushed to equal sizes.
+        lamb: weight of the marginal entropies; 1 has the loss in [-log K, 0], more pushes clusters to equal sizes.
         shift: T: the maps are also compared displaced by up to T pixels each way, (2T + 1)^2 times in all.
         collapsed: one joint distribution summed over the displacements, instead of the mean of the losses of each.
     """

@@ -12,7 +12,7 @@ from typing import Any
 
 from bioseg_cli.config import STATES
 from bioseg_cli.dataset.reader import Dataset
-from bioseg_cli.errors import Interrupted
+from bioseg_cli.errors import DataError, Interrupted
 from bioseg_cli.files import write_bytes
 from bioseg_cli.runs.console import Output
 from bioseg_cli.runs.device import resolve_device
@@ -67,10 +67,10 @@ def _begin(config: TrainIICConfig, output: Output, *, overwrite: bool) -> RunDir
         path = config.run or RUNS_FOLDER / f"{method.run_name}-{config.restarts}restarts"
         record = first_record(config, dataset)
     if config.resume is None:
-        run = RunDirectory.create(path, record, overwrite=overwrite)
-        shutil.rmtree(path / FOLDER, ignore_errors=True)
-        return run
+        return RunDirectory.create(path, record, overwrite=overwrite)
     run = RunDirectory.open(path)
+    if record["data"]["content_hash"] != run.manifest["data"]["content_hash"]:
+        raise DataError("The data set is not the one this run was trained on", where=path, fix="Give its --data.")
     times = run.manifest["times"]
     record["times"] = {"started": times["started"], "resumed": [*times.get("resumed", []), now()]}
     run.manifest = record

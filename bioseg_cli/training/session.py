@@ -45,8 +45,9 @@ def with_resumed_settings(config: ConfigT) -> ConfigT:
     stored = read_config(RunDirectory.open(config.resume).path / MANIFEST_NAME, model)
     given = config.model_dump(include=config.model_fields_set - {"resume", "run"}, mode="json")
     changed = {name for name, value in given.items() if value != stored.get(name)}
-    if changed - BUDGET:
-        names = ", ".join(f"{name} ({stored.get(name)}, not {given[name]})" for name in sorted(changed - BUDGET))
+    # Where the data set lies may change: its content is compared when the state is loaded.
+    if fixed := changed - BUDGET - {"data"}:
+        names = ", ".join(f"{name} ({stored.get(name)}, not {given[name]})" for name in sorted(fixed))
         raise UsageError(
             f"A resumed run keeps its settings: {names}", where=config.resume, fix="Only the budget may change."
         )
