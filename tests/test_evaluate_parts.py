@@ -339,7 +339,7 @@ def test_runs_of_one_name_are_told_apart():
 def test_rows_of_clusters_say_how_they_were_mapped():
     text = shown(cluster_report(), 200)
     assert "stored (1 image)" in text
-    assert "oracle (upper bound)" in text
+    assert "oracle (seen)" in text
     assert "head" not in shown(report(), 200)
     header, *rows = table_csv([cluster_report()]).splitlines()
     places = [header.split(",").index(name) for name in ("head", "mapping")]

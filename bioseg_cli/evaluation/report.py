@@ -32,7 +32,7 @@ class ClusterMapping:
     """From the clusters of a head to classes, as it was applied to score them.
 
     Attributes:
-        kind: stored with the run, or decided on the very images that are scored: an upper bound.
+        kind: stored with the run, or decided on the very images that are scored, which flatters.
         rule: one to one so that the most pixels match (hungarian), or each cluster to the class it overlaps most.
         split: whence the labelled images that decided it.
         images: their number.
@@ -47,7 +47,7 @@ class ClusterMapping:
 
     def __str__(self) -> str:
         if self.kind == "oracle":
-            return "oracle (upper bound)"
+            return "oracle (seen)"
         return f"stored ({self.images} image{'' if self.images == 1 else 's'})"
 
     def to_json(self) -> dict[str, Any]:

@@ -36,7 +36,7 @@ class EvaluateConfig(Config):
     mapping: Literal["stored", "oracle", "both"] = Field(
         default="both",
         description="Which class a cluster is (train-iic): as a few labelled images decided after the training, or as "
-        "matches the scored images themselves best, an upper bound.",
+        "matches the scored images themselves best, which flatters.",
     )
     control: Path | None = Field(
         default=None, description="Run directory of the supervised control: adds its row and each run's difference."
