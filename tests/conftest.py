@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -167,3 +168,11 @@ def oracles() -> Path:
 def real_data() -> Path:
     """Real images and volumes."""
     return shared_folder("BIOSEG_DATA")
+
+
+@pytest.fixture
+def heeded() -> Iterator[None]:
+    """Ctrl-C interrupts even where the tests were started in the background, which has it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

@@ -542,14 +542,6 @@ def thin_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sweep, "BLOCK_BYTES", 1)
 
 
-@pytest.fixture
-def heeded() -> Iterator[None]:
-    """Ctrl-C interrupts even where the tests were started in the background, which has it ignored."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 @pytest.mark.usefixtures("thin_blocks", "heeded")
 @pytest.mark.parametrize("phase", PHASES)
 def test_stopped_and_resumed(prepare, summary, monkeypatch, tmp_path, phase) -> None:

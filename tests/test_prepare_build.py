@@ -277,6 +277,7 @@ def test_of_several_bad_images_the_first_is_named(build_from, tmp_path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.usefixtures("heeded")
 def test_an_interrupt_ends_all_threads_and_leaves_nothing(build_from, tmp_path) -> None:
     loaded: list[int] = []
 
