@@ -13,7 +13,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bioseg_cli.config import ClassInfo
-from bioseg_cli.dataset import batches
 from bioseg_cli.dataset.batches import IGNORE, ImageSource, looped_order, random_stream
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.dataset.schema import DatasetInfo, Item, ItemSource
@@ -21,6 +20,7 @@ from bioseg_cli.dataset.writer import DatasetWriter
 from bioseg_cli.images import Normalisation
 
 SIZE = (20, 30)
+CACHE = 1 << 20
 PADDED = 3  # index of the image of which only rows 0..12 and columns 4..30 show the source
 
 
@@ -53,7 +53,7 @@ def positions(images: torch.Tensor) -> np.ndarray:
 
 
 def test_whole_images_come_normalised_with_their_labels(dataset: Dataset):
-    batch = ImageSource(dataset).batch(all_of(1, 0))
+    batch = ImageSource(dataset, CACHE).batch(all_of(1, 0))
     assert batch.images.dtype == torch.float32
     assert batch.images.shape == (2, 1, *SIZE)
     assert batch.indices == (1, 0)
@@ -62,14 +62,14 @@ def test_whole_images_come_normalised_with_their_labels(dataset: Dataset):
 
 
 def test_the_stored_ignore_label_and_missing_masks_become_ignore(dataset: Dataset):
-    labels = ImageSource(dataset).batch(all_of(0, 2)).labels
+    labels = ImageSource(dataset, CACHE).batch(all_of(0, 2)).labels
     assert (labels[0, 0] == IGNORE).all()
     assert set(labels[0, 1:].unique().tolist()) == {0, 1}
     assert (labels[1] == IGNORE).all()
 
 
 def test_padding_is_not_shown(dataset: Dataset):
-    shown = ImageSource(dataset).batch(all_of(0, PADDED)).shown
+    shown = ImageSource(dataset, CACHE).batch(all_of(0, PADDED)).shown
     assert (shown[0] == 1).all()
     expected = np.zeros(SIZE)
     expected[:12, 4:] = 1
@@ -77,7 +77,7 @@ def test_padding_is_not_shown(dataset: Dataset):
 
 
 def test_image_labels_and_shown_are_cropped_alike(dataset: Dataset):
-    source, random = ImageSource(dataset), random_stream(0, "crop")
+    source, random = ImageSource(dataset, CACHE), random_stream(0, "crop")
     for _ in range(20):
         batch = source.batch(all_of(0, PADDED), crop=13, random=random)
         for number, (row, column) in enumerate(positions(batch.images)):
@@ -89,7 +89,7 @@ def test_image_labels_and_shown_are_cropped_alike(dataset: Dataset):
 
 
 def test_random_crops_reach_every_position_inside_the_extent_and_none_outside(dataset: Dataset):
-    source, random = ImageSource(dataset), random_stream(0, "crop")
+    source, random = ImageSource(dataset, CACHE), random_stream(0, "crop")
     corners = np.concatenate(
         [positions(source.batch(all_of(PADDED), crop=8, random=random).images) for _ in range(400)]
     )
@@ -98,26 +98,25 @@ def test_random_crops_reach_every_position_inside_the_extent_and_none_outside(da
 
 
 def test_a_crop_larger_than_the_extent_still_contains_all_of_it(dataset: Dataset):
-    source, random = ImageSource(dataset), random_stream(0, "crop")
+    source, random = ImageSource(dataset, CACHE), random_stream(0, "crop")
     for _ in range(30):
         shown = source.batch(all_of(PADDED), crop=15, random=random).shown
         assert shown[0, 0].any(dim=1).sum() == 12
 
 
 def test_a_crop_as_large_as_the_image_is_the_image(dataset: Dataset):
-    batch = ImageSource(dataset).batch(all_of(0), crop=25, random=random_stream(0, "crop"))
+    batch = ImageSource(dataset, CACHE).batch(all_of(0), crop=25, random=random_stream(0, "crop"))
     assert batch.images.shape == (1, 1, 20, 25)
 
 
 def test_a_crop_without_a_generator_is_a_mistake(dataset: Dataset):
     with pytest.raises(ValueError, match="generator"):
-        ImageSource(dataset).batch(all_of(0), crop=8)
+        ImageSource(dataset, CACHE).batch(all_of(0), crop=8)
 
 
 @pytest.mark.parametrize("cache", [0, 5000, 1 << 30])
-def test_images_are_the_same_whatever_fits_in_memory(dataset: Dataset, monkeypatch: pytest.MonkeyPatch, cache: int):
-    monkeypatch.setattr(batches, "CACHE_BYTES", cache)
-    source = ImageSource(dataset)
+def test_images_are_the_same_whatever_fits_in_memory(dataset: Dataset, cache: int):
+    source = ImageSource(dataset, cache)
     for _ in range(2):
         for index in range(4):
             np.testing.assert_allclose(source.batch(all_of(index)).images[0], dataset.image(index) / 4000, atol=1e-7)

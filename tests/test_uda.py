@@ -113,6 +113,30 @@ def test_strong_views_leave_the_running_statistics_alone(dataset: Dataset) -> No
     assert any(not torch.equal(buffers[0][name], fresh[name]) for name in fresh)
 
 
+def consistency_of(method: UDA, batch: UDABatch) -> torch.Tensor:
+    return method.loss(small_network(), batch, FP32)["unsupervised"]
+
+
+def test_the_compared_views_are_normalised_apart_from_the_labelled_image(dataset: Dataset) -> None:
+    method = UDA(dataset, TrainUDAConfig(labels=2), CPU)
+    batch = method.draw(0, 0)
+    darker = dataclasses.replace(batch.labelled, images=batch.labelled.images * 0.3)
+    values = [consistency_of(method, one) for one in (batch, dataclasses.replace(batch, labelled=darker))]
+    assert values[0] > 0
+    assert torch.equal(*values)
+
+
+@pytest.mark.parametrize(
+    ("settings", "passes"), [({}, 2), ({"stop_gradient": False}, 3), ({"unsup_loss": "iid"}, 3)], ids=str
+)
+def test_a_fixed_target_has_no_backward_pass(dataset: Dataset, settings: dict[str, object], passes: int) -> None:
+    method = UDA(dataset, TrainUDAConfig.model_validate({"labels": 2, **settings}), CPU)
+    network, taken = small_network(), []
+    network.heads["main"].register_forward_hook(lambda *_: taken.append(torch.is_grad_enabled()))
+    method.loss(network, method.draw(0, 0), FP32)
+    assert (len(taken), sum(taken)) == (3, passes)
+
+
 @pytest.mark.parametrize(("weight", "moves"), [(0.0, False), (1.0, True)])
 def test_the_unsupervised_weight_weighs(dataset: Dataset, weight: float, moves: bool) -> None:
     gradients = []

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from bioseg_cli.config import UNetConfig
-from bioseg_cli.model.unet import UNet, mirror_pad, own_batch_statistics, pad_to_multiple
+from bioseg_cli.model.unet import UNet, folded, mirror_pad, own_batch_statistics, pad_to_multiple
 
 SIZES = [(1, 1), (5, 3), (16, 16), (17, 40), (33, 31)]
 
@@ -154,3 +155,15 @@ def test_dropout_acts_in_training_only():
     network, images = unet(dropout=0.5), torch.rand(1, 1, 32, 32)
     assert not torch.equal(network.train()(images)["main"], network(images)["main"])
     assert torch.equal(network.eval()(images)["main"], network(images)["main"])
+
+
+@pytest.mark.parametrize("norm", ["batch", "instance", "group", "none"])
+def test_a_folded_network_says_the_same_and_leaves_the_other_alone(norm):
+    network, images = unet(norm=norm).train(), torch.rand(2, 1, 32, 32) * 3
+    for _ in range(5):
+        network(images)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    small = folded(network)
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in small.modules())
+    torch.testing.assert_close(small(images)["main"], network.eval()(images)["main"], rtol=1e-4, atol=1e-4)
+    assert all(torch.equal(network.state_dict()[name], value) for name, value in before.items())

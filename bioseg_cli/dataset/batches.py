@@ -19,9 +19,6 @@ from bioseg_cli.dataset.schema import IntArray, Pixels
 IGNORE = -1
 """The label of pixels that count nowhere, in tensors."""
 
-CACHE_BYTES = 4 << 30
-"""Decoded images are kept in memory up to this much; beyond it they are read again."""
-
 Purpose = Literal["order", "crop", "augment", "validate"]
 _STREAMS: dict[Purpose, int] = {"order": 0, "crop": 1, "augment": 2, "validate": 3}
 
@@ -54,11 +51,13 @@ class ImageSource:
 
     Args:
         dataset: open data set.
+        cache_bytes: decoded images are kept in memory up to this much; beyond it they are read again.
         labels: whether masks are read; without, every label is `IGNORE`.
     """
 
-    def __init__(self, dataset: Dataset, *, labels: bool = True) -> None:
+    def __init__(self, dataset: Dataset, cache_bytes: int, *, labels: bool = True) -> None:
         self.dataset = dataset
+        self._cache_bytes = cache_bytes
         self._labels = labels
         self._cache: dict[int, tuple[Pixels, Pixels]] = {}
         self._cached_bytes = 0
@@ -69,7 +68,7 @@ class ImageSource:
         image = self.dataset.image(index)
         unread = np.broadcast_to(np.uint16(self.dataset.ignore), image.shape[1:])
         labels = self.dataset.labels(index) if self._labels else unread
-        if self._cached_bytes + image.nbytes + labels.nbytes <= CACHE_BYTES:
+        if self._cached_bytes + image.nbytes + labels.nbytes <= self._cache_bytes:
             self._cache[index] = image, labels
             self._cached_bytes += image.nbytes + labels.nbytes
         return image, labels

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from bioseg_cli.config import UNetConfig
 
@@ -88,6 +90,24 @@ def _normalisation(name: str, channels: int) -> nn.Module:
     if name == "instance":
         return nn.InstanceNorm2d(channels, affine=True)
     return nn.GroupNorm(next(groups for groups in (8, 4, 2, 1) if channels % groups == 0), channels)
+
+
+def folded(network: UNet) -> UNet:
+    """A copy for prediction: batch norms, constant then, have become part of the convolutions before them.
+
+    Other normalisations depend on the image and stay.
+    """
+    network = copy.deepcopy(network).eval()
+    for blocks in (network.down, network.up):
+        for number, block in enumerate(blocks):
+            layers: list[nn.Module] = []
+            for layer in block.children():
+                if isinstance(layer, nn.BatchNorm2d):
+                    layers[-1] = fuse_conv_bn_eval(layers[-1], layer)  # type: ignore[type-var]
+                else:
+                    layers.append(layer)
+            blocks[number] = nn.Sequential(*layers)
+    return network
 
 
 def _centre_crop(features: Tensor, target: Tensor) -> Tensor:

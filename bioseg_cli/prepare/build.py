@@ -19,7 +19,7 @@ from bioseg_cli.dataset.writer import DatasetWriter, PackedItem
 from bioseg_cli.errors import BiosegError, DataError
 from bioseg_cli.files import refuse_existing
 from bioseg_cli.prepare import bigbrain, demo, fluohoechst, folder, tracking_challenge
-from bioseg_cli.prepare.ahead import WORKERS, made_ahead
+from bioseg_cli.ahead import WORKERS, made_ahead
 from bioseg_cli.prepare.bigbrain_settings import BigBrainConfig
 from bioseg_cli.prepare.crops import Crop, centre_crop, cut_items, tile_crops
 from bioseg_cli.prepare.recipe import Collection, SourceImage, listing

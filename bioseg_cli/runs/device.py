@@ -12,6 +12,12 @@ import torch
 from bioseg_cli.config import DeviceName, PrecisionName
 from bioseg_cli.errors import UsageError
 
+LAYOUT = {
+    "name": "channels_last",
+    "reason": "convolutions reach the vector and matrix units without reordering what they are given",
+}
+"""How networks and images lie in memory, for the manifest; benchmarks/RESULTS.md has what it gives."""
+
 
 @dataclass(frozen=True)
 class Precision:

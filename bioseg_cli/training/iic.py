@@ -122,7 +122,7 @@ class IIC:
         self._passes = [("main", "aux")] if config.heads == "joint" else [("aux",), ("main",)]
         self._pass_steps = -(-len(self.training) // config.batch_size)
         self.epoch_steps = self._pass_steps * len(self._passes)
-        self._source = ImageSource(dataset, labels=False)
+        self._source = ImageSource(dataset, config.cache_bytes, labels=False)
 
     def _mapping_remark(self) -> str:
         count = len(self.mapping_indices)

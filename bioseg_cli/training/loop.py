@@ -5,9 +5,12 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import torch
 
+from bioseg_cli.ahead import made_ahead
 from bioseg_cli.config import STATES, StateName
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.errors import Interrupted, RunError
@@ -29,7 +32,7 @@ STEP_FACTOR = 0.1
 """The step schedule multiplies the rate by this after each `STEP_PHASE` of the budget: epochs 30, 60, 90 of 100."""
 
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
-    "adam": torch.optim.Adam,
+    "adam": partial(torch.optim.Adam, fused=True),
     "rmsprop": torch.optim.RMSprop,
 }
 
@@ -136,30 +139,38 @@ class Trainer:
         """Do the rest of the epoch begun; false where the user stopped it."""
         state, method = self.state, self.method
         self.network.train()
-        while state.step < method.epoch_steps and state.updates < self.total_steps:
-            if self.stop_requested():
-                return False
-            rate = learning_rate(self.config.schedule, self.config.lr, state.updates / self.total_steps)
-            for group in self.optimizer.param_groups:
-                group["lr"] = rate
-            batch = method.draw(state.epoch, state.step)
-            losses = method.loss(self.network, batch, self.precision)
-            values = {name: float(loss.detach()) for name, loss in losses.items()}
-            if not all(map(math.isfinite, values.values())):
-                raise self._not_finite(values, method.images_of(batch))
-            self.optimizer.zero_grad(set_to_none=True)
-            losses["total"].backward()  # type: ignore[no-untyped-call]
-            self.optimizer.step()
-            state.step += 1
-            state.updates += 1
-            if self.average is not None:
-                self.average.update(self.network, state.updates)
-            for name, value in values.items():
-                state.sums[name] = state.sums.get(name, 0.0) + value
-            progress.advance(note=f"epoch {state.epoch + 1}, loss {values['total']:.4f}")
-            if time.monotonic() - self._saved_at > SAVE_SECONDS:
-                self._save()
+        end = min(method.epoch_steps, state.step + self.total_steps - state.updates)
+        # A batch is a function of its position, so the next one can be made while this one is trained on.
+        with made_ahead(partial(method.draw, state.epoch), range(state.step, end), most=1) as batches:
+            while state.step < end:
+                if self.stop_requested():
+                    return False
+                values = self._train_step(next(batches))
+                progress.advance(note=f"epoch {state.epoch + 1}, loss {values['total']:.4f}")
+                if time.monotonic() - self._saved_at > SAVE_SECONDS:
+                    self._save()
         return True
+
+    def _train_step(self, batch: Any) -> dict[str, float]:
+        """One update; return the losses by name."""
+        state, method = self.state, self.method
+        rate = learning_rate(self.config.schedule, self.config.lr, state.updates / self.total_steps)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        losses = method.loss(self.network, batch, self.precision)
+        values = {name: float(loss.detach()) for name, loss in losses.items()}
+        if not all(map(math.isfinite, values.values())):
+            raise self._not_finite(values, method.images_of(batch))
+        self.optimizer.zero_grad(set_to_none=True)
+        losses["total"].backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+        state.step += 1
+        state.updates += 1
+        if self.average is not None:
+            self.average.update(self.network, state.updates)
+        for name, value in values.items():
+            state.sums[name] = state.sums.get(name, 0.0) + value
+        return values
 
     def _end_epoch(self) -> None:
         """Validate, keep the best states, write the log, save."""

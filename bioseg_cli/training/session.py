@@ -16,7 +16,7 @@ from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.errors import BiosegError, Interrupted, UsageError
 from bioseg_cli.files import discard_partial
 from bioseg_cli.runs.console import Output
-from bioseg_cli.runs.device import resolve_device, resolve_precision
+from bioseg_cli.runs.device import LAYOUT, resolve_device, resolve_precision
 from bioseg_cli.runs.directory import RunDirectory
 from bioseg_cli.runs.manifest import MANIFEST_NAME, environment, now
 from bioseg_cli.training.loop import Trainer
@@ -25,6 +25,8 @@ from bioseg_cli.training.settings import TrainConfig
 
 BUDGET = {"epochs", "steps", "patience"}
 """The settings that a resumed run may change."""
+NO_MATTER = {"data", "cache"}
+"""Settings that may change as well, as the result does not depend on them."""
 
 DATA_FOLDER = Path("data")
 RUNS_FOLDER = Path("runs")
@@ -45,8 +47,8 @@ def with_resumed_settings(config: ConfigT) -> ConfigT:
     stored = read_config(RunDirectory.open(config.resume).path / MANIFEST_NAME, model)
     given = config.model_dump(include=config.model_fields_set - {"resume", "run"}, mode="json")
     changed = {name for name, value in given.items() if value != stored.get(name)}
-    # Where the data set lies may change: its content is compared when the state is loaded.
-    if fixed := changed - BUDGET - {"data"}:
+    # The content of the data set is compared when the state is loaded.
+    if fixed := changed - BUDGET - NO_MATTER:
         names = ", ".join(f"{name} ({stored.get(name)}, not {given[name]})" for name in sorted(fixed))
         raise UsageError(
             f"A resumed run keeps its settings: {names}", where=config.resume, fix="Only the budget may change."
@@ -95,6 +97,7 @@ def train(
         manifest = {**first_record(config, dataset), **method.record}
         manifest["device"] = str(device)
         manifest["precision"] = {"name": precision.name, "reason": precision.reason}
+        manifest["layout"] = dict(LAYOUT)
         if config.resume is not None:
             run = RunDirectory.open(path)
             discard_partial(path)

@@ -60,6 +60,12 @@ class TrainConfig(Config):
         default="same", description="Same-padded U-Net, or the valid-convolution original with mirrored borders."
     )
     seed: int = Field(default=0, ge=0, description="Seed of everything random: weights, order, crops, augmentation.")
+    cache: float = Field(
+        default=4.0,
+        ge=0,
+        description="Gigabytes of memory for decoded images; what does not fit is read again each time, ahead of the "
+        "network.",
+    )
     device: DeviceName = Field(default="auto", description="Where to compute.")
     precision: PrecisionName = Field(
         default="auto", description="auto takes bfloat16 where the hardware multiplies it natively, else float32."
@@ -82,6 +88,11 @@ class TrainConfig(Config):
             dropout=self.dropout if self.dropout is not None else (0.5 if original else 0.0),
             variant=self.unet,
         )
+
+    @property
+    def cache_bytes(self) -> int:
+        """`cache` in bytes."""
+        return int(self.cache * 2**30)
 
     def total_steps(self, epoch_steps: int) -> int:
         """Updates of the whole budget, given how many an epoch has."""

@@ -94,6 +94,7 @@ class UDA:
                 fix="Prepare it again with more labelled images, or another --val-share.",
             )
         self.consistency = config.unsup_loss != "none"
+        self._fixed_target = config.unsup_loss == "fixmatch" or (config.unsup_loss == "kl" and config.stop_gradient)
         if self.consistency and not len(self.unlabelled):
             raise UsageError(
                 "Every training image is used with its label: none is left for the unsupervised loss",
@@ -114,7 +115,7 @@ class UDA:
         self.remarks = ["The images are not RGB: of the nine strong operations, color changes nothing"] if grey else []
         # The study loops the smaller subset: an epoch is one pass over the larger, in the control too.
         self.epoch_steps = -(-max(len(self.labelled), len(self.unlabelled)) // config.batch_size)
-        self._source = ImageSource(dataset)
+        self._source = ImageSource(dataset, config.cache_bytes)
         self._deep = dataset.image_dtype != np.uint8
 
     def draw(self, epoch: int, step: int) -> UDABatch:
@@ -152,12 +153,15 @@ class UDA:
             return {"supervised": supervised, "total": supervised}
         unlabelled = batch.unlabelled.to(self.device)
         weak_images = batch.weak.warp(unlabelled.images)
-        # Two passes: labelled and weak images feed the running batch-norm statistics kept for prediction; strong
-        # ones, inverted or solarized, are normalised by their own, here and in validation, and leave those alone.
+        # A pass for each view: what is compared, weak and strong, is each normalised by its own batch statistics, and
+        # the weak one needs no backward pass where it is a fixed target. Labelled and weak images feed the running
+        # statistics kept for prediction; strong ones, inverted or solarized, leave those alone, here and in validation.
         with precision.autocast():
-            logits = network(torch.cat([images, weak_images]))["main"].float()
-        supervised = self._supervised(logits[: len(images)], labels, batch.progress)
-        unsupervised = self._consistency(network, precision, unlabelled, logits[len(images) :], batch)
+            logits = network(images)["main"].float()
+        with precision.autocast(), torch.set_grad_enabled(not self._fixed_target):
+            weak_logits = network(weak_images)["main"].float()
+        supervised = self._supervised(logits, labels, batch.progress)
+        unsupervised = self._consistency(network, precision, unlabelled, weak_logits, batch)
         total = supervised + self.config.unsup_weight * unsupervised
         return {"supervised": supervised, "unsupervised": unsupervised, "total": total}
 
