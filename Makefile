@@ -31,9 +31,11 @@ lint: $(READY)  ## Check style, types and the direction of imports
 	$(BIN)/lint-imports
 
 bench: $(READY)  ## Quick benchmarks, under ten minutes
+	-$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
 	$(BIN)/python -m benchmarks
 
-bench-full: $(READY)  ## The benchmarks behind benchmarks/RESULTS.md
+bench-full: $(READY)  ## The benchmarks behind benchmarks/RESULTS.md, an hour or more
+	-$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
 	$(BIN)/python -m benchmarks --full
 
 soak: $(READY)  ## Kill a training at random moments and resume it, many times

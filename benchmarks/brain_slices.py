@@ -12,8 +12,6 @@ from __future__ import annotations
 import argparse
 import os
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -26,6 +24,7 @@ from rich.table import Table
 from scipy.ndimage import affine_transform, map_coordinates
 
 from benchmarks.brain_volume import write_volumes
+from benchmarks.timing import bioseg, run_process
 from bioseg_cli.dataset.chunks import create_images, pack, write_packed
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.runs.manifest import environment
@@ -39,17 +38,10 @@ PACKED = 200
 
 def prepare(volumes: tuple[Path, Path], out: Path, *options: str) -> tuple[float, float]:
     """Run the command in a process of its own; return its seconds and its peak memory in GB."""
-    command = [sys.executable, "-m", "bioseg_cli", "prepare", "bigbrain", "--quiet", "--overwrite", "--out", str(out)]
+    command = bioseg("prepare", "bigbrain", "--quiet", "--overwrite", "--out", out)
     command += ["--image", str(volumes[0]), "--labels", str(volumes[1]), "--slices", str(SLICES), "--crop", str(SIDE)]
     # Whole planes and every slice of them, as the peers make them.
-    command += ["--split-by", "random", "--min-tissue", "0", *options]
-    start = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    seconds = time.perf_counter() - start
-    if status:
-        raise SystemExit(f"{' '.join(command)} ended with status {status}")
-    return seconds, usage.ru_maxrss * 1024 / 1e9
+    return run_process([*command, "--split-by", "random", "--min-tissue", "0", *options])
 
 
 def loop_seconds(image: np.ndarray, classes: np.ndarray, dataset: Path, to_voxels: np.ndarray) -> float:

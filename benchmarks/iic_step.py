@@ -1,90 +1,64 @@
-"""How long a step and an epoch of IIC take, beside the network's own passes. Images are generated."""
+"""How long an IIC step takes, in parts (see `step_parts`), beside its convolutions alone and a plain float32 one.
+
+`python -m benchmarks.iic_step [--full] [--rounds 8]`: width 16, and with --full the full U-Net of width 64.
+
+The study's setting: 128 x 128 pixels, batch 10, rotations, heads in turn; the steps are those of the auxiliary head,
+which has more clusters. The images are generated. The plain step (`peers/plain_iic.py`) finds its images normalised in
+memory, and computes the loss of the head it trains alone; bioseg computes the other head's too, for the log.
+"""
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
+import argparse
 
+import numpy as np
 import torch
 from rich.table import Table
 
-from benchmarks.uda_step import median_seconds, noise_dataset
-from bioseg_cli.dataset.reader import Dataset
-from bioseg_cli.runs.device import resolve_device, resolve_precision
+from benchmarks import machine
+from benchmarks.peers import plain_iic
+from benchmarks.step_parts import measure_parts
+from benchmarks.timing import printer
+from benchmarks.training import RATE, training_on_noise
 from bioseg_cli.training.iic import IIC
 from bioseg_cli.training.loop import build_network
-from bioseg_cli.training.losses import mutual_information_loss
 from bioseg_cli.training.settings import TrainIICConfig
 
+SIZE, STEPS = 128, 4
+WIDTHS = (16,)
+FULL_WIDTHS = (16, 64)
 
-def measure(width: int, size: int, rounds: int, *, training: int = 20, validation: int = 10) -> Table:
-    """A table of the parts of a step, and of an epoch with its validation, at the study's batch of 10."""
-    title = f"IIC, paper preset, width {width}, {size} x {size}, batch 10"
-    table = Table(title=f"{title}; an epoch: {training} images, {validation} for validation ({rounds} rounds)")
-    for column in ("", "median s", "min s", "max s", "ratio to the two passes"):
-        table.add_column(column, justify="left" if not column else "right")
-    device = resolve_device("auto")
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        Dataset(noise_dataset(Path(folder), size, training, validation)) as dataset,
-    ):
-        config = TrainIICConfig(width=width)
-        precision = resolve_precision("auto", device)
-        method = IIC(dataset, config, device)
-        network = build_network(config, dataset, method.heads).train()
-        network.to(device=device, memory_format=torch.channels_last)
-        optimizer = torch.optim.RMSprop(network.parameters(), lr=1e-5)
-        batch = method.draw(0, 0)
-        images = batch.images.images.to(device)
-        maps = [torch.rand(10, count, size, size, device=device).softmax(1) for count in method.heads.values()]
-        valid = torch.ones_like(images[:, :1])
 
-        def passes(_: int) -> None:
-            optimizer.zero_grad(set_to_none=True)
-            with precision.autocast():
-                total = sum(logits.float().mean() for _ in range(2) for logits in network(images).values())
-            torch.as_tensor(total).backward()
+def measure(width: int, rounds: int, *, warm_up: int = 2) -> Table:
+    """A table of the step's parts, its floor and the plain step."""
+    config = TrainIICConfig(width=width)
+    images = STEPS * config.batch_size
+    with training_on_noise(IIC, config, SIZE, images=images, steps=STEPS) as training:
+        dataset = training.dataset
+        network = build_network(config, dataset, dict(training.method.heads)).train().to(training.device)
+        optimizer = torch.optim.RMSprop(network.parameters(), lr=RATE)
+        batch = np.stack([dataset.normalised(index)[0] for index in range(config.batch_size)])
+        (head,) = training.draw(0).trained
+        random = np.random.default_rng(0)
 
-        def step(index: int) -> None:
-            network.train()
-            losses = method.loss(network, method.draw(*divmod(index, method.epoch_steps)), precision)
-            optimizer.zero_grad(set_to_none=True)
-            losses["total"].backward()
-            optimizer.step()
-            float(losses["total"].detach())
+        def plain(_: int) -> None:
+            plain_iic.step(network, optimizer, batch, head, random)
 
-        def views(_: int) -> None:
-            view = batch.view
-            view.of(images)
-            for one in maps:
-                view.geometry.inverse().warp(one)
-            view.geometry.inverse().valid_mask(view.geometry.valid_mask(valid))
+        clusters = training.method.heads[head]
+        title = f"IIC step, {head} head of {clusters} clusters, width {width}, {SIZE} x {SIZE}, batch {len(batch)}"
+        return measure_parts(training, plain, title, rounds, warm_up=warm_up)
 
-        def information(_: int) -> None:
-            for one in maps:
-                mutual_information_loss(one.requires_grad_(), one, valid).backward()
 
-        def epoch(index: int) -> None:
-            for position in range(method.epoch_steps):
-                step(index * method.epoch_steps + position)
-            network.eval()
-            method.validate(network, precision)
-
-        rows = {
-            f"two forward and backward passes, {precision.name}": (median_seconds(passes, rounds), 1),
-            "a step": (median_seconds(step, rounds), 1),
-            "of it reading and drawing": (median_seconds(lambda index: method.draw(0, index % 2), rounds), 1),
-            "of it views and alignment, forward": (median_seconds(views, rounds), 1),
-            "of it mutual information of both heads": (median_seconds(information, rounds), 1),
-            f"an epoch of {method.epoch_steps} steps": (median_seconds(epoch, max(2, rounds // 4)), method.epoch_steps),
-        }
-    base = next(iter(rows.values()))[0][1]
-    for name, ((low, middle, high), steps) in rows.items():
-        table.add_row(name, f"{middle:.4f}", f"{low:.4f}", f"{high:.4f}", f"{middle / base / steps:.2f}")
-    return table
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--full", action="store_true")
+    parser.add_argument("--rounds", type=int, default=8)
+    options = parser.parse_args()
+    console = printer()
+    console.print(machine.describe())
+    for width in FULL_WIDTHS if options.full else WIDTHS:
+        console.print(measure(width, options.rounds))
 
 
 if __name__ == "__main__":
-    from rich.console import Console
-
-    Console().print(measure(64, 128, 4))
+    main()

@@ -9,7 +9,6 @@ import argparse
 import random
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -17,9 +16,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 
-
-def bioseg(*arguments: object) -> list[str]:
-    return [sys.executable, "-m", "bioseg_cli", *map(str, arguments)]
+from benchmarks.timing import bioseg
 
 
 def one_round(folder: Path, seed: int) -> int:

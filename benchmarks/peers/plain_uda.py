@@ -6,14 +6,11 @@ float32, contiguous, one forward pass for each of the three views, augmentation 
 from __future__ import annotations
 
 import numpy as np
-import scipy.ndimage
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-
-def rotate(image: np.ndarray, degrees: float, order: int) -> np.ndarray:
-    return scipy.ndimage.rotate(image, degrees, reshape=False, order=order, mode="constant")
+from benchmarks.peers.plain_views import rotate, rotate_back, tensor
 
 
 def step(
@@ -25,20 +22,18 @@ def step(
     random: np.random.Generator,
 ) -> float:
     """One update on one labelled (H, W) image with its mask and one unlabelled (H, W) image."""
+    device = next(network.parameters()).device
     weak, strong = random.uniform(-15, 15), random.uniform(0, 360)
-    image = tensor(rotate(labelled, weak, 1))
-    target = torch.from_numpy(rotate(mask, weak, 0).astype(np.int64))[None]
+    image = tensor(rotate(labelled, weak, 1)[None], device)
+    target = torch.from_numpy(rotate(mask, weak, 0).astype(np.int64))[None].to(device)
     original = rotate(unlabelled, weak, 1)
     augmented = np.clip(1 - rotate(original, strong, 1), 0, 1)
 
     supervised = dice(torch.softmax(network(image)["main"], 1), target)
     with torch.no_grad():
-        expected = torch.softmax(network(tensor(original))["main"], 1)
-    predicted = torch.softmax(network(tensor(augmented))["main"], 1)
-    angle = np.deg2rad(strong)
-    turn = torch.tensor([[[np.cos(angle), np.sin(angle), 0], [-np.sin(angle), np.cos(angle), 0]]], dtype=torch.float32)
-    grid = F.affine_grid(turn, list(predicted.shape), align_corners=False)
-    aligned = F.grid_sample(predicted, grid, align_corners=False)
+        expected = torch.softmax(network(tensor(original[None], device))["main"], 1)
+    predicted = torch.softmax(network(tensor(augmented[None], device))["main"], 1)
+    aligned = rotate_back(predicted, [strong])
     unsupervised = F.kl_div(aligned.clamp(min=1e-7).log(), expected, reduction="none").sum(1).mean()
 
     loss = supervised + unsupervised
@@ -46,10 +41,6 @@ def step(
     loss.backward()
     optimizer.step()
     return float(loss.detach())
-
-
-def tensor(image: np.ndarray) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(image, dtype=np.float32))[None, None]
 
 
 def dice(probabilities: Tensor, target: Tensor) -> Tensor:
