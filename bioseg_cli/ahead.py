@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 WORKERS = min(8, os.cpu_count() or 1)
 """What one thread writes keeps no more than this many others busy."""
@@ -45,3 +45,17 @@ def _in_order(
             yield waiting.popleft().result()
     while waiting:
         yield waiting.popleft().result()
+
+
+def read_ahead(items: Iterator[Thing]) -> Generator[Thing]:
+    """Yield `items`, each of which needs the one before; the next is made in a thread while the current one is used.
+
+    Closing it waits for the one that is being made.
+    """
+    end = object()
+    with ThreadPoolExecutor(1, thread_name_prefix="ahead") as pool:
+        pending: Future[Any] = pool.submit(next, items, end)
+        while (item := pending.result()) is not end:
+            pending = pool.submit(next, items, end)
+            yield item
+            del item  # or it would stay in memory until the next one is there

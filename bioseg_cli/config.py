@@ -10,7 +10,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
-import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from bioseg_cli.errors import UsageError
@@ -41,7 +40,8 @@ Names = Annotated[tuple[str, ...], BeforeValidator(_split_commas)]
 class Config(BaseModel):
     """A frozen configuration that refuses unknown keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # Built when first used: a command uses one of them, and all are loaded for the help.
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     command: ClassVar[str] = ""
     """Name of the command it belongs to; a manifest of another command is refused."""
@@ -119,6 +119,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
     Raises:
         UsageError: no such file, not YAML, or not a mapping.
     """
+    import yaml  # most commands read none
+
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:

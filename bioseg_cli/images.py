@@ -10,11 +10,9 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal, Self
 
-import imagecodecs
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
@@ -22,15 +20,14 @@ from PIL import Image
 
 from bioseg_cli.errors import BiosegError, DataError
 from bioseg_cli.files import replacing
-from bioseg_cli.tiff import MICROMETRE, alpha_channels, calibration, checked_series, decode_frames, frame_layout
+from bioseg_cli.rasters import decode_raster, raster_header
+from bioseg_cli.segments import TiffFrames
+from bioseg_cli.tiff import MICROMETRE, calibration, checked_series, is_tiff, writing_options
 
 Array = NDArray[Any]
 
-Image.MAX_IMAGE_PIXELS = None  # Pillow's guard against decompression bombs is smaller than a microscope's mosaic
-
 TIFF_SUFFIXES = (".tif", ".tiff", ".stk", ".lsm")
 IMAGE_SUFFIXES = (*TIFF_SUFFIXES, ".png", ".jpg", ".jpeg", ".bmp")
-_LARGEST_CLASSIC_TIFF_BYTES = 2**32 - 2**25
 
 
 @dataclass(frozen=True)
@@ -128,55 +125,96 @@ def natural_key(path: Path) -> list[tuple[int, int | str]]:
     ]
 
 
+class ImageFile:
+    """An open image file, read frame by frame and region by region. A context manager.
+
+    TIFFs are read as `segments.TiffFrames` says: of a file larger than memory, only what a region needs. Other formats
+    are decoded whole, when their first region is asked for.
+
+    Args:
+        path: TIFF (plain, multi-page, OME, ImageJ, MetaMorph), PNG, JPEG or BMP.
+        planes: take every plane of a volume as a frame.
+
+    Attributes:
+        info: what the file holds.
+
+    Raises:
+        DataError: not an image, truncated, or a volume while `planes` is false.
+    """
+
+    def __init__(self, path: Path, *, planes: bool = False) -> None:
+        self.path = path
+        self._tif: tifffile.TiffFile | None = None
+        self._raster: Array | None = None
+        with _reading(path):
+            if not is_tiff(path):
+                dtype, channels, (height, width) = raster_header(path)
+                self.info = ImageInfo(path, 1, channels, height, width, dtype, None)
+                return
+            self._tif = tifffile.TiffFile(path, _multifile=False)
+            try:
+                series = checked_series(self._tif, path, planes=planes)
+                self._frames = TiffFrames(self._tif, series)
+                dtype = np.dtype(np.uint8) if series.dtype == bool else series.dtype.newbyteorder("=")
+                size = None if (found := calibration(self._tif)) is None else PixelSize(*found)
+                self.info = ImageInfo(path, self._frames.count, *self._frames.shape, dtype, size)
+            except BaseException:
+                self._tif.close()
+                raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; nothing more can be read."""
+        if self._tif is not None:
+            self._tif.close()
+
+    def read(self, frame: int = 0, rows: slice = slice(None), columns: slice = slice(None)) -> Array:
+        """Pixels (C, h, w) of a frame, or of the region of it between `rows` and `columns`, in the file's own type.
+
+        Raises:
+            DataError: there is no such frame, the region is damaged or truncated, or its values are not finite numbers.
+        """
+        with _reading(self.path):
+            if not 0 <= frame < self.info.frames:
+                raise DataError(f"There is no frame {frame}: the file holds {self.info.frames}", where=self.path)
+            rows, columns = slice(*rows.indices(self.info.height)[:2]), slice(*columns.indices(self.info.width)[:2])
+            if self._tif is not None:
+                return _checked_values(self._frames.region(frame, rows, columns), self.path)
+            if self._raster is None:
+                self._raster = np.moveaxis(decode_raster(self.path), -1, 0)
+            return _checked_values(self._raster[:, rows, columns], self.path)
+
+
 def inspect_image(path: Path, *, planes: bool = False) -> ImageInfo:
     """Frames, channels, shape, type and pixel size of an image file, from its header.
 
     Raises:
         DataError: not an image, truncated, or a volume while `planes` is false.
     """
-    with _reading(path):
-        if not _is_tiff(path):
-            dtype, channels, (height, width) = _raster_header(path)
-            return ImageInfo(path, 1, channels, height, width, dtype, None)
-        with tifffile.TiffFile(path, _multifile=False) as tif:
-            series = checked_series(tif, path, planes=planes)
-            sizes = dict(zip("FCYX", frame_layout(series)[1], strict=True))
-            channels = sizes["C"] - alpha_channels(series)
-            dtype = np.dtype(np.uint8) if series.dtype == bool else series.dtype.newbyteorder("=")
-            size = None if (found := calibration(tif)) is None else PixelSize(*found)
-            return ImageInfo(path, sizes["F"], channels, sizes["Y"], sizes["X"], dtype, size)
+    with ImageFile(path, planes=planes) as file:
+        return file.info
 
 
 def read_frames(path: Path, *, planes: bool = False) -> Iterator[Array]:
-    """Yield the frames of an image file in order, each (C, H, W) in the file's own type.
-
-    Args:
-        path: TIFF (plain, multi-page, OME, ImageJ, MetaMorph), PNG, JPEG or BMP.
-        planes: take every plane of a volume as a frame.
+    """Yield the frames of an image file in order, each (C, H, W) in the file's own type; see `ImageFile`.
 
     Raises:
         DataError: not an image, truncated, a volume while `planes` is false, or values that are not finite numbers.
     """
-    return _frames(path, planes, None)
+    with ImageFile(path, planes=planes) as file:
+        for frame in range(file.info.frames):
+            yield file.read(frame)
 
 
 def read_frame(path: Path, frame: int = 0, *, planes: bool = False) -> Array:
-    """Frame number `frame` of an image file, (C, H, W), read without the others; see `read_frames`."""
-    return next(_frames(path, planes, frame))
-
-
-def _frames(path: Path, planes: bool, wanted: int | None) -> Iterator[Array]:
-    with _reading(path):
-        if not _is_tiff(path):
-            _check_frame(path, wanted, 1)
-            yield _checked_values(np.moveaxis(_decode_raster(path), -1, 0), path)
-            return
-        with tifffile.TiffFile(path, _multifile=False) as tif:
-            series = checked_series(tif, path, planes=planes)
-            count = frame_layout(series)[1][0]
-            _check_frame(path, wanted, count)
-            for frame in decode_frames(series, range(count) if wanted is None else [wanted]):
-                yield _checked_values(frame, path)
+    """Frame number `frame` of an image file, (C, H, W), read without the others; see `ImageFile`."""
+    with ImageFile(path, planes=planes) as file:
+        return file.read(frame)
 
 
 def read_mask(path: Path, frame: int = 0) -> Array:
@@ -187,7 +225,7 @@ def read_mask(path: Path, frame: int = 0) -> Array:
     Raises:
         DataError: unreadable, fractions instead of labels, or a number of channels that is neither 1 nor 3.
     """
-    if not _is_tiff(path):
+    if not is_tiff(path):
         with _reading(path), Image.open(path) as image:
             if image.mode == "P":
                 return np.array(image)
@@ -227,26 +265,14 @@ def write_png(path: Path, rgb: NDArray[np.uint8]) -> None:
         Image.fromarray(rgb).save(temporary)
 
 
+def tiff_options(shape: tuple[int, ...], dtype: np.dtype[Any], axes: str, size: PixelSize | None) -> dict[str, Any]:
+    """What `tifffile.imwrite` is told for such an array; see `tiff.writing_options`."""
+    return writing_options(shape, dtype, axes, None if size is None else (size.y, size.x, size.unit))
+
+
 def _write_tiff(path: Path, pixels: Array, axes: str, pixel_size: PixelSize | None) -> None:
-    metadata: dict[str, Any] = {"axes": axes}
-    options: dict[str, Any] = {"imagej": True}
-    if pixels.nbytes > _LARGEST_CLASSIC_TIFF_BYTES:  # ImageJ's own format ends at 4 GB
-        options = {"ome": True, "bigtiff": True}
-        if pixel_size is not None:
-            metadata |= {f"PhysicalSize{axis}": getattr(pixel_size, axis.lower()) for axis in "XY"}
-            metadata |= {f"PhysicalSize{axis}Unit": pixel_size.unit for axis in "XY"}
-    elif pixel_size is not None:
-        unit = "um" if pixel_size.unit == MICROMETRE else pixel_size.unit
-        metadata["unit"] = unit.encode("ascii", "replace").decode()
-        options["resolution"] = tuple(_pixels_per_unit(size) for size in (pixel_size.x, pixel_size.y))
     with replacing(path) as temporary:
-        tifffile.imwrite(temporary, pixels, photometric="minisblack", compression="zlib", metadata=metadata, **options)
-
-
-def _pixels_per_unit(size: float) -> tuple[int, int]:
-    # The fraction is inverted as a fraction, so that 0.65 comes back as 0.65; both parts have 32 bits in the file.
-    fraction = Fraction(size).limit_denominator(int((2**32 - 1) / max(size, 1)))
-    return fraction.denominator, fraction.numerator
+        tifffile.imwrite(temporary, pixels, **tiff_options(pixels.shape, pixels.dtype, axes, pixel_size))
 
 
 @contextmanager
@@ -265,11 +291,6 @@ def _reading(path: Path) -> Iterator[None]:
         raise DataError(f"The image could not be read ({reason})", where=path, fix=fix) from error
 
 
-def _check_frame(path: Path, wanted: int | None, count: int) -> None:
-    if wanted is not None and not 0 <= wanted < count:
-        raise DataError(f"There is no frame {wanted}: the file holds {count}", where=path)
-
-
 def _checked_values(frame: Array, path: Path) -> Array:
     native = np.uint8 if frame.dtype == bool else frame.dtype.newbyteorder("=")
     frame = np.array(frame, native, order="C")
@@ -279,31 +300,3 @@ def _checked_values(frame: Array, path: Path) -> Array:
         fix = "Replace them with numbers, or leave the file out."
         raise DataError(f"{bad} values are not finite numbers (NaN or infinity)", where=path, fix=fix)
     return frame
-
-
-def _is_tiff(path: Path) -> bool:
-    # By content: instruments and users give TIFFs many names, and a PNG named .tif is still a PNG.
-    with path.open("rb") as stream:
-        return stream.read(4) in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-
-
-def _raster_header(path: Path) -> tuple[np.dtype[Any], int, tuple[int, int]]:
-    with Image.open(path) as image:
-        channels = 1 if image.mode in ("1", "L", "LA", "I;16", "I") else 3
-        with path.open("rb") as stream:
-            header = stream.read(26)
-        deep = image.format == "PNG" and header[24] == 16  # Pillow reports 16-bit colour as 8-bit
-        return np.dtype(np.uint16 if deep else np.uint8), channels, (image.height, image.width)
-
-
-def _decode_raster(path: Path) -> Array:
-    """Pixels (H, W, C) of a PNG, JPEG or BMP, alpha dropped, palettes resolved."""
-    _, channels, _ = _raster_header(path)
-    with Image.open(path) as image:
-        if image.format == "PNG":  # Pillow squeezes 16-bit colour through 8 bits
-            pixels = imagecodecs.png_decode(path.read_bytes())
-            if image.mode == "1":
-                pixels = pixels // 255
-        else:
-            pixels = np.asarray(image.convert("L" if channels == 1 else "RGB"))
-    return np.atleast_3d(pixels)[..., :channels]

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 import struct
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Iterable, Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tifffile
-from numpy.typing import NDArray
 
 from bioseg_cli.errors import DataError
 
@@ -20,7 +20,14 @@ MICROMETRE = "µm"
 _UNITS = {"µm": 1.0, "um": 1.0, "micron": 1.0, "microns": 1.0, "micrometer": 1.0, "micrometre": 1.0}
 _UNITS |= {"nm": 1e-3, "mm": 1e3, "cm": 1e4, "m": 1e6, "å": 1e-4, "pm": 1e-6}  # in micrometres
 _CENTIMETRE = 3  # TIFF ResolutionUnit; 2 is the inch, which screens and printers use, so it says nothing of the sample
+_LARGEST_CLASSIC_TIFF_BYTES = 2**32 - 2**25
 _SCANNER_KINDS = ("svs", "ndpi", "scn", "bif", "qpi", "philips", "lsm")  # further series are labels and thumbnails
+
+
+def is_tiff(path: Path) -> bool:
+    """Whether the file starts as a TIFF: instruments and users give TIFFs many names, and PNGs that of a TIFF."""
+    with path.open("rb") as stream:
+        return stream.read(4) in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
 def checked_series(tif: tifffile.TiffFile, path: Path, *, planes: bool) -> tifffile.TiffPageSeries:
@@ -77,24 +84,6 @@ def frame_layout(series: tifffile.TiffPageSeries) -> tuple[list[int], tuple[int,
     return [*outer, *channels, height, width], (sizes[0], sizes[1], sizes[2], sizes[3])
 
 
-def decode_frames(series: tifffile.TiffPageSeries, numbers: Iterable[int]) -> Iterator[NDArray[Any]]:
-    """Yield frames (C, H, W) by number, without alpha, reading only what they need where the layout allows it."""
-    order, shape = frame_layout(series)
-    kept = shape[1] - alpha_channels(series)
-    page_axes = series.keyframe.axes
-    if len(series.pages) == shape[0] > 1 and series.axes.endswith(page_axes) and set(page_axes) <= set("SYX"):
-        channels_first = [page_axes.index(axis) for axis in "SYX" if axis in page_axes]
-        for number in numbers:
-            page = series.pages[number]
-            assert page is not None  # `checked_series` refuses such files
-            yield page.asarray().transpose(channels_first).reshape(shape[1:])[:kept]
-        return
-    mapped = series.dataoffset is not None and series.keyframe.is_memmappable
-    stack = series.asarray(out="memmap" if mapped else None).transpose(order).reshape(shape)
-    for number in numbers:
-        yield stack[number, :kept]
-
-
 def alpha_channels(series: tifffile.TiffPageSeries) -> int:
     """How many of the last channels (0 or 1) are opacity."""
     extra = series.keyframe.extrasamples if "S" in series.axes else ()
@@ -132,3 +121,27 @@ def _in_micrometres(y: float, x: float, unit: str) -> Calibration | None:
         return y, x, unit
     factor = _UNITS[unit.lower()]
     return y * factor, x * factor, MICROMETRE
+
+
+def writing_options(
+    shape: tuple[int, ...], dtype: np.dtype[Any], axes: str, size: Calibration | None
+) -> dict[str, Any]:
+    """What `tifffile.imwrite` is told for zlib pages of such an array: an ImageJ TIFF, beyond 4 GB an OME one."""
+    metadata: dict[str, Any] = {"axes": axes}
+    options: dict[str, Any] = {"imagej": True}
+    if math.prod(shape) * dtype.itemsize > _LARGEST_CLASSIC_TIFF_BYTES:  # ImageJ's own format ends at 4 GB
+        options = {"ome": True, "bigtiff": True}
+        if size is not None:
+            metadata |= {"PhysicalSizeY": size[0], "PhysicalSizeX": size[1]}
+            metadata |= {"PhysicalSizeYUnit": size[2], "PhysicalSizeXUnit": size[2]}
+    elif size is not None:
+        height, width, unit = size
+        metadata["unit"] = ("um" if unit == MICROMETRE else unit).encode("ascii", "replace").decode()
+        options["resolution"] = (_pixels_per_unit(width), _pixels_per_unit(height))
+    return {"photometric": "minisblack", "compression": "zlib", "metadata": metadata, **options}
+
+
+def _pixels_per_unit(size: float) -> tuple[int, int]:
+    # The fraction is inverted as a fraction, so that 0.65 comes back as 0.65; both parts have 32 bits in the file.
+    fraction = Fraction(size).limit_denominator(int((2**32 - 1) / max(size, 1)))
+    return fraction.denominator, fraction.numerator

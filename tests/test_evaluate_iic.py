@@ -156,10 +156,13 @@ def test_an_image_is_predicted_once_for_all_heads_and_mappings(evaluate, misled,
     monkeypatch.setattr(
         Predictor,
         "probabilities_by_head",
-        lambda self, heads, *rest: (predicted.append(heads), original(self, heads, *rest))[1],
+        lambda self, heads, images, *rest: (
+            predicted.append((heads, len(images))),
+            original(self, heads, images, *rest),
+        )[1],
     )
     evaluate(misled)
-    assert predicted == [("main", "aux")] * 3
+    assert predicted == [(("main", "aux"), 3)]
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from bioseg_cli.config import ClassInfo
 from bioseg_cli.errors import DataError
 from bioseg_cli.evaluation.baselines import all_background, brightness_bands, can_divide, fit_baseline, score_baselines
 from bioseg_cli.evaluation.brightness import block_size, kmeans_bands, local_bands, otsu_bands
-from bioseg_cli.evaluation.clusters import count_clusters
+from bioseg_cli.evaluation.clusters import cluster_tables, counts_of_clusters
 from bioseg_cli.evaluation.figures import ADDED, CONFUSED, IGNORED, MISSED, RIGHT, difference_map
 from bioseg_cli.evaluation.report import ClusterMapping, Evaluation, LabelBudget, Report, table_csv
 from bioseg_cli.evaluation.scores import ImageCounts, Resampling, difference, score_images
@@ -248,9 +248,10 @@ def test_the_oracle_is_fitted_on_all_counted_pixels_together():
     clusters = [np.repeat([[0, 1, 0, 1, 0]], parts, axis=1) for parts in ([50, 2, 1, 9, 80], [50, 4, 2, 1, 85])]
     clusters.append(np.ones_like(first))
     truth = Pictures(labels[:, None] / 255, labels)
-    counts = count_clusters(
-        truth, lambda number: {"main": clusters[number]}, {"main": 2}, Output(quiet=True), description=""
-    )
+    tables = [
+        cluster_tables(*pair, {"main": 2}, 2, 255) for pair in zip(labels, [{"main": c} for c in clusters], strict=True)
+    ]
+    counts = counts_of_clusters(truth, tables)
     assert counts.names == ("0", "1")
     np.testing.assert_array_equal(counts.tables["main"], [[[50, 1], [2, 9]], [[50, 2], [4, 1]]])
     oracle = counts.oracle("main", "test")

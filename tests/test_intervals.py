@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from bioseg_cli.metrics import intervals
 from bioseg_cli.metrics.confusion import iou_per_class
 from bioseg_cli.metrics.intervals import bootstrap_interval, bootstrap_mean, t_interval
 
@@ -103,3 +104,14 @@ def test_the_seed_decides_the_draws():
 def test_a_t_interval_of_one_value_is_refused():
     with pytest.raises(ValueError, match="at least two"):
         t_interval([0.9])
+
+
+@pytest.mark.parametrize("seed", [0, 7])
+def test_weights_that_are_kept_change_nothing(monkeypatch, seed):
+    counts = np.random.default_rng(3).integers(1, 60, size=(50, 2, 2))
+    groups = [f"g{number // 5}" for number in range(50)]
+    kept = [bootstrap_interval(counts, pooled_iou, groups=some, seed=seed) for some in (None, groups, None)]
+    np.testing.assert_array_equal(kept[0], kept[2])
+    monkeypatch.setattr(intervals, "KEPT_WEIGHTS", 0)
+    drawn = [bootstrap_interval(counts, pooled_iou, groups=some, seed=seed) for some in (None, groups)]
+    np.testing.assert_array_equal(kept[:2], drawn)

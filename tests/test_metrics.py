@@ -14,6 +14,7 @@ from bioseg_cli.metrics.confusion import (
     confusion_counts,
     dice_per_class,
     iou_per_class,
+    joint_counts,
     mean_iou,
     mean_over_classes,
     pixel_accuracy,
@@ -94,6 +95,17 @@ def test_every_integer_type_and_bool_count_alike():
 def test_many_classes_of_one_byte_do_not_overflow():
     labels = np.full(5, 200, dtype=np.uint8)
     assert confusion_counts(labels, labels, 201)[200, 200] == 5
+
+
+@pytest.mark.parametrize("clusters", [5, 11, 40, 300])
+def test_tables_of_any_size_are_counted_alike(clusters):
+    random = np.random.default_rng(clusters)
+    labels = random.choice([0, 1, 2, 255], (30, 40)).astype(np.uint8)
+    assigned = random.integers(0, clusters, (30, 40)).astype(np.uint16)
+    expected = np.zeros((K, clusters), dtype=np.int64)
+    counted = labels != 255
+    np.add.at(expected, (labels[counted], assigned[counted]), 1)
+    np.testing.assert_array_equal(joint_counts(labels, assigned, (K, clusters), 255), expected)
 
 
 @pytest.mark.parametrize(

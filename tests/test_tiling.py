@@ -14,7 +14,15 @@ from numpy.typing import NDArray
 
 from bioseg_cli.config import UNetConfig
 from bioseg_cli.model.unet import UNet
-from bioseg_cli.prediction.tiling import TilePlan, blend_weights, lossless_overlap, plan_tiles, predict_tiled
+from bioseg_cli.prediction.tiling import (
+    TilePlan,
+    blend_weights,
+    blended_rows,
+    lossless_overlap,
+    plan_tiles,
+    predict_tiled,
+    tile_rows,
+)
 
 
 @given(
@@ -72,6 +80,45 @@ def test_constant_predictions_survive_blending_and_every_tile_is_asked_once() ->
     assert len(asked) == len(plan) > 6
     np.testing.assert_allclose(probabilities[0], 0.25, atol=1e-6)
     np.testing.assert_allclose(probabilities[1], 0.75, atol=1e-6)
+
+
+@given(
+    height=st.integers(1, 300),
+    width=st.integers(1, 300),
+    tile=st.integers(64, 160),
+    share=st.floats(0, 0.5),
+    frames=st.sampled_from([(), (2,)]),
+)
+@example(height=97, width=40, tile=96, share=0.5, frames=())  # the second row of tiles starts 16 rows below the first
+def test_rows_are_read_once_and_finished_once_and_are_those_of_the_whole_image(
+    height: int, width: int, tile: int, share: float, frames: tuple[int, ...]
+) -> None:
+    overlap = int(share * (tile // 16 * 16))
+    plan = plan_tiles(height, width, tile, overlap)
+    pixels = np.random.default_rng(0).random((*frames, 1, height, width), np.float32)
+    read, finished = [0], 0
+
+    def rows(top: int, bottom: int) -> NDArray[Any]:
+        assert top == read[-1] < bottom
+        read.append(bottom)
+        return pixels[..., top:bottom, :]
+
+    def predict(part: NDArray[Any]) -> NDArray[np.float32]:
+        # Unlike near every edge of a tile, so that every weight shows.
+        slope = np.linspace(0, 1, part.shape[-2], dtype=np.float32)[:, None]
+        return np.concatenate([part * slope, part * slope[::-1], part + part[..., :1]], axis=-3)
+
+    expected = np.zeros((*frames, 3, height, width), np.float32)
+    for down, below in zip(plan.rows, blend_weights(plan.rows, overlap), strict=True):
+        for across, beside in zip(plan.columns, blend_weights(plan.columns, overlap), strict=True):
+            part = predict(pixels[..., down.pixels, across.pixels])
+            expected[..., down.pixels, across.pixels] += part * (below[:, None] * beside)
+    for top, probabilities in blended_rows(predict, tile_rows(rows, plan), plan):
+        assert top == finished
+        finished += probabilities.shape[-2]
+        np.testing.assert_allclose(probabilities, expected[..., top:finished, :], atol=1e-6)
+    assert read[-1] == finished == height
+    np.testing.assert_allclose(predict_tiled(predict, pixels, plan), expected, atol=1e-6)
 
 
 @pytest.mark.parametrize(("depth", "variant"), [(2, "same"), (4, "same"), (2, "original")])

@@ -12,14 +12,16 @@ import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Optional, TypeVar, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Optional, TypeVar, get_args, get_origin
 
 import typer
-from pydantic.fields import FieldInfo
 
 from bioseg_cli.config import Config, build_config, flag_of, read_config
 from bioseg_cli.errors import BiosegError, Interrupted, RunError, UsageError
 from bioseg_cli.runs.console import Output, PlainConsole
+
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
 
 ConfigT = TypeVar("ConfigT", bound=Config)
 POSITIONAL_SUFFIX = "_argument"

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bioseg_cli.dataset.reader import Dataset
+from bioseg_cli.ahead import WORKERS, made_ahead
 from bioseg_cli.dataset.schema import Pixels
 from bioseg_cli.evaluation.brightness import DIVISIONS
 from bioseg_cli.evaluation.report import Evaluation
@@ -16,6 +17,9 @@ from bioseg_cli.evaluation.scores import ImageCounts, Resampling, score_images
 from bioseg_cli.evaluation.truth import DatasetTruth, Predict, Truth, count_images
 from bioseg_cli.metrics.mapping import contingency, hungarian
 from bioseg_cli.runs.console import Output
+
+if TYPE_CHECKING:
+    from bioseg_cli.dataset.reader import Dataset
 
 FITTING_IMAGES = 20
 """Labelled training images that decide which brightness is which class; the decision is the same with more."""
@@ -38,8 +42,10 @@ class BrightnessBaseline:
     def predictor(self, truth: Truth) -> Predict:
         """The baseline's prediction for each image of `truth`."""
 
+        classes = self.mapping.astype(np.min_scalar_type(len(self.mapping)))
+
         def predict(number: int) -> Pixels:
-            return self.mapping[brightness_bands(self.name, truth, number, len(self.mapping))]
+            return np.take(classes, brightness_bands(self.name, truth, number, len(classes)))
 
         return predict
 
@@ -60,11 +66,14 @@ def fit_baseline(name: str, dataset: Dataset) -> BrightnessBaseline:
     if not len(dataset.label_order):
         return assumed_baseline(name, classes)
     truth = DatasetTruth(dataset, "train", dataset.label_order[:FITTING_IMAGES])
-    table = np.zeros((classes, classes), dtype=np.int64)
-    for number in range(len(truth.names)):
+
+    def table(number: int) -> NDArray[np.int64]:
         bands = brightness_bands(name, truth, number, classes)
-        table += contingency(bands, truth.labels(number), classes, classes, truth.ignore)
-    return BrightnessBaseline(name, hungarian(table), len(truth.names))
+        return contingency(bands, truth.labels(number), classes, classes, truth.ignore)
+
+    numbers = range(len(truth.names))
+    with made_ahead(table, numbers, most=WORKERS) as tables:
+        return BrightnessBaseline(name, hungarian(np.sum(list(tables), axis=0)), len(numbers))
 
 
 def assumed_baseline(name: str, classes: int) -> BrightnessBaseline:
@@ -131,6 +140,6 @@ def brightness_bands(name: str, truth: Truth, number: int, bands: int) -> Pixels
     if image is None:
         raise ValueError("a brightness baseline needs images")
     extent = truth.extent(number)
-    result = np.zeros(image.shape[1:], dtype=np.int64)
+    result = np.zeros(image.shape[1:], dtype=np.min_scalar_type(bands))
     result[extent] = DIVISIONS[name].divide(image[:, *extent], bands)
     return result

@@ -24,6 +24,9 @@ KMEANS_TOLERANCE = 1e-6
 BLOCK_SHARE = 4
 """The local threshold looks at a block of this part of the shorter side: smaller ones hollow out the cells."""
 
+PROBED_PIXELS = 4096
+"""Pixels that are searched for grey levels first: nearly always they hold enough, and the rest need not be sorted."""
+
 Divide = Callable[[NDArray[np.float32], int], Pixels]
 
 
@@ -49,17 +52,40 @@ def otsu_bands(image: NDArray[np.float32], bands: int) -> Pixels:
     """
     from skimage.filters import threshold_multiotsu, threshold_otsu
 
-    grey = image.mean(axis=0)
-    levels = np.unique(grey)
+    grey = image[0] if len(image) == 1 else image.mean(axis=0)
+    levels = np.unique(grey.reshape(-1)[:PROBED_PIXELS])
+    levels = np.unique(grey) if len(levels) <= bands else levels
     if len(levels) <= bands:
         # Otsu's search has nothing to search; each level is a band.
         thresholds = (levels[1:] + levels[:-1]) / 2
     elif bands == 2:
-        thresholds = np.array([threshold_otsu(grey)])  # type: ignore[no-untyped-call]
+        counts, edges = histogram(grey, HISTOGRAM_BINS[2])
+        thresholds = np.array([threshold_otsu(hist=(counts, (edges[:-1] + edges[1:]) / 2))])  # type: ignore[no-untyped-call]
     else:
         thresholds = threshold_multiotsu(grey, bands, nbins=HISTOGRAM_BINS[bands])  # type: ignore[no-untyped-call]
-    result: Pixels = np.searchsorted(thresholds, grey, side="left").astype(np.int64)
+    result = np.zeros(grey.shape, dtype=np.uint8)
+    for threshold in thresholds:
+        result += grey > threshold
     return result
+
+
+def histogram(values: NDArray[np.float32], bins: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """What `np.histogram` gives for values that are not all the same: counts (bins,) and edges (bins + 1,).
+
+    In a fraction of its time, and most of that leaves other threads free.
+    """
+    flat = values.reshape(-1)
+    low, high = flat.min(), flat.max()
+    edges = np.histogram_bin_edges(np.array([low, high]), bins)
+    places = flat - low
+    places *= np.float32(bins / (high - low))
+    found = places.astype(np.uint16)
+    # Rounding may have moved a value across an edge that it is close to: there the edges themselves decide.
+    rounding = 16 * np.finfo(np.float32).eps * bins * (1 + max(abs(low), abs(high)) / (high - low))
+    np.subtract(places, np.rint(places), out=places)
+    close = np.flatnonzero(np.abs(places, out=places) <= rounding)
+    found[close] = (np.searchsorted(edges, flat[close], side="right") - 1).clip(0, bins - 1)
+    return np.bincount(found, minlength=bins), edges
 
 
 def kmeans_bands(image: NDArray[np.float32], bands: int) -> Pixels:

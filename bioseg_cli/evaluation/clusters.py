@@ -8,7 +8,7 @@ mean IoU, as the oracle gives up small classes first.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,7 +24,6 @@ from bioseg_cli.evaluation.states import SavedState
 from bioseg_cli.evaluation.truth import Predict, Segment, Truth
 from bioseg_cli.metrics.mapping import contingency, mapped_counts
 from bioseg_cli.model.saved import ModelCard
-from bioseg_cli.runs.console import Output
 from bioseg_cli.training.clusters import fit_mappings
 
 ORACLE_NOTE = (
@@ -132,29 +131,36 @@ def mapping_notes(
     return notes
 
 
-def count_clusters(
-    truth: Truth, segment: Segment, clusters: Mapping[str, int], output: Output, *, description: str
-) -> ClusterCounts:
-    """Count every image's pixels by cluster and true class; images without a counted pixel are left out.
+def likeliest_clusters(probabilities: Mapping[str, NDArray[np.float32]]) -> list[dict[str, Pixels]]:
+    """The clusters (H, W) of each image, by head, of probabilities (B, clusters, H, W) by head."""
+    maps = {head: each.argmax(axis=1).astype(np.uint16) for head, each in probabilities.items()}
+    return [dict(zip(maps, images, strict=True)) for images in zip(*maps.values(), strict=True)]
+
+
+def cluster_tables(
+    labels: Pixels, maps: Mapping[str, Pixels], clusters: Mapping[str, int], classes: int, ignore: int
+) -> dict[str, NDArray[np.int64]]:
+    """Pixels of one image by cluster and true class, (clusters, classes) by head.
 
     Args:
-        truth: what is right.
-        segment: what is to be scored.
+        labels: (H, W) class codes or `ignore`.
+        maps: by head, (H, W) clusters.
         clusters: their number in each head.
-        output: for the progress bar.
-        description: of the work, for the progress bar.
+        classes: number of classes.
+        ignore: the label of pixels that are not counted.
     """
-    found: dict[str, list[NDArray[np.int64]]] = {head: [] for head in clusters}
-    for number in output.track(range(len(truth.names)), description, len(truth.names)):
-        labels, maps = truth.labels(number), segment(number)
-        for head, count in clusters.items():
-            found[head].append(contingency(maps[head], labels, count, len(truth.classes), truth.ignore))
-    tables = {head: np.stack(some) for head, some in found.items()}
-    scored = np.flatnonzero(next(iter(tables.values())).sum(axis=(1, 2)))
+    return {head: contingency(maps[head], labels, count, classes, ignore) for head, count in clusters.items()}
+
+
+def counts_of_clusters(truth: Truth, tables: Iterable[Mapping[str, NDArray[np.int64]]]) -> ClusterCounts:
+    """The images of a truth with their `cluster_tables`, in its order; without those that have no counted pixel."""
+    every = list(tables)
+    by_head = {head: np.stack([one[head] for one in every]) for head in every[0]}
+    scored = np.flatnonzero(next(iter(by_head.values())).sum(axis=(1, 2)))
     return ClusterCounts(
         names=tuple(truth.names[i] for i in scored),
         groups=tuple(truth.groups[i] for i in scored),
-        tables={head: table[scored] for head, table in tables.items()},
+        tables={head: table[scored] for head, table in by_head.items()},
     )
 
 

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bioseg_cli.ahead import WORKERS, made_ahead
 from bioseg_cli.config import IGNORE_BY_DTYPE
 from bioseg_cli.dataset.schema import Pixels
 from bioseg_cli.errors import DataError
+from bioseg_cli.evaluation.frames import Frame, MaskReader, frames_of
 from bioseg_cli.evaluation.truth import Window
-from bioseg_cli.images import inspect_image, list_images, read_frame, read_mask
+from bioseg_cli.images import list_images, read_frame
 from bioseg_cli.prepare.folder import IMAGE_SUFFIX, MASK_PREFIX, MASK_SUFFIX
 from bioseg_cli.prepare.masks import MaskReading, MaskSurvey
 from bioseg_cli.prepare.recipe import label_dtype, listing
@@ -23,16 +24,6 @@ from bioseg_cli.prepare.settings import MaskKind
 from bioseg_cli.runs.console import Output
 
 FRAME_PREFIX = re.compile(r"^t(?=\d+$)")
-
-
-@dataclass(frozen=True)
-class Frame:
-    """One frame of a file, how many the file has, and its height and width in pixels."""
-
-    path: Path
-    frame: int
-    of: int
-    shape: tuple[int, int]
 
 
 class FolderTruth:
@@ -43,6 +34,7 @@ class FolderTruth:
         masks_are: what their values mean; None = recognise it.
         names: of the classes, the background first; none = made up.
         images: folder of the images, named like the masks; None = there are none.
+        reader: reads the masks.
         output: for the progress bar.
 
     Raises:
@@ -51,14 +43,29 @@ class FolderTruth:
     """
 
     def __init__(
-        self, folder: Path, masks_are: MaskKind | None, names: Sequence[str], images: Path | None, output: Output
+        self,
+        folder: Path,
+        masks_are: MaskKind | None,
+        names: Sequence[str],
+        images: Path | None,
+        reader: MaskReader,
+        output: Output,
     ) -> None:
         self.folder = folder
-        self.frames = tuple(frame for path in mask_files(folder) for frame in frames_of(path))
-        survey = MaskSurvey()
-        for one in output.track(self.frames, "Looking at the true masks", len(self.frames)):
-            survey.add(read_mask(one.path, one.frame), where=one.path)
+        self._reader = reader
+        found = look_at_files(mask_files(folder), reader, output, "Looking at the true masks")
+        self.frames = tuple(frame for frame, _ in found)
         self.recognised = masks_are is None
+        different: dict[tuple[object, ...], tuple[Frame, Pixels]] = {}
+        for frame, values in found:
+            different.setdefault((values.dtype, values.shape, values.tobytes()), (frame, values))
+        survey = MaskSurvey()
+        for frame, values in different.values():
+            survey.add(values, where=frame.path, regions=False)
+        held = {tuple(value) for _, values in different.values() for value in np.atleast_2d(values[0].T).T.tolist()}
+        if self.recognised and len(held) > 2:
+            # Whether a value is one region or several tells numbered objects from classes.
+            survey = survey_regions(self.frames, reader, output)
         try:
             self.reading: MaskReading = survey.reading(masks_are, names)
         except DataError as error:
@@ -72,8 +79,7 @@ class FolderTruth:
 
     def labels(self, number: int) -> Pixels:
         """(H, W) class codes or `ignore`."""
-        one = self.frames[number]
-        return self.reading.labels(read_mask(one.path, one.frame))
+        return self.reading.labels(self._reader.read(self.frames[number]))
 
     def image(self, number: int) -> NDArray[np.float32] | None:
         """(C, H, W) stretched to [0, 1]; None where no folder of images was given."""
@@ -107,10 +113,30 @@ def mask_files(folder: Path) -> list[Path]:
     return list_images([folder])
 
 
-def frames_of(path: Path) -> list[Frame]:
-    """The frames of a file."""
-    info = inspect_image(path)
-    return [Frame(path, frame, info.frames, (info.height, info.width)) for frame in range(info.frames)]
+def look_at_files(
+    files: Sequence[Path], reader: MaskReader, output: Output, description: str
+) -> list[tuple[Frame, Pixels]]:
+    """Every frame of the files with the values it holds, see `MaskReader.look`.
+
+    Raises:
+        DataError: a file that cannot be read, or is no mask; the first one.
+    """
+
+    def look(path: Path) -> list[tuple[Frame, Pixels]]:
+        return [(frame, reader.look(frame)) for frame in frames_of(path)]
+
+    with made_ahead(look, files, most=4 * WORKERS) as looks:
+        return [one for some in output.track(looks, description, len(files)) for one in some]
+
+
+def survey_regions(frames: Sequence[Frame], reader: MaskReader, output: Output) -> MaskSurvey:
+    """A survey of whole masks, with the regions of every value."""
+    survey = MaskSurvey()
+    with made_ahead(reader.read, frames, most=WORKERS) as masks:
+        pairs = zip(frames, masks, strict=True)
+        for frame, mask in output.track(pairs, "Looking for objects", len(frames)):
+            survey.add(mask, where=frame.path)
+    return survey
 
 
 def partner_files(wanted: Iterable[Path], folder: Path) -> dict[Path, Path]:

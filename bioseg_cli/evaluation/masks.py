@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
+from typing import TYPE_CHECKING
 
-from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.evaluation.baselines import score_baselines
 from bioseg_cli.evaluation.folders import FolderTruth
+from bioseg_cli.evaluation.frames import MaskReader
 from bioseg_cli.evaluation.pairing import PredictedMasks, masks_for_dataset, masks_for_folder
 from bioseg_cli.evaluation.report import Evaluation, Figures, Report
 from bioseg_cli.evaluation.scores import Resampling, score_images
@@ -14,8 +14,8 @@ from bioseg_cli.evaluation.settings import EvaluateConfig
 from bioseg_cli.evaluation.truth import DatasetTruth, Truth, count_images, remarks
 from bioseg_cli.runs.console import Output
 
-READERS = min(8, os.cpu_count() or 1)
-"""Mask files decoded at once; the decoders release the interpreter lock."""
+if TYPE_CHECKING:
+    from bioseg_cli.dataset.reader import Dataset
 
 
 def evaluate_masks(config: EvaluateConfig, output: Output, figures: Figures) -> Report:
@@ -31,13 +31,16 @@ def evaluate_masks(config: EvaluateConfig, output: Output, figures: Figures) -> 
     """
     if config.predictions is None or config.truth is None:
         raise ValueError("predicted and true masks are needed")
+    reader = MaskReader()
     if config.truth_is_dataset:
+        from bioseg_cli.dataset.reader import Dataset
+
         with Dataset(config.truth) as dataset:
             truth = DatasetTruth(dataset, config.split)
-            masks = masks_for_dataset(config.predictions, truth, READERS, output)
+            masks = masks_for_dataset(config.predictions, truth, reader, output)
             return _report(config, truth, dataset, masks, list(truth.remarks), output, figures)
-    folder = FolderTruth(config.truth, config.masks_are, config.classes, config.images, output)
-    masks = masks_for_folder(config.predictions, folder, READERS, output)
+    folder = FolderTruth(config.truth, config.masks_are, config.classes, config.images, reader, output)
+    masks = masks_for_folder(config.predictions, folder, reader, output)
     return _report(config, folder, None, masks, [f"True masks: {folder.reading.sentence}."], output, figures)
 
 
@@ -51,7 +54,7 @@ def _report(
     figures: Figures,
 ) -> Report:
     resampling = Resampling(config.draws, config.seed, config.by_group)
-    images = count_images(truth, masks, output, description="Scoring masks", workers=READERS)
+    images = count_images(truth, masks, output, description="Scoring masks")
     names = [one.name for one in truth.classes]
     evaluation = Evaluation(str(config.predictions), images, score_images(images, names, resampling))
     figures.differences(evaluation, truth, masks)

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from bioseg_cli.ahead import WORKERS, made_ahead
 from bioseg_cli.config import read_yaml
 from bioseg_cli.dataset.schema import Pixels
 from bioseg_cli.errors import DataError
-from bioseg_cli.evaluation.folders import FolderTruth, Frame
-from bioseg_cli.images import read_mask
+from bioseg_cli.evaluation.folders import FolderTruth, survey_regions
+from bioseg_cli.evaluation.frames import Frame, MaskReader
 from bioseg_cli.prediction.settings import RECORD_NAME
-from bioseg_cli.prepare.masks import MOST_CLASSES, MaskReading, MaskSurvey
+from bioseg_cli.prepare.masks import MOST_CLASSES, MaskReading
 from bioseg_cli.prepare.recipe import listing
 from bioseg_cli.runs.console import Output
 
@@ -34,13 +34,13 @@ class MaskValues:
     """`bioseg predict` made them: class codes, whatever the values of the masks it was trained with."""
 
 
-def look_at(folder: Path, frames: Sequence[Frame], workers: int, output: Output) -> MaskValues:
+def look_at(folder: Path, frames: Sequence[Frame], reader: MaskReader, output: Output) -> MaskValues:
     """See the values of all predicted masks.
 
     Args:
         folder: that holds them.
         frames: the masks.
-        workers: files looked at at once.
+        reader: reads them.
         output: for the progress bar.
 
     Raises:
@@ -55,14 +55,14 @@ def look_at(folder: Path, frames: Sequence[Frame], workers: int, output: Output)
         )
 
     def values_of(frame: Frame) -> tuple[bool, set[int]]:
-        mask = read_mask(frame.path, frame.frame)
-        return mask.ndim == 3, set(np.unique(mask).tolist())
+        values = reader.look(frame)
+        return values.ndim == 3, set(values.reshape(-1).tolist())
 
-    with ThreadPoolExecutor(workers) as pool:
-        looks = list(output.track(pool.map(values_of, frames), "Looking at the predicted masks", len(frames)))
+    with made_ahead(values_of, frames, most=4 * WORKERS) as found:
+        looks = list(output.track(found, "Looking at the predicted masks", len(frames)))
     values = frozenset[int]().union(*(found for _, found in looks))
     if len(values) > MOST_CLASSES:
-        _refuse_pictures(folder, frames, output)
+        _refuse_pictures(folder, frames, reader, output)
     return MaskValues(
         folder=folder,
         coloured=any(coloured for coloured, _ in looks),
@@ -118,12 +118,10 @@ def refuse_doubt(seen: MaskValues, truth: FolderTruth) -> None:
         )
 
 
-def _refuse_pictures(folder: Path, frames: Sequence[Frame], output: Output) -> None:
+def _refuse_pictures(folder: Path, frames: Sequence[Frame], reader: MaskReader, output: Output) -> None:
     # So many values are numbered objects, each in one piece; a probability map saved as a picture has them too, and
     # "all but 0" of it is nearly everything.
-    survey = MaskSurvey()
-    for one in output.track(frames, "Looking for objects", len(frames)):
-        survey.add(read_mask(one.path, one.frame), where=one.path)
+    survey = survey_regions(frames, reader, output)
     try:
         survey.reading(None, ())
     except DataError as error:

@@ -10,10 +10,10 @@ from typing import TypeVar
 from bioseg_cli.config import ClassInfo
 from bioseg_cli.dataset.schema import Pixels
 from bioseg_cli.errors import DataError
-from bioseg_cli.evaluation.folders import FolderTruth, Frame, files_by_name, find_file, frames_of, mask_files
+from bioseg_cli.evaluation.folders import FolderTruth, files_by_name, find_file, mask_files
+from bioseg_cli.evaluation.frames import Frame, MaskReader, frames_of
 from bioseg_cli.evaluation.meaning import Read, interpret, look_at, refuse_doubt
 from bioseg_cli.evaluation.truth import DatasetTruth
-from bioseg_cli.images import read_mask
 from bioseg_cli.prepare.crops import Crop
 from bioseg_cli.prepare.recipe import listing
 from bioseg_cli.runs.console import Output
@@ -46,9 +46,10 @@ class PredictedMasks:
         notes: how the files were understood.
     """
 
-    def __init__(self, pairs: Sequence[Pair], read: Read, notes: Sequence[str]) -> None:
+    def __init__(self, pairs: Sequence[Pair], reader: MaskReader, read: Read, notes: Sequence[str]) -> None:
         self.pairs = tuple(pairs)
         self.notes = tuple(notes)
+        self._reader = reader
         self._read = read
 
     def __call__(self, number: int) -> Pixels:
@@ -58,7 +59,7 @@ class PredictedMasks:
             DataError: the prediction has another size than its truth.
         """
         pair = self.pairs[number]
-        codes = self._read(read_mask(pair.frame.path, pair.frame.frame))
+        codes = self._read(self._reader.read(pair.frame))
         if codes.shape == pair.shape:
             return codes
         if pair.crop is not None and codes.shape == pair.source_shape:
@@ -71,13 +72,13 @@ class PredictedMasks:
         )
 
 
-def masks_for_folder(folder: Path, truth: FolderTruth, workers: int, output: Output) -> PredictedMasks:
+def masks_for_folder(folder: Path, truth: FolderTruth, reader: MaskReader, output: Output) -> PredictedMasks:
     """Pair predicted with true mask files by name.
 
     Args:
         folder: of predicted masks, named like the true ones (an ending such as `_mask` may differ).
         truth: the true masks.
-        workers: files looked at at once.
+        reader: reads them.
         output: for the progress bar.
 
     Raises:
@@ -100,10 +101,10 @@ def masks_for_folder(folder: Path, truth: FolderTruth, workers: int, output: Out
                 fix="Predict every frame.",
             )
         pairs.append(Pair(frames[one.frame], one.shape))
-    return _predicted(folder, pairs, truth, truth.classes, workers, output)
+    return _predicted(folder, pairs, truth, truth.classes, reader, output)
 
 
-def masks_for_dataset(folder: Path, truth: DatasetTruth, workers: int, output: Output) -> PredictedMasks:
+def masks_for_dataset(folder: Path, truth: DatasetTruth, reader: MaskReader, output: Output) -> PredictedMasks:
     """Pair predicted mask files with images of a data set.
 
     A file is named like the image (`bioseg predict DATA.h5` does so), or like the file the image came from; then it
@@ -112,7 +113,7 @@ def masks_for_dataset(folder: Path, truth: DatasetTruth, workers: int, output: O
     Args:
         folder: of predicted masks.
         truth: images of a data set.
-        workers: files looked at at once.
+        reader: reads them.
         output: for the progress bar.
 
     Raises:
@@ -141,7 +142,7 @@ def masks_for_dataset(folder: Path, truth: DatasetTruth, workers: int, output: O
         Pair(frame, shape, Crop(*source.origin, *shape), source.shape)
         for frame, source in zip(complete, sources, strict=True)
     ]
-    return _predicted(folder, pairs, None, truth.classes, workers, output)
+    return _predicted(folder, pairs, None, truth.classes, reader, output)
 
 
 def _complete(found: Sequence[FoundT | None], names: Sequence[str], folder: Path) -> list[FoundT]:
@@ -160,12 +161,12 @@ def _predicted(
     pairs: Sequence[Pair],
     truth: FolderTruth | None,
     classes: Sequence[ClassInfo],
-    workers: int,
+    reader: MaskReader,
     output: Output,
 ) -> PredictedMasks:
     """Decide what the values of all masks mean, and say so."""
     frames = list(dict.fromkeys(pair.frame for pair in pairs))
-    seen = look_at(folder, frames, workers, output)
+    seen = look_at(folder, frames, reader, output)
     if truth is not None and truth.recognised:
         refuse_doubt(seen, truth)
     read, meaning = interpret(seen, None if truth is None else truth.reading, [one.name for one in classes])
@@ -173,7 +174,7 @@ def _predicted(
     unused = len(mask_files(folder)) - len({frame.path for frame in frames})
     if unused:
         notes.append(f"{unused} predicted masks have no truth and were left out.")
-    return PredictedMasks(pairs, read, notes)
+    return PredictedMasks(pairs, reader, read, notes)
 
 
 def _size(shape: Sequence[int]) -> str:

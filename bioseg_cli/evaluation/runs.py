@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.dataset.schema import Pixels
 from bioseg_cli.errors import DataError, UsageError
 from bioseg_cli.evaluation.baselines import score_baselines
-from bioseg_cli.evaluation.clusters import as_classes, chosen_heads, chosen_mappings, count_clusters, mapping_notes
+from bioseg_cli.evaluation.clusters import (
+    as_classes,
+    chosen_heads,
+    chosen_mappings,
+    cluster_tables,
+    counts_of_clusters,
+    likeliest_clusters,
+    mapping_notes,
+)
+from bioseg_cli.evaluation.network import NetworkOnTruth
 from bioseg_cli.evaluation.report import ClusterMapping, Evaluation, Figures, Report, shown_path
 from bioseg_cli.evaluation.scores import ImageCounts, Resampling, difference, score_images
 from bioseg_cli.evaluation.settings import EvaluateConfig
 from bioseg_cli.evaluation.states import SavedState, data_path, load_state, saved_states
-from bioseg_cli.evaluation.truth import DatasetTruth, Predict, count_images, remarks
+from bioseg_cli.evaluation.truth import DatasetTruth, Predict, counts_of_images, remarks
+from bioseg_cli.metrics.confusion import confusion_counts
 from bioseg_cli.model.saved import LoadedModel
 from bioseg_cli.prediction.predictor import Predictor
 from bioseg_cli.runs.console import Output
@@ -30,6 +42,8 @@ SPLIT_REMARKS = {
 }
 IMAGES_HELD = 16
 """Images whose clusters are kept for the figures: those of one run's."""
+
+Counts = TypeVar("Counts")
 
 
 def evaluate_runs(config: EvaluateConfig, output: Output, figures: Figures) -> list[Report]:
@@ -130,26 +144,38 @@ class _Scoring:
     def _classes(self, state: SavedState, model: LoadedModel) -> tuple[Evaluation, Predict]:
         predictor = self._predictor(model)
 
-        def predict(number: int) -> Pixels:
-            return predictor.labels(predictor.probabilities(self._image(number), self.dataset.path))
+        def forward(images: Pixels) -> NDArray[np.float32]:
+            return predictor.probabilities(images, self.dataset.path)
 
-        description = f"Scoring {state.name} {state.state}"
-        images = count_images(self.truth, predict, self.output, description=description)
-        return self._evaluation(state, images), predict
+        def maps(probabilities: NDArray[np.float32]) -> list[Pixels]:
+            return list(predictor.labels(probabilities))
+
+        network = NetworkOnTruth(self.truth, self._batch(predictor), forward, maps)
+        classes, ignore = len(self.truth.classes), self.truth.ignore
+
+        def count(labels: Pixels, predicted: Pixels) -> NDArray[np.int64]:
+            return confusion_counts(labels, predicted, classes, ignore)
+
+        images = counts_of_images(self.truth, self._tracked(state, network.compared(count)))
+        return self._evaluation(state, images), network
 
     def _cluster_rows(self, state: SavedState, model: LoadedModel, control: Evaluation | None) -> list[Evaluation]:
         """A row for each head and mapping of a model that predicts clusters."""
         predictor = self._predictor(model, raw_clusters=True)
         heads = chosen_heads(self.config, state, model.card)
-
-        @lru_cache(maxsize=IMAGES_HELD)
-        def segment(number: int) -> dict[str, Pixels]:
-            found = predictor.probabilities_by_head(heads, self._image(number), self.dataset.path)
-            return {head: each.argmax(axis=0).astype(np.uint16) for head, each in found.items()}
-
         clusters = {head: model.card.architecture.heads[head] for head in heads}
-        description = f"Scoring {state.name} {state.state}"
-        counts = count_clusters(self.truth, segment, clusters, self.output, description=description)
+        classes, ignore = len(self.truth.classes), self.truth.ignore
+
+        def forward(images: Pixels) -> dict[str, NDArray[np.float32]]:
+            return predictor.probabilities_by_head(heads, images, self.dataset.path)
+
+        def count(labels: Pixels, maps: Mapping[str, Pixels]) -> dict[str, NDArray[np.int64]]:
+            return cluster_tables(labels, maps, clusters, classes, ignore)
+
+        network = NetworkOnTruth(self.truth, self._batch(predictor), forward, likeliest_clusters)
+        counts = counts_of_clusters(self.truth, self._tracked(state, network.compared(count)))
+        # Every head and mapping has a figure, mostly of the same images.
+        segment = lru_cache(maxsize=IMAGES_HELD)(network)
         mappings = {head: chosen_mappings(self.config, state, model.card, head, counts) for head in heads}
         self.notes += mapping_notes(self.config, state, model.card, mappings, self.dataset.content_hash)
         rows = []
@@ -171,8 +197,11 @@ class _Scoring:
             raise DataError(error.what, where=self.dataset.path, fix=fix) from None
         return predictor
 
-    def _image(self, number: int) -> Pixels:
-        return self.dataset.image(int(self.truth.indices[number]))
+    def _batch(self, predictor: Predictor) -> int:
+        return predictor.batch_size(*self.dataset.image_shape[1:])
+
+    def _tracked(self, state: SavedState, counts: Iterator[Counts]) -> Iterator[Counts]:
+        return self.output.track(counts, f"Scoring {state.name} {state.state}", len(self.truth.names))
 
     def _evaluation(
         self, state: SavedState, images: ImageCounts, head: str | None = None, mapping: ClusterMapping | None = None

@@ -13,7 +13,6 @@ from bioseg_cli.evaluation.table import render
 from bioseg_cli.evaluation.truth import Predict, Segment, Truth
 from bioseg_cli.files import refuse_existing, write_text
 from bioseg_cli.runs.console import Output
-from bioseg_cli.runs.manifest import environment, now
 
 REPORT_NAME = "evaluation.json"
 IMAGES_NAME = "per_image.csv"
@@ -45,6 +44,8 @@ def evaluate_and_report(config: EvaluateConfig, output: Output, *, overwrite: bo
     if config.csv is not None:
         write_text(config.csv, table_csv(reports))
     if config.out is not None:
+        from bioseg_cli.runs.manifest import environment, now
+
         write_text(config.out / IMAGES_NAME, images_csv(reports))
         record = {
             "command": config.command,

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from typing import Protocol
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bioseg_cli.ahead import WORKERS, made_ahead
 from bioseg_cli.config import ClassInfo, SplitName
-from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.dataset.schema import IntArray, Pixels
 from bioseg_cli.errors import DataError
 from bioseg_cli.evaluation.scores import ImageCounts
 from bioseg_cli.metrics.confusion import confusion_counts
 from bioseg_cli.runs.console import Output
+
+if TYPE_CHECKING:
+    # Not at start: folders of masks are scored without h5py.
+    from bioseg_cli.dataset.reader import Dataset
 
 Window = tuple[slice, slice]
 Predict = Callable[[int], Pixels]
@@ -87,6 +91,10 @@ class DatasetTruth:
         """(H, W) class codes or `ignore`."""
         return self.dataset.labels(int(self.indices[number]))
 
+    def stored(self, number: int) -> Pixels:
+        """(C, H, W) in the data set's own type."""
+        return self.dataset.image(int(self.indices[number]))
+
     def image(self, number: int) -> NDArray[np.float32]:
         """(C, H, W) in [0, 1], by the data set's normalisation."""
         return self.dataset.normalised(int(self.indices[number]))
@@ -113,35 +121,45 @@ def remarks(truth: Truth, images: ImageCounts, *, by_group: bool) -> list[str]:
     return notes
 
 
-def count_images(truth: Truth, predict: Predict, output: Output, *, description: str, workers: int = 1) -> ImageCounts:
-    """Compare every image; those without a counted pixel are left out.
+def count_images(truth: Truth, predict: Predict, output: Output, *, description: str) -> ImageCounts:
+    """Compare every image, several at once; those without a counted pixel are left out.
 
     Args:
         truth: what is right.
-        predict: what is to be scored.
+        predict: what is to be scored; called from several threads.
         output: for the progress bar.
         description: of the work, for the progress bar.
-        workers: images compared at once; more than one only where `predict` may be called from several threads.
 
     Raises:
         DataError: a prediction has another shape than its image, or holds a class that there is not.
     """
 
     def compare(number: int) -> NDArray[np.int64]:
-        try:
+        with naming(truth, number):
             return confusion_counts(truth.labels(number), predict(number), len(truth.classes), truth.ignore)
-        except DataError as error:
-            if error.where is not None:
-                raise
-            raise DataError(error.what, where=truth.names[number], fix=error.fix) from None
 
     numbers = range(len(truth.names))
-    with ThreadPoolExecutor(workers) as pool:
-        done = map(compare, numbers) if workers == 1 else pool.map(compare, numbers)
-        counts = np.stack(list(output.track(done, description, len(numbers))))
-    scored = np.flatnonzero(counts.sum(axis=(1, 2)))
+    with made_ahead(compare, numbers, most=2 * WORKERS) as done:
+        return counts_of_images(truth, output.track(done, description, len(numbers)))
+
+
+def counts_of_images(truth: Truth, counts: Iterable[NDArray[np.int64]]) -> ImageCounts:
+    """The images of a truth with their counts (K, K), in its order; without those that have no counted pixel."""
+    every = np.stack(list(counts))
+    scored = np.flatnonzero(every.sum(axis=(1, 2)))
     return ImageCounts(
         names=tuple(truth.names[i] for i in scored),
         groups=tuple(truth.groups[i] for i in scored),
-        counts=counts[scored],
+        counts=every[scored],
     )
+
+
+@contextmanager
+def naming(truth: Truth, number: int) -> Iterator[None]:
+    """Within it, a `DataError` that names no file is raised with the name of image `number`."""
+    try:
+        yield
+    except DataError as error:
+        if error.where is not None:
+            raise
+        raise DataError(error.what, where=truth.names[number], fix=error.fix) from None

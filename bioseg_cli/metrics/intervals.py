@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,6 +12,9 @@ from numpy.typing import NDArray
 
 BLOCK_WEIGHTS = 1 << 22
 """Resampling weights held in memory at once, about 32 MiB."""
+
+KEPT_WEIGHTS = 1 << 25
+"""Weights that are kept for the next interval over as many images, a byte each: drawing them is most of the work."""
 
 
 class MeanInterval(NamedTuple):
@@ -97,13 +101,9 @@ def bootstrap_interval(
     limits = np.full((2, *sampled.shape[1:]), np.nan)
     if len(flat) < 2:
         return limits
-    rng = np.random.default_rng(seed)
-    block = max(1, BLOCK_WEIGHTS // len(flat))
-    parts = []
-    for start in range(0, draws, block):
-        weights = rng.multinomial(len(flat), np.full(len(flat), 1 / len(flat)), size=min(block, draws - start))
-        parts.append(statistic((weights.astype(np.float64) @ flat).reshape(-1, *shape)))
-    sampled = np.concatenate(parts)
+    kept = len(flat) * draws <= KEPT_WEIGHTS
+    blocks = _kept_weights(len(flat), draws, seed) if kept else _weights(len(flat), draws, seed)
+    sampled = np.concatenate([statistic((weights.astype(np.float64) @ flat).reshape(-1, *shape)) for weights in blocks])
     tails = [(1 - confidence) / 2, (1 + confidence) / 2]
     for index in np.ndindex(sampled.shape[1:]):
         defined = sampled[(slice(None), *index)]
@@ -111,6 +111,20 @@ def bootstrap_interval(
         if defined.size:
             limits[(slice(None), *index)] = np.quantile(defined, tails)
     return limits
+
+
+def _weights(units: int, draws: int, seed: int) -> Iterator[NDArray[Any]]:
+    """How often each unit is drawn in each resample, (draws, units) in blocks of rows."""
+    rng = np.random.default_rng(seed)
+    block = max(1, BLOCK_WEIGHTS // units)
+    for start in range(0, draws, block):
+        yield rng.multinomial(units, np.full(units, 1 / units), size=min(block, draws - start))
+
+
+@lru_cache(maxsize=1)
+def _kept_weights(units: int, draws: int, seed: int) -> tuple[NDArray[Any], ...]:
+    """The same, in the smallest type."""
+    return tuple(block.astype(np.min_scalar_type(block.max())) for block in _weights(units, draws, seed))
 
 
 def bootstrap_mean(

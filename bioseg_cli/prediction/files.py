@@ -7,27 +7,22 @@ and every failure.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from bioseg_cli.config import StateName, read_yaml
-from bioseg_cli.errors import BiosegError, DataError, PartialFailure
+from bioseg_cli.errors import DataError, PartialFailure
 from bioseg_cli.files import refuse_existing, sha256_of
-from bioseg_cli.images import PixelSize, write_labels, write_png, write_probabilities
+from bioseg_cli.images import PixelSize
 from bioseg_cli.model.saved import LoadedModel, load_model
-from bioseg_cli.prediction.overlay import draw_overlay
+from bioseg_cli.prediction.pipeline import WHOLE, ImagePrediction
 from bioseg_cli.prediction.predictor import Predictor
 from bioseg_cli.prediction.reading import Reading
 from bioseg_cli.prediction.settings import RECORD_NAME, PredictConfig
-from bioseg_cli.prediction.sources import AnySource, Frame, Source, find_sources, frames_of, mask_path, read_ahead
+from bioseg_cli.prediction.sources import AnySource, Source, find_sources
 from bioseg_cli.prediction.volumes import predict_volume
-from bioseg_cli.prediction.writing import Writing
 from bioseg_cli.runs.console import Output
 from bioseg_cli.runs.device import Precision, resolve_device, resolve_precision
 from bioseg_cli.runs.directory import RunDirectory
@@ -35,15 +30,6 @@ from bioseg_cli.runs.manifest import environment, now, write_manifest
 
 PIXEL_SIZE_TOLERANCE = 1.1
 """Pixel sizes that differ by a larger factor than this show objects of another size than in training."""
-
-
-@dataclass
-class _Results:
-    """What was predicted of one source so far."""
-
-    labels: list[NDArray[Any]] = field(default_factory=list)
-    probabilities: list[NDArray[np.float32]] = field(default_factory=list)
-    overlays: list[NDArray[np.uint8]] = field(default_factory=list)
 
 
 def default_state(run: RunDirectory) -> StateName:
@@ -84,6 +70,7 @@ def predict_inputs(config: PredictConfig, output: Output, *, overwrite: bool) ->
         tile=config.tile,
         overlap=config.overlap,
         any_dtype=config.any_dtype,
+        say=output.say,
     )
     with ExitStack() as opened:
         sources = find_sources(config, opened)
@@ -100,6 +87,11 @@ def predict_inputs(config: PredictConfig, output: Output, *, overwrite: bool) ->
             raise
         finally:
             record["finished"] = now()
+            record["tiles"] = {
+                "tile": predictor.tile,
+                "overlap": predictor.overlap,
+                "largest_batch": predictor.largest_batch,
+            }
             if record["files"]:
                 write_manifest(config.out / RECORD_NAME, record)
     if record["files"]:
@@ -162,7 +154,10 @@ def _predict_all(
 
     images = [source for source in sources if isinstance(source, Source)]
     if images:
-        _predict_images(images, predictor, config, record, output, leave_out)
+        single = len(images) == 1
+        what, total = (f"Predicting {images[0].name}, per cent", WHOLE) if single else ("Predicting", len(images))
+        with output.progress(what, total) as progress:
+            ImagePrediction(predictor, config, record["files"].append, leave_out, progress).run(images)
     for source in sources:
         if isinstance(source, Source):
             continue
@@ -173,71 +168,6 @@ def _predict_all(
                 raise  # the output cannot be written, and no other one could
             leave_out(source, error)
     return failures
-
-
-def _predict_images(
-    sources: Sequence[Source],
-    predictor: Predictor,
-    config: PredictConfig,
-    record: dict[str, Any],
-    output: Output,
-    leave_out: Callable[[Source, DataError], None],
-) -> None:
-    failed: set[str] = set()
-    results = _Results()
-    with output.progress("Predicting", len(sources)) as progress, Writing() as writing:
-        for frame in read_ahead(frames_of(sources)):
-            source = frame.source
-            if source.name in failed:
-                continue
-            try:
-                _predict_frame(frame, predictor, config, results)
-            except DataError as error:
-                failed.add(source.name)
-                leave_out(source, error)
-                results = _Results()
-                progress.advance()
-                continue
-            if frame.number == frame.count - 1:
-                writing.submit(_write_results, results, frame, config, record)
-                results = _Results()
-                progress.advance()
-
-
-def _predict_frame(frame: Frame, predictor: Predictor, config: PredictConfig, results: _Results) -> None:
-    if isinstance(frame.pixels, BiosegError):
-        raise frame.pixels
-    probabilities = predictor.probabilities(frame.pixels, frame.source.path)
-    labels = predictor.labels(probabilities)
-    results.labels.append(labels)
-    if config.probabilities:
-        results.probabilities.append(predictor.reading.probabilities(probabilities))
-    if config.overlay:
-        results.overlays.append(draw_overlay(frame.pixels, labels, predictor.reading))
-
-
-def _write_results(results: _Results, frame: Frame, config: PredictConfig, record: dict[str, Any]) -> None:
-    source, size, out = frame.source, frame.pixel_size, config.out
-    labels = np.stack(results.labels) if frame.count > 1 else results.labels[0]
-    written = [mask_path(out, source)]
-    write_labels(written[0], labels, size)
-    if config.probabilities:
-        written.append(out / "probabilities" / f"{source.name}.tif")
-        single = results.probabilities[0]
-        write_probabilities(written[-1], np.stack(results.probabilities) if frame.count > 1 else single, size)
-    for number, picture in enumerate(results.overlays):
-        suffix = f"_f{number:03d}" if frame.count > 1 else ""
-        written.append(out / "overlays" / f"{source.name}{suffix}.png")
-        write_png(written[-1], picture)
-    record["files"].append(
-        {
-            "input": str(source.path),
-            "name": source.name,
-            "outputs": [path.relative_to(out).as_posix() for path in written],
-            "shape": list(labels.shape),
-            "pixel_size": None if size is None else size.to_json(),
-        }
-    )
 
 
 def _report(record: dict[str, Any], config: PredictConfig, output: Output, trained: PixelSize | None) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from bioseg_cli.ahead import read_ahead
 from bioseg_cli.errors import DataError, RunError
 from bioseg_cli.model.saved import LoadedModel
+from bioseg_cli.model.unet import folded
+from bioseg_cli.prediction.memory import fitting_tile, may_halve
 from bioseg_cli.prediction.reading import Reading
-from bioseg_cli.prediction.tiling import lossless_overlap, plan_tiles, predict_tiled
+from bioseg_cli.prediction.tiling import TilePlan, blended_rows, gathered, lossless_overlap, plan_tiles, tile_rows
 from bioseg_cli.runs.device import Precision, is_out_of_memory
+
+BATCH_LIMIT = 64
+"""Small images predicted at once at most; more only make the first wait."""
 
 CHANNEL_WORDS = {1: "1 channel (grey)", 3: "3 channels (colour)"}
 
@@ -28,13 +35,17 @@ class Predictor:
         precision: what the network multiplies in, and where; the softmax is float32 always.
         head: which head of the network is asked.
         raw_clusters: clusters stay clusters and are not mapped to classes.
-        tile: side of the tiles of larger images, in pixels.
+        tile: side of the tiles of larger images, in pixels; by default as large as the free memory allows, and smaller
+            when an allocation fails nevertheless.
         overlap: pixels that neighbouring tiles share; by default `lossless_overlap`, or half a tile where that is less.
         any_dtype: accept pixel types other than the training images'.
+        say: is told once when memory ran out and smaller batches or tiles took over.
 
     Attributes:
         card: of the model.
         reading: what the channels of the head become.
+        tile: side of the tiles, as it is now.
+        largest_batch: most images that were predicted at once so far.
 
     Raises:
         UsageError: the model has no such head, no clusters, or no mapping of its clusters.
@@ -47,16 +58,22 @@ class Predictor:
         *,
         head: str = "main",
         raw_clusters: bool = False,
-        tile: int = 1024,
+        tile: int | None = None,
         overlap: int | None = None,
         any_dtype: bool = False,
+        say: Callable[[str], None] | None = None,
     ) -> None:
         self.card = model.card
         self.reading = Reading.of(model, head, raw_clusters=raw_clusters)
-        self._network = model.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._network = folded(model.network).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._precision = precision
-        self._tile = tile
-        self._overlap = min(lossless_overlap(model.card.architecture.depth), tile // 2) if overlap is None else overlap
+        self.tile = fitting_tile(model.card.architecture, precision.device, overlap) if tile is None else tile
+        self.largest_batch = 1
+        self._tile_is_given = tile is not None
+        self._overlap_given = overlap
+        self._batch_limit = BATCH_LIMIT
+        self._last_batch = 1
+        self._say = say
         self._any_dtype = any_dtype
         self._normalisation = model.card.intensities()
 
@@ -74,9 +91,79 @@ class Predictor:
                 fix=f"Give {self.card.image_dtype} images, or --any-dtype if the numbers mean the same.",
             )
 
+    @property
+    def overlap(self) -> int:
+        """Pixels that neighbouring tiles share."""
+        if self._overlap_given is not None:
+            return self._overlap_given
+        return min(lossless_overlap(self.card.architecture.depth), self.tile // 2)
+
     def batch_size(self, height: int, width: int) -> int:
         """How many images of this size are predicted at once: as many as have the pixels of one tile together."""
-        return max(1, self._tile**2 // (height * width))
+        return max(1, min(self._batch_limit, self.tile**2 // (height * width)))
+
+    def plan(self, height: int, width: int) -> TilePlan:
+        """The tiles of an image of this size."""
+        return plan_tiles(height, width, self.tile, self.overlap, 2**self.card.architecture.depth)
+
+    def normalised(self, pixels: NDArray[Any]) -> NDArray[np.float32]:
+        """Pixels (..., C, H, W) in their own type as the network takes them."""
+        return self._normalisation.apply(pixels)
+
+    def predict_whole(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Probabilities (B, K, H, W) of normalised images (B, C, H, W) that need no tiles.
+
+        Raises:
+            Exception: memory ran out, see `back_off`.
+        """
+        return self._predict_tile((self.reading.head,), images)
+
+    def finished_rows(
+        self, read: Callable[[int, int], NDArray[Any]], height: int, width: int
+    ) -> Generator[tuple[int, NDArray[np.float32]]]:
+        """Yield the first row, and the probabilities (..., K, h, W), of finished rows from top to bottom.
+
+        In memory are one row of tiles and what is read ahead of it, not the image. An array that was yielded is good
+        until the next is asked for.
+
+        Args:
+            read: pixels (..., C, stop - start, W) in their own type of the rows from start to stop. Called in a thread,
+                once for every row, in order, ahead of the network.
+            height: H, of the image.
+            width: W.
+
+        Raises:
+            Exception: memory ran out, see `back_off`; or what `read` raises.
+        """
+        return self._finished_rows((self.reading.head,), read, self.plan(height, width))
+
+    def _finished_rows(
+        self, heads: Sequence[str], read: Callable[[int, int], NDArray[Any]], plan: TilePlan
+    ) -> Generator[tuple[int, NDArray[np.float32]]]:
+        rows = tile_rows(lambda top, bottom: self.normalised(read(top, bottom)), plan)
+        with closing(read_ahead(rows) if len(plan.rows) > 1 else rows) as ahead:
+            yield from blended_rows(partial(self._predict_tile, heads), ahead, plan)
+
+    def back_off(self) -> bool:
+        """Halve the batch, or else the tile, after an allocation failed; False where neither can be any smaller."""
+        if self._last_batch > 1:
+            self._batch_limit = self._last_batch // 2
+        elif not self._tile_is_given and may_halve(self.tile, self._overlap_given):
+            self.tile //= 2
+        else:
+            return False
+        self._last_batch = self.largest_batch = 1
+        if self._precision.device.type == "cuda":
+            torch.cuda.empty_cache()
+        if self._say is not None:
+            self._say("Memory ran out: going on with smaller batches or tiles, which the record names")
+            self._say = None
+        return True
+
+    def out_of_memory(self, height: int, width: int, where: Path | None) -> RunError:
+        """The error for an image that does not fit in memory whatever the batch and the tile."""
+        what = f"Memory ran out predicting an image of {height} x {width} pixels in tiles of {self.tile}"
+        return RunError(what, where=where, fix=f"Give --tile {max(64, self.tile // 2)}.")
 
     def probabilities(self, pixels: NDArray[Any], where: Path | None = None) -> NDArray[np.float32]:
         """Probability of each channel of the head (..., K, H, W), float32, for pixels in their own type.
@@ -102,14 +189,22 @@ class Predictor:
     def _predict(self, heads: Sequence[str], pixels: NDArray[Any], where: Path | None) -> NDArray[np.float32]:
         self.check(pixels.shape[-3], pixels.dtype, where)
         height, width = pixels.shape[-2:]
-        plan = plan_tiles(height, width, self._tile, self._overlap, 2**self.card.architecture.depth)
-        try:
-            return predict_tiled(partial(self._predict_tile, heads), pixels, plan)
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            what = f"Memory ran out predicting an image of {height} x {width} pixels in tiles of {self._tile}"
-            raise RunError(what, where=where, fix=f"Give --tile {max(64, self._tile // 2)}.") from error
+        while True:
+            try:
+                if pixels.ndim == 3 or len(pixels) <= self._batch_limit:
+                    return self._predict_array(heads, pixels)
+                starts = range(0, len(pixels), self._batch_limit)
+                return np.concatenate([self._predict_array(heads, pixels[i : i + starts.step]) for i in starts])
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                # What the traceback holds is let go before the next attempt.
+            if not self.back_off():
+                raise self.out_of_memory(height, width, where)
+
+    def _predict_array(self, heads: Sequence[str], pixels: NDArray[Any]) -> NDArray[np.float32]:
+        plan = self.plan(*pixels.shape[-2:])
+        return gathered(self._finished_rows(heads, lambda top, bottom: pixels[..., top:bottom, :], plan), plan)
 
     def labels(self, probabilities: NDArray[np.float32]) -> NDArray[np.unsignedinteger[Any]]:
         """The value of each pixel (..., H, W) in a mask, for probabilities of the head (..., K, H, W)."""
@@ -121,12 +216,14 @@ class Predictor:
         return self.reading.dtype
 
     @torch.inference_mode()
-    def _predict_tile(self, heads: Sequence[str], pixels: NDArray[Any]) -> NDArray[np.float32]:
-        images = torch.from_numpy(self._normalisation.apply(pixels)).reshape(-1, *pixels.shape[-3:])
+    def _predict_tile(self, heads: Sequence[str], pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+        images = torch.from_numpy(np.ascontiguousarray(pixels)).reshape(-1, *pixels.shape[-3:])
+        self._last_batch = len(images)
         images = images.to(self._precision.device, memory_format=torch.channels_last)
         with self._precision.autocast():
             logits = self._network(images)
         joined = torch.cat([logits[head].float().softmax(dim=1) for head in heads], dim=1)
+        self.largest_batch = max(self.largest_batch, len(images))
         probabilities: NDArray[np.float32] = joined.cpu().numpy()
         return probabilities.reshape(*pixels.shape[:-3], *probabilities.shape[1:])
 

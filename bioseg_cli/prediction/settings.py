@@ -12,6 +12,9 @@ from bioseg_cli.config import Config, DeviceName, PrecisionName, StateName
 RECORD_NAME = "predictions.yaml"
 """The record beside predicted masks: the model, the settings, every file and every failure."""
 
+DEFAULT_TILE = 1024
+"""Side in pixels of the tiles, unless it is given or the free memory asks for less."""
+
 DATASET_SUFFIXES = (".h5", ".hdf5")
 
 
@@ -57,8 +60,11 @@ class PredictConfig(Config):
         default=False,
         description="Accept images of another pixel type than the training images, whose intensities mean the same.",
     )
-    tile: int = Field(
-        default=1024, ge=64, description="Side of the tiles that larger images are predicted in, in pixels."
+    tile: int | None = Field(
+        default=None,
+        ge=64,
+        description="Side of the tiles that larger images are predicted in, in pixels. By default 1024, or less where "
+        "the free memory asks for it.",
     )
     overlap: int | None = Field(
         default=None,
@@ -80,6 +86,7 @@ class PredictConfig(Config):
 
     @model_validator(mode="after")
     def _tiles_advance(self) -> Self:
-        if self.overlap is not None and self.overlap > self.tile // 2:
-            raise ValueError(f"--overlap must be at most half of --tile, {self.tile // 2}")
+        largest = (DEFAULT_TILE if self.tile is None else self.tile) // 2
+        if self.overlap is not None and self.overlap > largest:
+            raise ValueError(f"--overlap must be at most half of --tile, {largest}")
         return self

@@ -1,23 +1,36 @@
-"""What there is to predict: image files, volumes, and the images of data sets, read ahead of the network."""
+"""What there is to predict: image files, volumes, and the images of data sets."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from bioseg_cli.dataset.reader import Dataset
-from bioseg_cli.errors import BiosegError, DataError, UsageError
-from bioseg_cli.images import IMAGE_SUFFIXES, PixelSize, inspect_image, list_images, read_frames
+from bioseg_cli.errors import DataError, UsageError
+from bioseg_cli.images import IMAGE_SUFFIXES, ImageFile, PixelSize, list_images
 from bioseg_cli.prediction.settings import DATASET_SUFFIXES, PredictConfig
 from bioseg_cli.volumes import VOLUME_SUFFIXES, is_volume
 
-Item = TypeVar("Item")
+
+@dataclass(frozen=True)
+class OpenSource:
+    """An image file, or an image of a data set, whose frames can be read row by row."""
+
+    frames: int
+    shape: tuple[int, int, int]
+    """(C, H, W) of a frame."""
+    dtype: np.dtype[Any]
+    pixel_size: PixelSize | None
+    read: Callable[[int, int, int], NDArray[Any]]
+    """Pixels (C, stop - start, W) of a frame, by its number, start and stop; raises `DataError`."""
+    close: Callable[[], None]
 
 
 @dataclass(frozen=True)
@@ -27,8 +40,8 @@ class Source:
     path: Path
     name: str
     """Its outputs are called this, before the suffix."""
-    load: Callable[[], tuple[PixelSize | None, int, Iterator[NDArray[Any]]]]
-    """Pixel size, number of frames, and the frames (C, H, W)."""
+    open: Callable[[], OpenSource]
+    """Raises `DataError` where it is not a readable image."""
 
 
 @dataclass(frozen=True)
@@ -41,17 +54,6 @@ class VolumeSource:
 
 
 AnySource = Source | VolumeSource
-
-
-@dataclass(frozen=True)
-class Frame:
-    """One frame on its way to the network, or the reason why the rest of its file cannot be read."""
-
-    source: Source
-    number: int
-    count: int
-    pixel_size: PixelSize | None
-    pixels: NDArray[Any] | BiosegError
 
 
 def find_sources(config: PredictConfig, opened: ExitStack) -> list[AnySource]:
@@ -79,19 +81,35 @@ def find_sources(config: PredictConfig, opened: ExitStack) -> list[AnySource]:
 
 
 def _dataset_source(dataset: Dataset, index: int) -> Source:
-    return Source(
-        dataset.path,
-        dataset.name(index),
-        lambda: (dataset.info.pixel_size, 1, iter([dataset.image(index)])),
-    )
+    def opened() -> OpenSource:
+        # Decoded when rows are asked for, and then once.
+        image = cache(lambda: dataset.image(index))
+        return OpenSource(
+            frames=1,
+            shape=dataset.image_shape,
+            dtype=dataset.image_dtype,
+            pixel_size=dataset.info.pixel_size,
+            read=lambda _, start, stop: image()[:, start:stop],
+            close=lambda: None,
+        )
+
+    return Source(dataset.path, dataset.name(index), opened)
 
 
 def _file_source(path: Path, planes: bool) -> Source:
-    def load() -> tuple[PixelSize | None, int, Iterator[NDArray[Any]]]:
-        info = inspect_image(path, planes=planes)
-        return info.pixel_size, info.frames, read_frames(path, planes=planes)
+    def opened() -> OpenSource:
+        file = ImageFile(path, planes=planes)
+        info = file.info
+        return OpenSource(
+            frames=info.frames,
+            shape=(info.channels, info.height, info.width),
+            dtype=info.dtype,
+            pixel_size=info.pixel_size,
+            read=lambda frame, start, stop: file.read(frame, slice(start, stop)),
+            close=file.close,
+        )
 
-    return Source(path, path.stem.removesuffix(".ome"), load)
+    return Source(path, path.stem.removesuffix(".ome"), opened)
 
 
 def _volume_source(path: Path) -> VolumeSource:
@@ -129,25 +147,3 @@ def _check_names(sources: Sequence[AnySource], out: Path) -> None:
 def mask_path(out: Path, source: AnySource) -> Path:
     """Where the mask of a source goes."""
     return out / f"{source.name}{'.nii.gz' if isinstance(source, VolumeSource) else '.tif'}"
-
-
-def frames_of(sources: Iterable[Source]) -> Iterator[Frame]:
-    """Every frame of every source; where a source cannot be read (further), the reason instead of pixels."""
-    for source in sources:
-        number, count, size = 0, 1, None
-        try:
-            size, count, frames = source.load()
-            for number, pixels in enumerate(frames):
-                yield Frame(source, number, count, size, pixels)
-        except BiosegError as error:
-            yield Frame(source, number, count, size, error)
-
-
-def read_ahead(items: Iterator[Item]) -> Iterator[Item]:
-    """Yield `items` in order; the next one is made in a thread while the current one is used."""
-    end = object()
-    with ThreadPoolExecutor(1) as pool:
-        pending: Future[Any] = pool.submit(next, items, end)
-        while (item := pending.result()) is not end:
-            pending = pool.submit(next, items, end)
-            yield item

@@ -2,12 +2,13 @@
 
 What a network says near the edge of a tile is worse than what it says inside, unless that edge is the image's own.
 Each tile therefore counts for nothing next to a cut, for everything inside, and along a raised cosine in between.
+Tiles go from left to right and from top to bottom: rows that none of those to come reaches into are handed on.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -98,24 +99,77 @@ def blend_weights(spans: tuple[Span, ...], overlap: int) -> tuple[Floats, ...]:
     return tuple((weights / total[span.pixels]).astype(np.float32) for span, weights in zip(spans, raw, strict=True))
 
 
+def tile_rows(read: Callable[[int, int], NDArray[Any]], plan: TilePlan) -> Generator[NDArray[Any]]:
+    """Yield the pixels (..., C, h, W) under each row of tiles, from top to bottom.
+
+    Args:
+        read: pixels (..., C, stop - start, W) of the rows from start to stop; asked once for every row, in order.
+        plan: see `plan_tiles`.
+    """
+    first, *others = plan.rows
+    held, top, bottom = read(first.start, first.stop), first.start, first.stop
+    yield held
+    for span in others:
+        held = np.concatenate([held[..., span.start - top :, :], read(bottom, span.stop)], axis=-2)
+        top, bottom = span.start, span.stop
+        yield held
+
+
+def blended_rows(
+    predict: Callable[[NDArray[Any]], Floats], rows_of_tiles: Iterable[NDArray[Any]], plan: TilePlan
+) -> Iterator[tuple[int, Floats]]:
+    """Yield the number of the first row, and the probabilities (..., K, h, W), of rows no further tile reaches into.
+
+    Only one row of tiles is held at a time. What is yielded is good until the next is asked for: its memory is used
+    again.
+
+    Args:
+        predict: probabilities (..., K, h, w) of one tile (..., C, h, w), in an array that may be changed.
+        rows_of_tiles: the pixels, see `tile_rows`.
+        plan: see `plan_tiles`.
+    """
+    if len(plan) == 1:
+        for pixels in rows_of_tiles:
+            yield 0, predict(pixels)
+        return
+    height = max(span.stop - span.start for span in plan.rows)
+    down = blend_weights(plan.rows, plan.overlap)
+    across = blend_weights(plan.columns, plan.overlap)
+    held: Floats | None = None
+    ends = [*(span.start for span in plan.rows[1:]), plan.rows[-1].stop]
+    for span, end, below, pixels in zip(plan.rows, ends, down, rows_of_tiles, strict=True):
+        for columns, beside in zip(plan.columns, across, strict=True):
+            probabilities = predict(pixels[..., columns.pixels])
+            probabilities *= below[:, None] * beside
+            if held is None:
+                held = np.zeros((*probabilities.shape[:-2], height, plan.columns[-1].stop), np.float32)
+            held[..., : len(below), columns.pixels] += probabilities
+        assert held is not None  # a plan has at least one tile
+        finished = end - span.start
+        yield span.start, held[..., :finished, :]
+        held[..., : len(below) - finished, :] = held[..., finished : len(below), :]
+        held[..., len(below) - finished :, :] = 0
+
+
 def predict_tiled(predict: Callable[[NDArray[Any]], Floats], pixels: NDArray[Any], plan: TilePlan) -> Floats:
     """Class probabilities (..., K, H, W) of an image (C, H, W) or several (B, C, H, W), tile by tile.
 
     Args:
-        predict: probabilities (..., K, h, w) of one tile (..., C, h, w).
+        predict: see `blended_rows`.
         pixels: the image, or images; only a tile is handed on at a time.
         plan: see `plan_tiles`.
     """
-    if len(plan) == 1:
-        return predict(pixels)
-    blended: Floats | None = None
-    row_weights = blend_weights(plan.rows, plan.overlap)
-    column_weights = blend_weights(plan.columns, plan.overlap)
-    for rows, down in zip(plan.rows, row_weights, strict=True):
-        for columns, across in zip(plan.columns, column_weights, strict=True):
-            probabilities = predict(pixels[..., rows.pixels, columns.pixels])
-            if blended is None:
-                blended = np.zeros((*probabilities.shape[:-2], *pixels.shape[-2:]), np.float32)
-            blended[..., rows.pixels, columns.pixels] += probabilities * (down[:, None] * across)
-    assert blended is not None  # a plan has at least one tile
-    return blended
+    return gathered(blended_rows(predict, tile_rows(lambda top, bottom: pixels[..., top:bottom, :], plan), plan), plan)
+
+
+def gathered(rows: Iterable[tuple[int, Floats]], plan: TilePlan) -> Floats:
+    """The whole (..., K, H, W) of what `blended_rows` yields."""
+    whole: Floats | None = None
+    for top, finished in rows:
+        if len(plan) == 1:
+            return finished
+        if whole is None:
+            whole = np.empty((*finished.shape[:-2], plan.rows[-1].stop, finished.shape[-1]), np.float32)
+        whole[..., top : top + finished.shape[-2], :] = finished
+    assert whole is not None  # a plan has at least one tile
+    return whole

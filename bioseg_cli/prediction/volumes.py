@@ -16,12 +16,13 @@ import numpy as np
 from nibabel.orientations import io_orientation
 from numpy.typing import NDArray
 
+from bioseg_cli.ahead import read_ahead
 from bioseg_cli.errors import DataError
 from bioseg_cli.images import PixelSize, write_png
 from bioseg_cli.prediction.overlay import draw_overlay
 from bioseg_cli.prediction.predictor import Predictor
 from bioseg_cli.prediction.settings import PredictConfig
-from bioseg_cli.prediction.sources import VolumeSource, mask_path, read_ahead
+from bioseg_cli.prediction.sources import VolumeSource, mask_path
 from bioseg_cli.prediction.writing import Writing
 from bioseg_cli.runs.console import Output
 from bioseg_cli.volumes import Volume, open_volume, writing_labels

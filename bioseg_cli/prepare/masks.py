@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from skimage.measure import label as connected_regions
 
 from bioseg_cli.config import IGNORE_BY_DTYPE, ClassInfo
 from bioseg_cli.dataset.schema import IntArray, Pixels
@@ -64,7 +63,15 @@ class MaskReading:
             codes: Pixels = (drawn.any(axis=-1) if mask.ndim == 3 else drawn).astype(np.uint8)
             return codes
         values = _pack(mask if mask.ndim == 3 else mask[..., None]) if self.kind == "colours" else mask
-        return map_values(values, self.codes).astype(label_dtype(len(self.classes)))
+        dtype = np.dtype(label_dtype(len(self.classes)))
+        if values.dtype.kind != "u" or values.itemsize > 2:
+            return map_values(values, self.codes).astype(dtype)
+        listed, held = np.array(sorted(self.codes)), np.flatnonzero(np.bincount(values.reshape(-1)))
+        if not np.isin(held, listed).all():
+            return map_values(values, self.codes).astype(dtype)
+        table = np.zeros(int(listed[-1]) + 1, dtype=dtype)
+        table[listed] = [self.codes[int(value)] for value in listed]
+        return np.take(table, values)
 
 
 def map_values(values: Pixels, codes: Mapping[int, int], *, other: int | None = None) -> IntArray:
@@ -97,8 +104,10 @@ class MaskSurvey:
         self._pairs = 0
         self._single_regions = 0
 
-    def add(self, mask: Pixels, *, where: Path | None = None) -> None:
+    def add(self, mask: Pixels, *, where: Path | None = None, regions: bool = True) -> None:
         """See one mask (H, W) or (H, W, 3), read from the file `where`.
+
+        Without `regions` the values alone: enough where the user says what they mean, or beside 0 there is only one.
 
         Raises:
             DataError: negative values.
@@ -108,15 +117,20 @@ class MaskSurvey:
                 f"The mask holds negative values, down to {mask.min()}", where=where, fix="Labels count from 0."
             )
         self._bytes = max(self._bytes, mask.dtype.itemsize)
-        values, ids = np.unique(mask if mask.ndim == 2 else _pack(mask), return_inverse=True)
+        packed = mask if mask.ndim == 2 else _pack(mask)
+        values = np.unique(packed)
         (self._greys if mask.ndim == 2 else self._colours).update(values.tolist())
+        if not regions:
+            return
+        from skimage.measure import label  # slow to import, and not always needed
+
         # Regions of equal value: an instance is one region, a class is usually many. 0 is no region.
-        ids = ids.reshape(mask.shape[:2]) + int(values[0] != 0)
-        regions, count = connected_regions(ids, background=0, connectivity=2, return_num=True)  # type: ignore[no-untyped-call]
+        numbered, count = label(packed, background=0, connectivity=2, return_num=True)  # type: ignore[no-untyped-call]
         if count:
-            corners = np.unique(regions, return_index=True)[1][-count:]
-            regions_by_value = np.bincount(ids.ravel()[corners])
-            self._pairs += int((regions_by_value > 0).sum())
+            value_of = np.zeros(count + 1, dtype=packed.dtype)
+            value_of[numbered.reshape(-1)] = packed.reshape(-1)
+            regions_by_value = np.unique(value_of[1:], return_counts=True)[1]
+            self._pairs += len(regions_by_value)
             self._single_regions += int((regions_by_value == 1).sum())
 
     @property

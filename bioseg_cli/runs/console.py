@@ -143,7 +143,7 @@ class ProgressLine:
             self._bar.update(self._task, completed=self._done, note=self._note)
             return
         now = time.monotonic()
-        if now - self._last_line >= PLAIN_SECONDS:
+        if self._done > self._first and now - self._last_line >= PLAIN_SECONDS:
             self._last_line = now
             left = (now - self._start) / (self._done - self._first) * (self._total - self._done)
             note = f", {self._note}" if self._note else ""

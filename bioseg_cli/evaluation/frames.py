@@ -1,0 +1,114 @@
+"""Mask files frame by frame: which values each holds, and its pixels, decoded once where memory allows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bioseg_cli.dataset.schema import Pixels
+from bioseg_cli.images import inspect_image, read_mask
+
+KEPT_BYTES = 1 << 28
+"""Masks that are kept between looking at them and scoring them; what does not fit is decoded again."""
+FEW_VALUES = 8
+"""Up to so many values are found one after the other, which takes two passes each."""
+COLOUR_SHIFTS = (32, 16, 0)
+"""Bits that red, green and blue are moved by to stand side by side in one integer."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One frame of a file, how many the file has, and its height and width in pixels."""
+
+    path: Path
+    frame: int
+    of: int
+    shape: tuple[int, int]
+
+
+def frames_of(path: Path) -> list[Frame]:
+    """The frames of a file."""
+    info = inspect_image(path)
+    return [Frame(path, frame, info.frames, (info.height, info.width)) for frame in range(info.frames)]
+
+
+class MaskReader:
+    """Reads masks, from any thread, and keeps those it has looked at as long as there is room.
+
+    Args:
+        room: bytes that may be kept. A mask of two values takes a bit a pixel.
+    """
+
+    def __init__(self, room: int = KEPT_BYTES) -> None:
+        self._room = room
+        self._kept: dict[Frame, Callable[[], Pixels]] = {}
+        self._lock = Lock()
+
+    def look(self, frame: Frame) -> Pixels:
+        """Each value (1, n), or colour (1, n, 3), that a mask holds, once: a mask of the same values, and of its type.
+
+        Raises:
+            DataError: the file cannot be read, or is no mask.
+        """
+        mask = read_mask(frame.path, frame.frame)
+        values = _distinct_colours(mask) if mask.ndim == 3 else distinct_values(mask)
+        self._keep(frame, mask, values)
+        return values[None]
+
+    def read(self, frame: Frame) -> Pixels:
+        """A mask (H, W) or (H, W, 3); raises `DataError` like `look`."""
+        kept = self._kept.get(frame)
+        return read_mask(frame.path, frame.frame) if kept is None else kept()
+
+    def _keep(self, frame: Frame, mask: Pixels, values: Pixels) -> None:
+        two = mask.ndim == 2 and len(values) <= 2
+        size = (mask.size + 7) // 8 if two else mask.nbytes
+        with self._lock:
+            if frame in self._kept or size > self._room:
+                return
+            self._room -= size
+        if not two:
+            self._kept[frame] = mask.copy
+            return
+        low, high, shape = values[0], values[-1], mask.shape
+        bits = np.packbits(mask != low)
+
+        def unpacked() -> Pixels:
+            values = np.unpackbits(bits, count=math.prod(shape)).reshape(shape).astype(low.dtype, copy=False)
+            values *= high - low
+            values += low
+            return values
+
+        self._kept[frame] = unpacked
+
+
+def distinct_values(values: Pixels) -> NDArray[np.integer]:
+    """The values of an integer array, each once, ascending and of its type."""
+    if values.dtype.kind != "u":
+        return np.unique(values)
+    one = values.dtype.type(1)
+    found, top = [values.min()], values.max()
+    while found[-1] < top and len(found) < FEW_VALUES:
+        above = found[-1] + one
+        # Values below wrap round to beyond the top, so that the smallest difference is that of the next value.
+        found.append((values - above).min() + above)
+    if found[-1] == top:
+        return np.array(found, dtype=values.dtype)
+    if values.itemsize > 2:
+        return np.unique(values)
+    return np.flatnonzero(np.bincount(values.reshape(-1))).astype(values.dtype)
+
+
+def _distinct_colours(colours: Pixels) -> Pixels:
+    """The colours of (H, W, 3), each once, (n, 3)."""
+    if colours.dtype.kind != "u" or colours.itemsize > 2:
+        return np.unique(colours.reshape(-1, 3), axis=0)
+    shifts = np.array(COLOUR_SHIFTS, dtype=np.uint64)
+    packed = np.bitwise_or.reduce(colours.astype(np.uint64) << shifts, axis=-1)
+    return (distinct_values(packed)[:, None] >> shifts).astype(colours.dtype)

@@ -1,0 +1,59 @@
+"""How large a tile the free memory allows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from bioseg_cli.config import UNetConfig
+from bioseg_cli.prediction.settings import DEFAULT_TILE
+
+SMALLEST_TILE = 128
+"""Side in pixels below which the free memory makes no tile: so small a tile sees too little."""
+
+LIVE_MAPS = 12
+"""Feature maps of the first level's width and the tile's size that a pass through the network holds at most.
+
+The skips of all levels are two, the last concatenation four with what it is made of, a convolution has its input, its
+output and what the library unfolds of them; the deeper levels are half a map each and less.
+"""
+USABLE_SHARE = 0.7
+"""Of the free memory; the rest is for pixels, probabilities and whatever else runs."""
+
+
+def fitting_tile(architecture: UNetConfig, device: torch.device, overlap: int | None) -> int:
+    """The largest tile, halved from `DEFAULT_TILE`, whose activations fit in the free memory of `device`.
+
+    Args:
+        architecture: of the network.
+        device: which memory.
+        overlap: that the tiles must have, which is at most half of one; None where it may shrink with them.
+    """
+    free = free_bytes(device)
+    tile = DEFAULT_TILE
+    while free is not None and activation_bytes(architecture, tile) > USABLE_SHARE * free and may_halve(tile, overlap):
+        tile //= 2
+    return tile
+
+
+def may_halve(tile: int, overlap: int | None) -> bool:
+    """Whether tiles of half the side are large enough, and large enough for the overlap."""
+    return tile // 2 >= max(SMALLEST_TILE, 2 * (overlap or 0))
+
+
+def activation_bytes(architecture: UNetConfig, tile: int) -> int:
+    """Estimated memory of one pass over a tile, at 4 bytes a value whatever the precision: some layers keep it."""
+    return LIVE_MAPS * architecture.width * tile**2 * 4
+
+
+def free_bytes(device: torch.device) -> int | None:
+    """Memory that can be allocated on `device` without displacing anything; None where the system does not say."""
+    if device.type == "cuda":
+        cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + cached
+    meminfo = Path("/proc/meminfo")
+    if device.type != "cpu" or not meminfo.is_file():
+        return None
+    lines = (line.split() for line in meminfo.read_text().splitlines())
+    return next((int(words[1]) * 1024 for words in lines if words[0] == "MemAvailable:"), None)

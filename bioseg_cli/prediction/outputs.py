@@ -1,0 +1,299 @@
+"""The files of predicted images, written in threads while the network goes on: masks, probabilities, pictures.
+
+Rows are compressed and written as they come; nothing of an image is held but a few strips, and its picture. Files have
+temporary names until the last row of the last frame is there, so that an image that fails leaves none.
+"""
+
+from __future__ import annotations
+
+import queue
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO, Any
+
+import imagecodecs
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+from PIL import Image
+
+from bioseg_cli.ahead import made_ahead
+from bioseg_cli.files import replacing
+from bioseg_cli.images import PixelSize, tiff_options
+from bioseg_cli.prediction.overlay import Preview
+from bioseg_cli.prediction.reading import Reading
+from bioseg_cli.prediction.settings import PredictConfig
+from bioseg_cli.prediction.sources import OpenSource, Source, mask_path
+
+STRIP_BYTES = 2**18
+"""Size of the compressed strips before compression: viewers read them one by one."""
+WAITING = 16
+"""Blocks of rows that wait to be written at most."""
+THREADS = 2
+"""Images written at once."""
+COMPRESSED_AHEAD = 8
+"""Strips that are compressed before they are written at most."""
+UNFINISHED = 4
+"""Images that wait for the rest of their writing at most."""
+
+Entry = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Finished rows of a frame, from row `top` on."""
+
+    frame: int
+    top: int
+    labels: NDArray[np.unsignedinteger[Any]]
+    """(h, W)."""
+    probabilities: NDArray[np.float32] | None
+    """(V, h, W), where they are written."""
+    preview: Preview | None
+
+
+class _Abandoned(Exception):
+    """The image failed: what was written of it is to be removed."""
+
+
+class ImageOutput:
+    """The files of one image, written as its rows come."""
+
+    def __init__(self, source: Source, opened: OpenSource, config: PredictConfig, reading: Reading) -> None:
+        self.source = source
+        self._opened = opened
+        self._config = config
+        self._reading = reading
+        _, self._height, self._width = opened.shape
+        self._waiting: queue.Queue[_Rows | _Abandoned | None] = queue.Queue(WAITING)
+        self._failure: BaseException | None = None
+        self._entry: Future[Entry] | None = None
+
+    def begin(self, pool: ThreadPoolExecutor) -> None:
+        """Write in a thread of `pool`, until there are no more rows."""
+        self._entry = pool.submit(self._run)
+
+    def entry(self) -> Entry:
+        """The record's entry, when the files are there; raises what went wrong with them."""
+        assert self._entry is not None  # it has begun
+        return self._entry.result()
+
+    def take(self, frame: int, top: int, probabilities: NDArray[np.float32], preview: Preview | None) -> None:
+        """Write finished rows: probabilities (K, h, W) of the head, which may be overwritten afterwards.
+
+        Raises:
+            DataError: writing failed.
+        """
+        step = max(1, STRIP_BYTES // self._width)
+        for first in range(0, probabilities.shape[-2], step):
+            if self._failure is not None:
+                raise self._failure
+            rows = probabilities[:, first : first + step]
+            written = self._reading.probabilities(rows).copy() if self._config.probabilities else None
+            self._waiting.put(_Rows(frame, top + first, self._reading.labels(rows), written, preview))
+
+    def finish(self) -> None:
+        """No rows come any more."""
+        self._waiting.put(None)
+
+    def abandon(self) -> None:
+        """Remove what there is, and wait until it is gone."""
+        self._waiting.put(_Abandoned())
+        if self._entry is not None:
+            self._entry.exception()
+
+    def _run(self) -> Entry:
+        ended = False
+
+        def rows() -> Iterator[_Rows]:
+            nonlocal ended
+            while isinstance(given := self._waiting.get(), _Rows):
+                yield given
+            ended = True
+            if given is not None:
+                raise given
+
+        try:
+            return self._write(rows())
+        except BaseException as error:
+            self._failure = error
+            while not ended:  # whoever gives rows must not wait for a place in the queue for ever
+                ended = not isinstance(self._waiting.get(), _Rows)
+            raise
+
+    def _write(self, given: Iterator[_Rows]) -> Entry:
+        out, size, frames = self._config.out, self._opened.pixel_size, self._opened.frames
+        shape = (frames, self._height, self._width)[frames == 1 :]
+        written = [mask_path(out, self.source)]
+        with ExitStack() as files:
+            temporary = files.enter_context(replacing(written[0]))
+            scratch = None
+            if self._config.probabilities:
+                written.append(out / "probabilities" / f"{self.source.name}.tif")
+                temporary_probabilities = files.enter_context(replacing(written[-1]))
+                scratch = _Scratch(files, written[-1], len(self._reading.values), self._height, self._width)
+            labels = (rows.labels for rows in self._kept(given, scratch, files, written))
+            _write_pages(temporary, labels, shape, self._reading.dtype, "TYX"[-len(shape) :], size)
+            if scratch is not None:
+                shape = (frames, len(self._reading.values), self._height, self._width)[frames == 1 :]
+                dtype = np.dtype(np.float32)
+                _write_pages(temporary_probabilities, scratch.rows(), shape, dtype, "TCYX"[-len(shape) :], size)
+        return {
+            "input": str(self.source.path),
+            "name": self.source.name,
+            "outputs": [path.relative_to(out).as_posix() for path in written],
+            "shape": list((frames, self._height, self._width)[frames == 1 :]),
+            "pixel_size": None if size is None else size.to_json(),
+        }
+
+    def _kept(
+        self, given: Iterator[_Rows], scratch: _Scratch | None, files: ExitStack, written: list[Path]
+    ) -> Iterator[_Rows]:
+        """The same rows; their probabilities are set aside, and pictures written when their frame is complete."""
+        for rows in given:
+            if scratch is not None and rows.probabilities is not None:
+                scratch.put(rows.frame, rows.top, rows.probabilities)
+            if rows.preview is not None:
+                rows.preview.take_labels(rows.top, rows.labels)
+                if rows.top + len(rows.labels) == self._height:
+                    suffix = f"_f{rows.frame:03d}" if self._opened.frames > 1 else ""
+                    written.append(self._config.out / "overlays" / f"{self.source.name}{suffix}.png")
+                    picture = Image.fromarray(rows.preview.draw(self._reading))
+                    picture.save(files.enter_context(replacing(written[-1])))
+            yield rows
+
+
+class Outputs:
+    """The outputs of images one after the other. A context manager, which waits for what is being written.
+
+    Args:
+        config: what is written, and where.
+        reading: what the channels of the head become.
+        done: called with each image's entry of the record, in order, as soon as its files are there.
+    """
+
+    def __init__(self, config: PredictConfig, reading: Reading, done: Callable[[Entry], None]) -> None:
+        self._config = config
+        self._reading = reading
+        self._done = done
+        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="writing")
+        self._finished: deque[ImageOutput] = deque()
+        self._current: ImageOutput | None = None
+
+    def __enter__(self) -> Outputs:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            self.abandon()
+            while self._finished:
+                try:
+                    self._done(self._finished.popleft().entry())
+                except Exception:
+                    if kind is None:
+                        raise  # else the first of two errors is told
+        finally:
+            self._pool.shutdown()
+
+    def take(
+        self,
+        source: Source,
+        opened: OpenSource,
+        frame: int,
+        top: int,
+        probabilities: NDArray[np.float32],
+        preview: Preview | None,
+    ) -> None:
+        """Write rows of a frame, see `ImageOutput.take`; all those of one image before the next.
+
+        Raises:
+            DataError: writing failed.
+        """
+        if self._current is None:
+            self._current = ImageOutput(source, opened, self._config, self._reading)
+            self._current.begin(self._pool)
+        self._current.take(frame, top, probabilities, preview)
+        if frame == opened.frames - 1 and top + probabilities.shape[-2] == opened.shape[1]:
+            self._current.finish()
+            self._finished.append(self._current)
+            self._current = None
+            while len(self._finished) > UNFINISHED:
+                self._done(self._finished.popleft().entry())
+
+    def abandon(self, source: Source | None = None) -> None:
+        """Remove what was written of an image that is not complete: of `source`, or of any."""
+        if self._current is not None and (source is None or source is self._current.source):
+            self._current.abandon()
+            self._current = None
+
+
+class _Scratch:
+    """Probabilities (frames, V, H, W) set aside in a file, since pages come one after the other and rows do not."""
+
+    def __init__(self, files: ExitStack, path: Path, values: int, height: int, width: int) -> None:
+        # Beside the output, where there is room for it; it has no name, so that nothing can leave it behind.
+        self._file: IO[bytes] = files.enter_context(TemporaryFile(dir=path.parent))  # noqa: SIM115 - it is one
+        self._values, self._height, self._width = values, height, width
+
+    def put(self, frame: int, top: int, rows: NDArray[np.float32]) -> None:
+        for value, channel in enumerate(rows):
+            row = (frame * self._values + value) * self._height + top
+            self._file.seek(row * self._width * rows.itemsize)
+            self._file.write(np.ascontiguousarray(channel).data)
+
+    def rows(self) -> Iterator[NDArray[np.float32]]:
+        """Yield all rows, a strip at a time, page by page."""
+        step = _rows_a_strip(self._width, 4)
+        self._file.seek(0)
+        while True:
+            for top in range(0, self._height, step):  # strips end with their page
+                content = self._file.read(min(step, self._height - top) * self._width * 4)
+                if not content:
+                    return
+                yield np.frombuffer(content, np.float32).reshape(-1, self._width)
+
+
+def _write_pages(
+    path: Path,
+    rows: Iterator[NDArray[Any]],
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    axes: str,
+    size: PixelSize | None,
+) -> None:
+    """Write pages (H, W) from blocks (h, W) of their rows, as a TIFF of such a shape (..., H, W) and type."""
+    height, width = shape[-2:]
+    step = _rows_a_strip(width, dtype.itemsize)
+    strips = _strips(rows, height, width, step, dtype)
+    options = tiff_options(shape, dtype, axes, size)
+    with made_ahead(_compressed, strips, most=COMPRESSED_AHEAD) as compressed:
+        tifffile.imwrite(path, compressed, shape=shape, dtype=dtype, rowsperstrip=step, **options)
+
+
+def _compressed(strip: bytes) -> bytes:
+    return bytes(imagecodecs.deflate_encode(strip))
+
+
+def _rows_a_strip(width: int, itemsize: int) -> int:
+    return max(1, STRIP_BYTES // (width * itemsize))
+
+
+def _strips(
+    blocks: Iterator[NDArray[Any]], height: int, width: int, step: int, dtype: np.dtype[Any]
+) -> Iterator[bytes]:
+    """Yield the pixels of strips of `step` rows, the last of a page fewer."""
+    strip = np.empty((min(step, height), width), dtype)
+    filled, left = 0, height  # rows of the strip, rows of the page that are not in a strip yet
+    for block in blocks:
+        while len(block):
+            count = min(len(block), min(step, left) - filled)
+            strip[filled : filled + count] = block[:count]
+            block, filled = block[count:], filled + count
+            if filled == min(step, left):
+                yield strip[:filled].tobytes()
+                filled, left = 0, left - filled or height

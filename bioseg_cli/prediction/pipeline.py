@@ -1,0 +1,239 @@
+"""From image files to masks: reading, network and writing at the same time, whatever the size of an image.
+
+Images that need no tiles are read whole in a few threads, and those of one size are predicted together. Larger ones
+are read, predicted and written a row of tiles at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bioseg_cli.ahead import made_ahead, read_ahead
+from bioseg_cli.errors import DataError
+from bioseg_cli.prediction.outputs import Entry, Outputs
+from bioseg_cli.prediction.overlay import Preview
+from bioseg_cli.prediction.predictor import Predictor
+from bioseg_cli.prediction.settings import PredictConfig
+from bioseg_cli.prediction.sources import OpenSource, Source
+from bioseg_cli.runs.console import ProgressLine
+from bioseg_cli.runs.device import is_out_of_memory
+
+AHEAD = 8
+"""Images that are read before they are needed at most."""
+WHOLE = 100
+"""Steps of the progress of a single image."""
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """A source whose frames are still to be read."""
+
+    source: Source
+    opened: OpenSource
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """One frame on its way to the network."""
+
+    source: Source
+    opened: OpenSource
+    number: int
+    pixels: NDArray[np.float32] | None
+    """Normalised, (C, H, W); None where the frame is larger than a tile, and read row by row."""
+    preview: Preview | None
+
+
+@dataclass(frozen=True)
+class _Unreadable:
+    """Why a source cannot be read, or not any further."""
+
+    source: Source
+    error: DataError
+
+
+class ImagePrediction:
+    """Prediction of many images.
+
+    Args:
+        predictor: the model.
+        config: what is written, and where.
+        done: called with the record's entry of each image that is done, in order.
+        leave_out: called with each image that cannot be read or predicted, and why.
+        progress: counts images, or the hundredths of a single one.
+    """
+
+    def __init__(
+        self,
+        predictor: Predictor,
+        config: PredictConfig,
+        done: Callable[[Entry], None],
+        leave_out: Callable[[Source, DataError], None],
+        progress: ProgressLine,
+    ) -> None:
+        self._predictor = predictor
+        self._config = config
+        self._done = done
+        self._leave_out = leave_out
+        self._progress = progress
+        self._settled: set[str] = set()  # names of the sources that are done or left out
+        self._current: _Frame | None = None  # that the network has come to
+        self._single = False
+        self._steps = 0
+
+    def run(self, sources: Sequence[Source]) -> None:
+        """Predict all of them, in order.
+
+        Where memory runs out, images that are not written yet are begun again in smaller batches or tiles.
+
+        Raises:
+            DataError: an output cannot be written.
+            RunError: memory ran out whatever the batch and the tile.
+        """
+        self._single = len(sources) == 1
+        while True:
+            try:
+                self._attempt([source for source in sources if source.name not in self._settled])
+                return
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error) or self._current is None:
+                    raise
+            # Out here, what the traceback held is free for the next attempt.
+            if not self._predictor.back_off():
+                _, height, width = self._current.opened.shape
+                raise self._predictor.out_of_memory(height, width, self._current.source.path)
+
+    def _attempt(self, sources: Sequence[Source]) -> None:
+        waiting: list[_Frame] = []  # of one size, to be predicted together
+        with (
+            Outputs(self._config, self._predictor.reading, self._written) as outputs,
+            made_ahead(self._open, sources, most=AHEAD) as opened,
+            closing(self._frames(opened)) as frames,
+        ):
+            for frame in frames:
+                if isinstance(frame, _Unreadable):
+                    waiting = [other for other in waiting if other.source is not frame.source]
+                    self._drop(frame, outputs)
+                    continue
+                if frame.source.name in self._settled:
+                    continue  # an earlier frame of it was not readable
+                if waiting and (frame.pixels is None or frame.opened.shape != waiting[0].opened.shape):
+                    self._predict_whole(waiting, outputs)
+                    waiting = []
+                if frame.pixels is None:
+                    self._predict_rows(frame, outputs)
+                    continue
+                waiting.append(frame)
+                if len(waiting) >= self._predictor.batch_size(*frame.opened.shape[1:]):
+                    self._predict_whole(waiting, outputs)
+                    waiting = []
+            if waiting:
+                self._predict_whole(waiting, outputs)
+
+    def _open(self, source: Source) -> _Opened | _Frame | _Unreadable:
+        """Open a source; an image that needs no tiles is read at once. Called in threads."""
+        try:
+            opened = source.open()
+        except DataError as error:
+            return _Unreadable(source, error)
+        try:
+            channels, height, width = opened.shape
+            self._predictor.check(channels, opened.dtype, source.path)
+            if opened.frames > 1 or len(self._predictor.plan(height, width)) > 1:
+                return _Opened(source, opened)
+            frame = self._read_whole(source, opened, 0)
+        except DataError as error:
+            opened.close()
+            return _Unreadable(source, error)
+        except BaseException:
+            opened.close()
+            raise
+        opened.close()
+        return frame
+
+    def _frames(self, sources: Iterator[_Opened | _Frame | _Unreadable]) -> Generator[_Frame | _Unreadable]:
+        """Every frame of every source, in order."""
+        for one in sources:
+            if not isinstance(one, _Opened):
+                yield one
+                continue
+            source, opened = one.source, one.opened
+            with closing(opened):
+                if len(self._predictor.plan(*opened.shape[1:])) > 1:
+                    for number in range(opened.frames):
+                        yield _Frame(source, opened, number, None, self._preview(opened))
+                else:
+                    with closing(read_ahead(self._whole_frames(source, opened))) as frames:
+                        yield from frames
+
+    def _whole_frames(self, source: Source, opened: OpenSource) -> Iterator[_Frame | _Unreadable]:
+        try:
+            for number in range(opened.frames):
+                yield self._read_whole(source, opened, number)
+        except DataError as error:
+            yield _Unreadable(source, error)
+
+    def _read_whole(self, source: Source, opened: OpenSource, number: int) -> _Frame:
+        pixels = opened.read(number, 0, opened.shape[1])
+        preview = self._preview(opened)
+        if preview is not None:
+            preview.take_pixels(0, pixels)
+        return _Frame(source, opened, number, self._predictor.normalised(pixels), preview)
+
+    def _preview(self, opened: OpenSource) -> Preview | None:
+        return Preview(opened.shape, opened.dtype, self._predictor.label_dtype) if self._config.overlay else None
+
+    def _predict_whole(self, frames: Sequence[_Frame], outputs: Outputs) -> None:
+        """Predict frames of one size together."""
+        self._current = frames[0]
+        images = np.stack([frame.pixels for frame in frames if frame.pixels is not None])
+        for frame, probabilities in zip(frames, self._predictor.predict_whole(images), strict=True):
+            outputs.take(frame.source, frame.opened, frame.number, 0, probabilities, frame.preview)
+
+    def _predict_rows(self, frame: _Frame, outputs: Outputs) -> None:
+        """Predict a frame that is larger than a tile."""
+        self._current = frame
+        opened, number, preview = frame.opened, frame.number, frame.preview
+        _, height, width = opened.shape
+
+        def read(start: int, stop: int) -> NDArray[Any]:
+            pixels = opened.read(number, start, stop)
+            if preview is not None:
+                preview.take_pixels(start, pixels)
+            return pixels
+
+        try:
+            with closing(self._predictor.finished_rows(read, height, width)) as finished:
+                for top, probabilities in finished:
+                    outputs.take(frame.source, opened, number, top, probabilities, preview)
+                    self._show((number + (top + probabilities.shape[-2]) / height) / opened.frames)
+        except DataError as error:
+            if error.where != str(frame.source.path):
+                raise  # the output cannot be written, and no other one could
+            self._drop(_Unreadable(frame.source, error), outputs)
+
+    def _drop(self, unreadable: _Unreadable, outputs: Outputs) -> None:
+        outputs.abandon(unreadable.source)
+        self._settled.add(unreadable.source.name)
+        self._leave_out(unreadable.source, unreadable.error)
+        self._show(1)
+
+    def _written(self, entry: Entry) -> None:
+        self._settled.add(entry["name"])
+        self._done(entry)
+        self._show(1)
+
+    def _show(self, share: float) -> None:
+        """Count an image that is done, or as much as there is of a single one."""
+        if not self._single:
+            if share == 1:
+                self._progress.advance()
+        elif (steps := int(WHOLE * share)) > self._steps:
+            self._progress.advance(steps - self._steps)
+            self._steps = steps

@@ -1,0 +1,176 @@
+"""Frames of a TIFF, region by region: only the strips and tiles of the file that hold a region are decoded."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+from bioseg_cli.tiff import alpha_channels, frame_layout
+
+Array = NDArray[Any]
+Page = tifffile.TiffPage | tifffile.TiffFrame
+
+DECODERS = min(4, os.cpu_count() or 1)
+"""Strips or tiles decoded at once; the decoders release the interpreter lock."""
+
+_THREADED_BYTES = 2**20  # less is decoded sooner than threads start
+_JPEG = (6, 7, 33007, 34892)
+
+
+class TiffFrames:
+    """The frames (C, H, W) of an open series, without alpha.
+
+    Stored in one piece and uncompressed, a region is copied out of the mapped file. Strips and tiles are decoded as
+    they are needed; those that reach below a region are kept for the next one, so that reading from top to bottom
+    decodes each once. Other layouts are decoded whole, at the first region.
+
+    Attributes:
+        count: number of frames.
+        shape: (C, H, W).
+    """
+
+    def __init__(self, tif: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> None:
+        _, (self.count, channels, height, width) = frame_layout(series)
+        self.shape = (channels - alpha_channels(series), height, width)
+        self._file = tif.filehandle
+        self._byteorder = tif.byteorder
+        self._series = series
+        self._offset = series.dataoffset
+        self._whole: Array | None = None
+        self._kept: dict[tuple[int, int], Array | None] = {}
+
+    def region(self, number: int, rows: slice, columns: slice) -> Array:
+        """Pixels (C, h, w) of frame `number`, in the type of the file and its byte order.
+
+        Args:
+            number: of the frame.
+            rows: from and to which row, both within the image.
+            columns: likewise.
+
+        Raises:
+            Exception: whatever the decoders raise when the file is damaged or truncated.
+        """
+        if self._offset is not None:
+            # Mapped anew each time: the pages of the file that were looked at then do not add up in memory.
+            stored = self._series.dtype.newbyteorder(self._byteorder)
+            stack = self._file.memmap_array(stored, self._series.shape, self._offset)
+            pixels = window(stack, self._series.axes, number, rows, columns)
+        elif _in_pages(self._series):
+            pixels = np.concatenate([self._page(page, rows, columns) for page in self._pages_of(number)])
+        else:
+            if self._whole is None:
+                self._whole = self._series.asarray()
+            pixels = window(self._whole, self._series.axes, number, rows, columns)
+        return pixels[: self.shape[0]]
+
+    def _pages_of(self, number: int) -> Sequence[int]:
+        """The pages that hold the channels of a frame."""
+        series = self._series
+        outer = len(series.axes) - len(series.keyframe.axes)
+        pages = np.arange(len(series.pages)).reshape(*series.shape[:outer], 1, 1)
+        found: list[int] = window(pages, series.axes[:outer] + "YX", number, slice(None), slice(None)).ravel().tolist()
+        return found
+
+    def _page(self, number: int, rows: slice, columns: slice) -> Array:
+        """Pixels (S, h, w) of a page."""
+        page = self._series.pages[number]
+        assert page is not None  # `tiff.checked_series` refuses such files
+        keyframe = page.keyframe
+        assert keyframe is not None and keyframe.dtype is not None  # `_in_pages` refuses others
+        if keyframe.is_final:
+            stored = keyframe.dtype.newbyteorder(self._byteorder)
+            planes = self._file.memmap_array(stored, keyframe.shaped, page.dataoffsets[0])[:, 0, rows, columns]
+        else:
+            planes = self._decoded(page, keyframe, number, rows, columns)
+        return np.moveaxis(planes, -1, 1).reshape(-1, *planes.shape[1:3])
+
+    def _decoded(self, page: Page, keyframe: tifffile.TiffPage, number: int, rows: slice, columns: slice) -> Array:
+        """Pixels (planes, h, w, samples) of a page in strips or tiles."""
+        planes, _, height, width, samples = keyframe.shaped
+        tiled = keyframe.is_tiled
+        tall = keyframe.tilelength if tiled else min(keyframe.rowsperstrip, height)
+        wide = keyframe.tilewidth if tiled else width
+        down, across = math.ceil(height / tall), math.ceil(width / wide)
+        wanted = [
+            (plane * down + row) * across + column
+            for plane in range(planes)
+            for row in range(rows.start // tall, math.ceil(rows.stop / tall))
+            for column in range(columns.start // wide, math.ceil(columns.stop / wide))
+        ]
+        found = np.empty((planes, rows.stop - rows.start, columns.stop - columns.start, samples), keyframe.dtype)
+        tables = {"jpegtables": page.jpegtables, "jpegheader": keyframe.jpegheader} if _is_jpeg(keyframe) else {}
+        before, self._kept = self._kept, {}
+
+        def place(index: int, segment: Array | None) -> None:
+            plane, row, column = index // (down * across), index // across % down * tall, index % across * wide
+            top, bottom = max(rows.start, row), min(rows.stop, row + tall, height)
+            left, right = max(columns.start, column), min(columns.stop, column + wide, width)
+            target = found[plane, top - rows.start : bottom - rows.start, left - columns.start : right - columns.start]
+            # A segment that was never written stands for empty space.
+            target[:] = (
+                keyframe.nodata
+                if segment is None
+                else segment[0, top - row : bottom - row, left - column : right - column]
+            )
+            if rows.stop < min(row + tall, height):
+                self._kept[number, index] = segment
+
+        def decode(read: Any) -> None:
+            content, index = read
+            place(index, keyframe.decode(content, index, **tables)[0])
+
+        for index in wanted:
+            if (number, index) in before:
+                place(index, before[number, index])
+        missing = [index for index in wanted if (number, index) not in before]
+        if missing:
+            offsets, sizes = ([of[index] for index in missing] for of in (page.dataoffsets, page.databytecounts))
+            read = self._file.read_segments(offsets, sizes, missing)
+            if len(missing) > 1 and found.nbytes >= _THREADED_BYTES:
+                with ThreadPoolExecutor(DECODERS) as pool:
+                    list(pool.map(decode, read))
+            else:
+                for one in read:
+                    decode(one)
+        return found
+
+
+def window(stack: Array, axes: str, number: int, rows: slice, columns: slice) -> Array:
+    """Pixels (C, h, w) of one frame of an array with such axes, as a view where its layout allows."""
+    frames = [place for place, axis in enumerate(axes) if axis not in "CSYX"]
+    index: list[Any] = [slice(None)] * len(axes)
+    for place, position in zip(frames, np.unravel_index(number, [stack.shape[place] for place in frames]), strict=True):
+        index[place] = position
+    index[axes.index("Y")], index[axes.index("X")] = rows, columns
+    part: Array = stack[tuple(index)]
+    left = [axis for axis in axes if axis in "CSYX"]
+    order = [place for place, axis in enumerate(left) if axis in "CS"] + [left.index("Y"), left.index("X")]
+    part = part.transpose(order)
+    return part.reshape(-1, *part.shape[-2:])
+
+
+def _in_pages(series: tifffile.TiffPageSeries) -> bool:
+    """Whether every page holds whole planes of a frame, in strips or tiles that can be decoded one by one."""
+    keyframe = series.keyframe
+    axes = keyframe.axes
+    outer = series.shape[: len(series.axes) - len(axes)]
+    return (
+        series.axes.endswith(axes)
+        and {"Y", "X"} <= set(axes) <= set("SYX")
+        and len(series.pages) == math.prod(outer)
+        and keyframe.dtype is not None
+        and 0 not in keyframe.shaped
+        and not (keyframe.is_tiled and 273 in keyframe.tags)  # an NDPI strip that tifffile would have in tiles
+        and (keyframe.is_final or not keyframe.is_contiguous)
+    )
+
+
+def _is_jpeg(keyframe: tifffile.TiffPage) -> bool:
+    return keyframe.compression in _JPEG
