@@ -19,6 +19,7 @@ from bioseg_cli.metrics.mapping import (
     hungarian,
     many_to_one,
     mapped_counts,
+    most_probable,
 )
 
 tables = arrays(np.int64, (4, 4), elements=st.integers(0, 1000))
@@ -85,3 +86,23 @@ def test_labels_of_clusters_are_codes_in_the_type_asked_for():
     labels = class_labels(np.array([[0, 3], [1, 1]]), np.array([2, 0, 2, 1]), np.dtype(np.uint8))
     assert labels.dtype == np.uint8
     np.testing.assert_array_equal(labels, [[2, 1], [0, 0]])
+
+
+@given(
+    arrays(
+        np.float32,
+        st.tuples(st.integers(1, 3), st.integers(1, 6), st.just(4), st.just(3)),
+        elements=st.sampled_from([0.0, 0.1, 0.5, 1.0]),
+    )
+)
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_the_most_probable_channel_is_that_of_argmax(dtype, probabilities):
+    found = most_probable(probabilities, np.dtype(dtype))
+    assert found.dtype == dtype
+    np.testing.assert_array_equal(found, probabilities.argmax(axis=1))
+
+
+def test_the_most_probable_of_more_channels_than_a_byte_holds():
+    probabilities = np.zeros((300, 2, 2), dtype=np.float32)
+    probabilities[299, 0, 1] = probabilities[257, 1, 0] = 1
+    np.testing.assert_array_equal(most_probable(probabilities, np.dtype(np.uint16)), [[0, 299], [257, 0]])

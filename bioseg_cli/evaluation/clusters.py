@@ -22,7 +22,7 @@ from bioseg_cli.evaluation.scores import ImageCounts
 from bioseg_cli.evaluation.settings import EvaluateConfig
 from bioseg_cli.evaluation.states import SavedState
 from bioseg_cli.evaluation.truth import Predict, Segment, Truth
-from bioseg_cli.metrics.mapping import contingency, mapped_counts
+from bioseg_cli.metrics.mapping import contingency, mapped_counts, most_probable
 from bioseg_cli.model.saved import ModelCard
 from bioseg_cli.training.clusters import fit_mappings
 
@@ -133,7 +133,7 @@ def mapping_notes(
 
 def likeliest_clusters(probabilities: Mapping[str, NDArray[np.float32]]) -> list[dict[str, Pixels]]:
     """The clusters (H, W) of each image, by head, of probabilities (B, clusters, H, W) by head."""
-    maps = {head: each.argmax(axis=1).astype(np.uint16) for head, each in probabilities.items()}
+    maps = {head: most_probable(each, np.dtype(np.uint16)) for head, each in probabilities.items()}
     return [dict(zip(maps, images, strict=True)) for images in zip(*maps.values(), strict=True)]
 
 

@@ -84,6 +84,21 @@ def mapped_counts(table: NDArray[np.int64], mapping: NDArray[np.int64]) -> NDArr
     return counts
 
 
+def most_probable(probabilities: NDArray[np.float32], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """The channel of each pixel (..., H, W) whose probability, of (..., channels, H, W), is the highest; the first of equals.
+
+    What `argmax` says, 10 to 30 times as fast: along an axis that is not the last one NumPy goes pixel by pixel.
+    """
+    highest = probabilities[..., 0, :, :]
+    channels = np.zeros(highest.shape, dtype)
+    for channel in range(1, probabilities.shape[-3]):
+        other = probabilities[..., channel, :, :]
+        # Channels come in rising order, so the largest number that was ever higher than all before it is the answer.
+        np.maximum(channels, (other > highest) * dtype.type(channel), out=channels)
+        highest = np.maximum(highest, other)
+    return channels
+
+
 def class_labels(clusters: NDArray[Any], mapping: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     """The class of each pixel, of any shape, for clusters of that shape and the class code (clusters,) of each."""
     labels: NDArray[Any] = mapping.astype(dtype)[clusters]

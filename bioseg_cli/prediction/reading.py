@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from bioseg_cli.config import ClassInfo
 from bioseg_cli.errors import UsageError
-from bioseg_cli.metrics.mapping import class_labels, class_probabilities
+from bioseg_cli.metrics.mapping import class_labels, class_probabilities, most_probable
 from bioseg_cli.model.saved import HeadMapping, LoadedModel
 
 GOLDEN_TURN = 0.618034
@@ -81,9 +81,9 @@ class Reading:
         The class of the most probable cluster, which is how the mapping was fitted, and not the class whose clusters
         are the most probable together.
         """
-        channels: NDArray[Any] = probabilities.argmax(axis=-3)
         if self.mapping is None:
-            return channels.astype(self.dtype)
+            return most_probable(probabilities, self.dtype)
+        channels = most_probable(probabilities, np.dtype(np.uint16))
         return class_labels(channels, np.array(self.mapping.classes), self.dtype)
 
     def probabilities(self, probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
