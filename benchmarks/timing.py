@@ -6,7 +6,6 @@ and shown as their median with minimum and maximum.
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import time
@@ -46,16 +45,24 @@ def interleaved(
     return {name: np.array(values[warm_up:]) for name, values in seconds.items()}
 
 
+LAUNCHER = """
+import os, subprocess, sys, time
+start = time.perf_counter()
+process = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL)
+_, status, usage = os.wait4(process.pid, 0)
+print(time.perf_counter() - start, usage.ru_maxrss, os.waitstatus_to_exitcode(status))
+"""
+"""Starts a command from a process that is small: Linux counts the memory of whoever starts it into its peak."""
+
+
 def run_process(command: list[str]) -> tuple[float, float]:
     """Wall time in seconds of a process, and its peak resident memory in GB: its own, without its children's."""
-    start = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    seconds = time.perf_counter() - start
-    if status:
-        raise SystemExit(f"{' '.join(command)} ended with status {os.waitstatus_to_exitcode(status)}")
+    launched = subprocess.run([sys.executable, "-c", LAUNCHER, *command], stdout=subprocess.PIPE, text=True, check=True)
+    seconds, peak, code = launched.stdout.split()
+    if code != "0":
+        raise SystemExit(f"{' '.join(command)} ended with status {code}")
     unit = 1 if sys.platform == "darwin" else 1024  # Linux counts kibibytes.
-    return seconds, usage.ru_maxrss * unit / 1e9
+    return float(seconds), int(peak) * unit / 1e9
 
 
 def bioseg(*arguments: object) -> list[str]:
