@@ -153,13 +153,18 @@ class UDA:
             return {"supervised": supervised, "total": supervised}
         unlabelled = batch.unlabelled.to(self.device)
         weak_images = batch.weak.warp(unlabelled.images)
-        # A pass for each view: what is compared, weak and strong, is each normalised by its own batch statistics, and
-        # the weak one needs no backward pass where it is a fixed target. Labelled and weak images feed the running
-        # statistics kept for prediction; strong ones, inverted or solarized, leave those alone, here and in validation.
-        with precision.autocast():
-            logits = network(images)["main"].float()
-        with precision.autocast(), torch.set_grad_enabled(not self._fixed_target):
-            weak_logits = network(weak_images)["main"].float()
+        # Labelled and weak images feed the running batch-norm statistics kept for prediction; strong ones, inverted or
+        # solarized, are normalised by their own, here and in validation, and leave those alone.
+        if self._fixed_target:
+            # A pass of its own, without the backward pass that batch norm would tie to that of the labelled images.
+            with precision.autocast():
+                logits = network(images)["main"].float()
+                with torch.no_grad():
+                    weak_logits = network(weak_images)["main"].float()
+        else:
+            with precision.autocast():
+                joint = network(torch.cat([images, weak_images]))["main"].float()
+            logits, weak_logits = joint.split(len(images))
         supervised = self._supervised(logits, labels, batch.progress)
         unsupervised = self._consistency(network, precision, unlabelled, weak_logits, batch)
         total = supervised + self.config.unsup_weight * unsupervised
