@@ -30,11 +30,11 @@ lint: $(READY)  ## Check style, types and the direction of imports
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(READY)  ## Quick benchmarks, under ten minutes
+bench: $(READY)  ## Benchmarks at small sizes
 	-$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
 	$(BIN)/python -m benchmarks
 
-bench-full: $(READY)  ## The benchmarks behind benchmarks/RESULTS.md, an hour or more
+bench-full: $(READY)  ## The benchmarks behind benchmarks/RESULTS.md
 	-$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
 	$(BIN)/python -m benchmarks --full
 

@@ -1,6 +1,6 @@
 """`python -m benchmarks [--full] [--folder DIR]`: the machine, then a table for each question, as soon as it is known.
 
-Under ten minutes; --full takes the sizes of benchmarks/RESULTS.md and an hour or more. DIR keeps the images, the model
+Small sizes; --full takes large ones, for hours on two cores. DIR keeps the images, the model
 that predicts them, and with --full the figure of scaling; without it they are made in a temporary folder and removed.
 
 Not here, because they need data or a folder of their own: `benchmarks.precision`, `benchmarks.brain_slices` and
