@@ -19,12 +19,14 @@ from bioseg_cli.commands.prepare import (
     prepare_folder,
     prepare_phc,
 )
+from bioseg_cli.commands.study import study
 from bioseg_cli.commands.train_iic import train_iic
 from bioseg_cli.commands.train_uda import train_uda
 from bioseg_cli.evaluation.settings import EvaluateConfig
 from bioseg_cli.prediction.settings import PredictConfig
 from bioseg_cli.prepare.bigbrain_settings import BigBrainConfig
 from bioseg_cli.prepare.settings import DemoConfig, FluoGFPConfig, FluoHoechstConfig, FolderConfig, PhCConfig
+from bioseg_cli.study.settings import StudyConfig
 from bioseg_cli.training.settings import TrainIICConfig, TrainUDAConfig
 
 app = typer.Typer(
@@ -62,6 +64,7 @@ bind(app, TrainUDAConfig, train_uda, name="train-uda")
 bind(app, TrainIICConfig, train_iic, name="train-iic")
 bind(app, PredictConfig, predict, name="predict")
 bind(app, EvaluateConfig, evaluate, name="evaluate")
+bind(app, StudyConfig, study, name="study")
 
 
 def main() -> None:

@@ -45,6 +45,8 @@ class Config(BaseModel):
 
     command: ClassVar[str] = ""
     """Name of the command it belongs to; a manifest of another command is refused."""
+    flags: ClassVar[bool] = True
+    """Whether its fields are flags of the command, or keys of a file alone."""
 
 
 class ClassInfo(Config):
@@ -82,7 +84,9 @@ def build_config(model: type[ConfigT], values: dict[str, Any], *, source: Path |
         raise UsageError(
             "; ".join(_describe(problem, model) for problem in error.errors()),
             where=source,
-            fix=f"`bioseg {model.command} --help` lists the options.",
+            fix=f"`bioseg {model.command} --help` lists the options."
+            if model.flags
+            else f"docs/{model.command}.md lists the keys.",
         ) from None
 
 
@@ -152,8 +156,10 @@ def _describe(problem: Any, model: type[Config]) -> str:
 
 
 def _shown(field: str | int, model: type[Config]) -> str:
-    """A field as the command line calls it: `--ratio`, or `INPUTS` for a positional argument."""
+    """A field as the command line calls it: `--ratio`, or `INPUTS` for a positional argument; or as a key."""
     name = str(field)
+    if not model.flags:
+        return name
     info = model.model_fields.get(name)
     extra = info.json_schema_extra if info is not None else None
     positional = isinstance(extra, dict) and extra.get("argument") is True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -16,7 +17,7 @@ import pytest
 import tifffile
 import yaml
 from click.testing import Result
-from conftest import discs
+from conftest import discs, write_discs
 from PIL import Image
 
 Cli = Callable[..., Result]
@@ -139,7 +140,26 @@ def test_what_the_readme_links_to_exists() -> None:
     assert [link for link in links if not (ROOT / link).exists()] == []
 
 
-PAPER = sorted((ROOT / "examples" / "paper").glob("*.yaml"))
+STUDIES = sorted([*(ROOT / "examples").rglob("study*.yaml"), *(ROOT / "examples").glob("your*.yaml")])
+PAPER = sorted(path for path in (ROOT / "examples" / "paper").glob("*.yaml") if path not in STUDIES)
+
+
+@pytest.mark.parametrize("plan", STUDIES, ids=lambda path: path.stem)
+def test_every_plan_of_the_examples_expands(
+    plan: Path, bioseg: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    values = yaml.safe_load(plan.read_text())
+    files = {file for one in values["data"].values() for file in (one.values() if isinstance(one, dict) else [one])}
+    for file in files:
+        write_discs(tmp_path / file, ("train",) * 20 + ("val",) * 2 + ("test",) * 2)
+    result = bioseg("study", plan, "--dry-run", "--json")
+    assert result.exit_code == 0, result.output
+    runs = json.loads(result.stdout)["runs"]
+    assert {run["status"] for run in runs} == {"missing"}
+    assert {run["loss"] for run in runs} == {"none", *values["losses"], *(["iic"] if "iic" in values else [])}
+    assert {run["data"] for run in runs} == set(values["data"])
+    assert list(tmp_path.iterdir()) == [tmp_path / "data"]
 
 
 @pytest.mark.parametrize("preset", PAPER, ids=lambda path: path.stem)

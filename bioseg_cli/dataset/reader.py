@@ -126,10 +126,11 @@ class Dataset:
             chosen &= self.labelled == labelled
         return np.flatnonzero(chosen)
 
-    def label_subset(self, *, ratio: float | None = None, count: int | None = None) -> IntArray:
-        """The labelled training images of a budget, in `label_order`; smaller budgets are inside larger ones.
+    def label_subset(self, *, ratio: float | None = None, count: int | None = None, draw: int = 0) -> IntArray:
+        """The labelled training images of a budget; smaller budgets of a draw are inside its larger ones.
 
-        A ratio is of the labelled training images, rounded (a half to the even number) and at least 1.
+        A ratio is of the labelled training images, rounded (a half to the even number) and at least 1. Draw 0 takes
+        them in `label_order`; each other number is another random order of them.
 
         Raises:
             DataError: there are no labelled training images.
@@ -148,7 +149,10 @@ class Dataset:
                 where=self.path,
                 fix=f"Give --labels {available} or less.",
             )
-        return self.label_order[:count]
+        order = (
+            self.label_order if draw == 0 else np.random.default_rng([draw, available]).permutation(self.label_order)
+        )
+        return order[:count]
 
     def image(self, index: int) -> Pixels:
         """(C, H, W) pixels as stored."""

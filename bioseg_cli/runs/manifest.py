@@ -1,17 +1,21 @@
 """`manifest.yaml`: what a run did, on what, with what, and how it ended. Enough to repeat it.
 
-Keys: `command`, `config` (every setting, resolved), `status` (running, finished, interrupted, failed), `data` (path
-and content hash), `labels` (the subset used), `environment` (versions, hardware, git revision), `times`, `best`
-(value and epoch of each state) and `metrics`. `bioseg COMMAND --config RUN/manifest.yaml` repeats the run.
+Keys: `command`, `config` (every setting, resolved), `hash` (of all that the result depends on, see `run_hash`), `status`
+(running, finished, interrupted, failed), `data` (path and content hash), `labels` (the subset used), `environment`
+(versions, hardware, git revision), `times`, `best` (value and epoch of each state) and `metrics`.
+`bioseg COMMAND --config RUN/manifest.yaml` repeats the run.
 """
 
 from __future__ import annotations
 
 import datetime
+import hashlib
 import importlib.metadata
+import json
 import os
 import platform
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +27,8 @@ from bioseg_cli.errors import DataError, UsageError
 from bioseg_cli.files import write_text
 
 MANIFEST_NAME = "manifest.yaml"
+NO_MATTER = frozenset({"data", "run", "resume", "cache"})
+"""Settings of a training that its result does not depend on: the data set counts by its content."""
 RECORDED_PACKAGES = ("torch", "numpy", "scipy", "scikit-image", "h5py", "tifffile")
 
 
@@ -70,6 +76,19 @@ def _git_revision() -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return found.stdout.strip()
+
+
+def run_hash(command: str, config: Mapping[str, Any], content_hash: str) -> str:
+    """What a training is told apart by: SHA-256 of its command, of its settings that matter, and of its data.
+
+    Args:
+        command: of bioseg.
+        config: all its settings, as JSON has them.
+        content_hash: of the data set.
+    """
+    matters = {name: value for name, value in config.items() if name not in NO_MATTER}
+    text = json.dumps([command, matters, content_hash], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def write_manifest(path: Path, content: dict[str, Any]) -> None:

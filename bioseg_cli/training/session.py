@@ -18,15 +18,13 @@ from bioseg_cli.files import discard_partial
 from bioseg_cli.runs.console import Output
 from bioseg_cli.runs.device import LAYOUT, resolve_device, resolve_precision
 from bioseg_cli.runs.directory import RunDirectory
-from bioseg_cli.runs.manifest import MANIFEST_NAME, environment, now
+from bioseg_cli.runs.manifest import MANIFEST_NAME, NO_MATTER, environment, now, run_hash
 from bioseg_cli.training.loop import Trainer
 from bioseg_cli.training.method import Method
 from bioseg_cli.training.settings import TrainConfig
 
 BUDGET = {"epochs", "steps", "patience"}
 """The settings that a resumed run may change."""
-NO_MATTER = {"data", "cache"}
-"""Settings that may change as well, as the result does not depend on them."""
 
 DATA_FOLDER = Path("data")
 RUNS_FOLDER = Path("runs")
@@ -137,6 +135,7 @@ def first_record(config: TrainConfig, dataset: Dataset) -> dict[str, Any]:
         "command": config.command,
         "status": "running",
         "config": {**resolved, "data": data},
+        "hash": run_hash(config.command, resolved, dataset.content_hash),
         "data": {"path": data, "content_hash": dataset.content_hash},
         "environment": environment(),
         "times": {"started": now()},

@@ -108,6 +108,11 @@ class TrainUDAConfig(TrainConfig):
         default=None, gt=0, le=1, description="Share of the labelled training images used with their labels (0.1)."
     )
     labels: int | None = Field(default=None, ge=1, description="Number of labelled images, instead of --ratio.")
+    label_draw: int = Field(
+        default=0,
+        ge=0,
+        description="Which random choice of labelled images: 0 is the data set's own order, any other number another.",
+    )
     unsup_loss: Literal["kl", "iid", "fixmatch", "none"] = Field(
         default="kl",
         description="Consistency on unlabelled images: KL divergence, IIC's mutual information (iid), hard "

@@ -84,7 +84,9 @@ class UDA:
         self.config = config
         self.device = device
         self.heads = {"main": len(dataset.classes)}
-        self.labelled: IntArray = dataset.label_subset(ratio=config.label_ratio, count=config.labels)
+        self.labelled: IntArray = dataset.label_subset(
+            ratio=config.label_ratio, count=config.labels, draw=config.label_draw
+        )
         self.unlabelled: IntArray = np.setdiff1d(dataset.indices("train"), self.labelled)
         self.validation = dataset.indices("val")
         if not dataset.labelled[self.validation].any():
@@ -102,11 +104,13 @@ class UDA:
                 fix="Give a smaller --ratio, or --unsup-loss none.",
             )
         self.name = f"uda-{config.unsup_loss}" if self.consistency else "supervised"
-        self.run_name = f"{dataset.path.stem}-{self.name}-{len(self.labelled)}labels-seed{config.seed}"
+        drawn = f"-draw{config.label_draw}" if config.label_draw else ""
+        self.run_name = f"{dataset.path.stem}-{self.name}-{len(self.labelled)}labels{drawn}-seed{config.seed}"
         self.record = {
             "labels": {
                 "count": len(self.labelled),
                 "of": len(dataset.label_order),
+                "draw": config.label_draw,
                 "images": [dataset.name(index) for index in self.labelled.tolist()],
             },
             "unlabelled": len(self.unlabelled) if self.consistency else 0,

@@ -1,0 +1,146 @@
+"""Gathering what is known: of a study from its folder, or of any runs by scoring them now."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from bioseg_cli.config import SplitName
+from bioseg_cli.errors import DataError, UsageError
+from bioseg_cli.runs.console import Output
+from bioseg_cli.runs.directory import RunDirectory
+from bioseg_cli.runs.manifest import read_manifest
+from bioseg_cli.study.folder import ENDED, StudyFolder, is_study, status_of
+from bioseg_cli.study.grid import CONTROL, IIC, Budget
+from bioseg_cli.study.results import RunResult, ScoreRow, StudyResults, read_scores
+from bioseg_cli.study.settings import Plan
+
+
+def results_of(paths: Sequence[Path], *, split: SplitName, output: Output) -> StudyResults:
+    """The results of one study, or of runs that belong to none.
+
+    Args:
+        paths: a folder of a study, or run directories.
+        split: what runs are scored on; a study has its own.
+        output: for progress.
+
+    Raises:
+        UsageError: a study among other paths.
+        DataError: not a run, or its data set is gone.
+    """
+    studies = [path for path in paths if is_study(path)]
+    if studies and len(paths) > 1:
+        raise UsageError("A report is of one study, or of runs", where=studies[0], fix="Give it alone.")
+    return results_of_study(StudyFolder(studies[0])) if studies else results_of_runs(paths, split, output)
+
+
+def results_of_study(folder: StudyFolder) -> StudyResults:
+    """All that is in the folder of a study, which may still be going on.
+
+    Raises:
+        DataError: its manifest or its scores are damaged.
+    """
+    manifest = read_manifest(folder.path)
+    try:
+        plan = Plan.model_validate(manifest["config"])
+        files = {data: {name: Path(file) for name, file in of.items()} for data, of in manifest["data"].items()}
+        return StudyResults(
+            title=manifest["title"],
+            split=plan.split,
+            files=files,
+            runs=tuple(_run_of_study(folder, plan, entry) for entry in manifest["runs"]),
+            baselines={data: _baselines(folder, plan, data) for data in files},
+            settings=manifest["config"],
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"The manifest of the study is damaged ({error})", where=folder.manifest) from None
+
+
+def _run_of_study(folder: StudyFolder, plan: Plan, entry: dict[str, Any]) -> RunResult:
+    path = folder.run(entry["name"])
+    status, failure = status_of(path, entry["hash"])
+    request = {"split": plan.split, "states": list(plan.states)}
+    rows = read_scores(folder.scores(entry["name"]), request, entry["hash"]) or ()
+    if status in ENDED and not rows and "failure" in entry:
+        status, failure = "failed", entry["failure"]
+    elif failure is None and status not in ENDED:
+        failure = entry.get("failure")
+    collapse = read_manifest(path).get("collapse", {}) if status in ENDED else {}
+    return RunResult(
+        name=entry["name"],
+        path=path,
+        data=entry["data"],
+        loss=entry["loss"],
+        budget=None if entry["budget"] is None else Budget(**entry["budget"]),
+        draw=entry["draw"],
+        seed=entry["seed"],
+        hash=entry["hash"],
+        status=status,
+        failure=failure,
+        collapse=collapse,
+        rows=rows,
+    )
+
+
+def _baselines(folder: StudyFolder, plan: Plan, data: str) -> tuple[ScoreRow, ...]:
+    """Those of a data set; none where they are not scored yet."""
+    path = folder.scores(f"{data}.baselines")
+    # A study that goes on with a changed file finds that out itself; here any that were scored as planned will do.
+    return read_scores(path, {"split": plan.split, "baselines": list(plan.baselines)}, None) or ()
+
+
+def results_of_runs(paths: Sequence[Path], split: SplitName, output: Output) -> StudyResults:
+    """Score runs, each in the states that it has, and their baselines.
+
+    Raises:
+        DataError: not a run, or a data set that is gone or has no image to score on.
+    """
+    from bioseg_cli.evaluation.runs import evaluate_runs
+    from bioseg_cli.evaluation.session import NoFigures
+    from bioseg_cli.evaluation.settings import EvaluateConfig
+
+    runs = []
+    baselines: dict[str, tuple[ScoreRow, ...]] = {}
+    files: dict[str, dict[str, Path]] = {}
+    for path in paths:
+        manifest = RunDirectory.open(path).manifest
+        data = Path(manifest["data"]["path"])
+        config = EvaluateConfig(runs=(path,), split=split, state="all", baselines=("otsu", "kmeans", "all-background"))
+        (report,) = evaluate_runs(config, output, NoFigures())
+        baselines.setdefault(data.stem, tuple(ScoreRow.of(one) for one in report.baselines))
+        method = "iic" if manifest["command"] == "train-iic" else "uda"
+        files.setdefault(data.stem, {})[method] = data
+        runs.append(_run_alone(path, manifest, tuple(ScoreRow.of(one) for one in report.evaluations)))
+    return StudyResults(
+        title=", ".join(path.name for path in paths),
+        split=split,
+        files=files,
+        runs=tuple(runs),
+        baselines=baselines,
+        settings={},
+    )
+
+
+def _run_alone(path: Path, manifest: dict[str, Any], rows: tuple[ScoreRow, ...]) -> RunResult:
+    labels, settings = manifest.get("labels"), manifest["config"]
+    loss = settings.get("unsup_loss", IIC)
+    budget = None
+    if labels is not None:
+        count = int(labels["count"])
+        every = loss == CONTROL and count == int(labels["of"])
+        budget = Budget(count, "all" if every else f"{count} label{'s' * (count > 1)}")
+    return RunResult(
+        name=path.name,
+        path=path,
+        data=Path(manifest["data"]["path"]).stem,
+        loss=loss,
+        budget=budget,
+        draw=settings.get("label_draw", 0),
+        seed=settings["seed"],
+        hash=manifest.get("hash", ""),
+        status=manifest["status"],
+        failure=manifest.get("failure"),
+        collapse=manifest.get("collapse", {}),
+        rows=rows,
+    )

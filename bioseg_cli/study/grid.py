@@ -1,0 +1,191 @@
+"""From a plan to its runs: data sets x label budgets x losses x label draws x seeds, the controls, and IIC."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bioseg_cli.config import build_config, read_config
+from bioseg_cli.dataset.reader import Dataset
+from bioseg_cli.errors import UsageError
+from bioseg_cli.runs.manifest import run_hash
+from bioseg_cli.study.settings import DEFAULT_RATIOS, Plan
+from bioseg_cli.training.settings import TrainConfig, TrainIICConfig, TrainUDAConfig
+
+CONTROL = "none"
+"""The unsupervised loss of a supervised control."""
+IIC = "iic"
+
+HASH_SHOWN = 8
+"""Characters of its hash in the name of a run: with other settings it is another folder, and nothing is replaced."""
+
+COMMANDS: dict[str, type[TrainConfig]] = {one.command: one for one in (TrainUDAConfig, TrainIICConfig)}
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How many images a run has labels of.
+
+    Attributes:
+        count: images.
+        title: as the plan has it: "10 %", "5 labels", or "all".
+    """
+
+    count: int
+    title: str
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """One training that the plan asks for.
+
+    Attributes:
+        name: of its run directory.
+        data: name of the data set in the plan.
+        command: of bioseg that trains it.
+        loss: unsupervised loss; `none` for a supervised control, `iic` for a run without labels.
+        budget: labelled images; None without labels.
+        draw: which choice of them.
+        seed: of the run.
+        config: all its settings but where it is written, as JSON has them.
+        hash: of the settings that matter and of the data; that of the manifest where the run is finished.
+    """
+
+    name: str
+    data: str
+    command: str
+    loss: str
+    budget: Budget | None
+    draw: int
+    seed: int
+    config: Mapping[str, Any]
+    hash: str
+
+
+@dataclass(frozen=True)
+class DataFacts:
+    """What of a data set decides on its runs."""
+
+    path: Path
+    content_hash: str
+    labelled: int
+    unlabelled: int
+
+
+def read_plan(path: Path) -> Plan:
+    """The plan in a YAML file; raises `UsageError` that names what is wrong in it."""
+    return build_config(Plan, read_config(path, Plan), source=path)
+
+
+def expand(plan: Plan, source: Path) -> list[PlannedRun]:
+    """Every run of a plan, whole repeats one after the other, so that a study cut short is a balanced one.
+
+    Beside what the plan names there are, without asking, the supervised control with the same labels, images and
+    seed of each run, and the one with all labels.
+
+    Args:
+        plan: see `docs/study.md`.
+        source: its file, for messages.
+
+    Raises:
+        DataError: a data set is missing or damaged.
+        UsageError: settings that do not exist, or more labels than there are.
+    """
+    facts = {file: _facts(file) for file in dict.fromkeys(_files(plan))}
+    runs: dict[str, PlannedRun] = {}
+    for draw, seed in plan.repeats:
+        for data in plan.data:
+            for run in _runs_of(plan, data, facts, draw, seed, source):
+                runs.setdefault(run.name, run)
+    return list(runs.values())
+
+
+def _files(plan: Plan) -> Iterator[Path]:
+    for data in plan.data:
+        for method in ("uda", "iic") if plan.iic is not None else ("uda",):
+            if (file := plan.file_of(data, method)) is not None:
+                yield file
+
+
+def _facts(path: Path) -> DataFacts:
+    with Dataset(path) as dataset:
+        unlabelled = len(dataset.indices("train", labelled=False))
+        return DataFacts(path.resolve(), dataset.content_hash, len(dataset.label_order), unlabelled)
+
+
+def _runs_of(
+    plan: Plan, data: str, facts: Mapping[Path, DataFacts], draw: int, seed: int, source: Path
+) -> Iterator[PlannedRun]:
+    """The runs of one repeat on one data set."""
+    if (file := plan.file_of(data, "uda")) is not None:
+        known = facts[file]
+        for budget in _budgets(plan, known, source):
+            for loss in (CONTROL, *plan.losses):
+                yield _uda(plan, data, known, loss, budget, draw, seed, source)
+        yield _uda(plan, data, known, CONTROL, Budget(known.labelled, "all"), 0, seed, source)
+    if plan.iic is not None and (file := plan.file_of(data, "iic")) is not None:
+        values = {**plan.iic, "seed": seed}
+        yield _planned(data, facts[file], TrainIICConfig, values, f"{data}-iic-seed{seed}", IIC, None, 0, source)
+
+
+def _budgets(plan: Plan, facts: DataFacts, source: Path) -> list[Budget]:
+    """In ascending order, each number of images once."""
+    ratios = plan.ratios or (() if plan.labels else DEFAULT_RATIOS)
+    asked = [Budget(max(1, round(ratio * facts.labelled)), f"{100 * ratio:g} %") for ratio in ratios]
+    asked += [Budget(count, f"{count} label{'s' * (count > 1)}") for count in plan.labels]
+    most = facts.labelled if facts.unlabelled else facts.labelled - 1
+    for budget in asked:
+        if budget.count > most:
+            raise UsageError(
+                f"{budget.title} of {facts.path} leaves nothing unlabelled, or is more than its "
+                f"{facts.labelled} labelled training images",
+                where=source,
+                fix="Ask for less; the control with all labels is run without asking.",
+            )
+    unique = {budget.count: budget for budget in reversed(asked)}
+    return [unique[count] for count in sorted(unique)]
+
+
+def _uda(
+    plan: Plan, data: str, facts: DataFacts, loss: str, budget: Budget, draw: int, seed: int, source: Path
+) -> PlannedRun:
+    values = {
+        **plan.uda,
+        **plan.budget,
+        "labels": budget.count,
+        "label_draw": draw,
+        "unsup_loss": loss,
+        "seed": seed,
+    }
+    which = "all" if budget.title == "all" else f"{budget.count}labels-draw{draw}"
+    method = "supervised" if loss == CONTROL else loss
+    name = f"{data}-{method}-{which}-seed{seed}"
+    return _planned(data, facts, TrainUDAConfig, values, name, loss, budget, draw, source)
+
+
+def _planned(
+    data: str,
+    facts: DataFacts,
+    model: type[TrainConfig],
+    values: Mapping[str, Any],
+    name: str,
+    loss: str,
+    budget: Budget | None,
+    draw: int,
+    source: Path,
+) -> PlannedRun:
+    config = build_config(model, {**values, "data": facts.path}, source=source).model_dump(mode="json")
+    identity = run_hash(model.command, config, facts.content_hash)
+    return PlannedRun(
+        name=f"{name}-{identity[:HASH_SHOWN]}",
+        data=data,
+        command=model.command,
+        loss=loss,
+        budget=budget,
+        draw=draw,
+        seed=config["seed"],
+        config=config,
+        hash=identity,
+    )

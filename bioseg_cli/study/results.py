@@ -1,0 +1,178 @@
+"""What is known of the runs of a study, or of any runs: how each ended, and its scores.
+
+`SCORES/NAME.json` holds the scores of the run `NAME`, with `hash` and `request` (split, states) that say whether they
+are the ones wanted, and `rows`, one a state, head and mapping. `SCORES/DATA.baselines.json` is the same of a data set's
+baselines.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from bioseg_cli.errors import DataError
+from bioseg_cli.evaluation.report import Evaluation
+from bioseg_cli.study.grid import Budget
+from bioseg_cli.study.statistics import Repeat
+
+
+@dataclass(frozen=True)
+class ScoreRow:
+    """One thing that was scored.
+
+    Attributes:
+        name: of the run or the baseline.
+        state: saved state; None for a baseline.
+        head: of a run without labels.
+        mapping: `stored` or `oracle`, how its clusters became classes; None for classes.
+        score: the documented keys of `bioseg evaluate --json`: mean_iou, iou by class, intervals, ...
+        images: mean IoU of each image by name, over the classes it holds.
+    """
+
+    name: str
+    state: str | None
+    head: str | None
+    mapping: str | None
+    score: Mapping[str, Any]
+    images: Mapping[str, float]
+
+    @classmethod
+    def of(cls, one: Evaluation) -> Self:
+        """What `bioseg evaluate` found."""
+        iou = one.images.image_iou().tolist()
+        return cls(
+            name=one.name,
+            state=one.state,
+            head=one.head,
+            mapping=None if one.mapping is None else one.mapping.kind,
+            score=one.score.to_json(),
+            images=dict(zip(one.images.names, iou, strict=True)),
+        )
+
+    @property
+    def mean_iou(self) -> float:
+        """With the background."""
+        return float(self.score["mean_iou"])
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """One run, as far as it is.
+
+    Attributes:
+        name: of its directory.
+        path: the directory; there may be none yet.
+        data: data set, as tables call it.
+        loss: kl, iid, fixmatch, none (a supervised control), or iic.
+        budget: labelled images; None without labels.
+        draw, seed: its repeat.
+        hash: of settings and data; see `runs.manifest.run_hash`.
+        status: finished, collapsed, failed, interrupted, running, or missing.
+        failure: what went wrong.
+        collapse: of a run of IIC, by state and head: how its clusters came to nothing.
+        rows: its scores; none where it has not ended or could not be scored.
+    """
+
+    name: str
+    path: Path
+    data: str
+    loss: str
+    budget: Budget | None
+    draw: int
+    seed: int
+    hash: str
+    status: str
+    failure: str | None = None
+    collapse: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    rows: tuple[ScoreRow, ...] = ()
+
+    @property
+    def repeat(self) -> Repeat:
+        """Label draw and seed."""
+        return self.draw, self.seed
+
+    def row(self, state: str, head: str | None = None, mapping: str | None = None) -> ScoreRow | None:
+        """Its scores for a state, and for clusters a head and mapping."""
+        for one in self.rows:
+            if (one.state, one.head, one.mapping) == (state, head, mapping):
+                return one
+        return None
+
+
+@dataclass(frozen=True)
+class StudyResults:
+    """All that was found, whatever of it is missing.
+
+    Attributes:
+        title: of the study.
+        split: what was scored.
+        files: the data set files by the name that tables give them, and by method: {"uda": path, "iic": path}.
+        runs: in the order of the plan.
+        baselines: by data set; those of its file for train-uda, or where it has none, for train-iic.
+        settings: what the plan says, for the record.
+    """
+
+    title: str
+    split: str
+    files: Mapping[str, Mapping[str, Path]]
+    runs: tuple[RunResult, ...]
+    baselines: Mapping[str, tuple[ScoreRow, ...]]
+    settings: Mapping[str, Any]
+
+    @property
+    def data(self) -> tuple[str, ...]:
+        """Names of the data sets, in order of appearance."""
+        return tuple(dict.fromkeys(run.data for run in self.runs))
+
+    @property
+    def losses(self) -> tuple[str, ...]:
+        """The unsupervised losses, in order of appearance; without the control and IIC."""
+        return tuple(dict.fromkeys(run.loss for run in self.runs if run.loss not in ("none", "iic")))
+
+    def budgets(self, data: str) -> tuple[Budget, ...]:
+        """The label budgets of a data set, ascending; `all` last where there is one."""
+        found = {run.budget.count: run.budget for run in self.runs if run.data == data and run.budget is not None}
+        return tuple(found[count] for count in sorted(found))
+
+    def values(
+        self, data: str, loss: str, budget: int | None, state: str, head: str | None = None, mapping: str | None = None
+    ) -> dict[Repeat, float]:
+        """Mean IoU of every scored run of a cell, by repeat."""
+        found = {}
+        for run in self.runs:
+            count = None if run.budget is None else run.budget.count
+            if (run.data, run.loss, count) == (data, loss, budget):
+                row = run.row(state, head, mapping)
+                if row is not None:
+                    found[run.repeat] = row.mean_iou
+        return found
+
+
+def write_scores(rows: list[ScoreRow], request: Mapping[str, Any], identity: str) -> str:
+    """The content of a file of scores."""
+    return json.dumps({"hash": identity, "request": request, "rows": [vars(row) for row in rows]}, indent=1) + "\n"
+
+
+def read_scores(path: Path, request: Mapping[str, Any], identity: str | None) -> tuple[ScoreRow, ...] | None:
+    """The scores in a file; None where there is none, or it holds those of something else.
+
+    Args:
+        path: the file.
+        request: what was to be scored.
+        identity: hash of what was to be scored; None = whatever it was.
+
+    Raises:
+        DataError: the file is damaged.
+    """
+    if not path.is_file():
+        return None
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content["request"] != request or identity not in (None, content["hash"]):
+            return None
+        return tuple(ScoreRow(**row) for row in content["rows"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"The scores cannot be read ({error})", where=path, fix="Remove the file and repeat.") from None

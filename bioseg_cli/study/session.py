@@ -1,0 +1,209 @@
+"""From a plan to a finished study: what is missing is done, every end is recorded, the means are shown."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bioseg_cli.dataset.reader import Dataset
+from bioseg_cli.errors import Interrupted, PartialFailure
+from bioseg_cli.evaluation.truth import DatasetTruth
+from bioseg_cli.runs.console import Output
+from bioseg_cli.runs.crew import spread, threads_each
+from bioseg_cli.runs.manifest import environment, now, write_manifest
+from bioseg_cli.study.collect import results_of_study
+from bioseg_cli.study.folder import ENDED, StudyFolder, status_of
+from bioseg_cli.study.grid import PlannedRun, expand, read_plan
+from bioseg_cli.study.job import BaselinesJob, Job, RunJob, do_job, lost_job
+from bioseg_cli.study.results import read_scores
+from bioseg_cli.study.settings import Plan, StudyConfig
+from bioseg_cli.study.table import document, render, render_runs
+
+STUDIES_FOLDER = Path("studies")
+
+
+def carry_out(config: StudyConfig, output: Output, *, overwrite: bool) -> None:
+    """Train and score what is missing of a study, and show what it amounts to.
+
+    Raises:
+        UsageError: the plan asks for what does not exist, or the folder holds something else.
+        DataError: a data set is missing, or has nothing to score on.
+        PartialFailure: some runs failed; the others are done.
+        Interrupted: by the user; what was done is kept.
+    """
+    plan = read_plan(config.plan)
+    folder = StudyFolder.at(config.out or STUDIES_FOLDER / config.plan.stem)
+    runs = expand(plan, config.plan)
+    study = _Study(config, plan, folder, runs)
+    if config.dry_run:
+        output.show(render_runs([(run, *study.status(run)) for run in runs]))
+        output.result({"study": str(folder.path), "runs": study.record()["runs"]})
+        return
+    if overwrite:
+        study.forget()
+    study.carry_out(output)
+    results = results_of_study(folder)
+    output.show(render(results))
+    output.show(f"Tables and figures: bioseg report {folder.path}")
+    output.result({"study": str(folder.path), **document(results)})
+    if study.problems:
+        raise PartialFailure(
+            f"{len(study.problems)} of {len(runs)} runs failed; the others are done",
+            where=folder.path,
+            fix="The reasons are above and in logs/; the same command tries them again.",
+        )
+
+
+class _Study:
+    """A study being carried out.
+
+    Attributes:
+        problems: what went wrong, by the name of the run.
+    """
+
+    def __init__(self, config: StudyConfig, plan: Plan, folder: StudyFolder, runs: Sequence[PlannedRun]) -> None:
+        self.config = config
+        self.plan = plan
+        self.folder = folder
+        self.runs = runs
+        self.problems: dict[str, str] = {}
+        self._started = now()
+
+    def status(self, run: PlannedRun) -> tuple[str, str | None]:
+        """How far a run is, and what went wrong."""
+        status, failure = status_of(self.folder.run(run.name), run.hash)
+        problem = self.problems.get(run.name, failure)
+        # Trained, and could not be scored.
+        return ("failed" if status in ENDED and problem is not None else status), problem
+
+    def forget(self) -> None:
+        """Remove the runs of the plan, to do them again."""
+        for run in self.runs:
+            shutil.rmtree(self.folder.run(run.name), ignore_errors=True)
+            self.folder.scores(run.name).unlink(missing_ok=True)
+
+    def carry_out(self, output: Output) -> None:
+        """Do what is missing."""
+        jobs: list[Job] = [*self._baselines(), *map(self._job, self.runs)]
+        missing = [job for job in jobs if read_scores(job.scores, job.request, job.hash) is None]
+        self._save("running")
+        done = len(jobs) - len(missing)
+        if done:
+            output.say(f"{done} of {len(jobs)} are done already")
+        try:
+            with output.progress(f"Study {self.folder.path.name}", len(jobs), done) as progress:
+                for job, problem in spread(
+                    do_job, missing, at_once=self.config.jobs, scheduler=self.config.scheduler, lost=lost_job
+                ):
+                    if problem is None:
+                        output.say(f"{job.name}: {self._outcome(job)}")
+                    else:
+                        self.problems[job.name] = problem
+                        output.warn(f"{job.name} failed: {problem}")
+                    progress.advance()
+                    self._save("running")
+        except KeyboardInterrupt:
+            self._save("interrupted")
+            raise Interrupted(
+                "Stopped; what was trained is kept", where=self.folder.path, fix="The same command goes on."
+            ) from None
+        self._save("failed" if self.problems else "finished")
+
+    def _outcome(self, job: Job) -> str:
+        rows = read_scores(job.scores, job.request, job.hash) or ()
+        parts = (one.state or one.name for one in rows)
+        return "mean IoU " + ", ".join(f"{one.mean_iou:.4f} ({part})" for one, part in zip(rows, parts, strict=True))
+
+    def _job(self, run: PlannedRun) -> RunJob:
+        # Absolute: a worker may be at home in another folder.
+        path = StudyFolder(self.folder.path.resolve())
+        return RunJob(
+            name=run.name,
+            run=path.run(run.name),
+            scores=path.scores(run.name),
+            log=path.log(run.name),
+            threads=self._threads,
+            trains=run.command,
+            settings=dict(run.config),
+            hash=run.hash,
+            split=self.plan.split,
+            states=self.plan.states,
+        )
+
+    def _baselines(self) -> list[BaselinesJob]:
+        """One a data set. Before anything is trained this finds out whether all can be scored."""
+        path = StudyFolder(self.folder.path.resolve())
+        jobs = []
+        for data, files in self._files().items():
+            identities = {}
+            for file in map(Path, files.values()):
+                with Dataset(file) as dataset:
+                    DatasetTruth(dataset, self.plan.split)
+                    identities[file] = dataset.content_hash
+            file, identity = next(iter(identities.items()))
+            name = f"{data}.baselines"
+            jobs.append(
+                BaselinesJob(
+                    name=name,
+                    scores=path.scores(name),
+                    log=path.log(name),
+                    threads=self._threads,
+                    data=file,
+                    hash=identity,
+                    split=self.plan.split,
+                    baselines=self.plan.baselines,
+                )
+            )
+        return jobs
+
+    @property
+    def _threads(self) -> int | None:
+        if self.plan.threads is not None or self.config.scheduler is not None:
+            return self.plan.threads
+        return threads_each(self.config.jobs)
+
+    def _files(self) -> dict[str, dict[str, str]]:
+        """The data sets by name and method, whole paths."""
+        methods: tuple[Any, ...] = ("uda", "iic") if self.plan.iic is not None else ("uda",)
+        found = {
+            data: {
+                method: str(file.resolve())
+                for method in methods
+                if (file := self.plan.file_of(data, method)) is not None
+            }
+            for data in self.plan.data
+        }
+        return {data: files for data, files in found.items() if files}
+
+    def record(self) -> dict[str, Any]:
+        """The manifest of the study but for how it stands."""
+        return {
+            "command": Plan.command,
+            "config": self.plan.model_dump(mode="json"),
+            "title": self.config.plan.stem,
+            "data": self._files(),
+            "runs": [self._entry(run) for run in self.runs],
+        }
+
+    def _entry(self, run: PlannedRun) -> dict[str, Any]:
+        status, failure = self.status(run)
+        entry: dict[str, Any] = {
+            "name": run.name,
+            "data": run.data,
+            "loss": run.loss,
+            "budget": None if run.budget is None else vars(run.budget),
+            "draw": run.draw,
+            "seed": run.seed,
+            "hash": run.hash,
+            "status": status,
+        }
+        return entry if failure is None else {**entry, "failure": failure}
+
+    def _save(self, status: str) -> None:
+        times: Mapping[str, str] = {"started": self._started, "written": now()}
+        write_manifest(
+            self.folder.manifest,
+            {**self.record(), "status": status, "times": times, "environment": environment()},
+        )

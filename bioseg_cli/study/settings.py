@@ -1,0 +1,125 @@
+"""Settings of `bioseg study`, and the plan that it carries out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from bioseg_cli.config import Config, Names, SplitName, StateName
+from bioseg_cli.evaluation.settings import BASELINES
+
+DEFAULT_RATIOS = (0.1, 0.25, 0.5)
+"""The study's, where a plan names neither ratios nor numbers of labels."""
+DEFAULT_STEPS = 5000
+"""Updates of each run where a plan names neither `steps` nor `epochs`."""
+BY_THE_PLAN = frozenset(
+    {"data", "run", "resume", "ratio", "labels", "label_draw", "unsup_loss", "seed", "steps", "epochs"}
+)
+"""Settings of train-uda that a plan varies or fixes itself; under `uda:` they would say something else."""
+BY_THE_PLAN_FOR_IIC = frozenset({"data", "run", "resume", "seed"})
+
+LossName = Literal["kl", "iid", "fixmatch"]
+
+
+class StudyConfig(Config):
+    """Carry out a plan: train and score what is missing of it."""
+
+    command: ClassVar[str] = "study"
+
+    plan: Path = Field(json_schema_extra={"argument": True}, description="YAML file; docs/study.md lists its keys.")
+    out: Path | None = Field(default=None, description="Folder of the study; by default studies/NAME-OF-THE-PLAN.")
+    jobs: int = Field(
+        default=1, ge=1, description="Runs at a time on this machine; more than 1 needs the extra `cluster`."
+    )
+    scheduler: str | None = Field(
+        default=None,
+        description="Address of a running Dask scheduler (tcp://HOST:8786) whose workers take the runs instead.",
+    )
+    dry_run: bool = Field(default=False, description="List the runs and how far each is, and do nothing.")
+
+    @model_validator(mode="after")
+    def _one_crew(self) -> Self:
+        if self.scheduler is not None and self.jobs != 1:
+            raise ValueError("give --jobs or --scheduler, not both: a scheduler has its own workers")
+        return self
+
+
+class StudyData(Config):
+    """The files of one data set, where the two methods train on different ones."""
+
+    uda: Path | None = None
+    iic: Path | None = None
+
+    @model_validator(mode="after")
+    def _one_at_least(self) -> Self:
+        if self.uda is None and self.iic is None:
+            raise ValueError("name a file for uda, for iic, or both")
+        return self
+
+
+class Plan(Config):
+    """What a study compares. docs/study.md explains each key."""
+
+    command: ClassVar[str] = "study"
+    flags: ClassVar[bool] = False
+
+    data: dict[str, Path | StudyData] = Field(min_length=1, description="Data sets by the name they have in tables.")
+    ratios: tuple[float, ...] = Field(default=(), description="Shares of the labelled training images.")
+    labels: tuple[int, ...] = Field(default=(), description="Numbers of labelled training images.")
+    losses: tuple[LossName, ...] = Field(default=("kl", "iid"), description="Unsupervised losses.")
+    draws: int = Field(default=3, ge=1, description="Random choices of the labelled images.")
+    seeds: int = Field(default=1, ge=1, description="Trainings of each choice, each from a seed of its own.")
+    first_seed: int = Field(default=0, ge=0, description="The first of these seeds.")
+    steps: int | None = Field(default=None, ge=1, description="Updates of every run of train-uda, at every ratio.")
+    epochs: int | None = Field(default=None, ge=1, description="Passes instead: fewer updates at some ratios.")
+    uda: dict[str, Any] = Field(default={}, description="Further settings of train-uda.")
+    iic: dict[str, Any] | None = Field(default=None, description="Settings of train-iic; left out, it is not run.")
+    states: tuple[StateName, ...] = Field(
+        default=("best-supervised", "best-final"), min_length=1, description="Saved states to score."
+    )
+    split: SplitName = Field(default="test", description="Split to score on.")
+    baselines: Names = Field(default=("otsu", "kmeans", "all-background"), description="What is scored beside.")
+    threads: int | None = Field(
+        default=None, ge=1, description="Threads of each run; by default the processors divided by --jobs."
+    )
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.steps is not None and self.epochs is not None:
+            raise ValueError("give steps or epochs, not both")
+        if any(not 0 < ratio <= 1 for ratio in self.ratios) or any(count < 1 for count in self.labels):
+            raise ValueError("ratios lie above 0 and up to 1, labels are whole numbers from 1")
+        if unknown := [name for name in self.baselines if name not in BASELINES]:
+            raise ValueError(f"baselines: unknown {', '.join(unknown)} (known: {', '.join(BASELINES)})")
+        for name, given, own in (("uda", self.uda, BY_THE_PLAN), ("iic", self.iic or {}, BY_THE_PLAN_FOR_IIC)):
+            if taken := sorted(own & set(given)):
+                raise ValueError(f"{name}: {', '.join(taken)} {'is' if len(taken) == 1 else 'are'} set by the plan")
+        for name, entry in self.data.items():
+            if "/" in name or not name.strip():
+                raise ValueError(f"data: {name!r} cannot be a name of a data set")
+            if isinstance(entry, StudyData) and entry.iic is not None and entry.uda is None and self.iic is None:
+                raise ValueError(f"data: {name} has a file for iic alone, and the plan has no iic")
+        return self
+
+    @property
+    def budget(self) -> dict[str, int]:
+        """How long a run of train-uda trains."""
+        return {"epochs": self.epochs} if self.epochs is not None else {"steps": self.steps or DEFAULT_STEPS}
+
+    @property
+    def repeats(self) -> tuple[tuple[int, int], ...]:
+        """(draw, seed) of each repeat. No two share a seed: what varies over draws holds what varies over seeds."""
+        return tuple(
+            (draw, self.first_seed + draw * self.seeds + number)
+            for draw in range(self.draws)
+            for number in range(self.seeds)
+        )
+
+    def file_of(self, name: str, method: Literal["uda", "iic"]) -> Path | None:
+        """The data set that a method trains on; None where it does not."""
+        entry = self.data[name]
+        if isinstance(entry, StudyData):
+            return getattr(entry, method)  # type: ignore[no-any-return]
+        return entry

@@ -1,0 +1,100 @@
+"""The study on the screen, narrow enough for 80 columns, and as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from bioseg_cli.metrics.intervals import MeanInterval
+from bioseg_cli.study.cells import Cell, cells
+from bioseg_cli.study.grid import CONTROL, IIC, PlannedRun
+from bioseg_cli.study.results import StudyResults
+
+NAMES = {CONTROL: "supervised", "kl": "KL", "iid": "IID", "fixmatch": "FixMatch", IIC: "IIC"}
+"""What tables call a method."""
+
+
+def render(results: StudyResults) -> RenderableType:
+    """A table a data set, its baselines below, and what a reader must know."""
+    every = cells(results)
+    parts: list[RenderableType] = []
+    for data in results.data:
+        parts.append(Text(f"{data}, {results.split} split: mean IoU with background", style="bold"))
+        parts.append(_means([one for one in every if one.data == data], results))
+    parts += [Text(f"- {note}") for note in notes(every)]
+    return Group(*parts)
+
+
+def notes(every: Sequence[Cell]) -> list[str]:
+    """What a reader must know of the figures."""
+    said = ["Intervals are Student's, 95 %; a difference is to the control with the same labels and seed."]
+    reservations = {one.estimate.reservation for one in every if one.estimate is not None}
+    said += sorted(f"Some: {reason}." for reason in reservations - {None} if reason is not None)
+    tests = sum(one.p_corrected is not None for one in every)
+    if tests:
+        said.append(f"p is of the paired t test, corrected for {tests} tests (Holm).")
+    for one in {run.name: run for cell in every for run in cell.failed}.values():
+        said.append(f"{one.name} is {one.status}" + (f": {one.failure}" if one.failure else "") + ".")
+    for one in {run.name: run for cell in every for run in cell.collapsed}.values():
+        said.append(f"{one.name} has collapsed; its scores are counted all the same.")
+    return said
+
+
+def render_runs(runs: Iterable[tuple[PlannedRun, str, str | None]]) -> RenderableType:
+    """Every planned run and how far it is."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("run", overflow="fold")
+    table.add_column("status", no_wrap=True)
+    count = 0
+    for run, status, failure in runs:
+        table.add_row(Text(run.name), Text(status if failure is None else f"{status}: {failure}"))
+        count += 1
+    return Group(table, Text(f"{count} runs"))
+
+
+def document(results: StudyResults) -> dict[str, Any]:
+    """The cells, baselines and runs, with the keys of docs/study.md."""
+    return {
+        "split": results.split,
+        "cells": [one.to_json() for one in cells(results)],
+        "baselines": {data: {row.name: row.mean_iou for row in rows} for data, rows in results.baselines.items()},
+        "runs": [
+            {"name": run.name, "hash": run.hash, "status": run.status, "failure": run.failure} for run in results.runs
+        ],
+    }
+
+
+def _means(found: Sequence[Cell], results: StudyResults) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for heading in ("labels", "method", "output"):
+        table.add_column(heading, overflow="fold")
+    for heading in ("runs", "mIoU", "95 % interval", "- control", "p"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for one in found:
+        title = "none" if one.budget is None else one.budget.title
+        part = one.state if one.head is None else f"{one.head}, {one.mapping}"
+        estimate, control = one.estimate, one.control
+        ended = f"{0 if estimate is None else estimate.runs}/{len(one.runs)}"
+        table.add_row(
+            Text(title),
+            Text(NAMES[one.loss]),
+            Text(part),
+            ended,
+            "-" if estimate is None else f"{estimate.mean:.4f}",
+            "-" if estimate is None else _interval(estimate.interval),
+            "" if control is None else f"{control.difference.mean:+.4f}",
+            "" if one.p_corrected is None else f"{one.p_corrected:.3f}",
+        )
+    table.add_section()
+    for row in results.baselines.get(found[0].data, ()):
+        table.add_row("none", Text(row.name), "", "", f"{row.mean_iou:.4f}", "", "", "")
+    return table
+
+
+def _interval(interval: MeanInterval | None) -> str:
+    return "-" if interval is None else f"{interval.low:.4f}-{interval.high:.4f}"

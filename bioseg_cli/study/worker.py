@@ -1,0 +1,134 @@
+"""The process that does one job of a study: `python -m bioseg_cli.study.worker`.
+
+It reads the job from standard input as a line of JSON and answers with a line of JSON on standard output. When its
+input ends, whoever started it has died or wants it to stop: it saves its state and stops.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+from filelock import FileLock, Timeout
+from pydantic import TypeAdapter
+
+from bioseg_cli.config import StateName, build_config
+from bioseg_cli.dataset.reader import Dataset
+from bioseg_cli.errors import BiosegError, Interrupted, RunError
+from bioseg_cli.evaluation.baselines import score_baselines
+from bioseg_cli.evaluation.runs import evaluate_runs
+from bioseg_cli.evaluation.scores import Resampling
+from bioseg_cli.evaluation.session import NoFigures
+from bioseg_cli.evaluation.settings import NO_BASELINES, EvaluateConfig
+from bioseg_cli.evaluation.truth import DatasetTruth, count_images
+from bioseg_cli.files import write_text
+from bioseg_cli.runs.console import Output
+from bioseg_cli.study.folder import ENDED, run_manifest
+from bioseg_cli.study.grid import COMMANDS
+from bioseg_cli.study.job import BaselinesJob, Job, RunJob
+from bioseg_cli.study.results import ScoreRow, read_scores, write_scores
+from bioseg_cli.training.restarts import train_with_restarts
+from bioseg_cli.training.session import train
+from bioseg_cli.training.settings import TrainIICConfig, TrainUDAConfig
+from bioseg_cli.training.uda import UDA
+
+LOCK_SECONDS = 120
+"""A job waits this long for remains of an earlier attempt, which save their state and go."""
+
+
+def perform(job: Job, output: Output) -> None:
+    """Do a job, or what an earlier attempt left of it.
+
+    Raises:
+        BiosegError: it failed.
+    """
+    try:
+        with FileLock(job.log.with_name(f"{job.name}.lock"), timeout=LOCK_SECONDS):
+            if read_scores(job.scores, job.request, job.hash) is not None:
+                return
+            if isinstance(job, RunJob):
+                train_run(job, output)
+                rows = score_run(job, output)
+            else:
+                rows = score_data(job, output)
+            write_text(job.scores, write_scores(rows, job.request, job.hash))
+    except Timeout:
+        raise RunError(
+            "Another process is at work on this run", where=job.log.parent.parent, fix="Wait until it has ended."
+        ) from None
+
+
+def train_run(job: RunJob, output: Output) -> None:
+    """Train to the end, from wherever the run is."""
+    manifest = run_manifest(job.run, job.hash)
+    if manifest is not None and manifest["status"] in ENDED:
+        return
+    if manifest is None and job.run.exists():
+        shutil.rmtree(job.run)  # killed before it had a manifest
+    # Restarts are runs of their own, which know how far they are.
+    begun = (job.run / "resume.pt").is_file() or (manifest is not None and job.settings.get("restarts", 1) > 1)
+    values = {**job.settings, "run": job.run, **({"resume": job.run} if begun else {})}
+    config = build_config(COMMANDS[job.trains], values)
+    if isinstance(config, TrainIICConfig):
+        train_with_restarts(config, output, overwrite=True)
+    elif isinstance(config, TrainUDAConfig):
+        train(config, UDA, output, overwrite=True)
+
+
+def score_run(job: RunJob, output: Output) -> list[ScoreRow]:
+    """The scores of each wanted state; of a training without labels, of the one that stands for it."""
+    states: tuple[StateName | None, ...] = (None,) if job.trains == TrainIICConfig.command else job.states
+    data = Path(job.settings["data"])
+    rows = []
+    for state in states:
+        config = EvaluateConfig(runs=(job.run,), data=data, split=job.split, state=state, baselines=NO_BASELINES)
+        (report,) = evaluate_runs(config, output, NoFigures())
+        rows += [ScoreRow.of(one) for one in report.evaluations]
+    return rows
+
+
+def score_data(job: BaselinesJob, output: Output) -> list[ScoreRow]:
+    """The scores of the baselines that can be had on a data set; the log says why of the others."""
+    with Dataset(job.data) as dataset:
+        truth = DatasetTruth(dataset, job.split)
+        background = np.zeros(dataset.image_shape[1:], dtype=np.uint8)
+        images = count_images(truth, lambda _: background, output, description="Reading masks")
+        evaluations, notes = score_baselines(job.baselines, truth, dataset, images, Resampling(), output)
+    for note in notes:
+        output.say(note)
+    return [ScoreRow.of(one) for one in evaluations]
+
+
+def _stop_with_the_input() -> None:
+    sys.stdin.buffer.read()
+    # As for the user's own SIGTERM, training saves its state first.
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def main() -> None:
+    """Do the job that standard input holds, and answer."""
+    job: Job = TypeAdapter(Job).validate_json(sys.stdin.buffer.readline())
+    threading.Thread(target=_stop_with_the_input, daemon=True).start()
+    problem = None
+    try:
+        perform(job, Output())
+    except Interrupted as error:
+        raise SystemExit(error.exit_code) from None
+    except BiosegError as error:
+        problem = " ".join(str(error).splitlines())
+    except MemoryError:
+        problem = "Memory ran out"
+    sys.stdout.write(json.dumps({"problem": problem}) + "\n")
+    sys.stdout.flush()
+    # Not through the interpreter's end, which the thread that waits for input would hold up.
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
