@@ -9,8 +9,9 @@ short training on generated images; both are made where they are missing.
   is that of its process.
 - MONAI, and bioseg's `Predictor`, are measured on a normalised crop in memory, in turn: no reading and no writing is
   counted for them. MONAI runs the same network in float32, contiguous, in evaluation mode, bioseg what it chooses.
-- Windows are of 1024 pixels and a quarter overlaps. MONAI's time for the whole image is extrapolated by pixels, in its
-  favour: the smaller the image, the fewer windows cover a pixel.
+- Windows are of 1024 pixels and a quarter overlaps; both cut an image into the same number of them. MONAI's time for
+  the whole image is extrapolated by windows: the larger the image, the more of them cover a pixel. What it would need to
+  read, hold and write such an image is not counted.
 - Apart from time: how far an image predicted in tiles is from the same image predicted in one piece.
 """
 
@@ -102,16 +103,17 @@ def measure(folder: Path, side: int, crop: int, compression: str | None, rounds:
     title = f"Prediction, width {WIDTH}, windows of {TILE} overlapping by {OVERLAP} px"
     table = table_of(title, "", "s", "Mpixel/s", "peak GB", f"s for {side} x {side}")
     whole, part = side**2 / 1e6, crop**2 / 1e6
+    windows = len(predictor.plan(side, side)) / len(predictor.plan(crop, crop))
     name = f"bioseg predict, the command, {side} x {side}, {precision.name}"
     table.add_row(name, show(seconds), show(whole / seconds), show(peak), show(seconds))
     kinds = {"bioseg": f"bioseg in memory, {crop} x {crop}, {precision.name}"}
     for key, values in times.items():
         kind = kinds.get(key, f"{key}, in memory, {crop} x {crop}, fp32")
-        table.add_row(kind, show(values), show(part / values), "", show(values * whole / part))
+        table.add_row(kind, show(values), show(part / values), "", show(values * windows))
     peers = [key for key in times if key not in kinds]
     if peers:
         best = min(peers, key=lambda key: float(np.median(times[key])))
-        table.add_row(f"ratio: the command / {best}", "", show((whole / seconds) / (part / times[best])))
+        table.add_row(f"ratio: the command / {best}", "", show(times[best] * windows / seconds))
         table.add_row(f"ratio: in memory / {best}", "", show(times[best] / times["bioseg"]))
         share = float((found["bioseg"] != found["monai"]).mean())
         table.add_row("labels in which bioseg and MONAI differ", "", f"{share:.1e}")

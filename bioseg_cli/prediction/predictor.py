@@ -223,7 +223,7 @@ class Predictor:
         with self._precision.autocast():
             logits = self._network(images)
         # Channel by channel from here on, as everything after the network takes them.
-        joined = torch.cat([logits[head].contiguous().float().softmax(dim=1) for head in heads], dim=1)
+        joined = torch.cat([logits[head].contiguous().softmax(dim=1, dtype=torch.float32) for head in heads], dim=1)
         self.largest_batch = max(self.largest_batch, len(images))
         probabilities: NDArray[np.float32] = joined.cpu().numpy()
         return probabilities.reshape(*pixels.shape[:-3], *probabilities.shape[1:])
