@@ -53,6 +53,13 @@ class ScoreRow:
         )
 
     @property
+    def output(self) -> str:
+        """What of the run it is: a state, of clusters the head and mapping; of a baseline its name."""
+        if self.head is not None:
+            return f"{self.head}, {self.mapping}"
+        return self.state or self.name
+
+    @property
     def mean_iou(self) -> float:
         """With the background."""
         return float(self.score["mean_iou"])

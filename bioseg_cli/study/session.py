@@ -113,8 +113,7 @@ class _Study:
 
     def _outcome(self, job: Job) -> str:
         rows = read_scores(job.scores, job.request, job.hash) or ()
-        parts = (one.state or one.name for one in rows)
-        return "mean IoU " + ", ".join(f"{one.mean_iou:.4f} ({part})" for one, part in zip(rows, parts, strict=True))
+        return "mean IoU " + ", ".join(f"{one.mean_iou:.4f} ({one.output})" for one in rows)
 
     def _job(self, run: PlannedRun) -> RunJob:
         # Absolute: a worker may be at home in another folder.

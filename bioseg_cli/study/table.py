@@ -15,7 +15,7 @@ from bioseg_cli.study.cells import Cell, cells
 from bioseg_cli.study.grid import CONTROL, IIC, PlannedRun
 from bioseg_cli.study.results import StudyResults
 
-NAMES = {CONTROL: "supervised", "kl": "KL", "iid": "IID", "fixmatch": "FixMatch", IIC: "IIC"}
+NAMES = {CONTROL: "control", "kl": "KL", "iid": "IID", "fixmatch": "FixMatch", IIC: "IIC"}
 """What tables call a method."""
 
 
@@ -32,7 +32,7 @@ def render(results: StudyResults) -> RenderableType:
 
 def notes(every: Sequence[Cell]) -> list[str]:
     """What a reader must know of the figures."""
-    said = ["Intervals are Student's, 95 %; a difference is to the control with the same labels and seed."]
+    said = ["Intervals are Student's, 95 %; the gain is over the supervised control with the same labels and seed."]
     reservations = {one.estimate.reservation for one in every if one.estimate is not None}
     said += sorted(f"Some: {reason}." for reason in reservations - {None} if reason is not None)
     tests = sum(one.p_corrected is not None for one in every)
@@ -73,17 +73,16 @@ def _means(found: Sequence[Cell], results: StudyResults) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for heading in ("labels", "method", "output"):
         table.add_column(heading, overflow="fold")
-    for heading in ("runs", "mIoU", "95 % interval", "- control", "p"):
+    for heading in ("runs", "mIoU", "95 % interval", "gain", "p"):
         table.add_column(heading, justify="right", no_wrap=True)
     for one in found:
-        title = "none" if one.budget is None else one.budget.title
-        part = one.state if one.head is None else f"{one.head}, {one.mapping}"
+        title = "none" if one.budget is None else one.budget.title.partition(" label")[0]
         estimate, control = one.estimate, one.control
         ended = f"{0 if estimate is None else estimate.runs}/{len(one.runs)}"
         table.add_row(
             Text(title),
             Text(NAMES[one.loss]),
-            Text(part),
+            Text(one.state if one.head is None else f"{one.head}, {one.mapping}"),
             ended,
             "-" if estimate is None else f"{estimate.mean:.4f}",
             "-" if estimate is None else _interval(estimate.interval),
@@ -92,9 +91,9 @@ def _means(found: Sequence[Cell], results: StudyResults) -> Table:
         )
     table.add_section()
     for row in results.baselines.get(found[0].data, ()):
-        table.add_row("none", Text(row.name), "", "", f"{row.mean_iou:.4f}", "", "", "")
+        table.add_row("none", "", Text(row.name), "", f"{row.mean_iou:.4f}", "", "", "")
     return table
 
 
 def _interval(interval: MeanInterval | None) -> str:
-    return "-" if interval is None else f"{interval.low:.4f}-{interval.high:.4f}"
+    return "-" if interval is None else f"{interval.low:.3f}-{interval.high:.3f}"
