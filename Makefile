@@ -30,7 +30,7 @@ lint: $(READY)  ## Check style, types and the direction of imports
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(READY)  ## Benchmarks at small sizes
+bench: $(READY)  ## Benchmarks at small sizes, a few minutes
 	-$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
 	$(BIN)/python -m benchmarks
 
@@ -38,8 +38,9 @@ bench-full: $(READY)  ## The benchmarks behind benchmarks/RESULTS.md
 	-$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
 	$(BIN)/python -m benchmarks --full
 
-soak: $(READY)  ## Kill a training at random moments and resume it, many times
+soak: $(READY)  ## Kill trainings and a study at random moments and resume them, many times
 	$(BIN)/python -m benchmarks.soak
+	$(BIN)/python -m benchmarks.study_soak
 
 results: $(READY)  ## The figures of docs/results.md; BIOSEG_DATA names the folder that holds BBBC039
 	PATH="$(abspath $(BIN)):$$PATH" benchmarks/results_bbbc039.sh

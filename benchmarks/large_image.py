@@ -9,9 +9,9 @@ short training on generated images; both are made where they are missing.
   is that of its process.
 - MONAI, and bioseg's `Predictor`, are measured on a normalised crop in memory, in turn: no reading and no writing is
   counted for them. MONAI runs the same network in float32, contiguous, in evaluation mode, bioseg what it chooses.
-- Windows are of 1024 pixels and a quarter overlaps; both cut an image into the same number of them. MONAI's time for
-  the whole image is extrapolated by windows: the larger the image, the more of them cover a pixel. What it would need to
-  read, hold and write such an image is not counted.
+- Windows are of 1024 pixels and a quarter overlaps; both cut an image into as many. MONAI's time for the whole image is
+  extrapolated by windows: the larger the image, the more of them cover a pixel. What it would need to read, hold and
+  write such an image is not counted.
 - Apart from time: how far an image predicted in tiles is from the same image predicted in one piece.
 """
 

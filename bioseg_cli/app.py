@@ -19,6 +19,8 @@ from bioseg_cli.commands.prepare import (
     prepare_folder,
     prepare_phc,
 )
+from bioseg_cli.commands.preview import preview
+from bioseg_cli.commands.report import report
 from bioseg_cli.commands.study import study
 from bioseg_cli.commands.train_iic import train_iic
 from bioseg_cli.commands.train_uda import train_uda
@@ -26,6 +28,9 @@ from bioseg_cli.evaluation.settings import EvaluateConfig
 from bioseg_cli.prediction.settings import PredictConfig
 from bioseg_cli.prepare.bigbrain_settings import BigBrainConfig
 from bioseg_cli.prepare.settings import DemoConfig, FluoGFPConfig, FluoHoechstConfig, FolderConfig, PhCConfig
+from bioseg_cli.preview.settings import PreviewConfig
+from bioseg_cli.report.settings import ReportConfig
+from bioseg_cli.runs.launch import run_launched
 from bioseg_cli.study.settings import StudyConfig
 from bioseg_cli.training.settings import TrainIICConfig, TrainUDAConfig
 
@@ -60,13 +65,15 @@ bind(prepare, FluoGFPConfig, prepare_fluogfp, name="fluogfp")
 bind(prepare, BigBrainConfig, prepare_bigbrain, name="bigbrain")
 
 app.add_typer(prepare)
-bind(app, TrainUDAConfig, train_uda, name="train-uda")
+bind(app, PreviewConfig, preview, name="preview")
+bind(app, TrainUDAConfig, train_uda, name="train-uda", several_processes=True)
 bind(app, TrainIICConfig, train_iic, name="train-iic")
 bind(app, PredictConfig, predict, name="predict")
 bind(app, EvaluateConfig, evaluate, name="evaluate")
 bind(app, StudyConfig, study, name="study")
+bind(app, ReportConfig, report, name="report")
 
 
 def main() -> None:
     """Entry point of the `bioseg` program."""
-    app()
+    run_launched(app)

@@ -24,6 +24,8 @@ StateName = Literal["best-supervised", "best-final", "best-miou", "last"]
 STATES: tuple[StateName, ...] = ("best-supervised", "best-final", "best-miou", "last")
 ViewName = Literal["rotation", "flip", "photometric"]
 VIEWS: tuple[ViewName, ...] = ("rotation", "flip", "photometric")
+MAGNITUDE_MAX = 30
+"""The highest magnitude of a strong operation; an operation of magnitude 0 would change nothing."""
 
 
 def _split_commas(value: object) -> object:

@@ -41,6 +41,12 @@ def noise(height: int, width: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).random((height, width))
 
 
+@given(st.floats(-179, 179), st.floats(0.5, 2), st.booleans())
+def test_a_similarity_says_what_it_was_made_of(degrees, scale, flip):
+    found = similarity(degrees, scale, flip).as_similarity()
+    assert [one.item() for one in found] == [pytest.approx(degrees), pytest.approx(scale, rel=1e-6), flip]
+
+
 def blobs(height: int, width: int) -> np.ndarray:
     """Smooth, not symmetric in any way, and 0 at the border."""
     rows, columns = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]

@@ -30,6 +30,7 @@ class Settings(Config):
     size: int = Field(default=3, ge=1, description="How large.")
     loss: Literal["kl", "iid"] = "kl"
     stop: bool = True
+    near: bool = Field(default=True, json_schema_extra={"off": "far_off"}, description="How far.")
     shares: tuple[float, ...] = ()
     names: Names = ()
 
@@ -83,6 +84,13 @@ def test_fields_are_flags_and_defaults_hold_without_them(bound):
     given = bound.settings("--size", 5, "--loss", "iid", "--no-stop", "--shares", 0.1, "--shares", 0.2)
     assert (given.size, given.loss, given.stop, given.shares) == (5, "iid", False, (0.1, 0.2))
     assert bound.settings() == Settings()
+
+
+def test_a_switch_may_have_a_name_for_its_other_side(bound):
+    assert bound.settings("--near").near is True
+    assert bound.settings("--far-off").near is False
+    assert bound("--no-near").exit_code == 2
+    assert "Default: near." in CliRunner(env={"COLUMNS": "160"}).invoke(bound.app, ["work", "--help"]).stdout
 
 
 def test_yaml_replaces_defaults_and_a_flag_replaces_yaml(bound, yaml_file):

@@ -111,6 +111,13 @@ def at_small_size(command: str, workplace: Path) -> list[str]:
         return [*words, *SMALL_TRAINING] if "--resume" not in words else [*words, "--quiet"]
     if words[0] == "prepare" and words[1] in ("fluohoechst", "phc", "fluogfp", "bigbrain"):
         return [*words, *at_hand(words[1], workplace)]
+    if words[0] == "study":
+        plan = workplace / "small" / Path(words[1]).name
+        plan.parent.mkdir(exist_ok=True)
+        values = yaml.safe_load((workplace / words[1]).read_text())
+        quick = {"labels": [1], "draws": 1, "steps": 1, "uda": {"width": 2}, "losses": values["losses"][:1]}
+        plan.write_text(yaml.safe_dump({**values, **quick}))
+        return ["study", str(plan)]
     return words
 
 
@@ -128,7 +135,7 @@ def test_every_command_of_the_readme_runs(workplace: Path, bioseg: Cli, monkeypa
     commands = documented_commands(ROOT / "README.md")
     assert len(commands) >= 12
     names = {shlex.split(command)[1] for command in commands}
-    assert names == {"prepare", "train-uda", "train-iic", "predict", "evaluate"}
+    assert names == {"prepare", "train-uda", "train-iic", "predict", "evaluate", "study", "report"}
     for command in commands:
         result = bioseg(*at_small_size(command, workplace))
         assert result.exit_code == 0, f"{command}\n{result.output}"

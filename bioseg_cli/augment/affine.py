@@ -46,6 +46,14 @@ class Affine:
             rotation = rotation * mirror
         return cls(F.pad(rotation, (0, 1)))
 
+    def as_similarity(self) -> tuple[Tensor, Tensor, Tensor]:
+        """What `similarity` makes these transforms of, if it can: degrees within 180, scale and flip, each (B,)."""
+        linear = self.matrix[:, :, :2]
+        # Only the columns of the image are flipped: the first column of the matrix is that of the rotation.
+        degrees = torch.rad2deg(torch.atan2(linear[:, 1, 0], linear[:, 0, 0]))
+        determinant = torch.linalg.det(linear)
+        return degrees, determinant.abs().sqrt(), determinant < 0
+
     @property
     def batch(self) -> int:
         """B, the number of transforms."""

@@ -16,11 +16,11 @@ from torch import Tensor
 
 from bioseg_cli.augment import photometric
 from bioseg_cli.augment.affine import Affine
+from bioseg_cli.config import MAGNITUDE_MAX
 
 WEAK_SCALE = (0.95, 1.05)
 WEAK_DEGREES = 15.0
 FLIP_PROBABILITY = 0.5
-MAGNITUDE_MAX = 30
 ENHANCE_RANGE = 0.9
 """An enhancement factor at full magnitude is 1 - 0.9 or 1 + 0.9, at magnitude 0 it is 1, the identity."""
 

@@ -19,6 +19,7 @@ import typer
 from bioseg_cli.config import Config, build_config, flag_of, read_config
 from bioseg_cli.errors import BiosegError, Interrupted, RunError, UsageError
 from bioseg_cli.runs.console import Output, PlainConsole
+from bioseg_cli.runs.launch import tell_launcher, this_launch
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
@@ -37,12 +38,19 @@ SHARED: dict[str, tuple[Any, Any]] = {
 
 
 def bind(
-    app: typer.Typer, model: type[ConfigT], function: Callable[[ConfigT, Output, bool], None], *, name: str
+    app: typer.Typer,
+    model: type[ConfigT],
+    function: Callable[[ConfigT, Output, bool], None],
+    *,
+    name: str,
+    several_processes: bool = False,
 ) -> None:
     """Register `function` as the command `name`; its docstring is the help, the fields of `model` are its options.
 
     A field marked `json_schema_extra={"argument": True}` is positional; one marked `"also"` is both, positional and
-    an option, and may be given either way.
+    an option, and may be given either way. A switch marked `json_schema_extra={"off": NAME}` is turned off by `--NAME`
+    and not by `--no-...`. Only a command that can share its work out, `several_processes`, may be started by `torchrun`
+    as several.
     """
     fields = model.model_fields
 
@@ -50,6 +58,8 @@ def bind(
         shared = {key: values.pop(key) for key in SHARED}
         output = Output(as_json=shared["json"], quiet=shared["quiet"])
         with _errors_shown(debug=shared["debug"]):
+            if this_launch().count > 1 and not several_processes:
+                raise UsageError(f"torchrun is for train-uda, not for {name}", fix=f"Start `bioseg {name}` without it.")
             given = _given(values, fields)
             stored = {} if shared["config"] is None else read_config(shared["config"], model)
             config = build_config(model, {**stored, **given}, source=shared["config"])
@@ -75,7 +85,8 @@ def _parameters(key: str, field: FieldInfo) -> list[inspect.Parameter]:
     kind = Optional[kind]  # noqa: UP045 - a value, not an annotation
     about = field.description or ""
     if not field.is_required() and field.default not in (None, ()):
-        default = ("off", "on")[field.default] if isinstance(field.default, bool) else field.default
+        sides = (extra["off"], key) if "off" in extra else ("off", "on")
+        default = sides[field.default] if isinstance(field.default, bool) else field.default
         default = ",".join(map(str, default)) if isinstance(default, tuple) else default
         about = f"{about} Default: {default}."
     parameters = []
@@ -85,7 +96,8 @@ def _parameters(key: str, field: FieldInfo) -> list[inspect.Parameter]:
         parameters.append((name, argument))
     if role is not True:
         flag = flag_of(key)
-        names = f"{flag}/--no-{flag[2:]}" if field.annotation is bool else flag
+        off = flag_of(str(extra.get("off", f"no_{key}")))
+        names = f"{flag}/{off}" if field.annotation is bool else flag
         several = "<str,str,...>" if kind == Optional[list[str]] else None  # noqa: UP045
         parameters.append((key, typer.Option(None, names, metavar=several, help=about)))
     return [
@@ -135,6 +147,7 @@ class _errors_shown:  # noqa: N801 - reads as a statement
                 f"Unexpected {reason}", fix="This is a fault in bioseg: run again with --debug to see where."
             )
         show_error(shown)
+        tell_launcher(shown)
         raise typer.Exit(shown.exit_code) from None
 
 

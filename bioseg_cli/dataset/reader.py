@@ -25,6 +25,23 @@ from bioseg_cli.dataset.schema import (
 from bioseg_cli.errors import DataError, UsageError
 
 PREPARE_AGAIN = "Make it again with `bioseg prepare`."
+DATA_FOLDER = Path("data")
+
+
+def find_dataset(given: Path | None) -> Path:
+    """The data set to work on: the one given, or the only one in `data/`.
+
+    Raises:
+        UsageError: none was given and `data/` does not hold exactly one.
+    """
+    if given is not None:
+        return given
+    there = sorted(DATA_FOLDER.glob("*.h5"))
+    if len(there) == 1:
+        return there[0]
+    if not there:
+        raise UsageError("No data set was given and data/ holds none", fix="Make one with `bioseg prepare`.")
+    raise UsageError("No data set was given and data/ holds several", fix=f"Name one of {', '.join(map(str, there))}.")
 
 
 class Dataset:
@@ -118,6 +135,11 @@ class Dataset:
     def classes(self) -> tuple[ClassInfo, ...]:
         """The classes; a label is an index into them."""
         return self.info.classes
+
+    @property
+    def deep(self) -> bool:
+        """Whether the stored pixels have more than 8 bits."""
+        return self.image_dtype != np.uint8
 
     def indices(self, split: SplitName, *, labelled: bool | None = None) -> IntArray:
         """Indices of a split's images, all or only those with (without) a mask."""

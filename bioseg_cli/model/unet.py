@@ -150,7 +150,7 @@ def _mirrored(length: int, before: int, total: int) -> Tensor:
 @contextlib.contextmanager
 def own_batch_statistics(network: nn.Module) -> Iterator[None]:
     """Let batch norm use the statistics of the batch, in training and evaluation mode, and leave the running ones."""
-    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d | nn.SyncBatchNorm)]
     before = [norm.training for norm in norms]
     try:
         for norm in norms:

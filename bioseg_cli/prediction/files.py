@@ -7,6 +7,7 @@ and every failure.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,17 +17,15 @@ from bioseg_cli.config import StateName, read_yaml
 from bioseg_cli.errors import DataError, PartialFailure
 from bioseg_cli.files import refuse_existing, sha256_of
 from bioseg_cli.images import PixelSize
-from bioseg_cli.model.saved import LoadedModel, load_model
-from bioseg_cli.prediction.pipeline import WHOLE, ImagePrediction
-from bioseg_cli.prediction.predictor import Predictor
+from bioseg_cli.model.saved import LoadedModel
+from bioseg_cli.prediction.here import PredictionHere
 from bioseg_cli.prediction.reading import Reading
-from bioseg_cli.prediction.settings import RECORD_NAME, PredictConfig
-from bioseg_cli.prediction.sources import AnySource, Source, find_sources
-from bioseg_cli.prediction.volumes import predict_volume
+from bioseg_cli.prediction.settings import PARTS_PREFIX, RECORD_NAME, PredictConfig
+from bioseg_cli.prediction.sources import AnySource, Source, find_sources, is_dataset
+from bioseg_cli.prediction.spread import PredictionSpread
 from bioseg_cli.runs.console import Output
-from bioseg_cli.runs.device import Precision, resolve_device, resolve_precision
 from bioseg_cli.runs.directory import RunDirectory
-from bioseg_cli.runs.manifest import environment, now, write_manifest
+from bioseg_cli.runs.manifest import now, write_manifest
 
 PIXEL_SIZE_TOLERANCE = 1.1
 """Pixel sizes that differ by a larger factor than this show objects of another size than in training."""
@@ -59,45 +58,44 @@ def predict_inputs(config: PredictConfig, output: Output, *, overwrite: bool) ->
         PartialFailure: some could not be predicted; the others are done and the record lists the failures.
     """
     refuse_existing(config.out, overwrite=overwrite)
-    device = resolve_device(config.device)
-    precision = resolve_precision(config.precision, device)
-    model = load_model(checkpoint_of(config.run, config.state), device)
-    predictor = Predictor(
-        model,
-        precision,
-        head=config.head,
-        raw_clusters=config.raw_clusters,
-        tile=config.tile,
-        overlap=config.overlap,
-        any_dtype=config.any_dtype,
-        say=output.say,
-    )
+    checkpoint = checkpoint_of(config.run, config.state)
     with ExitStack() as opened:
         sources = find_sources(config, opened)
+        prediction: PredictionHere | PredictionSpread
+        if _spreads(config, sources, output):
+            prediction = PredictionSpread(checkpoint, config, output)
+        else:
+            prediction = PredictionHere(checkpoint, config, output)
+        model, reading = prediction.model, prediction.reading
         _remove_earlier(config.out)
-        record = _new_record(config, model, predictor.reading, precision)
-        output.say(f"Predicting {_counted(sources)} on {device} in {precision.name} ({precision.reason})")
-        if sentence := predictor.reading.sentence():
+        record = _new_record(config, model, reading)
+        output.say(f"Predicting {_counted(sources)} {prediction.manner}")
+        if sentence := reading.sentence():
             output.say(sentence)
         try:
-            failures = _predict_all(sources, predictor, config, record, output)
+            failures = prediction.predict(sources, record)
             record["status"] = "finished"
         except KeyboardInterrupt:
             record["status"] = "interrupted"
             raise
         finally:
             record["finished"] = now()
-            record["tiles"] = {
-                "tile": predictor.tile,
-                "overlap": predictor.overlap,
-                "largest_batch": predictor.largest_batch,
-            }
             if record["files"]:
                 write_manifest(config.out / RECORD_NAME, record)
     if record["files"]:
         _report(record, config, output, model.card.training_pixel_size())
     _raise_failures(failures, len(sources), config.out)
     return record
+
+
+def _spreads(config: PredictConfig, sources: Sequence[AnySource], output: Output) -> bool:
+    """Whether several processes do it."""
+    if config.jobs == 1 and config.scheduler is None:
+        return False
+    possible = len(sources) > 1 and not any(is_dataset(source.path) for source in sources)
+    if not possible:
+        output.say("A single file or a data set is not spread over processes")
+    return possible
 
 
 def _remove_earlier(out: Path) -> None:
@@ -108,9 +106,11 @@ def _remove_earlier(out: Path) -> None:
                 if path.resolve().is_relative_to(out.resolve()):
                     path.unlink(missing_ok=True)
         (out / RECORD_NAME).unlink()
+    for folder in out.glob(f"{PARTS_PREFIX}*"):
+        shutil.rmtree(folder)  # of a command that was killed
 
 
-def _new_record(config: PredictConfig, model: LoadedModel, reading: Reading, precision: Precision) -> dict[str, Any]:
+def _new_record(config: PredictConfig, model: LoadedModel, reading: Reading) -> dict[str, Any]:
     card = model.card
     return {
         "command": config.command,
@@ -127,9 +127,8 @@ def _new_record(config: PredictConfig, model: LoadedModel, reading: Reading, pre
         },
         **reading.to_json(),
         "classes": [{"label": code, **one.model_dump(mode="json")} for code, one in enumerate(reading.values)],
-        "device": str(precision.device),
-        "precision": precision.name,
-        "environment": environment(),
+        # These become known when it begins; they stand before the long lists.
+        **dict.fromkeys(("device", "precision", "environment", "tiles")),
         "files": [],
         "failures": [],
     }
@@ -139,35 +138,6 @@ def _counted(sources: Sequence[AnySource]) -> str:
     images = sum(isinstance(source, Source) for source in sources)
     counts = {"image": images, "volume": len(sources) - images}
     return " and ".join(f"{count} {what}{'s' * (count > 1)}" for what, count in counts.items() if count)
-
-
-def _predict_all(
-    sources: Sequence[AnySource], predictor: Predictor, config: PredictConfig, record: dict[str, Any], output: Output
-) -> list[DataError]:
-    failures: list[DataError] = []
-
-    def leave_out(source: AnySource, error: DataError) -> None:
-        failures.append(error)
-        record["failures"].append({"input": str(source.path), "name": source.name, "error": str(error)})
-        if len(sources) > 1:
-            output.warn(f"Left out: {'. '.join(str(error).splitlines())}")
-
-    images = [source for source in sources if isinstance(source, Source)]
-    if images:
-        single = len(images) == 1
-        what, total = (f"Predicting {images[0].name}, per cent", WHOLE) if single else ("Predicting", len(images))
-        with output.progress(what, total) as progress:
-            ImagePrediction(predictor, config, record["files"].append, leave_out, progress).run(images)
-    for source in sources:
-        if isinstance(source, Source):
-            continue
-        try:
-            record["files"].append(predict_volume(source, predictor, config, output))
-        except DataError as error:
-            if error.where != str(source.path):
-                raise  # the output cannot be written, and no other one could
-            leave_out(source, error)
-    return failures
 
 
 def _report(record: dict[str, Any], config: PredictConfig, output: Output, trained: PixelSize | None) -> None:

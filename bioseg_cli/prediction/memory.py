@@ -22,17 +22,20 @@ USABLE_SHARE = 0.7
 """Of the free memory; the rest is for pixels, probabilities and whatever else runs."""
 
 
-def fitting_tile(architecture: UNetConfig, device: torch.device, overlap: int | None) -> int:
+def fitting_tile(architecture: UNetConfig, device: torch.device, overlap: int | None, *, processes: int = 1) -> int:
     """The largest tile, halved from `DEFAULT_TILE`, whose activations fit in the free memory of `device`.
 
     Args:
         architecture: of the network.
         device: which memory.
         overlap: that the tiles must have, which is at most half of one; None where it may shrink with them.
+        processes: that share the memory evenly.
     """
     free = free_bytes(device)
     tile = DEFAULT_TILE
-    while free is not None and activation_bytes(architecture, tile) > USABLE_SHARE * free and may_halve(tile, overlap):
+    if free is None:
+        return tile
+    while activation_bytes(architecture, tile) > USABLE_SHARE * free / processes and may_halve(tile, overlap):
         tile //= 2
     return tile
 

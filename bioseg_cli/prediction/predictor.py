@@ -40,6 +40,7 @@ class Predictor:
         overlap: pixels that neighbouring tiles share; by default `lossless_overlap`, or half a tile where that is less.
         any_dtype: accept pixel types other than the training images'.
         say: is told once when memory ran out and smaller batches or tiles took over.
+        processes: that share the memory evenly.
 
     Attributes:
         card: of the model.
@@ -62,12 +63,13 @@ class Predictor:
         overlap: int | None = None,
         any_dtype: bool = False,
         say: Callable[[str], None] | None = None,
+        processes: int = 1,
     ) -> None:
         self.card = model.card
         self.reading = Reading.of(model, head, raw_clusters=raw_clusters)
         self._network = folded(model.network).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._precision = precision
-        self.tile = fitting_tile(model.card.architecture, precision.device, overlap) if tile is None else tile
+        self.tile = tile or fitting_tile(model.card.architecture, precision.device, overlap, processes=processes)
         self.largest_batch = 1
         self._tile_is_given = tile is not None
         self._overlap_given = overlap

@@ -8,9 +8,13 @@ from typing import ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from bioseg_cli.config import Config, DeviceName, PrecisionName, StateName
+from bioseg_cli.runs.crew import one_crew
 
 RECORD_NAME = "predictions.yaml"
 """The record beside predicted masks: the model, the settings, every file and every failure."""
+
+PARTS_PREFIX = ".parts-"
+"""What the names of temporary folders in the output folder begin with."""
 
 DEFAULT_TILE = 1024
 """Side in pixels of the tiles, unless it is given or the free memory asks for less."""
@@ -83,6 +87,20 @@ class PredictConfig(Config):
     precision: PrecisionName = Field(
         default="auto", description="auto takes bfloat16 where the hardware multiplies it natively, else float32."
     )
+    jobs: int = Field(
+        default=1,
+        ge=1,
+        description="Processes on this machine that share the files; more than 1 needs the extra `cluster`.",
+    )
+    scheduler: str | None = Field(
+        default=None,
+        description="Address of a running Dask scheduler (tcp://HOST:8786) whose workers take the files instead.",
+    )
+
+    @model_validator(mode="after")
+    def _one_crew(self) -> Self:
+        one_crew(self.jobs, self.scheduler)
+        return self
 
     @model_validator(mode="after")
     def _tiles_advance(self) -> Self:

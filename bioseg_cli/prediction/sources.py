@@ -66,18 +66,27 @@ def find_sources(config: PredictConfig, opened: ExitStack) -> list[AnySource]:
     """
     sources: list[AnySource] = []
     for given in config.inputs:
-        if given.suffix.lower() in DATASET_SUFFIXES:
+        if is_dataset(given):
             dataset = opened.enter_context(Dataset(given))
             chosen = range(dataset.size) if config.split == "all" else dataset.indices(config.split).tolist()
             if not chosen:
                 raise DataError(f"The data set has no {config.split} images", where=given, fix="Give another --split.")
             sources += [_dataset_source(dataset, index) for index in chosen]
         else:
-            found = list_images([given], (*IMAGE_SUFFIXES, *VOLUME_SUFFIXES))
-            sources += [_volume_source(p) if is_volume(p) else _file_source(p, config.planes) for p in found]
+            sources += file_sources(list_images([given], (*IMAGE_SUFFIXES, *VOLUME_SUFFIXES)), config.planes)
     _check_names(sources, config.out)
     _check_options(sources, config)
     return sources
+
+
+def is_dataset(path: Path) -> bool:
+    """Whether a path is that of a data set, by its name."""
+    return path.suffix.lower() in DATASET_SUFFIXES
+
+
+def file_sources(paths: Sequence[Path], planes: bool) -> list[AnySource]:
+    """Image files, with `planes` every plane of a stack as a frame, and volumes."""
+    return [_volume_source(path) if is_volume(path) else _image_source(path, planes) for path in paths]
 
 
 def _dataset_source(dataset: Dataset, index: int) -> Source:
@@ -96,7 +105,7 @@ def _dataset_source(dataset: Dataset, index: int) -> Source:
     return Source(dataset.path, dataset.name(index), opened)
 
 
-def _file_source(path: Path, planes: bool) -> Source:
+def _image_source(path: Path, planes: bool) -> Source:
     def opened() -> OpenSource:
         file = ImageFile(path, planes=planes)
         info = file.info

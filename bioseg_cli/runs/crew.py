@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from distributed import Client
 
 CONNECT_SECONDS = 30
+HEED_NO_INTERRUPT = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
+"""What each worker runs first: a terminal sends Ctrl-C to all of them, and they stop when this process says so."""
 
 Job = TypeVar("Job")
 End = TypeVar("End")
@@ -26,7 +28,7 @@ def spread(
     at_once: int,
     scheduler: str | None,
     lost: Callable[[Job], End],
-) -> Iterator[tuple[Job, End]]:
+) -> Generator[tuple[Job, End]]:
     """Do every job and yield it with how it ended, as they end.
 
     With Dask a job whose worker dies is given to another one, until it has cost several of them.
@@ -41,7 +43,7 @@ def spread(
 
     Raises:
         UsageError: Dask is not installed.
-        RunError: no scheduler answers at the address.
+        RunError: no scheduler answers at the address, or it or its workers have no bioseg, or another.
     """
     if scheduler is None and at_once == 1:
         for job in jobs:
@@ -59,6 +61,12 @@ def spread(
                 raise error
             else:
                 yield futures[future], future.result()
+
+
+def one_crew(jobs: int, scheduler: str | None) -> None:
+    """Raise `ValueError` where settings name both."""
+    if scheduler is not None and jobs != 1:
+        raise ValueError("give --jobs or --scheduler, not both: a scheduler has its own workers")
 
 
 def threads_each(at_once: int) -> int:
@@ -81,13 +89,33 @@ def _client(at_once: int, scheduler: str | None) -> Iterator[Client]:
                 f"No Dask scheduler answers at {scheduler} ({reason})", fix="Check the address, and that it runs."
             ) from None
         with client:
+            _refuse_other_versions(client)
             yield client
         return
     with (
-        # A thread each: a job is a process of its own that takes the processors it is given.
         LocalCluster(
-            n_workers=at_once, threads_per_worker=1, dashboard_address=None, silence_logs=logging.CRITICAL
+            n_workers=at_once,
+            threads_per_worker=1,  # a job is a process of its own that takes the processors it is given
+            dashboard_address="localhost:0",  # without one Dask takes port 8787 on every interface
+            silence_logs=logging.CRITICAL,
+            preload=HEED_NO_INTERRUPT,
         ) as cluster,
         Client(cluster) as client,
     ):
         yield client
+
+
+def _refuse_other_versions(client: Client) -> None:
+    from importlib.metadata import PackageNotFoundError, version
+
+    # Workers that cannot read a job end without a word, and it would wait for ever.
+    here = version("bioseg")
+    try:
+        there = {client.run_on_scheduler(version, "bioseg"), *client.run(version, "bioseg").values()}
+    except PackageNotFoundError:
+        there = {"missing"}
+    if others := there - {here}:
+        raise RunError(
+            f"The scheduler or a worker has another bioseg ({', '.join(sorted(others))}) than this one ({here})",
+            fix="Install the same version everywhere.",
+        )

@@ -10,7 +10,7 @@ import io
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from bioseg_cli.config import STATES
 from bioseg_cli.errors import DataError, UsageError
@@ -31,7 +31,7 @@ class RunDirectory:
         self.manifest = manifest
 
     @classmethod
-    def create(cls, path: Path, manifest: dict[str, Any], *, overwrite: bool) -> RunDirectory:
+    def create(cls, path: Path, manifest: dict[str, Any], *, overwrite: bool) -> Self:
         """Begin a run; an earlier one there is replaced only with `overwrite`, anything else never.
 
         Raises:
@@ -55,7 +55,7 @@ class RunDirectory:
         return run
 
     @classmethod
-    def open(cls, path: Path) -> RunDirectory:
+    def open(cls, path: Path) -> Self:
         """An existing run; raises `DataError` where there is none."""
         return cls(path, read_manifest(path))
 

@@ -1,8 +1,8 @@
 """`manifest.yaml`: what a run did, on what, with what, and how it ended. Enough to repeat it.
 
-Keys: `command`, `config` (every setting, resolved), `hash` (of all that the result depends on, see `run_hash`), `status`
-(running, finished, interrupted, failed), `data` (path and content hash), `labels` (the subset used), `environment`
-(versions, hardware, git revision), `times`, `best` (value and epoch of each state) and `metrics`.
+Keys: `command`, `config` (every setting, resolved), `hash` (of all that the result depends on, see `run_hash`),
+`status` (running, finished, interrupted, failed), `data` (path and content hash), `labels` (the subset used),
+`environment` (versions, hardware, git revision), `times`, `best` (value and epoch of each state) and `metrics`.
 `bioseg COMMAND --config RUN/manifest.yaml` repeats the run.
 """
 

@@ -1,20 +1,14 @@
-"""One job of a study: a run to train and score, or the baselines of a data set; done in a process of its own.
-
-A job that crashes, or that the system kills for its memory, is then one failed job.
-"""
+"""One job of a study: a run to train and score, or the baselines of a data set; done in a process of its own."""
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from bioseg_cli.config import Config, SplitName, StateName
+from bioseg_cli.runs.process import NoAnswer, ask
 
 WORKER = "bioseg_cli.study.worker"
 """The module that does a job; not imported here, as it needs torch."""
@@ -77,38 +71,11 @@ Job = Annotated[RunJob | BaselinesJob, Field(discriminator="kind")]
 
 def do_job(job: Job) -> str | None:
     """Do a job in a new process; returns what went wrong, or None."""
-    environment = dict(os.environ)
-    if job.threads is not None:
-        environment["OMP_NUM_THREADS"] = str(job.threads)
-    job.log.parent.mkdir(parents=True, exist_ok=True)
-    with (
-        job.log.open("ab") as log,
-        subprocess.Popen(
-            [sys.executable, "-m", WORKER],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            env=environment,
-            # Ctrl-C reaches the process that started it, which ends its input.
-            start_new_session=True,
-        ) as process,
-    ):
-        assert process.stdin is not None and process.stdout is not None
-        try:
-            process.stdin.write(job.model_dump_json().encode() + b"\n")
-            process.stdin.flush()
-            answer = process.stdout.read()
-        except BrokenPipeError:
-            answer = b""
-        except KeyboardInterrupt:
-            process.stdin.close()
-            process.wait()  # while it saves its state
-            raise
     try:
-        problem = json.loads(answer)["problem"]
-        return None if problem is None else str(problem)
-    except (ValueError, KeyError):
-        return f"The process ended without an answer (exit code {process.returncode}); its log is {job.log}"
+        problem = ask(WORKER, job.model_dump_json(), job.log, threads=job.threads)["problem"]
+    except NoAnswer as error:
+        return f"{error}; its log is {job.log}"
+    return None if problem is None else str(problem)
 
 
 def lost_job(job: Job) -> str:

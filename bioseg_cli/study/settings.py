@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from bioseg_cli.config import Config, Names, SplitName, StateName
 from bioseg_cli.evaluation.settings import BASELINES
+from bioseg_cli.runs.crew import one_crew
 
 DEFAULT_RATIOS = (0.1, 0.25, 0.5)
 """The study's, where a plan names neither ratios nor numbers of labels."""
@@ -41,8 +42,7 @@ class StudyConfig(Config):
 
     @model_validator(mode="after")
     def _one_crew(self) -> Self:
-        if self.scheduler is not None and self.jobs != 1:
-            raise ValueError("give --jobs or --scheduler, not both: a scheduler has its own workers")
+        one_crew(self.jobs, self.scheduler)
         return self
 
 

@@ -1,17 +1,8 @@
-"""The process that does one job of a study: `python -m bioseg_cli.study.worker`.
-
-It reads the job from standard input as a line of JSON and answers with a line of JSON on standard output. When its
-input ends, whoever started it has died or wants it to stop: it saves its state and stops.
-"""
+"""The process that does one job of a study: `python -m bioseg_cli.study.worker`; see `runs.process`."""
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
-import signal
-import sys
-import threading
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +11,7 @@ from pydantic import TypeAdapter
 
 from bioseg_cli.config import StateName, build_config
 from bioseg_cli.dataset.reader import Dataset
-from bioseg_cli.errors import BiosegError, Interrupted, RunError
+from bioseg_cli.errors import RunError
 from bioseg_cli.evaluation.baselines import score_baselines
 from bioseg_cli.evaluation.runs import evaluate_runs
 from bioseg_cli.evaluation.scores import Resampling
@@ -29,6 +20,7 @@ from bioseg_cli.evaluation.settings import NO_BASELINES, EvaluateConfig
 from bioseg_cli.evaluation.truth import DatasetTruth, count_images
 from bioseg_cli.files import write_text
 from bioseg_cli.runs.console import Output
+from bioseg_cli.runs.process import answer
 from bioseg_cli.study.folder import ENDED, run_manifest
 from bioseg_cli.study.grid import COMMANDS
 from bioseg_cli.study.job import BaselinesJob, Job, RunJob
@@ -105,30 +97,11 @@ def score_data(job: BaselinesJob, output: Output) -> list[ScoreRow]:
     return [ScoreRow.of(one) for one in evaluations]
 
 
-def _stop_with_the_input() -> None:
-    sys.stdin.buffer.read()
-    # As for the user's own SIGTERM, training saves its state first.
-    os.kill(os.getpid(), signal.SIGTERM)
-
-
-def main() -> None:
-    """Do the job that standard input holds, and answer."""
-    job: Job = TypeAdapter(Job).validate_json(sys.stdin.buffer.readline())
-    threading.Thread(target=_stop_with_the_input, daemon=True).start()
-    problem = None
-    try:
-        perform(job, Output())
-    except Interrupted as error:
-        raise SystemExit(error.exit_code) from None
-    except BiosegError as error:
-        problem = " ".join(str(error).splitlines())
-    except MemoryError:
-        problem = "Memory ran out"
-    sys.stdout.write(json.dumps({"problem": problem}) + "\n")
-    sys.stdout.flush()
-    # Not through the interpreter's end, which the thread that waits for input would hold up.
-    os._exit(0)
+def reply(line: bytes) -> dict[str, None]:
+    """Do the job that a line of JSON holds; raises `BiosegError` where it fails."""
+    perform(TypeAdapter(Job).validate_json(line), Output())
+    return {"problem": None}
 
 
 if __name__ == "__main__":
-    main()
+    answer(reply)

@@ -14,7 +14,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from bioseg_cli.augment.second_view import SecondView, draw_second_view
 from bioseg_cli.config import VIEWS, StateName
@@ -147,7 +147,7 @@ class IIC:
             trained=self._passes[which],
         )
 
-    def loss(self, network: UNet, batch: IICBatch, precision: Precision) -> dict[str, Tensor]:
+    def loss(self, network: nn.Module, batch: IICBatch, precision: Precision) -> dict[str, Tensor]:
         """The loss of each head, and as total the sum of those that this step trains; float32 scalars."""
         config = self.config
         images = batch.images.to(self.device)
@@ -166,7 +166,7 @@ class IIC:
         return {**losses, "total": torch.stack([losses[head] for head in batch.trained]).sum()}
 
     def _maps(
-        self, network: UNet, precision: Precision, images: ImageBatch, view: SecondView
+        self, network: nn.Module, precision: Precision, images: ImageBatch, view: SecondView
     ) -> tuple[dict[str, Tensor], dict[str, Tensor], Tensor]:
         """Logits of the images, logits of their second views, not brought back, and where both show the pixel."""
         # As in UDA, only plain images feed the running batch-norm statistics that are kept for prediction.

@@ -14,15 +14,16 @@ from bioseg_cli.ahead import made_ahead
 from bioseg_cli.config import STATES, StateName
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.errors import Interrupted, RunError
-from bioseg_cli.model.saved import ModelCard, save_model
+from bioseg_cli.model.saved import ModelCard
 from bioseg_cli.model.unet import UNet
 from bioseg_cli.runs.console import Output, ProgressLine, clock
 from bioseg_cli.runs.device import Precision, is_out_of_memory
-from bioseg_cli.runs.directory import RunDirectory
 from bioseg_cli.training.average import WeightAverage
+from bioseg_cli.training.distributed import Alone
 from bioseg_cli.training.method import Method
+from bioseg_cli.training.record import TrainingRun
 from bioseg_cli.training.settings import TrainConfig
-from bioseg_cli.training.state import Stateful, TrainingState, load_state, save_state
+from bioseg_cli.training.state import Stateful, TrainingState, load_state
 
 SAVE_SECONDS = 300.0
 """A long epoch saves its state this often: what a kill can cost."""
@@ -63,6 +64,7 @@ class Trainer:
         run: where everything is written.
         output: where progress goes.
         stop_requested: asked after each step; true once the user wants to stop.
+        processes: that train it together.
     """
 
     def __init__(
@@ -71,9 +73,10 @@ class Trainer:
         dataset: Dataset,
         config: TrainConfig,
         precision: Precision,
-        run: RunDirectory,
+        run: TrainingRun,
         output: Output,
         stop_requested: Callable[[], bool],
+        processes: Alone,
     ) -> None:
         self.method = method
         self.dataset = dataset
@@ -82,9 +85,11 @@ class Trainer:
         self.run = run
         self.output = output
         self.stop_requested = stop_requested
+        self.processes = processes
         self.network = build_network(config, dataset, dict(method.heads))
         # Channels last is the layout in which convolutions reach the hardware's matrix units without copies.
         self.network.to(device=precision.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.shared = processes.shared(self.network)
         self.optimizer = OPTIMIZERS[config.optimizer](self.network.parameters(), lr=config.lr)
         self.state = TrainingState()
         self.average = None if config.ema is None else WeightAverage(self.network, config.ema)
@@ -143,7 +148,7 @@ class Trainer:
         # A batch is a function of its position, so the next one can be made while this one is trained on.
         with made_ahead(partial(method.draw, state.epoch), range(state.step, end), most=1) as batches:
             while state.step < end:
-                if self.stop_requested():
+                if self.processes.any(self.stop_requested()):
                     return False
                 values = self._train_step(next(batches))
                 progress.advance(note=f"epoch {state.epoch + 1}, loss {values['total']:.4f}")
@@ -157,7 +162,8 @@ class Trainer:
         rate = learning_rate(self.config.schedule, self.config.lr, state.updates / self.total_steps)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        losses = method.loss(self.network, batch, self.precision)
+        self.processes.seed_step(self.config.seed, state.updates)
+        losses = method.loss(self.shared, batch, self.precision)
         values = {name: float(loss.detach()) for name, loss in losses.items()}
         if not all(map(math.isfinite, values.values())):
             raise self._not_finite(values, method.images_of(batch))
@@ -177,7 +183,7 @@ class Trainer:
         state = self.state
         losses = {f"train_{name}": total / state.step for name, total in state.sums.items()}
         self.network.eval()
-        metrics = self.method.validate(self.kept, self.precision)
+        metrics = self.processes.of_the_first(self.method.validate(self.kept, self.precision))
         state.epoch += 1
         rate = float(self.optimizer.param_groups[0]["lr"])
         state.rows.append(
@@ -216,10 +222,10 @@ class Trainer:
             state=name,
             epoch=self.state.epoch,
         )
-        save_model(self.run.checkpoint(name), self.kept.state_dict(), card)
+        self.run.save_checkpoint(name, self.kept.state_dict(), card)
 
     def _save(self) -> None:
-        save_state(self.run.resume_file, self.state, self._parts(), self.dataset.content_hash)
+        self.run.save_state(self.state, self._parts(), self.dataset.content_hash, self.precision.device)
         self._saved_at = time.monotonic()
         self.record()
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from bioseg_cli.config import StateName
 from bioseg_cli.model.unet import UNet
@@ -67,8 +67,11 @@ class Method(Protocol):
     def draw(self, epoch: int, step: int) -> Any:
         """The batch of a step, with its augmentation drawn: a function of seed, epoch and step alone."""
 
-    def loss(self, network: UNet, batch: Any, precision: Precision) -> dict[str, Tensor]:
-        """The losses by name, scalars in float32; "total" is the one to minimise."""
+    def loss(self, network: nn.Module, batch: Any, precision: Precision) -> dict[str, Tensor]:
+        """The losses by name, scalars in float32; "total" is the one to minimise.
+
+        The network gives logits by head, as a `UNet` does.
+        """
 
     def validate(self, network: UNet, precision: Precision) -> dict[str, float]:
         """Metrics of the validation split, by name; deterministic, and never of the test split."""

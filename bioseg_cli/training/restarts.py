@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bioseg_cli.config import STATES
-from bioseg_cli.dataset.reader import Dataset
+from bioseg_cli.dataset.reader import Dataset, find_dataset
 from bioseg_cli.errors import DataError, Interrupted
 from bioseg_cli.files import write_bytes
 from bioseg_cli.runs.console import Output
@@ -21,7 +21,6 @@ from bioseg_cli.runs.manifest import now
 from bioseg_cli.training.iic import IIC
 from bioseg_cli.training.session import (
     RUNS_FOLDER,
-    find_dataset,
     first_record,
     record_failure,
     train,

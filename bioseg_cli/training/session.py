@@ -12,21 +12,22 @@ from typing import Any, TypeVar
 import torch
 
 from bioseg_cli.config import build_config, read_config
-from bioseg_cli.dataset.reader import Dataset
+from bioseg_cli.dataset.reader import Dataset, find_dataset
 from bioseg_cli.errors import BiosegError, Interrupted, UsageError
-from bioseg_cli.files import discard_partial
 from bioseg_cli.runs.console import Output
 from bioseg_cli.runs.device import LAYOUT, resolve_device, resolve_precision
 from bioseg_cli.runs.directory import RunDirectory
+from bioseg_cli.runs.launch import Launch, this_launch
 from bioseg_cli.runs.manifest import MANIFEST_NAME, NO_MATTER, environment, now, run_hash
+from bioseg_cli.training.distributed import joined, own_device
 from bioseg_cli.training.loop import Trainer
 from bioseg_cli.training.method import Method
+from bioseg_cli.training.record import TrainingRun, UnwrittenRun
 from bioseg_cli.training.settings import TrainConfig
 
 BUDGET = {"epochs", "steps", "patience"}
 """The settings that a resumed run may change."""
 
-DATA_FOLDER = Path("data")
 RUNS_FOLDER = Path("runs")
 
 ConfigT = TypeVar("ConfigT", bound=TrainConfig)
@@ -54,22 +55,6 @@ def with_resumed_settings(config: ConfigT) -> ConfigT:
     return build_config(model, {**stored, **given, "run": config.resume, "resume": config.resume})
 
 
-def find_dataset(given: Path | None) -> Path:
-    """The data set to train on: the one given, or the only one in `data/`.
-
-    Raises:
-        UsageError: none was given and `data/` does not hold exactly one.
-    """
-    if given is not None:
-        return given
-    there = sorted(DATA_FOLDER.glob("*.h5"))
-    if len(there) == 1:
-        return there[0]
-    if not there:
-        raise UsageError("No data set was given and data/ holds none", fix="Make one with `bioseg prepare`.")
-    raise UsageError("No data set was given and data/ holds several", fix=f"Name one of {', '.join(map(str, there))}.")
-
-
 def train(
     config: ConfigT,
     build_method: Callable[[Dataset, ConfigT, torch.device], Method],
@@ -79,6 +64,8 @@ def train(
 ) -> RunDirectory:
     """Train a method to the end and return its run directory.
 
+    Started by `torchrun`, the processes train it together, and the first one writes.
+
     Args:
         config: settings; where they name a run to resume, that run goes on.
         build_method: makes the method from data set, settings and device.
@@ -86,31 +73,37 @@ def train(
         overwrite: whether an earlier run of that name may be replaced.
     """
     config = with_resumed_settings(config)
-    device = resolve_device(config.device)
+    launch = this_launch()
+    check_shares(config, launch)
+    device = own_device(resolve_device(config.device), launch)
     precision = resolve_precision(config.precision, device)
     data = find_dataset(config.data)
-    with Dataset(data) as dataset, stop_signals() as stop_requested:
+    directory = TrainingRun if launch.first else UnwrittenRun
+    with joined(launch, device) as processes, Dataset(data) as dataset, stop_signals() as stop_requested:
         method = build_method(dataset, config, device)
         path = config.run or RUNS_FOLDER / method.run_name
         manifest = {**first_record(config, dataset), **method.record}
         manifest["device"] = str(device)
         manifest["precision"] = {"name": precision.name, "reason": precision.reason}
         manifest["layout"] = dict(LAYOUT)
+        manifest["processes"] = launch.count
+        processes.check_alike(manifest["hash"])
         if config.resume is not None:
-            run = RunDirectory.open(path)
-            discard_partial(path)
+            run = directory.open(path)
+            run.discard_partial()
             manifest["times"]["started"] = run.manifest["times"]["started"]
             manifest["times"]["resumed"] = [*run.manifest["times"].get("resumed", []), now()]
-            trainer = Trainer(method, dataset, config, precision, run, output, stop_requested)
+            trainer = Trainer(method, dataset, config, precision, run, output, stop_requested, processes)
             trainer.resume()
+            processes.check_alike(str(trainer.state.updates))
             run.manifest = manifest
             trainer.record()
         else:
-            run = RunDirectory.create(path, manifest, overwrite=overwrite)
-            trainer = Trainer(method, dataset, config, precision, run, output, stop_requested)
+            run = directory.create(path, manifest, overwrite=overwrite)
+            trainer = Trainer(method, dataset, config, precision, run, output, stop_requested, processes)
         output.say(
             f"{path}: {method.name}, width {config.width}, {trainer.total_steps} steps, on {device} in "
-            f"{precision.name} ({precision.reason})"
+            f"{precision.name} ({precision.reason})" + (f", {launch.count} processes" if launch.count > 1 else "")
         )
         for remark in method.remarks:
             output.say(remark)
@@ -118,12 +111,23 @@ def train(
             metrics = trainer.fit()
             run.manifest["status"] = method.conclude(run, trainer.state.rows, precision, output)
         except BaseException as error:
-            record_failure(run, error)
+            record_failure(run, processes.explained(error))
             raise
         run.manifest["times"]["ended"] = now()
         run.manifest["metrics"] = metrics
         run.save_manifest()
         return run
+
+
+def check_shares(config: TrainConfig, launch: Launch) -> None:
+    """Raise `UsageError` where a batch can't be divided equally among the processes."""
+    if config.batch_size % launch.count:
+        fits = config.batch_size + launch.count - config.batch_size % launch.count
+        raise UsageError(
+            f"--batch-size {config.batch_size} is the images of all {launch.count} processes together, and can't be "
+            "divided among them",
+            fix=f"Give --batch-size {fits}, or torchrun another --nproc-per-node.",
+        )
 
 
 def first_record(config: TrainConfig, dataset: Dataset) -> dict[str, Any]:

@@ -49,7 +49,9 @@ class Stateful(Protocol):
         """Take it back."""
 
 
-def save_state(path: Path, state: TrainingState, parts: Mapping[str, Stateful], data_hash: str) -> None:
+def save_state(
+    path: Path, state: TrainingState, parts: Mapping[str, Stateful], data_hash: str, device: torch.device
+) -> None:
     """Write the counters, the parts by name, and torch's random state (dropout's), whole or not at all."""
     content = {
         "version": STATE_VERSION,
@@ -57,7 +59,7 @@ def save_state(path: Path, state: TrainingState, parts: Mapping[str, Stateful], 
         "state": vars(state),
         "parts": {name: part.state_dict() for name, part in parts.items()},
         "random": torch.get_rng_state(),
-        "random_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "random_cuda": [torch.cuda.get_rng_state(device)] if device.type == "cuda" else [],
     }
     buffer = io.BytesIO()
     torch.save(content, buffer)
@@ -81,8 +83,8 @@ def load_state(path: Path, parts: Mapping[str, Stateful], data_hash: str, device
         for name, part in parts.items():
             part.load_state_dict(content["parts"][name])
         torch.set_rng_state(content["random"])
-        if device.type == "cuda":
-            torch.cuda.set_rng_state_all(content["random_cuda"])
+        if device.type == "cuda" and content["random_cuda"]:
+            torch.cuda.set_rng_state(content["random_cuda"][0], device)
     except (OSError, KeyError, TypeError, ValueError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
         reason = " ".join(str(error).split())[:200]
         raise DataError(f"The state cannot be resumed ({reason})", where=path, fix="Train it anew.") from None

@@ -17,7 +17,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from bioseg_cli.augment.affine import Affine
 from bioseg_cli.augment.policy import StrongView, draw_strong, draw_weak
@@ -120,7 +120,7 @@ class UDA:
         # The study loops the smaller subset: an epoch is one pass over the larger, in the control too.
         self.epoch_steps = -(-max(len(self.labelled), len(self.unlabelled)) // config.batch_size)
         self._source = ImageSource(dataset, config.cache_bytes)
-        self._deep = dataset.image_dtype != np.uint8
+        self._deep = dataset.deep
 
     def draw(self, epoch: int, step: int) -> UDABatch:
         """The batch of a step with its views: a function of seed, epoch and step alone."""
@@ -145,7 +145,7 @@ class UDA:
         order = looped_order(subset, self.epoch_steps * size, random_stream(self.config.seed, "order", which, epoch))
         return order[step * size : (step + 1) * size]
 
-    def loss(self, network: UNet, batch: UDABatch, precision: Precision) -> dict[str, Tensor]:
+    def loss(self, network: nn.Module, batch: UDABatch, precision: Precision) -> dict[str, Tensor]:
         """Supervised, unsupervised and total loss of a step, float32 scalars."""
         labelled = batch.labelled.to(self.device)
         images = batch.labelled_weak.warp(labelled.images)
@@ -175,7 +175,7 @@ class UDA:
         return {"supervised": supervised, "unsupervised": unsupervised, "total": total}
 
     def _consistency(
-        self, network: UNet, precision: Precision, images: ImageBatch, weak_logits: Tensor, views: UDABatch
+        self, network: nn.Module, precision: Precision, images: ImageBatch, weak_logits: Tensor, views: UDABatch
     ) -> Tensor:
         """The unsupervised loss between the weak prediction and the strong one, aligned to it."""
         weak, rotation = views.weak, views.strong.rotation

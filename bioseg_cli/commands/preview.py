@@ -1,0 +1,17 @@
+"""`bioseg preview`: what the augmentation of training makes of the images of a data set."""
+
+from __future__ import annotations
+
+from bioseg_cli.preview.settings import PreviewConfig
+from bioseg_cli.runs.console import Output
+
+
+def preview(config: PreviewConfig, output: Output, overwrite: bool) -> None:
+    """Draw training images with each strong operation applied alone, or with the weak transform and their masks."""
+    from rich.text import Text
+
+    from bioseg_cli.preview.session import write_preview
+
+    summary = write_preview(config, output, overwrite=overwrite)
+    output.show(Text(f"picture  {summary['picture']}\nimages   {', '.join(summary['images'])}"))
+    output.result(summary)

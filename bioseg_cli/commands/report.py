@@ -1,0 +1,17 @@
+"""`bioseg report`: a study or some runs as one page with tables, figures and pictures."""
+
+from __future__ import annotations
+
+from bioseg_cli.report.settings import ReportConfig
+from bioseg_cli.runs.console import Output
+
+
+def report(config: ReportConfig, output: Output, overwrite: bool) -> None:
+    """Write one HTML page of a study, or of runs: tables and figures as in the paper, controls, intervals, pictures."""
+    from rich.text import Text
+
+    from bioseg_cli.report.session import write_report
+
+    found = write_report(config, output, overwrite=overwrite)
+    output.show(Text("\n".join([f"page  {found['report']}", *found["summary"]])))
+    output.result(found)

@@ -1,0 +1,114 @@
+"""Prediction of sources in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from bioseg_cli.errors import DataError
+from bioseg_cli.model.saved import load_model
+from bioseg_cli.prediction.pipeline import WHOLE, ImagePrediction
+from bioseg_cli.prediction.predictor import Predictor
+from bioseg_cli.prediction.settings import PredictConfig
+from bioseg_cli.prediction.sources import AnySource, Source
+from bioseg_cli.prediction.volumes import predict_volume
+from bioseg_cli.runs.console import Output
+from bioseg_cli.runs.device import resolve_device, resolve_precision
+from bioseg_cli.runs.manifest import environment
+
+
+class PredictionHere:
+    """A model, ready to predict in this process.
+
+    Args:
+        checkpoint: the model.
+        config: how it predicts, and where the masks go.
+        output: is told of progress, and of what is left out.
+        processes: that share the memory of this machine evenly, this one included.
+
+    Attributes:
+        model: loaded.
+        reading: what the channels of the head become.
+        manner: where and how it predicts, in words.
+
+    Raises:
+        UsageError: the device is not there, or the model has no such head, no clusters or no mapping.
+        DataError: the model is missing or damaged.
+    """
+
+    def __init__(self, checkpoint: Path, config: PredictConfig, output: Output, *, processes: int = 1) -> None:
+        device = resolve_device(config.device)
+        self._precision = resolve_precision(config.precision, device)
+        self.model = load_model(checkpoint, device)
+        self._predictor = Predictor(
+            self.model,
+            self._precision,
+            head=config.head,
+            raw_clusters=config.raw_clusters,
+            tile=config.tile,
+            overlap=config.overlap,
+            any_dtype=config.any_dtype,
+            say=output.say,
+            processes=processes,
+        )
+        self.reading = self._predictor.reading
+        self.manner = f"on {device} in {self._precision.name} ({self._precision.reason})"
+        self._config = config
+        self._output = output
+
+    def predict(self, sources: Sequence[AnySource], record: dict[str, Any]) -> list[DataError]:
+        """Predict every source; returns why those that are left out are.
+
+        Args:
+            sources: images, which are done first, and volumes.
+            record: gets `device`, `precision`, `environment` and `tiles`, and in `files` and `failures` an entry for
+                each source as it ends.
+
+        Raises:
+            DataError: an output cannot be written.
+            RunError: memory ran out.
+        """
+        predictor = self._predictor
+        record["device"] = str(self._precision.device)
+        record["precision"] = self._precision.name
+        record["environment"] = environment()
+        try:
+            return self._predict_all(sources, record)
+        finally:
+            record["tiles"] = {
+                "tile": predictor.tile,
+                "overlap": predictor.overlap,
+                "largest_batch": predictor.largest_batch,
+            }
+
+    def _predict_all(self, sources: Sequence[AnySource], record: dict[str, Any]) -> list[DataError]:
+        failures: list[DataError] = []
+
+        def leave_out(source: AnySource, error: DataError) -> None:
+            failures.append(error)
+            record["failures"].append({"input": str(source.path), "name": source.name, "error": str(error)})
+            if len(sources) > 1:
+                self._output.warn(left_out(str(error)))
+
+        images = [source for source in sources if isinstance(source, Source)]
+        if images:
+            single = len(images) == 1
+            what, total = (f"Predicting {images[0].name}, per cent", WHOLE) if single else ("Predicting", len(images))
+            with self._output.progress(what, total) as progress:
+                ImagePrediction(self._predictor, self._config, record["files"].append, leave_out, progress).run(images)
+        for source in sources:
+            if isinstance(source, Source):
+                continue
+            try:
+                record["files"].append(predict_volume(source, self._predictor, self._config, self._output))
+            except DataError as error:
+                if error.where != str(source.path):
+                    raise  # the output cannot be written, and no other one could
+                leave_out(source, error)
+        return failures
+
+
+def left_out(reason: str) -> str:
+    """The sentence about a source that could not be predicted."""
+    return f"Left out: {'. '.join(reason.splitlines())}"

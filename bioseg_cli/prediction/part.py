@@ -1,0 +1,63 @@
+"""A part of the files of a prediction, done in a process of its own."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from bioseg_cli.config import Config
+from bioseg_cli.prediction.settings import PredictConfig
+from bioseg_cli.runs.process import NoAnswer, ask
+
+WORKER = "bioseg_cli.prediction.worker"
+"""The module that does a part; not imported here, as it needs torch."""
+WANTED = "wanted"
+"""A file in the folder of the parts. Once it is gone, nobody waits for them: who still works on one stops."""
+
+
+class Part(Config):
+    """Some of the files of a prediction.
+
+    Attributes:
+        number: its place among the parts.
+        config: `run` is a model and `inputs` are files, absolute; `out` is the folder of the parts, in which each
+            attempt makes one of its own: an earlier one may not have ended yet.
+        threads: for its process; None = as its environment says.
+        processes: that share the memory of its machine evenly.
+    """
+
+    number: int
+    config: PredictConfig
+    threads: int | None
+    processes: int
+
+
+def do_part(part: Part) -> dict[str, Any]:
+    """Do a part in a new process.
+
+    Returns:
+        `files`, `failures` and the other keys that `PredictionHere.predict` gives a record, and `out`, the folder that
+        holds the outputs; or `problem`, what went wrong.
+    """
+    folder = part.config.out
+    try:
+        out = Path(tempfile.mkdtemp(prefix=f"{part.number}-", dir=folder))
+        log = out.with_suffix(".log")
+        attempt = part.model_copy(update={"config": part.config.model_copy(update={"out": out})})
+        return {**ask(WORKER, attempt.model_dump_json(), log, threads=part.threads), "out": str(out)}
+    except NoAnswer as error:
+        *_, last = ["nothing", *log.read_text(encoding="utf-8", errors="replace").splitlines()]
+        return {"problem": f"{error}; the last that it said is: {last}"}
+    except OSError as error:
+        return {"problem": f"{platform.node()} could not begin in {folder} ({error.strerror}): it needs that folder"}
+    finally:
+        if not (folder / WANTED).exists():
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def lost_part(part: Part) -> dict[str, Any]:
+    """What is said of a part that several workers died over."""
+    return {"problem": "Several workers died over it"}

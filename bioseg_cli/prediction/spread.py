@@ -1,0 +1,173 @@
+"""Prediction of files in several processes, of this machine or of others.
+
+The files are cut into parts. Each is predicted into a temporary folder in the output folder, and its masks are moved
+into place when it ends: what is there is whole, and the record is that of one process.
+"""
+
+from __future__ import annotations
+
+import math
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bioseg_cli.errors import DataError
+from bioseg_cli.files import write_failure
+from bioseg_cli.model.saved import load_model
+from bioseg_cli.prediction.here import left_out
+from bioseg_cli.prediction.part import WANTED, Part, do_part, lost_part
+from bioseg_cli.prediction.reading import Reading
+from bioseg_cli.prediction.settings import PARTS_PREFIX, PredictConfig
+from bioseg_cli.prediction.sources import AnySource, VolumeSource
+from bioseg_cli.runs.console import Output
+from bioseg_cli.runs.crew import spread, threads_each
+from bioseg_cli.runs.device import resolve_device
+
+PARTS_EACH = 4
+"""Parts for each worker: with more, the last ones end closer together, and more time goes into starting them."""
+WORKERS = 16
+"""How many a scheduler is taken to have: they come and go."""
+FILES_A_PART = 64
+"""Files of a part at most: what was done of it is lost when its worker dies."""
+
+
+class PredictionSpread:
+    """A model whose predictions several processes make; members as those of `PredictionHere`."""
+
+    def __init__(self, checkpoint: Path, config: PredictConfig, output: Output) -> None:
+        if config.scheduler is None:
+            resolve_device(config.device)  # its processes will have what this one has
+        self.manner = "in several processes" if config.scheduler is None else f"on the workers of {config.scheduler}"
+        self.model = load_model(checkpoint, torch.device("cpu"))
+        self.reading = Reading.of(self.model, config.head, raw_clusters=config.raw_clusters)
+        self._config = config
+        self._output = output
+
+    def predict(self, sources: Sequence[AnySource], record: dict[str, Any]) -> list[DataError]:
+        """Predict every source, see `PredictionHere.predict`; the entries of the record are in the same order.
+
+        Args:
+            sources: files.
+            record: where processes differ in `device`, `precision` or `environment`, it gets a list of what they have.
+
+        Raises:
+            UsageError: Dask is not installed.
+            RunError: no scheduler answers, or it has another bioseg.
+            DataError: an output cannot be written.
+        """
+        config = self._config
+        jobs = min(config.jobs, len(sources))
+        # Images first, as in one process.
+        ordered = sorted(sources, key=lambda source: isinstance(source, VolumeSource))
+        given = {str(source.path.absolute()): source for source in ordered}
+        ends: dict[int, dict[str, Any]] = {}
+        try:
+            with (
+                _temporary_folder(config.out) as folder,
+                closing(
+                    spread(
+                        do_part,
+                        self._parts(list(given), folder, jobs),
+                        at_once=jobs,
+                        scheduler=config.scheduler,
+                        lost=lost_part,
+                    )
+                ) as ended,
+                _wanted(folder),
+                self._output.progress("Predicting", len(sources)) as progress,
+            ):
+                for part, end in ended:
+                    ends[part.number] = {**end, "files": [], "failures": []}
+                    self._take([given[str(path)] for path in part.config.inputs], end, ends[part.number])
+                    progress.advance(len(part.config.inputs))
+        finally:
+            _merge([ends[number] for number in sorted(ends)], record)
+        if isinstance(record["device"], list) or isinstance(record["precision"], list):
+            self._output.warn(
+                "The workers differ in device or precision, and so in rounding. Give --device, --precision."
+            )
+        return [DataError(entry["error"]) for entry in record["failures"]]
+
+    def _parts(self, paths: Sequence[str], folder: Path, jobs: int) -> list[Part]:
+        config = self._config
+        workers = jobs if config.scheduler is None else WORKERS
+        size = min(FILES_A_PART, math.ceil(len(paths) / (PARTS_EACH * workers)))
+        shared = {"run": self.model.path.absolute(), "state": None, "out": folder, "jobs": 1, "scheduler": None}
+        return [
+            Part(
+                number=number,
+                config=config.model_copy(update={**shared, "inputs": tuple(map(Path, paths[first : first + size]))}),
+                threads=threads_each(jobs) if config.scheduler is None else None,
+                processes=jobs,
+            )
+            for number, first in enumerate(range(0, len(paths), size))
+        ]
+
+    def _take(self, sources: Sequence[AnySource], end: dict[str, Any], taken: dict[str, Any]) -> None:
+        """Move the outputs of a part into place; its entries, with the inputs as they were given, go to `taken`."""
+        if problem := end.get("problem"):
+            first, last = sources[0].path, sources[-1].path
+            self._output.warn(f"Left out {first if first == last else f'{first} to {last}'}: {problem}")
+            taken["failures"] += [{"input": str(one.path), "name": one.name, "error": problem} for one in sources]
+            return
+        given = {str(source.path.absolute()): str(source.path) for source in sources}
+        for entry in end["files"]:
+            for name in entry["outputs"]:
+                _move(Path(end["out"]) / name, self._config.out / name)
+            taken["files"].append({**entry, "input": given[entry["input"]]})
+        for entry in end["failures"]:
+            path = entry["input"]
+            error = entry["error"].replace(path, given[path])
+            taken["failures"].append({**entry, "input": given[path], "error": error})
+            self._output.warn(left_out(error))
+
+
+@contextmanager
+def _temporary_folder(out: Path) -> Iterator[Path]:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=PARTS_PREFIX, dir=out)).absolute()
+    except OSError as error:
+        raise write_failure(error, out / PARTS_PREFIX) from error
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _wanted(folder: Path) -> Iterator[None]:
+    (folder / WANTED).touch()
+    try:
+        yield
+    finally:
+        (folder / WANTED).unlink(missing_ok=True)
+
+
+def _move(path: Path, target: Path) -> None:
+    try:
+        target.parent.mkdir(exist_ok=True)
+        path.replace(target)
+    except OSError as error:
+        raise write_failure(error, target) from error
+
+
+def _merge(ends: Sequence[dict[str, Any]], record: dict[str, Any]) -> None:
+    for name in ("files", "failures"):
+        record[name] = [entry for end in ends for entry in end[name]]
+    done = [end for end in ends if "tiles" in end]
+    if not done:
+        return
+    for name in ("device", "precision", "environment"):
+        distinct: list[Any] = []
+        for end in done:
+            if end[name] not in distinct:
+                distinct.append(end[name])
+        record[name] = distinct[0] if len(distinct) == 1 else distinct
+    smallest = min((end["tiles"] for end in done), key=lambda tiles: tiles["tile"])
+    record["tiles"] = {**smallest, "largest_batch": max(end["tiles"]["largest_batch"] for end in done)}

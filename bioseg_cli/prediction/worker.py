@@ -1,0 +1,42 @@
+"""The process that does a part of a prediction: `python -m bioseg_cli.prediction.worker`; see `runs.process`."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from bioseg_cli.prediction.here import PredictionHere
+from bioseg_cli.prediction.part import WANTED, Part
+from bioseg_cli.prediction.sources import file_sources
+from bioseg_cli.runs.console import Output
+from bioseg_cli.runs.process import answer
+
+
+def perform(job: bytes) -> dict[str, Any]:
+    """Predict the files of a part.
+
+    Raises:
+        BiosegError: not one of them can be predicted, or the masks cannot be written.
+    """
+    part = Part.model_validate_json(job)
+    config = part.config
+    wanted = config.out.parent / WANTED
+    threading.Thread(target=_stop_without, args=(wanted,), daemon=True).start()
+    record: dict[str, Any] = {"files": [], "failures": []}
+    here = PredictionHere(config.run, config, Output(quiet=True), processes=part.processes)
+    here.predict(file_sources(config.inputs, config.planes), record)
+    return record
+
+
+def _stop_without(wanted: Path) -> None:
+    while wanted.exists():
+        time.sleep(1)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    answer(perform)

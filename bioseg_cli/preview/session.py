@@ -1,0 +1,92 @@
+"""From settings to the picture: images are chosen, their views are drawn, and the picture is written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bioseg_cli.config import MAGNITUDE_MAX
+from bioseg_cli.dataset.batches import ImageSource, random_stream
+from bioseg_cli.dataset.reader import Dataset, find_dataset
+from bioseg_cli.dataset.schema import IntArray
+from bioseg_cli.errors import DataError
+from bioseg_cli.files import refuse_existing
+from bioseg_cli.preview.figure import Sheet, write_sheet
+from bioseg_cli.preview.settings import PreviewConfig
+from bioseg_cli.preview.views import Panel, single_operations, strong_panels, weak_panels
+from bioseg_cli.runs.console import Output
+
+ORIGINAL = "original"
+STRONG_DRAWS, WEAK_DRAWS = 2, 5
+"""Views of each image drawn at random as in training."""
+WEAK_CAPTION_LINES = 3
+
+
+def write_preview(config: PreviewConfig, output: Output, *, overwrite: bool) -> dict[str, Any]:
+    """Draw the picture, and return what there is to say about it.
+
+    Raises:
+        UsageError: no data set was given and `data/` does not hold exactly one, or the picture exists already.
+        DataError: the data set cannot be read or has no training image, or the disk is full.
+    """
+    data = find_dataset(config.data)
+    path = config.out or Path(f"preview-{data.stem}-{config.view}.png")
+    refuse_existing(path, overwrite=overwrite)
+    with Dataset(data) as dataset:
+        indices = chosen_images(dataset, config)
+        sheet, rows = draw_views(dataset, indices, config)
+        write_sheet(path, sheet, output.track(rows, "Preview", len(indices)))
+    summary = {"picture": path, "data": data, "view": config.view, "images": sheet.names}
+    return {**summary, "magnitude": config.magnitude} if config.strong else summary
+
+
+def chosen_images(dataset: Dataset, config: PreviewConfig) -> IntArray:
+    """Random images of the training split; of the weak view, whose masks are shown, those with a mask first.
+
+    Raises:
+        DataError: there is no training image.
+    """
+    training = dataset.indices("train")
+    if not len(training):
+        raise DataError("The training split has no image", where=dataset.path, fix="Prepare it again with more images.")
+    order = random_stream(config.seed, "order").permutation(training)
+    if not config.strong:
+        order = order[np.argsort(~dataset.labelled[order], kind="stable")]
+    return order[: config.images]
+
+
+def draw_views(dataset: Dataset, indices: IntArray, config: PreviewConfig) -> tuple[Sheet, Iterable[Iterable[Panel]]]:
+    """What the picture says, and the panels of each row, which are made one by one as they are asked for."""
+    source = ImageSource(dataset, 0, labels=not config.strong)
+    crops, random = random_stream(config.seed, "crop"), random_stream(config.seed, "augment")
+    batches = (source.batch(np.array([index]), crop=config.crop, random=crops) for index in indices.tolist())
+    channels, height, width = dataset.image_shape
+    if config.strong:
+        count = config.strong_ops
+        operations = single_operations(config.magnitude, random.uniform(0, 360), channels)
+        rows = (strong_panels(one, operations, STRONG_DRAWS, count, random, deep=dataset.deep) for one in batches)
+        title = f"strong operations alone, magnitude {config.magnitude} of {MAGNITUDE_MAX}, and views drawn in training"
+        drawn = f"strong view\n{count} operation{'s' if count > 1 else ''}"
+        headings = (ORIGINAL, *(f"{one.name}\n{one.meaning}" for one in operations), *(drawn,) * STRONG_DRAWS)
+        outlined = False
+    else:
+        rows = (
+            weak_panels(one, WEAK_DRAWS, random, labelled=bool(dataset.labelled[one.indices[0]])) for one in batches
+        )
+        title = "weak views drawn in training"
+        headings = (ORIGINAL, *("weak view",) * WEAK_DRAWS)
+        outlined = bool(dataset.labelled[indices].any())
+    longest = max(height, width) if config.crop is None else config.crop
+    sheet = Sheet(
+        title=f"{dataset.path.stem}: {title}",
+        headings=headings,
+        names=tuple(dataset.name(index) for index in indices.tolist()),
+        shape=(min(height, longest), min(width, longest)),
+        without_caption=len(headings) - (STRONG_DRAWS if config.strong else WEAK_DRAWS),
+        caption_lines=config.strong_ops if config.strong else WEAK_CAPTION_LINES,
+        classes=dataset.classes if outlined else (),
+    )
+    return sheet, rows

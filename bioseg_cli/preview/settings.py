@@ -1,0 +1,64 @@
+"""Settings of `bioseg preview`: each field is a flag and a YAML key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar, Self
+
+from pydantic import Field, model_validator
+
+from bioseg_cli.config import MAGNITUDE_MAX, Config, flag_of
+
+OF_STRONG = ("magnitude", "strong_ops")
+MOST_IMAGES = 20
+"""Rows of the picture: more would be too small to see, or too large to open."""
+
+
+class PreviewConfig(Config):
+    """A picture of images of the training split as the augmentation of training changes them."""
+
+    command: ClassVar[str] = "preview"
+
+    data: Path | None = Field(
+        default=None,
+        json_schema_extra={"argument": "also"},
+        description="Data set made by `bioseg prepare`; may be left out where data/ holds exactly one.",
+    )
+    strong: bool = Field(
+        default=True,
+        json_schema_extra={"off": "weak"},
+        description="Draw each of the nine strong operations alone, or the weak transform with the masks.",
+    )
+    magnitude: int = Field(
+        default=MAGNITUDE_MAX,
+        ge=1,
+        le=MAGNITUDE_MAX,
+        description=f"With --strong: severity of the operations drawn alone, 1 to {MAGNITUDE_MAX}.",
+    )
+    strong_ops: int = Field(
+        default=2, ge=1, le=9, description="With --strong: operations of the strong views drawn as in training."
+    )
+    images: int = Field(
+        default=3, ge=1, le=MOST_IMAGES, description="Training images to draw, a row each, if there are as many."
+    )
+    crop: int | None = Field(
+        default=None, ge=32, description="Draw random crops of this many pixels; by default whole stored images."
+    )
+    seed: int = Field(default=0, ge=0, description="Seed of the choice of images, and of all that is drawn at random.")
+    out: Path | None = Field(
+        default=None, description="PNG to write; by default preview-DATASET-strong.png or preview-DATASET-weak.png."
+    )
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        of_strong = [flag_of(name) for name in OF_STRONG if name in self.model_fields_set]
+        if of_strong and not self.strong:
+            raise ValueError(f"{' and '.join(of_strong)}: for the strong operations, which --weak leaves out")
+        if self.out is not None and self.out.suffix.lower() != ".png":
+            raise ValueError(f"--out is a PNG, and {self.out.name!r} does not end in .png")
+        return self
+
+    @property
+    def view(self) -> str:
+        """Which of the two augmentations of training is drawn, in a word."""
+        return "strong" if self.strong else "weak"

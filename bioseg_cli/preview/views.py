@@ -1,0 +1,140 @@
+"""What a preview shows: images as the augmentation of training changes them, by the code that training runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bioseg_cli.augment.affine import Affine
+from bioseg_cli.augment.policy import (
+    PHOTOMETRIC,
+    ROTATION,
+    Operation,
+    StrongView,
+    draw_strong,
+    draw_weak,
+    parameter_of,
+)
+from bioseg_cli.dataset.batches import IGNORE, ImageBatch
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One picture: an image as the network would get it."""
+
+    image: Tensor
+    """(C, H, W) in [0, 1]."""
+    labels: Tensor | None = None
+    """(H, W) class codes that moved with it, `IGNORE` where a pixel counts nowhere; None where there is no mask."""
+    caption: str = ""
+    """What was drawn at random for this picture, in lines."""
+
+
+@dataclass(frozen=True)
+class SingleOperation:
+    """A strong operation alone."""
+
+    name: str
+    meaning: str
+    """What the magnitude is for it; empty where it has none."""
+    view: StrongView
+    """Of one image."""
+
+
+def single_operations(magnitude: int, degrees: float, channels: int) -> list[SingleOperation]:
+    """Each of the nine strong operations alone; those with a factor twice, as training takes it below or above 1.
+
+    Args:
+        magnitude: 1 to `MAGNITUDE_MAX`.
+        degrees: of the rotation, which has no magnitude.
+        channels: C of the images.
+    """
+    found = []
+    for name in PHOTOMETRIC:
+        identity = name == "color" and channels != 3
+        for parameter in sorted({parameter_of(name, magnitude, sign) for sign in ((1,) if identity else (-1, 1))}):
+            operation = Operation(name, parameter)
+            meaning = "identity: not RGB" if identity else _meaning(operation)
+            found.append(SingleOperation(name, meaning, StrongView(((operation,),), Affine.identity(1))))
+    rotation = Affine.similarity(torch.tensor([degrees]))
+    return [*found, SingleOperation(ROTATION, f"{degrees:.0f}° of 0° to 360°", StrongView(((),), rotation))]
+
+
+def _meaning(operation: Operation) -> str:
+    if operation.name == "solarize":
+        return f"threshold {_short(operation.parameter)}"
+    # A factor is never 0, and what has no parameter has 0.
+    return f"factor {_short(operation.parameter)}" if operation.parameter else ""
+
+
+def _short(number: float) -> str:
+    return f"{round(number, 2):g}"
+
+
+def strong_panels(
+    batch: ImageBatch,
+    operations: Sequence[SingleOperation],
+    random_views: int,
+    count: int,
+    random: np.random.Generator,
+    *,
+    deep: bool,
+) -> Iterator[Panel]:
+    """The image of a batch of one, it after each operation alone, and strong views of it drawn as in training.
+
+    Args:
+        batch: one image.
+        operations: what is applied alone.
+        random_views: number of the strong views.
+        count: operations of each of them.
+        random: draws them.
+        deep: whether the stored pixels have more than 8 bits.
+    """
+    yield Panel(batch.images[0])
+    for one in operations:
+        yield Panel(_applied(one.view, batch.images, deep))
+    for _ in range(random_views):
+        view = draw_strong(1, count, random)
+        yield Panel(_applied(view, batch.images, deep), caption=_strong_caption(view))
+
+
+def _applied(view: StrongView, images: Tensor, deep: bool) -> Tensor:
+    return view.rotation.warp(view.colour(images, deep=deep))[0]
+
+
+def _strong_caption(view: StrongView) -> str:
+    lines = [f"{one.name} {_short(one.parameter)}" if _meaning(one) else one.name for one in view.operations[0]]
+    if not view.rotation.is_identity():
+        degrees, _, _ = view.rotation.as_similarity()
+        lines.append(f"{ROTATION} {float(degrees) % 360:.0f}°")
+    return "\n".join(lines)
+
+
+def weak_panels(batch: ImageBatch, draws: int, random: np.random.Generator, *, labelled: bool) -> Iterator[Panel]:
+    """The image of a batch of one, and it after weak transforms drawn as in training, its labels moved with it.
+
+    Args:
+        batch: one image.
+        draws: number of the transforms.
+        random: draws them.
+        labelled: whether the image has a mask.
+    """
+    labels = batch.labels if labelled else None
+    yield Panel(batch.images[0], None if labels is None else labels[0])
+    for _ in range(draws):
+        weak = draw_weak(1, random)
+        yield Panel(
+            weak.warp(batch.images)[0],
+            None if labels is None else weak.warp(labels, "nearest", fill=IGNORE)[0],
+            _weak_caption(weak),
+        )
+
+
+def _weak_caption(weak: Affine) -> str:
+    degrees, scale, flip = (one.item() for one in weak.as_similarity())
+    turned = f"rotation {degrees:.1f}°".replace("-", "−")
+    return f"scale {scale:.3f}\n{turned}" + ("\nflipped" if flip else "")

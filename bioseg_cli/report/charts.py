@@ -1,0 +1,153 @@
+"""Plots as SVG inside the page: text stays text, and the same numbers give the same bytes."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+
+from bioseg_cli.report.markup import Markup, tag
+from bioseg_cli.study.grid import CONTROL
+
+# The colours of Okabe and Ito (2008), which are told apart with any colour vision; with them goes a marker, a line.
+INK, GREY, RULE = "#222222", "#6b6b6b", "#d9d9d9"
+COLOURS = {
+    CONTROL: "#4d4d4d",
+    "kl": "#0072B2",
+    "iid": "#D55E00",
+    "fixmatch": "#009E73",
+    "main": "#CC79A7",
+    "aux": "#56B4E9",
+}
+MARKERS = {CONTROL: "o", "kl": "s", "iid": "^", "fixmatch": "D", "main": "o", "aux": "s"}
+LINES: dict[str, Any] = {
+    CONTROL: "-",
+    "kl": (0, (5, 1.5)),
+    "iid": (0, (2, 1)),
+    "fixmatch": (0, (5, 1.5, 1, 1.5)),
+    "main": "-",
+    "aux": (0, (4, 1.5)),
+}
+HATCHES = ("", "//////", "......", "xxxxx")
+"""Of the saved states, in turn."""
+CEILING_LINE, OTSU_LINE = (0, (6, 2)), (0, (1, 1.5))
+
+STYLE: Any = {
+    "svg.fonttype": "none",
+    "text.parse_math": False,  # names of data sets are no formulas
+    "font.family": "sans-serif",
+    "font.size": 9,
+    "axes.labelsize": 9,
+    "axes.titlesize": 9,
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": GREY,
+    "axes.linewidth": 0.7,
+    "axes.labelcolor": INK,
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "grid.color": RULE,
+    "grid.linewidth": 0.5,
+    "text.color": INK,
+    "xtick.color": GREY,
+    "ytick.color": GREY,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "xtick.labelsize": 8.5,
+    "ytick.labelsize": 8.5,
+    "xtick.major.width": 0.7,
+    "ytick.major.width": 0.7,
+    "legend.fontsize": 8.5,
+    "legend.frameon": False,
+    "legend.handlelength": 2.2,
+    "legend.columnspacing": 1.4,
+    "hatch.linewidth": 0.7,
+    "lines.linewidth": 1.4,
+}
+WIDE, SMALL = (5.2, 3.4), (3.7, 2.7)
+"""Width and height of a chart, in inches; the page stretches them to the room there is."""
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A plot, and what it shows in words and numbers."""
+
+    svg: Markup
+    words: str
+
+
+@contextmanager
+def drawing(size: tuple[float, float]) -> Iterator[tuple[Figure, Axes]]:
+    """A figure with one axes, in the style of the page; it has to be saved within."""
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=size, layout="constrained")
+        FigureCanvasSVG(figure)
+        yield figure, figure.subplots()
+
+
+def as_chart(figure: Figure, identity: str, title: str, words: str) -> Chart:
+    """The figure as SVG, with a title and a description for those who do not see it.
+
+    Args:
+        figure: to draw.
+        identity: that no other chart of the page has.
+        title: what is shown.
+        words: what it shows, with numbers.
+    """
+    text = io.StringIO()
+    with mpl.rc_context({"svg.hashsalt": identity}):
+        # Without a date the same numbers are the same bytes.
+        undated = {"Date": None, "Creator": None, "Format": None, "Type": None}
+        figure.savefig(text, format="svg", metadata=undated)
+    drawn = text.getvalue()
+    body = re.sub(r"<metadata>.*?</metadata>", "", drawn[drawn.index("<svg") :], flags=re.DOTALL)
+    opening, _, rest = body.partition(">")
+    # Of many charts in one page each needs identities of its own.
+    rest = re.sub(r'\bid="([^"]+)"', rf'id="{identity}-\1"', rest)
+    rest = re.sub(r'(href="#|url\(#)', rf"\g<1>{identity}-", rest)
+    rest = re.sub(r"<!--.*?-->\s*", "", rest, flags=re.DOTALL)
+    found = re.search(r'viewBox="([^"]+)"', opening)
+    if found is None:
+        raise ValueError("the drawing has no view box")
+    return Chart(
+        Markup(
+            f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
+            f'viewBox="{found[1]}" role="img" aria-labelledby="{identity}-title {identity}-words">'
+            f"{tag('title', title, id=f'{identity}-title')}{tag('desc', words, id=f'{identity}-words')}{rest.strip()}"
+        ),
+        words,
+    )
+
+
+def legend_below(figure: Figure, axes: Axes, first: Sequence[str] = (), columns: int = 3) -> None:
+    """The key of what is in the axes, below them; the names that come first are given."""
+    handles, names = axes.get_legend_handles_labels()
+    known = dict(zip(names, handles, strict=True))
+    order = [name for name in first if name in known] + [name for name in names if name not in first]
+    if order:
+        figure.legend([known[name] for name in order], order, loc="outside lower center", ncols=columns)
+
+
+def colour(method: str) -> str:
+    """Of a method or a head."""
+    return COLOURS.get(method, GREY)
+
+
+def marker(method: str) -> str:
+    """Of a method or a head."""
+    return MARKERS.get(method, "v")
+
+
+def line(method: str) -> Any:
+    """Line style of a method or a head."""
+    return LINES.get(method, "-")

@@ -1,0 +1,259 @@
+"""Lines: mean IoU against the number of labelled images, learning curves, and the signs of collapse."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+from matplotlib.transforms import ScaledTranslation, Transform
+
+from bioseg_cli.report import words
+from bioseg_cli.report.charts import (
+    CEILING_LINE,
+    GREY,
+    INK,
+    OTSU_LINE,
+    SMALL,
+    WIDE,
+    Chart,
+    as_chart,
+    colour,
+    drawing,
+    legend_below,
+    line,
+    marker,
+)
+from bioseg_cli.report.findings import Findings
+from bioseg_cli.report.records import RunRecord
+from bioseg_cli.report.tables import ceiling
+from bioseg_cli.study.cells import Cell
+from bioseg_cli.study.grid import CONTROL, IIC, Budget
+
+LOGARITHMIC_FROM = 8
+"""Largest over smallest label budget from which on the axis of labels is logarithmic."""
+APART = 4.0
+"""Points between the lines of two methods."""
+SMALLEST_FRAME = 0.01
+"""Smaller differences of mean IoU are not enlarged further."""
+BAND = 0.13
+"""Opacity of an interval."""
+FIRST_EPOCHS = 5
+"""Per cent of the points of learning curves, the lowest, that may lie below the frame."""
+MEASURES = {
+    "marginal_entropy": "entropy of the mean prediction",
+    "pixel_entropy": "mean entropy of a pixel",
+    "live_clusters": "clusters with over 1 % of the area",
+}
+
+
+def efficiency(findings: Findings, data: str, identity: str) -> Chart | None:
+    """Mean IoU against labelled images with intervals, a line a method; None with fewer than two budgets."""
+    budgets = findings.budgets(data, with_all=False)
+    losses = list(dict.fromkeys(loss for loss, _ in findings.columns(data)))
+    found = {
+        loss: [
+            one
+            for budget in budgets
+            if (one := findings.cell(data, (loss, findings.state), budget)) is not None and one.estimate is not None
+        ]
+        for loss in [CONTROL] * (CONTROL in losses) + [one for one in losses if one != CONTROL]
+    }
+    if len(budgets) < 2 or max(map(len, found.values()), default=0) < 2:
+        return None
+    references = _references(findings, data)
+    with drawing(WIDE) as (figure, axes):
+        values = [value for cells in found.values() for one in cells for value in _run_scores(findings, one)]
+        values += _narrow_limits(found, max(values) - min(values))
+        _frame(axes, values, [value for value, _, _ in references])
+        drawn = [loss for loss, cells in found.items() if cells]
+        for place, loss in enumerate(drawn):
+            # Side by side, as intervals at one place would hide each other.
+            apart = ScaledTranslation((place - (len(drawn) - 1) / 2) * APART / 72, 0, figure.dpi_scale_trans)
+            _draw_efficiency(axes, loss, found[loss], axes.transData + apart)
+        for value, name, style in references:
+            _draw_reference(axes, value, name, style)
+        counts = [one.count for one in budgets]
+        margin = 0.08 * (counts[-1] - counts[0])
+        axes.set_xlim(counts[0] - margin, counts[-1] + margin)
+        if counts[-1] >= LOGARITHMIC_FROM * counts[0]:
+            axes.set_xscale("log")
+            wider = (counts[-1] / counts[0]) ** 0.08
+            axes.set_xlim(counts[0] / wider, counts[-1] * wider)
+        axes.set_xticks(counts, [_tick(one) for one in budgets])
+        axes.minorticks_off()
+        axes.set_xlabel("labelled images")
+        axes.set_ylabel(f"mean IoU, {words.STATES.get(findings.state, findings.state)}")
+        legend_below(figure, axes)
+        said = [
+            f"{words.capitalised(words.method(loss))}: "
+            + ", ".join(
+                f"{words.score(one.estimate.mean)}"
+                + (f" ({words.score_limits(one.estimate.interval)})" if one.estimate.interval else "")
+                + f" with {one.budget.count}"
+                for one in cells
+                if one.estimate is not None and one.budget is not None
+            )
+            for loss, cells in found.items()
+            if cells
+        ]
+        said += [f"{words.capitalised(name)}: {words.score(value)}" for value, name, _ in references]
+        title = f"Mean IoU on {data} against the number of labelled images"
+        return as_chart(figure, identity, title, ". ".join(said) + ".")
+
+
+def _draw_efficiency(axes: Axes, loss: str, cells: Sequence[Cell], where: Transform) -> None:
+    points = [(one.budget.count, one.estimate) for one in cells if one.budget is not None and one.estimate is not None]
+    counts = [count for count, _ in points]
+    means = [found.mean for _, found in points]
+    style: Any = {"color": colour(loss), "linestyle": line(loss), "marker": marker(loss), "markersize": 5}
+    axes.plot(counts, means, label=words.method(loss), zorder=3, transform=where, **style)
+    bottom, top = axes.get_ylim()
+    known = [(count, found.interval) for count, found in points if found.interval is not None]
+    shown = [count for count, _ in known]
+    low, high = [one.low for _, one in known], [one.high for _, one in known]
+    axes.vlines(shown, low, high, color=colour(loss), linewidth=0.8, transform=where)
+    if known and min(low) >= bottom and max(high) <= top:
+        axes.fill_between(shown, low, high, color=colour(loss), alpha=BAND, linewidth=0, transform=where)
+
+
+def _references(findings: Findings, data: str) -> list[tuple[float, str, Any]]:
+    """What the curves are held against: value, name, line style."""
+    found: list[tuple[float, str, Any]] = []
+    top = ceiling(findings, data)
+    if top is not None and top.estimate is not None:
+        found.append((top.estimate.mean, "control, all labels", CEILING_LINE))
+    otsu = next((row for row in findings.results.baselines.get(data, ()) if row.name == "otsu"), None)
+    if otsu is not None:
+        found.append((otsu.mean_iou, "Otsu", OTSU_LINE))
+    return found
+
+
+def _run_scores(findings: Findings, one: Cell) -> list[float]:
+    if one.budget is None:
+        return []
+    return list(findings.results.values(one.data, one.loss, one.budget.count, one.state).values())
+
+
+def _narrow_limits(found: Mapping[str, Sequence[Cell]], spread: float) -> list[float]:
+    """The limits of intervals that fit in a frame for single runs without making it much larger."""
+    intervals = [one.estimate.interval for cells in found.values() for one in cells if one.estimate is not None]
+    return [
+        limit
+        for one in intervals
+        if one is not None and one.high - one.low <= max(spread, SMALLEST_FRAME)
+        for limit in (one.low, one.high)
+    ]
+
+
+def _frame(axes: Axes, values: Sequence[float], references: Sequence[float]) -> None:
+    """Show every run; references too, unless they lie so far off that the curves would be flat."""
+    low, high = min(values), max(values)
+    room = max(high - low, SMALLEST_FRAME)
+    near = [value for value in references if low - 1.5 * room <= value <= high + 1.5 * room]
+    low, high = min([low, *near]), max([high, *near])
+    margin = 0.12 * max(high - low, SMALLEST_FRAME)
+    axes.set_ylim(max(0.0, low - margin), min(1.0, high + margin))
+
+
+def _draw_reference(axes: Axes, value: float, name: str, style: Any) -> None:
+    low, high = axes.get_ylim()
+    shade = INK if style == CEILING_LINE else GREY
+    if low <= value <= high:
+        axes.axhline(value, color=shade, linestyle=style, linewidth=1.2, label=name)
+        return
+    where = "below" if value < low else "above"
+    axes.plot([], [], color=shade, linestyle=style, linewidth=1.2, label=f"{name}: {value:.3f}, {where} the frame")
+
+
+def _tick(budget: Budget) -> str:
+    return f"{budget.count}\n{budget.title}" if "label" not in budget.title else str(budget.count)
+
+
+def learning(records: Sequence[RunRecord], data: str, budget: Budget, identity: str) -> Chart | None:
+    """Validation mean IoU against updates, a line a run; None where no run has a log."""
+    shown = [
+        one for one in records
+        if (one.run.data, one.run.budget) == (data, budget) and one.metrics.get("val_mean_iou")
+    ]  # fmt: skip
+    if not shown:
+        return None
+    shown.sort(key=lambda one: one.run.loss != CONTROL)
+    with drawing(SMALL) as (figure, axes):
+        drawn: dict[str, list[float]] = {}
+        for one in shown:
+            loss, values = one.run.loss, one.metrics["val_mean_iou"]
+            style = {"color": colour(loss), "linestyle": line(loss), "linewidth": 1.1, "alpha": 0.85}
+            axes.plot(one.metrics["updates"], values, label=None if loss in drawn else words.method(loss), **style)
+            axes.plot(one.metrics["updates"][-1:], values[-1:], marker(loss), color=colour(loss), markersize=3.5)
+            drawn.setdefault(loss, []).append(values[-1])
+        every = np.concatenate([one.metrics["val_mean_iou"] for one in shown])
+        low, high = float(np.percentile(every, FIRST_EPOCHS)), float(every.max())
+        margin = 0.08 * max(high - low, 0.01)
+        axes.set_ylim(max(0.0, low - margin), min(1.0, high + margin))
+        axes.set_xlim(left=0)
+        axes.set_title(words.labels(budget))
+        axes.set_xlabel("updates")
+        axes.set_ylabel("validation mean IoU")
+        legend_below(figure, axes)
+        said = [
+            f"{words.counted(len(ends), 'run')} of {words.method(loss)}, {_range(ends)} at the end"
+            for loss, ends in drawn.items()
+        ]
+        title = f"Validation mean IoU on {data} against updates, {words.labels(budget)}"
+        return as_chart(figure, identity, title, words.capitalised("; ".join(said)) + ".")
+
+
+def collapse(records: Sequence[RunRecord], data: str, measure: str, identity: str) -> Chart | None:
+    """A sign of collapse against epochs, a line a run and head; None where no run has a log."""
+    shown = [one for one in records if (one.run.data, one.run.loss) == (data, IIC) and one.metrics.get("epoch")]
+    heads = [head for head in ("main", "aux") if any(one.metrics.get(f"val_{head}_{measure}") for one in shown)]
+    if not heads:
+        return None
+    with drawing(SMALL) as (figure, axes):
+        said = []
+        for head in heads:
+            ends: list[float] = []
+            for one in shown:
+                values = one.metrics.get(f"val_{head}_{measure}")
+                if not values:
+                    continue
+                fell = any(head in each for each in one.run.collapse.values())
+                style = {"color": colour(head), "linestyle": line(head), "linewidth": 1.1}
+                axes.plot(one.metrics["epoch"], values, label=None if ends else words.HEADS[head], **style)
+                end: Any = {
+                    "color": colour(head),
+                    "markersize": 6 if fell else 4,
+                    "markeredgewidth": 1.6 if fell else 1,
+                }
+                axes.plot(one.metrics["epoch"][-1:], values[-1:], "x" if fell else marker(head), **end)
+                ends.append(values[-1])
+            said.append(f"{words.HEADS[head]}: {_range(ends)} after the last epoch")
+        if (limit := _limit(measure)) is not None:
+            axes.axhline(limit, color=GREY, linestyle=OTSU_LINE, linewidth=1.2)
+            axes.set_ylim(-0.03, 1.03)
+            side = "below" if measure == "marginal_entropy" else "above"
+            said.append(f"{side} {limit:g} a head has collapsed")
+        else:
+            axes.set_ylim(bottom=0)
+        axes.set_title(words.capitalised(MEASURES[measure]))
+        axes.set_xlabel("epoch")
+        axes.set_ylabel("clusters" if measure == "live_clusters" else "share of log K")
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+        legend_below(figure, axes)
+        title = f"{words.capitalised(MEASURES[measure])} on {data} against epochs"
+        return as_chart(figure, identity, title, words.capitalised("; ".join(said)) + ".")
+
+
+def _limit(measure: str) -> float | None:
+    # Here, as it brings torch: only runs of IIC need it.
+    from bioseg_cli.training.collapse import ONE_CLUSTER_ENTROPY, UNDECIDED
+
+    return {"marginal_entropy": ONE_CLUSTER_ENTROPY, "pixel_entropy": UNDECIDED}.get(measure)
+
+
+def _range(values: Sequence[float]) -> str:
+    low, high = min(values), max(values)
+    return f"{low:.3f}" if f"{low:.3f}" == f"{high:.3f}" else f"{low:.3f} to {high:.3f}"

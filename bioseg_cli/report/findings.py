@@ -1,0 +1,222 @@
+"""What may be said of the results: which method is ahead and whether that is clear, and which reversals are noise."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from bioseg_cli.report.paper import PIPELINES, PublishedReversal, published_reversals
+from bioseg_cli.study.cells import Cell, cells
+from bioseg_cli.study.grid import CONTROL, IIC, Budget
+from bioseg_cli.study.results import RunResult, StudyResults
+from bioseg_cli.study.statistics import Comparison, Reversal, compare, reversals
+
+ALL = "all"
+"""Title of the budget of every label there is."""
+
+Column = tuple[str, str]
+"""Unsupervised loss and saved state."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Which method is ahead at a label budget.
+
+    Attributes:
+        data, budget: where.
+        best: the cell with the highest mean, the control's among them.
+        told_by: the cell whose difference to the control says how clear that is: the best one's, and where the control
+            is ahead, that of the method that comes closest; None where nothing can be compared.
+    """
+
+    data: str
+    budget: Budget
+    best: Cell
+    told_by: Cell | None
+
+    @property
+    def clear(self) -> bool | None:
+        """Whether the lead has an interval that leaves 0 out; None where there is no interval."""
+        comparison = None if self.told_by is None else self.told_by.control
+        return None if comparison is None else comparison.clear
+
+
+@dataclass(frozen=True)
+class FoundReversal:
+    """A mean that falls although there are more labels."""
+
+    data: str
+    loss: str
+    state: str
+    less: Budget
+    more: Budget
+    reversal: Reversal
+
+
+@dataclass(frozen=True)
+class PaperReversal:
+    """A fall in the paper's Table S1, and how the same change came out here; None where it was not measured."""
+
+    data: str
+    published: PublishedReversal
+    own: Comparison | None
+
+    @property
+    def half_width(self) -> float | None:
+        """Half the width of our interval of the change."""
+        interval = None if self.own is None else self.own.difference.interval
+        return None if interval is None else (interval.high - interval.low) / 2
+
+
+@dataclass(frozen=True)
+class Findings:
+    """The results with their cells, to be asked."""
+
+    results: StudyResults
+
+    @cached_property
+    def cells(self) -> tuple[Cell, ...]:
+        """Every cell of the tables."""
+        return tuple(cells(self.results))
+
+    @cached_property
+    def state(self) -> str:
+        """The saved state that comparisons are drawn by: the plan's first, so that none is picked for its result."""
+        wanted = [str(state) for state in self.results.settings.get("states", [])]
+        scored = [one.state for one in self.cells if one.budget is not None and one.estimate is not None]
+        return next((state for state in wanted if state in scored), next(iter(scored), "best-supervised"))
+
+    def cell(self, data: str, column: Column, budget: Budget) -> Cell | None:
+        """The cell of a data set, column and label budget."""
+        for one in self.cells:
+            if (one.data, one.loss, one.state, one.budget) == (data, *column, budget):
+                return one
+        return None
+
+    def clusters(self, data: str) -> list[Cell]:
+        """The cells of IIC on a data set: a saved state, head and mapping each."""
+        return [one for one in self.cells if one.data == data and one.loss == IIC]
+
+    def budgets(self, data: str, *, with_all: bool = True) -> list[Budget]:
+        """The label budgets of a data set, ascending, that of all labels last."""
+        found = {one.budget for one in self.cells if one.data == data and one.budget is not None}
+        chosen = [one for one in found if with_all or one.title != ALL]
+        return sorted(chosen, key=lambda one: (one.title == ALL, one.count))
+
+    def columns(self, data: str) -> list[Column]:
+        """Losses and states of a data set: the paper's pipelines first, in its order, the control last.
+
+        The control has no unsupervised loss, so its states of best supervised and best final loss are one; states of
+        it that score alike throughout are a column.
+        """
+        found = dict.fromkeys((one.loss, one.state) for one in self.cells if one.data == data and one.loss != IIC)
+        order = {column: place for place, column in enumerate(PIPELINES)}
+        losses = list(dict.fromkeys(loss for loss, _ in sorted(found, key=lambda one: order.get(one, len(order)))))
+        losses = [loss for loss in losses if loss != CONTROL] + [CONTROL] * (CONTROL in losses)
+        columns: list[Column] = []
+        for loss in losses:
+            own = sorted((one for one in found if one[0] == loss), key=lambda one: order.get(one, len(order)))
+            for column in own:
+                same = loss == CONTROL and any(self._alike(data, column, other) for other in columns)
+                if not same:
+                    columns.append(column)
+        return columns
+
+    def _alike(self, data: str, column: Column, other: Column) -> bool:
+        counts = [budget.count for budget in self.budgets(data)]
+        values = [
+            [self.results.values(data, loss, count, state) for count in counts] for loss, state in (column, other)
+        ]
+        return column[0] == other[0] and values[0] == values[1]
+
+    def runs(self, data: str, loss: str, budget: Budget | None) -> list[RunResult]:
+        """The runs of a cell."""
+        return [run for run in self.results.runs if (run.data, run.loss, run.budget) == (data, loss, budget)]
+
+    @cached_property
+    def verdicts(self) -> tuple[Verdict, ...]:
+        """Which method is ahead, at each label budget with more than the control."""
+        found = []
+        for data in self.results.data:
+            for budget in self.budgets(data, with_all=False):
+                scored = [
+                    one
+                    for one in self.cells
+                    if (one.data, one.budget, one.state) == (data, budget, self.state) and one.estimate is not None
+                ]
+                if len(scored) > 1:
+                    found.append(Verdict(data, budget, *_ahead(scored)))
+        return tuple(found)
+
+    @cached_property
+    def comparisons(self) -> tuple[Cell, ...]:
+        """The cells of the state compared by that have a difference to the control."""
+        return tuple(one for one in self.cells if one.state == self.state and one.control is not None)
+
+    @cached_property
+    def tests(self) -> int:
+        """Number of paired t tests, for which the p values are corrected."""
+        return sum(one.p_corrected is not None for one in self.cells)
+
+    @cached_property
+    def reversals(self) -> tuple[FoundReversal, ...]:
+        """Means that fall although there are more labels."""
+        found = []
+        for data in self.results.data:
+            budgets = {one.count: one for one in self.budgets(data, with_all=False)}
+            for loss, state in self.columns(data):
+                values = {count: self.results.values(data, loss, count, state) for count in budgets}
+                found += [
+                    FoundReversal(data, loss, state, budgets[one.less], budgets[one.more], one)
+                    for one in reversals({count: each for count, each in values.items() if each})
+                ]
+        return tuple(found)
+
+    @property
+    def budgets_compared(self) -> bool:
+        """Whether some method has runs of one repeat at two label budgets: else no reversal can be found."""
+        repeats = [
+            (run.data, run.loss, run.repeat)
+            for run in self.results.runs
+            if run.rows and run.budget is not None and run.budget.title != ALL
+        ]
+        return len(set(repeats)) < len(repeats)
+
+    @cached_property
+    def paper_reversals(self) -> tuple[PaperReversal, ...]:
+        """The paper's falls on the data sets that are here."""
+        found = []
+        for data in self.results.data:
+            counts = {one.title: one.count for one in self.budgets(data, with_all=False)}
+            for one in published_reversals(data):
+                own = None
+                if one.less in counts and one.more in counts:
+                    more, less = (
+                        self.results.values(data, one.loss, counts[title], one.state) for title in (one.more, one.less)
+                    )
+                    own = compare(more, less)
+                found.append(PaperReversal(data, one, own))
+        return tuple(found)
+
+    @property
+    def ended_badly(self) -> list[RunResult]:
+        """Runs that are missing from the tables in whole."""
+        return [run for run in self.results.runs if not run.rows]
+
+    @property
+    def collapsed(self) -> list[RunResult]:
+        """Runs whose clusters came to nothing, in some state and head."""
+        return [run for run in self.results.runs if any(run.collapse.values())]
+
+
+def _ahead(scored: Sequence[Cell]) -> tuple[Cell, Cell | None]:
+    """The best of some cells, and the one whose difference to the control tells how clear that is."""
+    ranked = sorted(scored, key=_mean, reverse=True)
+    best = ranked[0]
+    told_by = best if best.loss != CONTROL else next((one for one in ranked if one.control is not None), None)
+    return best, told_by if told_by is not None and told_by.control is not None else None
+
+
+def _mean(one: Cell) -> float:
+    return one.estimate.mean if one.estimate is not None else float("-inf")

@@ -1,0 +1,165 @@
+"""The results in a few sentences, whoever wins."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bioseg_cli.report import words
+from bioseg_cli.report.comparisons import BETTER, UNTOLD, WORSE, reading
+from bioseg_cli.report.findings import Findings
+from bioseg_cli.report.tables import how_they_ended
+from bioseg_cli.study.grid import CONTROL, IIC
+from bioseg_cli.study.results import RunResult
+from bioseg_cli.study.statistics import SINGLE
+
+SIGNIFICANT = 0.05
+OTHER_SPLITS = {
+    "val": " Saved states were chosen on this split, which flatters them.",
+    "train": " The runs were trained on this split: the figures say nothing of new images.",
+}
+NAMED = 6
+"""Runs that are named in a sentence; of more the number is given, and the table of runs has them all."""
+
+
+def sentences(findings: Findings) -> list[str]:
+    """What was compared, what came out, and what is missing; a paragraph each."""
+    return [
+        one
+        for one in (
+            _compared(findings),
+            _against_the_control(findings),
+            _without_labels(findings),
+            _repeats(findings),
+            _missing(findings),
+            _collapsed(findings),
+        )
+        if one
+    ]
+
+
+def _compared(findings: Findings) -> str:
+    results = findings.results
+    with_labels = [run for run in results.runs if run.loss != IIC]
+    said = f"{words.counted(len(results.runs), 'run')} on {words.listed(results.data)}, scored on the {results.split} "
+    said += f"split ({_images(findings)})."
+    losses = [words.method(loss) for loss in results.losses]
+    if losses:
+        said += f" Unsupervised losses: {words.listed(losses)}"
+        controlled = any(run.loss == CONTROL for run in with_labels)
+        said += ", beside the supervised control with the same labels." if controlled else ", without a control."
+    elif with_labels:
+        said += " Supervised trainings alone."
+    if any(run.loss == IIC for run in results.runs):
+        said += " IIC was trained without labels."
+    return said + OTHER_SPLITS.get(results.split, "")
+
+
+def _images(findings: Findings) -> str:
+    counts = []
+    for data in findings.results.data:
+        rows = [row for run in findings.results.runs if run.data == data for row in run.rows]
+        if rows:
+            counts.append((data, int(rows[0].score["images"])))
+    if not counts:
+        return "nothing was scored"
+    if len(counts) == 1:
+        return words.counted(counts[0][1], "image")
+    return ", ".join(f"{data} {count}" for data, count in counts) + " images"
+
+
+def _against_the_control(findings: Findings) -> str:
+    compared = findings.comparisons
+    if not compared:
+        unpaired = "No run is scored together with a control of the same labels and seed"
+        nothing = "nothing can be said of what the unlabelled images add"
+        return f"{unpaired}: {nothing}." if findings.results.losses else ""
+    readings = [reading(one.control) for one in compared if one.control is not None]
+    better, worse, untold = (readings.count(one) for one in (BETTER, WORSE, UNTOLD))
+    open_ones = len(compared) - better - worse - untold
+    state = words.STATES.get(findings.state, findings.state)
+    said = f"Of {words.counted(len(compared), 'comparison')} with the control (state {state}), "
+    parts = []
+    if untold < len(compared):
+        parts += [
+            f"{_number(better)} {_are(better)} clearly better",
+            f"{_number(worse)} {_are(worse)} clearly worse",
+            f"{_number(open_ones)} {_are(open_ones)} not told apart from it",
+        ]
+    if untold:
+        parts.append(f"{untold} cannot be judged, for want of repeats")
+    said += words.listed(parts) + "."
+    if findings.tests:
+        small = sum(one.p_corrected is not None and one.p_corrected < SIGNIFICANT for one in findings.cells)
+        tests = words.counted(findings.tests, "paired t test")
+        said += f" Of the {tests} of all states, {_number(small)} {_are(small)} below {SIGNIFICANT} after Holm’s "
+        said += "correction."
+    return said
+
+
+def _are(count: int) -> str:
+    return "is" if count <= 1 else "are"
+
+
+def _number(count: int) -> str:
+    return str(count) if count else "none"
+
+
+def _without_labels(findings: Findings) -> str:
+    said = []
+    for data in findings.results.data:
+        scored = [one for one in findings.clusters(data) if one.estimate is not None]
+        mapped = [one for one in scored if one.mapping == "stored"] or scored
+        if not mapped:
+            continue
+        best = max(mapped, key=lambda one: one.estimate.mean if one.estimate is not None else 0.0)
+        value = "" if best.estimate is None else words.score(best.estimate.mean)
+        otsu = next((row for row in findings.results.baselines.get(data, ()) if row.name == "otsu"), None)
+        against = "" if otsu is None else f"; Otsu’s threshold {words.score(otsu.mean_iou)}"
+        mapping = "" if best.mapping == "stored" else ", oracle mapping"
+        said.append(f"{data} {value} ({words.HEADS.get(str(best.head), str(best.head))}{mapping}{against})")
+    return f"Without labels, by the better head of IIC: {', '.join(said)}." if said else ""
+
+
+def _repeats(findings: Findings) -> str:
+    estimates = [one.estimate for one in findings.cells if one.estimate is not None]
+    if not estimates:
+        return ""
+    if all(one.interval is None for one in estimates):
+        single = all(one.runs == 1 for one in estimates)
+        return f"There is {SINGLE if single else 'no interval: the runs of a cell share one label draw'}."
+    units = sorted({len(one.units) for one in estimates if one.interval is not None})
+    kinds = " or ".join(sorted({f"{one.unit}s" for one in estimates if one.interval is not None}))
+    least = str(units[0]) if len(units) == 1 else f"{units[0]} to {units[-1]}"
+    said = f"Intervals are Student’s, 95 %, over {least} {kinds}"
+    if units[0] == 2:
+        said += "; of two they are very wide, and say little"
+    if all(one.unit == "seed" for one in estimates if one.interval is not None):
+        said += "; they say nothing of other choices of the labelled images"
+    return f"{said}."
+
+
+def _missing(findings: Findings) -> str:
+    missing = findings.ended_badly
+    if not missing:
+        return ""
+    said = f"{words.counted(len(missing), 'run')} {_are(len(missing))} not in the tables ("
+    return said + "; ".join(how_they_ended(missing)) + f"): {_named(missing)}."
+
+
+def _collapsed(findings: Findings) -> str:
+    collapsed = findings.collapsed
+    if not collapsed:
+        return ""
+    kinds: dict[str, list[str]] = {}
+    for each in (each for run in collapsed for each in run.collapse.values()):
+        for head, kind in each.items():
+            kinds.setdefault(words.HEADS.get(head, head), []).append(kind)
+    how = "; ".join(f"{head}: {', '.join(dict.fromkeys(found))}" for head, found in kinds.items())
+    said = f"{words.counted(len(collapsed), 'run')} of IIC collapsed ({how}) and "
+    return said + f"{'is' if len(collapsed) == 1 else 'are'} counted all the same: {_named(collapsed)}."
+
+
+def _named(runs: Sequence[RunResult]) -> str:
+    names = [run.name for run in runs[:NAMED]]
+    more = len(runs) - len(names)
+    return ", ".join(names) + (f" and {more} more" if more else "")

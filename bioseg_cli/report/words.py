@@ -1,0 +1,93 @@
+"""Numbers and names as the page writes them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bioseg_cli.metrics.intervals import MeanInterval
+from bioseg_cli.study.grid import CONTROL, Budget
+from bioseg_cli.study.table import NAMES
+
+MINUS = "\N{MINUS SIGN}"
+DASH = "\N{EN DASH}"
+NO_BREAK = "\N{NO-BREAK SPACE}"
+
+STATES = {
+    "best-supervised": "best supervised",
+    "best-final": "best final",
+    "best-miou": "best mean IoU",
+    "last": "last",
+}
+HEADS = {"main": "main head", "aux": "auxiliary head"}
+MAPPINGS = {"oracle": "oracle mapping", "stored": "stored mapping"}
+BASELINES = {
+    "otsu": "Otsu’s threshold",
+    "kmeans": "k-means of brightness",
+    "local": "local threshold",
+    "all-background": "all background",
+}
+LONGEST_REASON = 90
+
+
+def method(loss: str) -> str:
+    """What the page calls a method."""
+    return "supervised control" if loss == CONTROL else NAMES.get(loss, loss)
+
+
+def labels(budget: Budget) -> str:
+    """A label budget: `10 % (12 images)`, `5 labels`, `all labels (114 images)`."""
+    title = "all labels" if budget.title == "all" else budget.title
+    title = title.replace(" ", NO_BREAK)
+    return title if "label" in title and budget.title != "all" else f"{title} ({counted(budget.count, 'image')})"
+
+
+def score(value: float) -> str:
+    """A mean IoU."""
+    return f"{value:.4f}"
+
+
+def gain(value: float) -> str:
+    """A difference of mean IoU, with its sign."""
+    return f"{value:+.4f}".replace("-", MINUS)
+
+
+def score_limits(interval: MeanInterval | tuple[float, float]) -> str:
+    """The limits of an interval of a mean IoU."""
+    low, high = ends(interval)
+    return f"{low:.4f}{DASH}{high:.4f}".replace("-", MINUS)
+
+
+def gain_limits(interval: MeanInterval | tuple[float, float]) -> str:
+    """The limits of an interval of a difference."""
+    low, high = ends(interval)
+    return f"{gain(low)} to {gain(high)}"
+
+
+def ends(interval: MeanInterval | tuple[float, float]) -> tuple[float, float]:
+    """Lower and upper limit."""
+    return (interval.low, interval.high) if isinstance(interval, MeanInterval) else interval
+
+
+def probability(value: float) -> str:
+    """A p value."""
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def counted(count: int, thing: str, several: str | None = None) -> str:
+    """`1 run`, `3 runs`."""
+    return f"{count} {thing}" if count == 1 else f"{count} {several or thing + 's'}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}" if names else "none"
+
+
+def shortened(reason: str, longest: int = LONGEST_REASON) -> str:
+    """The beginning of a long sentence."""
+    return reason if len(reason) <= longest else f"{reason[: longest - 1].rstrip()}…"
+
+
+def capitalised(text: str) -> str:
+    """With a capital first letter, and everything else as it is."""
+    return text[:1].upper() + text[1:]

@@ -1,0 +1,59 @@
+"""The run directory of a training: one of its processes writes it, the others go through the same motions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from bioseg_cli.files import discard_partial
+from bioseg_cli.model.saved import ModelCard, save_model
+from bioseg_cli.runs.directory import RunDirectory
+from bioseg_cli.training.state import Stateful, TrainingState, save_state
+
+
+class TrainingRun(RunDirectory):
+    """A run directory that a training writes."""
+
+    def discard_partial(self) -> None:
+        """Remove what a killed training left half-written."""
+        discard_partial(self.path)
+
+    def save_checkpoint(self, state: str, tensors: dict[str, Tensor], card: ModelCard) -> None:
+        """Write the saved model of a state."""
+        save_model(self.checkpoint(state), tensors, card)
+
+    def save_state(
+        self, state: TrainingState, parts: Mapping[str, Stateful], data_hash: str, device: torch.device
+    ) -> None:
+        """Write what it takes to resume."""
+        save_state(self.resume_file, state, parts, data_hash, device)
+
+
+class UnwrittenRun(TrainingRun):
+    """The run directory for a process that does not write it: it can be read, and its manifest kept in memory."""
+
+    @classmethod
+    def create(cls, path: Path, manifest: dict[str, Any], *, overwrite: bool) -> Self:
+        """The run that another process begins, and checks."""
+        return cls(path, manifest)
+
+    def save_manifest(self) -> None:
+        """Nothing."""
+
+    def write_metrics(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Nothing."""
+
+    def discard_partial(self) -> None:
+        """Nothing."""
+
+    def save_checkpoint(self, state: str, tensors: dict[str, Tensor], card: ModelCard) -> None:
+        """Nothing."""
+
+    def save_state(
+        self, state: TrainingState, parts: Mapping[str, Stateful], data_hash: str, device: torch.device
+    ) -> None:
+        """Nothing."""
