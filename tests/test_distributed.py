@@ -94,9 +94,9 @@ def metrics(run: Path) -> list[dict[str, float]]:
 
 
 def assert_same_run(first: Path, second: Path, *, relative: float, absolute: float) -> None:
-    """The logs within `relative`, and every tensor of the last state within that or `absolute`."""
+    """The logs, and every tensor of the last state, within `relative` or `absolute`."""
     for one, other in zip(metrics(first), metrics(second), strict=True):
-        assert one == pytest.approx(other, rel=relative)
+        assert one == pytest.approx(other, rel=relative, abs=absolute)
     kept, expected = weights(first), weights(second)
     assert kept.keys() == expected.keys()
     for name, tensor in expected.items():
@@ -256,14 +256,14 @@ def test_the_first_process_says_why_another_failed(found: list[dict[str, Any]]) 
 @pytest.mark.parametrize("loss", ["kl", "iid", "fixmatch", "none"])
 def test_two_processes_train_the_network_of_one(loss: str, bioseg: Cli, disc_dataset: Path, tmp_path: Path) -> None:
     # Where rounding tips a ReLU or a maximum over, a gradient changes by a finite step, and Adam makes whole updates of
-    # the smallest: at the default rate one process with another number of threads differs from itself by 0.005 here,
-    # and two processes by as much. That no more than that is between them, a step in double precision shows above.
+    # the smallest. One process with another number of threads differs from itself by 0.005 here at the default rate,
+    # and two processes by as much. That there is no other difference shows the step in double precision above.
     options = ("--unsup-loss", loss, "--lr", 1e-4, "--steps", 4, *SETTINGS)
     assert bioseg("train-uda", disc_dataset, "--run", tmp_path / "one", *options).exit_code == 0
     command = ("train-uda", disc_dataset, "--run", tmp_path / "two", *options)
     done = together(command, command, folder=tmp_path)
     assert [one.returncode for one in done] == [0, 0], done
-    assert_same_run(tmp_path / "two", tmp_path / "one", relative=2e-3, absolute=2 * 4 * 1e-4)
+    assert_same_run(tmp_path / "two", tmp_path / "one", relative=5e-3, absolute=8e-4)
 
 
 def test_only_the_first_process_writes_and_speaks(bioseg: Cli, disc_dataset: Path, tmp_path: Path) -> None:
@@ -285,15 +285,15 @@ def test_only_the_first_process_writes_and_speaks(bioseg: Cli, disc_dataset: Pat
 
 
 def test_a_run_goes_on_with_another_number_of_processes(bioseg: Cli, disc_dataset: Path, tmp_path: Path) -> None:
-    # Without batch norm, and averaged, rounding stays rounding.
-    options = ("--norm", "none", "--ema", 0.9, "--schedule", "constant", *SETTINGS)
+    # Without batch norm rounding stays rounding.
+    options = ("--norm", "none", "--ema", 0.9, "--lr", 1e-4, "--schedule", "constant", *SETTINGS)
     run, whole = tmp_path / "run", tmp_path / "whole"
     bioseg("train-uda", disc_dataset, "--run", whole, *options, "--epochs", 3)
     bioseg("train-uda", disc_dataset, "--run", run, *options, "--epochs", 1)
     command = ("train-uda", "--resume", run, "--epochs", 2)
     assert [one.returncode for one in together(command, command, folder=tmp_path)] == [0, 0]
     assert bioseg("train-uda", "--resume", run, "--epochs", 3).exit_code == 0
-    assert_same_run(run, whole, relative=1e-3, absolute=1e-5)
+    assert_same_run(run, whole, relative=1e-4, absolute=1e-6)
     state, expected = (torch.load(one / "resume.pt", weights_only=True) for one in (run, whole))
     assert state["parts"]["network"].keys() == expected["parts"]["network"].keys()
 
@@ -371,10 +371,13 @@ def test_an_error_is_left_where_torchrun_looks_for_it(tmp_path: Path, monkeypatc
 
 
 def test_a_gpu_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen: list[int] = []
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
     cuda = torch.device("cuda")
     assert own_device(cuda, Launch()) == cuda
     assert own_device(cuda, Launch(0, 2, 0)) == torch.device("cuda", 0)
+    assert chosen == [0]
     with pytest.raises(UsageError, match="There is no GPU for process 2 of this host: it has 1"):
         own_device(cuda, Launch(1, 2, 1))
     with pytest.raises(UsageError, match="together on mps"):

@@ -63,7 +63,7 @@ def pipelines(findings: Findings, data: str, identity: str) -> Chart | None:
         if otsu is not None:
             axes.axhline(otsu, color=GREY, linestyle=OTSU_LINE, linewidth=1.4, label="Otsu")
         _finish(axes, [words.labels(one).replace(" (", "\n").rstrip(")") for one in budgets])
-        legend_below(figure, axes, [_name(column) for column in columns])
+        legend_below(figure, axes, [_name(column) for column in columns], columns=2)
         said = [f"{words.labels(budget)}: " + "; ".join(
                     [*(_said(_name(column), found[g, c]) for c, column in enumerate(columns)),
                      *([_said("supervised control", control[g])] if columns != every else [])])
@@ -111,7 +111,7 @@ def heads(findings: Findings, identity: str) -> Chart | None:
                 parts.append(f"Otsu’s threshold {words.score(otsu)}")
             said.append(f"{one}: " + "; ".join(parts))
         _finish(axes, data)
-        legend_below(figure, axes, [f"{words.HEADS[head]}, {mapping}" for head, mapping in kinds])
+        legend_below(figure, axes, [f"{words.HEADS[head]}, {mapping}" for head, mapping in kinds], columns=2)
         title = "Mean IoU of training without labels, by data set and head"
         said += ["Crosses are the paper’s single runs"] if crosses else []
         return as_chart(figure, identity, title, ". ".join(said) + ".")

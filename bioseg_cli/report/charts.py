@@ -74,7 +74,7 @@ STYLE: Any = {
     "hatch.linewidth": 0.7,
     "lines.linewidth": 1.4,
 }
-WIDE, SMALL = (5.2, 3.4), (3.7, 2.7)
+WIDE, SMALL = (5.2, 3.8), (3.7, 2.7)
 """Width and height of a chart, in inches; the page stretches them to the room there is."""
 
 

@@ -70,7 +70,9 @@ def _difference_row(one: Cell, notes: FootNotes) -> Markup:
     name = f"{words.method(one.loss)}, {words.STATES.get(one.state, one.state)}"
     unpaired = None
     if comparison.unpaired:
-        unpaired = f"{words.counted(comparison.unpaired, 'run')} without a match among the other's were left out"
+        unpaired = (
+            f"left out, as the other method has no run of the repeat: {words.counted(comparison.unpaired, 'run')}"
+        )
     why = None if difference.interval is not None else (difference.reservation or "").removeprefix("no interval: ")
     limits = "no interval" if difference.interval is None else words.gain_limits(difference.interval)
     untested = "no test: all differences are equal" if pairs > 1 and comparison.t is None else None

@@ -109,7 +109,7 @@ def _differences(findings: Findings) -> list[Part]:
         f"paired t test; {tests}Wilcoxon: the exact signed-rank test, and in brackets the smallest p that so few pairs "
         "can give. The reading goes by the interval."
     )
-    return [Exhibit("Table", caption, comparisons.differences(findings))]
+    return [Exhibit("Table", caption, comparisons.differences(findings), breaks=True)]
 
 
 def _reversals(findings: Findings) -> list[Part]:

@@ -46,7 +46,7 @@ table { border-collapse: collapse; width: max-content; font: .86rem/1.42 var(--s
   border-top: 1.6px solid var(--ink); border-bottom: 1.6px solid var(--ink); }
 th, td { padding: .34rem .8rem .34rem 0; text-align: left; vertical-align: top; white-space: nowrap; }
 th:last-child, td:last-child { padding-right: 0; }
-table.figures th, table.figures td, table.words th, table.words td { padding-right: 1.3rem; }
+table.figures th, table.figures td, table.words th, table.words td { padding-right: 1.1rem; }
 thead th { font-weight: 650; vertical-align: bottom; border-bottom: 1px solid var(--ink); }
 thead th.group { border-bottom: 1px solid var(--rule); font-weight: 650; }
 tbody th { font-weight: 500; }
@@ -58,7 +58,7 @@ tbody + tbody.baselines tr:first-child > * { border-top: 1px solid var(--ink); }
 th.block { font-weight: 650; padding-top: .9rem; }
 td .mean, td .interval, td .lack { display: block; white-space: nowrap; }
 td .interval { color: var(--soft); font-size: .92em; }
-td .lack { color: var(--worse); font-size: .92em; white-space: normal; max-width: 9.5rem;
+td .lack { color: var(--worse); font-size: .92em; white-space: normal; max-width: 8rem;
   overflow-wrap: anywhere; }
 tbody.baselines .mean, tbody.baselines .interval { display: inline; margin-right: .7em; }
 strong.mean { font-weight: 700; }
@@ -117,7 +117,8 @@ footer p { border-top: 1px solid var(--rule); padding-top: 1rem; max-width: none
   main, header, footer { max-width: none; padding: 0; }
   header { padding-top: 0; }
   h2 { margin-top: 1.8rem; }
-  h1, h2, h3, figcaption, .about { break-after: avoid; }
+  h1, h2, h3, .about, figure:not(.drawn) > figcaption { break-after: avoid; }
+  figure.drawn > figcaption, .key { break-before: avoid; }
   figure, figcaption, .strip, tr, .abstract, dl.settings div, li { break-inside: avoid; }
   figure.breaks { break-inside: auto; }
   h2 + *, h3 + *, .about + * { break-before: avoid; }

@@ -77,6 +77,7 @@ def threads_each(at_once: int) -> int:
 @contextmanager
 def _client(at_once: int, scheduler: str | None) -> Iterator[Client]:
     try:
+        from dask import config
         from distributed import Client, LocalCluster
     except ModuleNotFoundError:
         raise UsageError("Several jobs at a time need Dask", fix="Install it: pip install 'bioseg[cluster]'") from None
@@ -93,6 +94,8 @@ def _client(at_once: int, scheduler: str | None) -> Iterator[Client]:
             yield client
         return
     with (
+        # Else a second job may wait behind a long one while another worker falls idle.
+        config.set({"distributed.scheduler.worker-saturation": 1.0}),
         LocalCluster(
             n_workers=at_once,
             threads_per_worker=1,  # a job is a process of its own that takes the processors it is given

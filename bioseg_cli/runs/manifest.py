@@ -2,7 +2,8 @@
 
 Keys: `command`, `config` (every setting, resolved), `hash` (of all that the result depends on, see `run_hash`),
 `status` (running, finished, interrupted, failed), `data` (path and content hash), `labels` (the subset used),
-`environment` (versions, hardware, git revision), `times`, `best` (value and epoch of each state) and `metrics`.
+`environment` (versions, hardware, git revision), `processes` (how many trained it together), `times`, `best` (value and
+epoch of each state) and `metrics`.
 `bioseg COMMAND --config RUN/manifest.yaml` repeats the run.
 """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -100,18 +101,19 @@ def results_of_runs(paths: Sequence[Path], split: SplitName, output: Output) -> 
     from bioseg_cli.evaluation.session import NoFigures
     from bioseg_cli.evaluation.settings import EvaluateConfig
 
+    manifests = {path: RunDirectory.open(path).manifest for path in paths}
+    data_names = _data_names([Path(manifest["data"]["path"]) for manifest in manifests.values()])
     runs = []
     baselines: dict[str, tuple[ScoreRow, ...]] = {}
     files: dict[str, dict[str, Path]] = {}
-    for path in paths:
-        manifest = RunDirectory.open(path).manifest
-        data = Path(manifest["data"]["path"])
+    for path, manifest in manifests.items():
+        file = Path(manifest["data"]["path"])
+        data = data_names[file]
         config = EvaluateConfig(runs=(path,), split=split, state="all", baselines=("otsu", "kmeans", "all-background"))
         (report,) = evaluate_runs(config, output, NoFigures())
-        baselines.setdefault(data.stem, tuple(ScoreRow.of(one) for one in report.baselines))
-        method = "iic" if manifest["command"] == "train-iic" else "uda"
-        files.setdefault(data.stem, {})[method] = data
-        runs.append(_run_alone(path, manifest, tuple(ScoreRow.of(one) for one in report.evaluations)))
+        baselines.setdefault(data, tuple(ScoreRow.of(one) for one in report.baselines))
+        files.setdefault(data, {})["iic" if manifest["command"] == "train-iic" else "uda"] = file
+        runs.append(_run_alone(path, manifest, data, tuple(ScoreRow.of(one) for one in report.evaluations)))
     return StudyResults(
         title=", ".join(path.name for path in paths),
         split=split,
@@ -122,7 +124,14 @@ def results_of_runs(paths: Sequence[Path], split: SplitName, output: Output) -> 
     )
 
 
-def _run_alone(path: Path, manifest: dict[str, Any], rows: tuple[ScoreRow, ...]) -> RunResult:
+def _data_names(files: Sequence[Path]) -> dict[Path, str]:
+    """What tables call data sets: the stem of the file, or all of its path where that is another's too."""
+    distinct = set(files)
+    stems = Counter(file.stem for file in distinct)
+    return {file: file.stem if stems[file.stem] == 1 else str(file) for file in distinct}
+
+
+def _run_alone(path: Path, manifest: dict[str, Any], data: str, rows: tuple[ScoreRow, ...]) -> RunResult:
     labels, settings = manifest.get("labels"), manifest["config"]
     loss = settings.get("unsup_loss", IIC)
     budget = None
@@ -133,7 +142,7 @@ def _run_alone(path: Path, manifest: dict[str, Any], rows: tuple[ScoreRow, ...])
     return RunResult(
         name=path.name,
         path=path,
-        data=Path(manifest["data"]["path"]).stem,
+        data=data,
         loss=loss,
         budget=budget,
         draw=settings.get("label_draw", 0),

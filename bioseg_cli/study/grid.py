@@ -121,10 +121,12 @@ def _runs_of(
     """The runs of one repeat on one data set."""
     if (file := plan.file_of(data, "uda")) is not None:
         known = facts[file]
-        for budget in _budgets(plan, known, source):
+        budgets = _budgets(plan, known, source)
+        for budget in budgets:
             for loss in (CONTROL, *plan.losses):
                 yield _uda(plan, data, known, loss, budget, draw, seed, source)
-        yield _uda(plan, data, known, CONTROL, Budget(known.labelled, "all"), 0, seed, source)
+        if all(budget.count < known.labelled for budget in budgets):
+            yield _uda(plan, data, known, CONTROL, Budget(known.labelled, "all"), 0, seed, source)
     if plan.iic is not None and (file := plan.file_of(data, "iic")) is not None:
         values = {**plan.iic, "seed": seed}
         yield _planned(data, facts[file], TrainIICConfig, values, f"{data}-iic-seed{seed}", IIC, None, 0, source)

@@ -114,9 +114,10 @@ class Together(Alone):
         """The error to end with; the first to fail leaves its own for the others."""
         if not isinstance(error, Exception):
             return error
+        # Gloo has no type of error of its own.
         lost = isinstance(error, dist.DistError) or "gloo" in str(error)
         what = error.what if isinstance(error, BiosegError) else f"{type(error).__name__}: {error}"
-        # Without a store even the host that was to end last is gone.
+        # The store may have gone, with the host that kept it.
         with contextlib.suppress(RuntimeError):
             if not lost:
                 details = {"rank": self.launch.rank, "kind": type(error).__name__, "what": what}
@@ -140,7 +141,7 @@ def _of_another(details: Mapping[str, Any]) -> BiosegError:
 
 
 def own_device(device: torch.device, launch: Launch) -> torch.device:
-    """The device of this process where several train together: one GPU each.
+    """The device of this process, where several train together on GPUs one each, which becomes the current one.
 
     Raises:
         UsageError: fewer GPUs than processes on this host, or a device that cannot be shared.
@@ -154,21 +155,30 @@ def own_device(device: torch.device, launch: Launch) -> torch.device:
             f"There is no GPU for process {launch.local_rank + 1} of this host: it has {there}",
             fix=f"Give torchrun --nproc-per-node {there}.",
         )
+    # At once, or even a question about precision takes memory of the first GPU.
+    torch.cuda.set_device(launch.local_rank)
     return torch.device("cuda", launch.local_rank)
 
 
 @contextlib.contextmanager
 def joined(launch: Launch, device: torch.device) -> Iterator[Alone]:
-    """Within the `with` block the processes of a launch are connected; an error that ends it is `explained`."""
+    """Within the `with` block the processes of a launch are connected; an error that ends it is `explained`.
+
+    Raises:
+        RunError: they can't reach each other.
+    """
     if launch.count == 1:
         yield Alone()
         return
-    backend = "gloo"
-    if device.type == "cuda":
-        torch.cuda.set_device(device)
-        backend = "cpu:gloo,cuda:nccl"
-    store, rank, count = next(rendezvous("env://", timeout=TIMEOUT))
-    dist.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=TIMEOUT)
+    backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+    try:
+        store, rank, count = next(rendezvous("env://", timeout=TIMEOUT))
+        dist.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=TIMEOUT)
+    except RuntimeError as error:
+        raise RunError(
+            f"The processes can't reach each other ({' '.join(str(error).split())[:200]})",
+            fix="Between hosts, set GLOO_SOCKET_IFNAME and NCCL_SOCKET_IFNAME to the network interface they share.",
+        ) from None
     processes = Together(launch, store)
     # As soon as one process has failed torchrun ends the others. The first one is to say why before it goes.
     before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -194,11 +204,12 @@ class SharedNetwork(nn.Module):
     def __init__(self, network: UNet, launch: Launch) -> None:
         super().__init__()
         self.launch = launch
-        self.dtype = next(network.parameters()).dtype
+        weight = next(network.parameters())
+        self.dtype = weight.dtype
         # Named as copied already, the tensors are shared.
         tensors = itertools.chain(network.parameters(), network.buffers())
         twin: nn.Module = copy.deepcopy(network, {id(tensor): tensor for tensor in tensors})
-        if next(network.parameters()).is_cuda:
+        if weight.is_cuda:
             twin = nn.SyncBatchNorm.convert_sync_batchnorm(twin)  # type: ignore[no-untyped-call]
         else:
             _join_statistics(twin)

@@ -87,7 +87,7 @@ def train(
         manifest["precision"] = {"name": precision.name, "reason": precision.reason}
         manifest["layout"] = dict(LAYOUT)
         manifest["processes"] = launch.count
-        processes.check_alike(manifest["hash"])
+        processes.check_alike(f"{manifest['hash']} {precision.name}")
         if config.resume is not None:
             run = directory.open(path)
             run.discard_partial()
