@@ -101,12 +101,12 @@ def results_of_runs(paths: Sequence[Path], split: SplitName, output: Output) -> 
     from bioseg_cli.evaluation.session import NoFigures
     from bioseg_cli.evaluation.settings import EvaluateConfig
 
-    manifests = {path: RunDirectory.open(path).manifest for path in paths}
-    data_names = _data_names([Path(manifest["data"]["path"]) for manifest in manifests.values()])
+    manifests = [RunDirectory.open(path).manifest for path in paths]
+    data_names = _data_names([Path(manifest["data"]["path"]) for manifest in manifests])
     runs = []
     baselines: dict[str, tuple[ScoreRow, ...]] = {}
     files: dict[str, dict[str, Path]] = {}
-    for path, manifest in manifests.items():
+    for path, manifest in zip(paths, manifests, strict=True):
         file = Path(manifest["data"]["path"])
         data = data_names[file]
         config = EvaluateConfig(runs=(path,), split=split, state="all", baselines=("otsu", "kmeans", "all-background"))

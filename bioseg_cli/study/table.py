@@ -96,4 +96,4 @@ def _means(found: Sequence[Cell], results: StudyResults) -> Table:
 
 
 def _interval(interval: MeanInterval | None) -> str:
-    return "-" if interval is None else f"{interval.low:.3f}-{interval.high:.3f}"
+    return "-" if interval is None else f"{interval.low:.3f}..{interval.high:.3f}"
