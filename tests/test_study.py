@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import yaml
 from click.testing import Result
+from conftest import write_discs
 from test_study_plan import write_plan
 
 Cli = Callable[..., Result]
@@ -160,6 +161,18 @@ def test_wrong_requests_are_refused_before_anything_is_trained(disc_dataset: Pat
         result = bioseg(*arguments, "--quiet")
         assert (result.exit_code, said in " ".join(result.stderr.split())) == (code, True), result.output
     assert sorted(path.name for path in tmp_path.iterdir()) == ["gone.yaml", "plan.yaml", "taken"]
+
+
+def test_overwrite_loses_nothing_where_the_plan_is_refused(finished, plan: Path, bioseg: Cli, tmp_path: Path) -> None:
+    out, _ = finished
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()}
+    values = yaml.safe_load(plan.read_text())
+    data = write_discs(tmp_path / "untested.h5", ("train",) * 8 + ("val",) * 3)
+    other = tmp_path / "other.yaml"
+    other.write_text(yaml.safe_dump({**values, "data": {**values["data"], "Untested": str(data)}}))
+    result = bioseg("study", other, "--out", out, "--overwrite", "--quiet")
+    assert (result.exit_code, "test split holds no labelled image" in result.stderr) == (3, True), result.output
+    assert before == {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()}
 
 
 def kill_with_children(process: subprocess.Popen) -> None:

@@ -14,7 +14,14 @@ from bioseg_cli.runs.directory import RunDirectory
 from bioseg_cli.runs.manifest import read_manifest
 from bioseg_cli.study.folder import ENDED, StudyFolder, is_study, status_of
 from bioseg_cli.study.grid import CONTROL, IIC, Budget
-from bioseg_cli.study.results import RunResult, ScoreRow, StudyResults, read_scores
+from bioseg_cli.study.results import (
+    RunResult,
+    ScoreRow,
+    StudyResults,
+    baselines_request,
+    read_scores,
+    run_request,
+)
 from bioseg_cli.study.settings import Plan
 
 
@@ -61,8 +68,8 @@ def results_of_study(folder: StudyFolder) -> StudyResults:
 def _run_of_study(folder: StudyFolder, plan: Plan, entry: dict[str, Any]) -> RunResult:
     path = folder.run(entry["name"])
     status, failure = status_of(path, entry["hash"])
-    request = {"split": plan.split, "states": list(plan.states)}
-    rows = read_scores(folder.scores(entry["name"]), request, entry["hash"]) or ()
+    wanted = run_request(plan.split, plan.states)
+    rows = read_scores(folder.scores(entry["name"]), wanted, entry["hash"]) or ()
     if status in ENDED and not rows and "failure" in entry:
         status, failure = "failed", entry["failure"]
     elif failure is None and status not in ENDED:
@@ -88,7 +95,7 @@ def _baselines(folder: StudyFolder, plan: Plan, data: str) -> tuple[ScoreRow, ..
     """Those of a data set; none where they are not scored yet."""
     path = folder.scores(f"{data}.baselines")
     # A study that goes on with a changed file finds that out itself; here any that were scored as planned will do.
-    return read_scores(path, {"split": plan.split, "baselines": list(plan.baselines)}, None) or ()
+    return read_scores(path, baselines_request(plan.split, plan.baselines), None) or ()
 
 
 def results_of_runs(paths: Sequence[Path], split: SplitName, output: Output) -> StudyResults:

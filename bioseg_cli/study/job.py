@@ -9,6 +9,7 @@ from pydantic import Field
 
 from bioseg_cli.config import Config, SplitName, StateName
 from bioseg_cli.runs.process import NoAnswer, ask
+from bioseg_cli.study.results import baselines_request, run_request
 
 WORKER = "bioseg_cli.study.worker"
 """The module that does a job; not imported here, as it needs torch."""
@@ -44,7 +45,7 @@ class RunJob(Config):
     @property
     def request(self) -> dict[str, Any]:
         """What its scores depend on beside the run."""
-        return {"split": self.split, "states": list(self.states)}
+        return run_request(self.split, self.states)
 
 
 class BaselinesJob(Config):
@@ -63,7 +64,7 @@ class BaselinesJob(Config):
     @property
     def request(self) -> dict[str, Any]:
         """What its scores depend on beside the data set."""
-        return {"split": self.split, "baselines": list(self.baselines)}
+        return baselines_request(self.split, self.baselines)
 
 
 Job = Annotated[RunJob | BaselinesJob, Field(discriminator="kind")]

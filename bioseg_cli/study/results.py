@@ -8,7 +8,7 @@ baselines.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -156,6 +156,16 @@ class StudyResults:
                 if row is not None:
                     found[run.repeat] = row.mean_iou
         return found
+
+
+def run_request(split: str, states: Sequence[str]) -> dict[str, Any]:
+    """What the scores of a run depend on beside the run."""
+    return {"split": split, "states": list(states)}
+
+
+def baselines_request(split: str, baselines: Sequence[str]) -> dict[str, Any]:
+    """What the scores of a data set's baselines depend on beside the data set."""
+    return {"split": split, "baselines": list(baselines)}
 
 
 def write_scores(rows: list[ScoreRow], request: Mapping[str, Any], identity: str) -> str:

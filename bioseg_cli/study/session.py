@@ -41,9 +41,7 @@ def carry_out(config: StudyConfig, output: Output, *, overwrite: bool) -> None:
         output.show(render_runs([(run, *study.status(run)) for run in runs]))
         output.result({"study": str(folder.path), "runs": study.record()["runs"]})
         return
-    if overwrite:
-        study.forget()
-    study.carry_out(output)
+    study.carry_out(output, overwrite=overwrite)
     results = results_of_study(folder)
     output.show(render(results))
     output.show(f"Tables and figures: bioseg report {folder.path}")
@@ -78,15 +76,17 @@ class _Study:
         # Trained, and could not be scored.
         return ("failed" if status in ENDED and problem is not None else status), problem
 
-    def forget(self) -> None:
-        """Remove the runs of the plan, to do them again."""
+    def _forget(self) -> None:
         for run in self.runs:
             shutil.rmtree(self.folder.run(run.name), ignore_errors=True)
             self.folder.scores(run.name).unlink(missing_ok=True)
 
-    def carry_out(self, output: Output) -> None:
-        """Do what is missing."""
+    def carry_out(self, output: Output, *, overwrite: bool) -> None:
+        """Do what is missing, or with `overwrite` all of the plan."""
         jobs: list[Job] = [*self._baselines(), *map(self._job, self.runs)]
+        if overwrite:
+            # Not before it is known that all can be scored: what is refused loses nothing.
+            self._forget()
         missing = [job for job in jobs if read_scores(job.scores, job.request, job.hash) is None]
         self._save("running")
         done = len(jobs) - len(missing)
