@@ -91,13 +91,21 @@ class Affine:
         theta[:, :, 2] *= 2 / lengths
         return F.affine_grid(theta.to(device, dtype), [self.batch, 1, height, width], align_corners=False)
 
-    def warp(self, images: Tensor, mode: Literal["bilinear", "nearest"] = "bilinear", *, fill: float = 0.0) -> Tensor:
+    def warp(
+        self,
+        images: Tensor,
+        mode: Literal["bilinear", "nearest"] = "bilinear",
+        *,
+        fill: float = 0.0,
+        mirrored: bool = False,
+    ) -> Tensor:
         """Move (B, C, H, W) images or probabilities, or (B, H, W) labels, in one resampling.
 
         Args:
             images: floating point, or integer labels with mode "nearest".
             mode: "bilinear" for intensities and probabilities, "nearest" for labels.
             fill: what comes in from outside the frame.
+            mirrored: the frame goes on as its mirror image instead.
         """
         if self.is_identity():
             return images
@@ -106,7 +114,8 @@ class Affine:
         grid = self.grid(*maps.shape[2:], device=maps.device, dtype=working.dtype)
         # grid_sample fills with 0; shifting by `fill` makes that the wanted value.
         shifted = working - fill if fill else working
-        moved = F.grid_sample(shifted, grid, mode=mode, padding_mode="zeros", align_corners=False)
+        outside = "reflection" if mirrored else "zeros"
+        moved = F.grid_sample(shifted, grid, mode=mode, padding_mode=outside, align_corners=False)
         moved = moved + fill if fill else moved
         if not maps.is_floating_point():
             moved = moved.round().to(images.dtype)

@@ -16,11 +16,16 @@ from torch import Tensor
 
 from bioseg_cli.augment import photometric
 from bioseg_cli.augment.affine import Affine
+from bioseg_cli.augment.microscopy import Capture, draw_capture
 from bioseg_cli.config import MAGNITUDE_MAX
 
 WEAK_SCALE = (0.95, 1.05)
 WEAK_DEGREES = 15.0
 FLIP_PROBABILITY = 0.5
+
+WIDE_SCALE = (0.8, 1.25)
+"""Scales of `draw_wide`, which turns by any angle."""
+
 ENHANCE_RANGE = 0.9
 """An enhancement factor at full magnitude is 1 - 0.9 or 1 + 0.9, at magnitude 0 it is 1, the identity."""
 
@@ -55,9 +60,13 @@ class StrongView:
 
     operations: tuple[tuple[Operation, ...], ...]
     rotation: Affine
+    capture: Capture | None = None
+    """Changes that a microscope makes, in place of the operations."""
 
     def colour(self, images: Tensor, *, deep: bool = False) -> Tensor:
         """Apply the photometric operations to (B, C, H, W) images in [0, 1]; `deep` for more than 8 bits."""
+        if self.capture is not None:
+            return self.capture.apply(images)
         if not any(self.operations):
             return images
         return torch.stack(
@@ -70,6 +79,15 @@ def draw_weak(batch: int, random: np.random.Generator) -> Affine:
     return Affine.similarity(
         degrees=torch.from_numpy(random.uniform(-WEAK_DEGREES, WEAK_DEGREES, batch)),
         scale=torch.from_numpy(random.uniform(*WEAK_SCALE, batch)),
+        flip=torch.from_numpy(random.random(batch) < FLIP_PROBABILITY),
+    )
+
+
+def draw_wide(batch: int, random: np.random.Generator) -> Affine:
+    """Scale 0.8..1.25, any rotation, flip with probability 0.5: what a field on a slide may look like as well."""
+    return Affine.similarity(
+        degrees=torch.from_numpy(random.uniform(0, 360, batch)),
+        scale=torch.from_numpy(np.exp(random.uniform(np.log(WIDE_SCALE[0]), np.log(WIDE_SCALE[1]), batch))),
         flip=torch.from_numpy(random.random(batch) < FLIP_PROBABILITY),
     )
 
@@ -93,6 +111,12 @@ def draw_strong(batch: int, count: int, random: np.random.Generator) -> StrongVi
                 drawn.append(Operation(name, parameter_of(name, magnitude, sign)))
         operations.append(tuple(drawn))
     return StrongView(tuple(operations), Affine.similarity(torch.from_numpy(degrees)))
+
+
+def draw_strong_capture(batch: int, spread: float, random: np.random.Generator) -> StrongView:
+    """What a microscope changes at full severity, and any rotation; `spread` as in `microscopy.draw_capture`."""
+    rotation = Affine.similarity(torch.from_numpy(random.uniform(0, 360, batch)))
+    return StrongView(((),) * batch, rotation, draw_capture(batch, spread, random))
 
 
 def parameter_of(name: PhotometricName, magnitude: int, sign: int) -> float:

@@ -11,7 +11,7 @@ def train_uda(config: TrainUDAConfig, output: Output, overwrite: bool) -> None:
     from rich.table import Table
 
     from bioseg_cli.training.session import train
-    from bioseg_cli.training.uda import UDA
+    from bioseg_cli.training.uda import CRITERIA, UDA
 
     run = train(config, UDA, output, overwrite=overwrite)
     table = Table(title=f"Best states of {run.path}")
@@ -20,7 +20,7 @@ def train_uda(config: TrainUDAConfig, output: Output, overwrite: bool) -> None:
     table.add_column("value", justify="right")
     table.add_column("epoch", justify="right")
     for name, best in run.manifest["best"].items():
-        metric = UDA.criteria[name].metric.replace("val_", "validation ")
+        metric = CRITERIA[name].metric.replace("val_", "validation ")
         table.add_row(name, metric, f"{best['value']:.4f}", f"{best['epoch']:.0f}")
     output.show(table)
     output.result({"run": str(run.path), "best": run.manifest["best"], "metrics": run.manifest["metrics"]})

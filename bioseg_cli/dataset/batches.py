@@ -74,11 +74,17 @@ class ImageSource:
         return image, labels
 
     def batch(
-        self, indices: IntArray, *, crop: int | None = None, random: np.random.Generator | None = None
+        self,
+        indices: IntArray,
+        *,
+        crop: int | None = None,
+        random: np.random.Generator | None = None,
+        around_labels: bool = False,
     ) -> ImageBatch:
         """Read images, whole or each as a random square of `crop` pixels drawn from `random`.
 
-        A crop lies where the image shows its source, as far as that is large enough.
+        A crop lies where the image shows its source, as far as that is large enough. With `around_labels` it holds a
+        labelled pixel: in half of the crops, of a class other than the background.
         """
         images, labels, shown = [], [], []
         for index in indices.tolist():
@@ -89,8 +95,10 @@ class ImageSource:
             if crop is not None:
                 if random is None:
                     raise ValueError("a random crop needs a generator")
+                anchor = _labelled_pixel(label, self.dataset.ignore, random) if around_labels else None
                 window = tuple(
-                    _crop_window(part, length, crop, random) for part, length in zip(extent, label.shape, strict=True)
+                    _crop_window(part, length, crop, random, None if anchor is None else anchor[axis])
+                    for axis, (part, length) in enumerate(zip(extent, label.shape, strict=True))
                 )
                 image, label, visible = image[:, *window], label[window], visible[window]
             images.append(self.dataset.info.normalisation.apply(image))
@@ -104,12 +112,39 @@ class ImageSource:
         )
 
 
-def _crop_window(extent: slice, length: int, crop: int, random: np.random.Generator) -> slice:
+FOREGROUND_SHARE = 0.5
+"""Of the crops around labels, so many are around a pixel that is no background."""
+
+
+def _labelled_pixel(labels: Pixels, ignore: int, random: np.random.Generator) -> tuple[int, int] | None:
+    """Row and column of a labelled pixel, drawn at random; None where there is none.
+
+    For the foreground a class is drawn first, each as likely as another, so that a rare one is seen.
+    """
+    if random.random() < FOREGROUND_SHARE:
+        present = np.unique(labels)
+        present = present[(present != 0) & (present != ignore)]
+        wanted = labels == random.choice(present) if len(present) else labels != ignore
+    else:
+        wanted = labels != ignore
+    places = np.flatnonzero(wanted)
+    if not len(places):
+        return None
+    row, column = np.unravel_index(random.choice(places), labels.shape)
+    return int(row), int(column)
+
+
+def _crop_window(
+    extent: slice, length: int, crop: int, random: np.random.Generator, anchor: int | None = None
+) -> slice:
+    """Where a crop lies along one axis; one with an anchor holds it."""
     if crop >= length:
         return slice(0, length)
     low, high = extent.start, extent.stop - crop
     if high < low:
         low, high = max(0, high), min(low, length - crop)
+    if anchor is not None:
+        low, high = max(low, anchor - crop + 1), min(high, anchor)
     start = int(random.integers(low, high, endpoint=True))
     return slice(start, start + crop)
 

@@ -32,7 +32,9 @@ PIXEL_SIZE_TOLERANCE = 1.1
 
 
 def default_state(run: RunDirectory) -> StateName:
-    """The state that stands for a run: chosen by labels, or where the training had none, without."""
+    """The state that stands for a run: chosen by labels, or where the training had none, without; or else the last."""
+    if run.manifest.get("validation") == 0:
+        return "last"
     return "best-final" if run.manifest.get("command") == "train-iic" else "best-supervised"
 
 

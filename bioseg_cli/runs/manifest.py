@@ -30,6 +30,20 @@ from bioseg_cli.files import write_text
 MANIFEST_NAME = "manifest.yaml"
 NO_MATTER = frozenset({"data", "run", "resume", "cache"})
 """Settings of a training that its result does not depend on: the data set counts by its content."""
+UNCHANGED: dict[str, dict[str, Any]] = {
+    "train-uda": {
+        "preset": "paper",
+        "sup_loss": "dice",
+        "augment": "paper",
+        "geometry": "paper",
+        "crop_around": "anywhere",
+        "warmup": 0,
+        "epoch_steps": None,
+        "minutes": None,
+    },
+    "train-iic": {"warmup": 0},
+}
+"""Settings younger than the hashes of runs, at the value that trains as before: left out, so that the hash stays."""
 RECORDED_PACKAGES = ("torch", "numpy", "scipy", "scikit-image", "h5py", "tifffile")
 
 
@@ -87,7 +101,10 @@ def run_hash(command: str, config: Mapping[str, Any], content_hash: str) -> str:
         config: all its settings, as JSON has them.
         content_hash: of the data set.
     """
-    matters = {name: value for name, value in config.items() if name not in NO_MATTER}
+    unchanged = UNCHANGED.get(command, {}).items()
+    matters = {
+        name: value for name, value in config.items() if name not in NO_MATTER and (name, value) not in unchanged
+    }
     text = json.dumps([command, matters, content_hash], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -28,6 +28,9 @@ from bioseg_cli.training.state import Stateful, TrainingState, load_state
 SAVE_SECONDS = 300.0
 """A long epoch saves its state this often: what a kill can cost."""
 
+UNTIMED_STEPS, TIMED_STEPS = 3, 10
+"""Of the steps that tell how long one takes, the first ones also find memory and choose kernels."""
+
 STEP_PHASE = 0.3
 STEP_FACTOR = 0.1
 """The step schedule multiplies the rate by this after each `STEP_PHASE` of the budget: epochs 30, 60, 90 of 100."""
@@ -38,8 +41,9 @@ OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
 }
 
 
-def learning_rate(schedule: str, initial: float, progress: float) -> float:
-    """The learning rate at a share of the budget, `progress` in [0, 1)."""
+def learning_rate(schedule: str, initial: float, progress: float, *, risen: float = 1.0) -> float:
+    """The learning rate at a share of the budget, `progress` in [0, 1), of which `risen` is reached in the warm-up."""
+    initial *= risen
     if schedule == "cosine":
         return initial * 0.5 * (1 + math.cos(math.pi * progress))
     if schedule == "step":
@@ -140,6 +144,21 @@ class Trainer:
                     )
         return {key: value for key, value in state.rows[-1].items() if isinstance(value, float)}
 
+    def timed(self) -> dict[str, float]:
+        """Seconds that a `step` and a `validation` take here and now; the trainer is of no further use."""
+        self.network.train()
+        steps = range(TIMED_STEPS + UNTIMED_STEPS)
+        with made_ahead(partial(self.method.draw, 0), steps, most=1) as batches:
+            for number, batch in enumerate(batches):
+                if number == UNTIMED_STEPS:
+                    start = time.monotonic()
+                self._train_step(batch)
+        per_step = (time.monotonic() - start) / TIMED_STEPS
+        self.network.eval()
+        start = time.monotonic()
+        self.method.validate(self.kept, self.precision)
+        return self.processes.of_the_first({"step": per_step, "validation": time.monotonic() - start})
+
     def _train_epoch(self, progress: ProgressLine) -> bool:
         """Do the rest of the epoch begun; false where the user stopped it."""
         state, method = self.state, self.method
@@ -159,7 +178,9 @@ class Trainer:
     def _train_step(self, batch: Any) -> dict[str, float]:
         """One update; return the losses by name."""
         state, method = self.state, self.method
-        rate = learning_rate(self.config.schedule, self.config.lr, state.updates / self.total_steps)
+        config = self.config
+        risen = min(1.0, (state.updates + 1) / config.warmup) if config.warmup else 1.0
+        rate = learning_rate(config.schedule, config.lr, state.updates / self.total_steps, risen=risen)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.processes.seed_step(self.config.seed, state.updates)

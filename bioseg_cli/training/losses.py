@@ -48,6 +48,17 @@ def soft_dice_loss(
     return (1 - (2 * overlap + smooth) / (sizes + smooth)).mean()
 
 
+def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """Mean negative log probability of the right class, over all pixels of the batch that count.
+
+    Args:
+        logits: (B, K, H, W).
+        labels: (B, H, W) class codes; `IGNORE` pixels do not count. Where none counts the loss is 0.
+    """
+    counted = (labels != IGNORE).sum().clamp(min=1)
+    return F.cross_entropy(logits, labels, ignore_index=IGNORE, reduction="sum") / counted
+
+
 def kl_consistency(
     weak_logits: Tensor,
     strong_probabilities: Tensor,

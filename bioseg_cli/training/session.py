@@ -20,10 +20,11 @@ from bioseg_cli.runs.directory import RunDirectory
 from bioseg_cli.runs.launch import Launch, this_launch
 from bioseg_cli.runs.manifest import MANIFEST_NAME, NO_MATTER, environment, now, run_hash
 from bioseg_cli.training.distributed import joined, own_device
+from bioseg_cli.training.fit import fitted_to_images, fitted_to_minutes
 from bioseg_cli.training.loop import Trainer
 from bioseg_cli.training.method import Method
 from bioseg_cli.training.record import TrainingRun, UnwrittenRun
-from bioseg_cli.training.settings import TrainConfig
+from bioseg_cli.training.settings import TrainConfig, TrainUDAConfig
 
 BUDGET = {"epochs", "steps", "patience"}
 """The settings that a resumed run may change."""
@@ -80,9 +81,19 @@ def train(
     data = find_dataset(config.data)
     directory = TrainingRun if launch.first else UnwrittenRun
     with joined(launch, device) as processes, Dataset(data) as dataset, stop_signals() as stop_requested:
+        config, said = fitted_to_images(config, dataset, device)
+        budget = None
+        if isinstance(config, TrainUDAConfig) and config.minutes is not None:
+            unwritten = UnwrittenRun(RUNS_FOLDER, {})
+            method = build_method(dataset, config, device)
+            trial = Trainer(method, dataset, config, precision, unwritten, output, stop_requested, processes)
+            config, budget = fitted_to_minutes(config, trial.timed())
+            said.append(f"{config.steps} updates fit into {budget['minutes']:g} minutes on this machine")
         method = build_method(dataset, config, device)
         path = config.run or RUNS_FOLDER / method.run_name
         manifest = {**first_record(config, dataset), **method.record}
+        if budget is not None:
+            manifest["budget"] = budget
         manifest["device"] = str(device)
         manifest["precision"] = {"name": precision.name, "reason": precision.reason}
         manifest["layout"] = dict(LAYOUT)
@@ -105,7 +116,7 @@ def train(
             f"{path}: {method.name}, width {config.width}, {trainer.total_steps} steps, on {device} in "
             f"{precision.name} ({precision.reason})" + (f", {launch.count} processes" if launch.count > 1 else "")
         )
-        for remark in method.remarks:
+        for remark in (*said, *method.remarks):
             output.say(remark)
         try:
             metrics = trainer.fit()

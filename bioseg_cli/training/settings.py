@@ -37,6 +37,9 @@ class TrainConfig(Config):
     schedule: Literal["step", "cosine", "constant"] = Field(
         default="step", description="Learning rate: divided by 10 after each 30 % of the budget, cosine, or constant."
     )
+    warmup: int = Field(
+        default=0, ge=0, description="Updates at the beginning over which the learning rate rises to its full value."
+    )
     ema: float | None = Field(
         default=None,
         gt=0,
@@ -99,10 +102,36 @@ class TrainConfig(Config):
         return self.steps if self.steps is not None else self.epochs * epoch_steps
 
 
+BEST: dict[str, Any] = {
+    "unsup_loss": "none",
+    "sup_loss": "ce-dice",
+    "dice": "batch",
+    "dice_smooth": 1.0,
+    "augment": "microscopy",
+    "geometry": "wide",
+    "crop_around": "labels",
+    "batch_size": 2,
+    "lr": 0.002,
+    "schedule": "cosine",
+    "warmup": 50,
+    "ema": 0.99,
+}
+"""What `train-uda --preset best` sets where nothing else was given; docs/training.md says why."""
+
+BEST_STEPS = 1000
+"""Its updates where no budget was given."""
+
+
 class TrainUDAConfig(TrainConfig):
     """Semi-supervised training by Unsupervised Data Augmentation (UDA)."""
 
     command: ClassVar[str] = "train-uda"
+
+    preset: Literal["paper", "best"] = Field(
+        default="paper",
+        description="The study's settings, or the recipe that does best with few labels for what was not given: a "
+        "stronger supervised recipe, a width and a crop that fit the images, minutes instead of hours.",
+    )
 
     ratio: float | None = Field(
         default=None, gt=0, le=1, description="Share of the labelled training images used with their labels (0.1)."
@@ -112,6 +141,36 @@ class TrainUDAConfig(TrainConfig):
         default=0,
         ge=0,
         description="Which random choice of labelled images: 0 is the data set's own order, any other number another.",
+    )
+    minutes: float | None = Field(
+        default=None,
+        gt=0,
+        description="Time to train in, instead of --epochs or --steps: the first steps are timed, and the number of "
+        "updates is fixed by it.",
+    )
+    epoch_steps: int | None = Field(
+        default=None,
+        ge=1,
+        description="Updates after which the network is validated and saved, by default one pass over the larger "
+        "subset, and with --minutes or --preset best a tenth of the budget.",
+    )
+    sup_loss: Literal["dice", "ce-dice"] = Field(
+        default="dice", description="Loss of the labelled images: soft Dice, or the mean of it and cross entropy."
+    )
+    augment: Literal["paper", "microscopy"] = Field(
+        default="paper",
+        description="Intensities: RandAugment on strong views alone, or what a microscope changes (exposure, focus, "
+        "noise, light), on labelled images too.",
+    )
+    geometry: Literal["paper", "wide"] = Field(
+        default="paper",
+        description="The weak transform: rotation within 15 degrees and little scale, or any rotation and scales of "
+        "0.8 to 1.25, mirrored at the frame.",
+    )
+    crop_around: Literal["anywhere", "labels"] = Field(
+        default="anywhere",
+        description="With --crop: where crops of labelled images lie, anywhere or around labelled pixels, half of "
+        "them of a class that is no background.",
     )
     unsup_loss: Literal["kl", "iid", "fixmatch", "none"] = Field(
         default="kl",
@@ -140,6 +199,23 @@ class TrainUDAConfig(TrainConfig):
     dice_squared: bool = Field(default=True, description="Squared probabilities in the denominator of Dice (V-Net).")
     dice_background: bool = Field(default=True, description="Whether the background counts as a class in Dice.")
     dice_smooth: float = Field(default=1e-5, gt=0, description="Added to numerator and denominator of Dice.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in_the_preset(cls, values: Any) -> Any:
+        # A resumed run has its settings; filled in again they would count as given.
+        if isinstance(values, dict) and values.get("preset") == "best" and values.get("resume") is None:
+            chosen = {**BEST, **({} if {"steps", "epochs", "minutes"} & set(values) else {"steps": BEST_STEPS})}
+            return {**chosen, **values}
+        return values
+
+    @model_validator(mode="after")
+    def _one_budget(self) -> Self:
+        if self.minutes is not None and self.steps is not None:
+            raise ValueError("give --minutes or --steps, not both")
+        if self.minutes is not None and self.resume is not None:
+            raise ValueError("--minutes is for a new run: a resumed one has its number of updates, or --steps")
+        return self
 
     @model_validator(mode="after")
     def _one_label_budget(self) -> Self:

@@ -20,18 +20,20 @@ import torch
 from torch import Tensor, nn
 
 from bioseg_cli.augment.affine import Affine
-from bioseg_cli.augment.policy import StrongView, draw_strong, draw_weak
+from bioseg_cli.augment.microscopy import Capture, draw_capture
+from bioseg_cli.augment.policy import StrongView, draw_strong, draw_strong_capture, draw_weak, draw_wide
 from bioseg_cli.config import StateName
 from bioseg_cli.dataset.batches import IGNORE, ImageBatch, ImageSource, looped_order, random_stream
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.dataset.schema import IntArray
-from bioseg_cli.errors import DataError, UsageError
+from bioseg_cli.errors import UsageError
 from bioseg_cli.metrics.confusion import confusion_counts, mean_iou
 from bioseg_cli.model.unet import UNet, own_batch_statistics
 from bioseg_cli.runs.console import Output
 from bioseg_cli.runs.device import Precision
 from bioseg_cli.runs.directory import RunDirectory
 from bioseg_cli.training.losses import (
+    cross_entropy,
     drop_learnt,
     kl_consistency,
     mutual_information_loss,
@@ -44,6 +46,18 @@ from bioseg_cli.training.settings import TrainUDAConfig
 
 FIXMATCH_CONFIDENCE = 0.95
 
+SPREAD_IMAGES = 20
+"""Training images that the standard deviation of grey levels is measured on, for noise and offsets in its unit."""
+
+LABELLED_SEVERITY = 0.5
+"""Share of the range of microscope-like changes that labelled images are drawn from; strong views have all of it."""
+
+CRITERIA: Mapping[StateName, Criterion] = {
+    "best-supervised": Criterion("val_supervised", higher_is_better=False),
+    "best-final": Criterion("val_total", higher_is_better=False),
+    "best-miou": Criterion("val_mean_iou", higher_is_better=True),
+}
+
 
 @dataclass(frozen=True)
 class UDABatch:
@@ -55,7 +69,9 @@ class UDABatch:
     """None in a supervised control."""
     weak: Affine
     strong: StrongView
-    progress: float
+    labelled_capture: Capture | None = None
+    """Intensity changes of the labelled images; None leaves them as they are."""
+    progress: float = 0.0
     """Share of the budget spent, in [0, 1)."""
 
 
@@ -68,16 +84,10 @@ class UDA:
         device: where views and losses are computed.
 
     Raises:
-        DataError: no labelled validation image.
         UsageError: more labels asked for than there are, or no unlabelled image is left for the consistency.
     """
 
     outputs: ClassVar[Literal["classes"]] = "classes"
-    criteria: ClassVar[Mapping[StateName, Criterion]] = {
-        "best-supervised": Criterion("val_supervised", higher_is_better=False),
-        "best-final": Criterion("val_total", higher_is_better=False),
-        "best-miou": Criterion("val_mean_iou", higher_is_better=True),
-    }
 
     def __init__(self, dataset: Dataset, config: TrainUDAConfig, device: torch.device) -> None:
         self.dataset = dataset
@@ -89,12 +99,8 @@ class UDA:
         )
         self.unlabelled: IntArray = np.setdiff1d(dataset.indices("train"), self.labelled)
         self.validation = dataset.indices("val")
-        if not dataset.labelled[self.validation].any():
-            raise DataError(
-                "The validation split has no image with a mask: no best state could be chosen",
-                where=dataset.path,
-                fix="Prepare it again with more labelled images, or another --val-share.",
-            )
+        validated = int(dataset.labelled[self.validation].sum())
+        self.criteria = CRITERIA if validated else {}
         self.consistency = config.unsup_loss != "none"
         self._fixed_target = config.unsup_loss == "fixmatch" or (config.unsup_loss == "kl" and config.stop_gradient)
         if self.consistency and not len(self.unlabelled):
@@ -114,12 +120,21 @@ class UDA:
                 "images": [dataset.name(index) for index in self.labelled.tolist()],
             },
             "unlabelled": len(self.unlabelled) if self.consistency else 0,
+            "validation": validated,
         }
-        grey = self.consistency and dataset.image_shape[0] != 3
-        self.remarks = ["The images are not RGB: of the nine strong operations, color changes nothing"] if grey else []
+        self.remarks = []
+        if self.consistency and config.augment == "paper" and dataset.image_shape[0] != 3:
+            self.remarks.append("The images are not RGB: of the nine strong operations, color changes nothing")
+        if not validated:
+            self.remarks.append(
+                "No validation image has a mask: no best state can be chosen, and the last one is kept"
+                + (" (--ema 0.99 would average it over the last updates)" if config.ema is None else "")
+            )
         # The study loops the smaller subset: an epoch is one pass over the larger, in the control too.
-        self.epoch_steps = -(-max(len(self.labelled), len(self.unlabelled)) // config.batch_size)
+        whole_pass = -(-max(len(self.labelled), len(self.unlabelled)) // config.batch_size)
+        self.epoch_steps = config.epoch_steps or whole_pass
         self._source = ImageSource(dataset, config.cache_bytes)
+        self._spread = self._measured_spread() if config.augment == "microscopy" else 0.0
         self._deep = dataset.deep
 
     def draw(self, epoch: int, step: int) -> UDABatch:
@@ -127,17 +142,41 @@ class UDA:
         config = self.config
         crop = random_stream(config.seed, "crop", epoch, step)
         views = random_stream(config.seed, "augment", epoch, step)
-        labelled = self._source.batch(self._turn(self.labelled, 0, epoch, step), crop=config.crop, random=crop)
+        labelled = self._source.batch(
+            self._turn(self.labelled, 0, epoch, step),
+            crop=config.crop,
+            random=crop,
+            around_labels=config.crop_around == "labels",
+        )
         unlabelled = None
         if self.consistency:
             unlabelled = self._source.batch(self._turn(self.unlabelled, 1, epoch, step), crop=config.crop, random=crop)
+        draw_geometry = draw_wide if config.geometry == "wide" else draw_weak
+        labelled_weak, weak = draw_geometry(config.batch_size, views), draw_geometry(config.batch_size, views)
+        strong = self._strong_view(config.batch_size, views)
+        labelled_capture = None
+        if config.augment == "microscopy":
+            labelled_capture = draw_capture(config.batch_size, self._spread, views, severity=LABELLED_SEVERITY)
         return UDABatch(
             labelled=labelled,
-            labelled_weak=draw_weak(config.batch_size, views),
+            labelled_weak=labelled_weak,
             unlabelled=unlabelled,
-            weak=draw_weak(config.batch_size, views),
-            strong=draw_strong(config.batch_size, config.strong_ops, views),
+            weak=weak,
+            strong=strong,
+            labelled_capture=labelled_capture,
             progress=(epoch * self.epoch_steps + step) / config.total_steps(self.epoch_steps),
+        )
+
+    def _strong_view(self, batch: int, random: np.random.Generator) -> StrongView:
+        if self.config.augment == "microscopy":
+            return draw_strong_capture(batch, self._spread, random)
+        return draw_strong(batch, self.config.strong_ops, random)
+
+    def _measured_spread(self) -> float:
+        """Standard deviation of the grey levels of training images, each about its own mean."""
+        training = self.dataset.indices("train")[:SPREAD_IMAGES]
+        return float(
+            np.mean([self.dataset.normalised(index)[:, *self.dataset.extent(index)].std() for index in training])
         )
 
     def _turn(self, subset: IntArray, which: int, epoch: int, step: int) -> IntArray:
@@ -148,8 +187,10 @@ class UDA:
     def loss(self, network: nn.Module, batch: UDABatch, precision: Precision) -> dict[str, Tensor]:
         """Supervised, unsupervised and total loss of a step, float32 scalars."""
         labelled = batch.labelled.to(self.device)
-        images = batch.labelled_weak.warp(labelled.images)
-        labels = batch.labelled_weak.warp(labelled.labels, "nearest", fill=IGNORE)
+        mirrored = self.config.geometry == "wide"
+        images = labelled.images if batch.labelled_capture is None else batch.labelled_capture.apply(labelled.images)
+        images = batch.labelled_weak.warp(images, mirrored=mirrored)
+        labels = batch.labelled_weak.warp(labelled.labels, "nearest", fill=0 if mirrored else IGNORE, mirrored=mirrored)
         if batch.unlabelled is None:
             with precision.autocast():
                 logits = network(images)["main"]
@@ -205,7 +246,12 @@ class UDA:
         """The supervised loss of training, without what training-signal annealing leaves out."""
         if self.config.tsa != "none":
             labels = drop_learnt(logits, labels, tsa_threshold(self.config.tsa, progress, logits.shape[1]))
-        return self._dice(logits, labels)
+        return self._labelled_loss(logits, labels)
+
+    def _labelled_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Soft Dice, or the mean of it and cross entropy."""
+        dice = self._dice(logits, labels)
+        return dice if self.config.sup_loss == "dice" else (dice + cross_entropy(logits, labels)) / 2
 
     def _dice(self, logits: Tensor, labels: Tensor) -> Tensor:
         config = self.config
@@ -220,7 +266,12 @@ class UDA:
 
     @torch.no_grad()
     def validate(self, network: UNet, precision: Precision) -> dict[str, float]:
-        """Losses and mean IoU on the whole validation images, each with one fixed strong view."""
+        """Losses and mean IoU on the whole validation images, each with one fixed strong view.
+
+        Without a labelled validation image there are none.
+        """
+        if not self.criteria:
+            return {}
         supervised, unsupervised = [], []
         counts = np.zeros((self.heads["main"], self.heads["main"]), dtype=np.int64)
         for index in self.validation.tolist():
@@ -228,7 +279,7 @@ class UDA:
             with precision.autocast():
                 logits = network(batch.images)["main"].float()
             if self.dataset.labelled[index]:
-                supervised.append(float(self._dice(logits, batch.labels)))
+                supervised.append(float(self._labelled_loss(logits, batch.labels)))
                 counts += confusion_counts(
                     batch.labels.cpu().numpy(), logits.argmax(dim=1).cpu().numpy(), len(counts), IGNORE
                 )
@@ -238,8 +289,7 @@ class UDA:
                     labelled_weak=Affine.identity(1),
                     unlabelled=batch,
                     weak=Affine.identity(1),
-                    strong=draw_strong(1, self.config.strong_ops, random_stream(self.config.seed, "validate", index)),
-                    progress=0.0,
+                    strong=self._strong_view(1, random_stream(self.config.seed, "validate", index)),
                 )
                 unsupervised.append(float(self._consistency(network, precision, batch, logits, views)))
         metrics = {"val_supervised": float(np.mean(supervised))}
@@ -250,7 +300,7 @@ class UDA:
 
     def describe(self, metrics: Mapping[str, float]) -> str:
         """The metrics of an epoch in a line."""
-        return list_metrics(metrics)
+        return list_metrics(metrics) or "no validation image"
 
     def conclude(self, run: RunDirectory, rows: Sequence[Row], precision: Precision, output: Output) -> RunEnd:
         """Nothing is left to do."""

@@ -1,0 +1,88 @@
+"""Settings that depend on the images and the machine: width and crop of `--preset best`, and updates for `--minutes`.
+
+They are fixed before the training begins and stand in its manifest, so that repeating it repeats them.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+
+from bioseg_cli.dataset.reader import Dataset
+from bioseg_cli.training.settings import TrainConfig, TrainUDAConfig
+
+ConfigT = TypeVar("ConfigT", bound=TrainConfig)
+
+MEASURED_MASKS = 10
+"""Labelled images that the size of the objects is measured on."""
+OBJECTS_ACROSS = 4
+"""A crop is so many median objects wide: the network sees each with its surroundings."""
+SMALLEST_OBJECT = 16
+"""Regions of fewer pixels are specks, not objects."""
+CROPS = (192, 384)
+"""The least and the largest crop that is chosen."""
+CPU_WIDTH, GPU_WIDTH = 16, 32
+
+VALIDATIONS = 10
+"""Times that a run is validated in the budget."""
+VALIDATION_SHARE = 0.1
+"""Share of `--minutes` that validation may take."""
+
+
+def fitted_to_images(config: ConfigT, dataset: Dataset, device: torch.device) -> tuple[ConfigT, list[str]]:
+    """The settings with the width, crop and epoch that `--preset best` leaves open, and what to say of them."""
+    if not isinstance(config, TrainUDAConfig) or config.preset != "best" or config.resume is not None:
+        return config, []
+    found: dict[str, Any] = {}
+    said = []
+    if "width" not in config.model_fields_set:
+        on_gpu = device.type == "cuda"
+        found["width"] = GPU_WIDTH if on_gpu else CPU_WIDTH
+        said.append(f"width {found['width']}, as there is {'a' if on_gpu else 'no'} GPU")
+    if "crop" not in config.model_fields_set:
+        diameter = object_diameter(dataset, config)
+        wanted = CROPS[0] if diameter is None else 16 * math.ceil(OBJECTS_ACROSS * diameter / 16)
+        found["crop"] = int(np.clip(wanted, *CROPS))
+        objects = (
+            "no object was found in the masks"
+            if diameter is None
+            else f"half of the objects are wider than {diameter:.0f}"
+        )
+        said.append(f"crops of {found['crop']} pixels, as {objects}")
+    if config.epoch_steps is None and config.steps is not None:
+        found["epoch_steps"] = math.ceil(config.steps / VALIDATIONS)
+    return config.model_copy(update=found), [f"Chosen by --preset best: {'; '.join(said)}"] if said else []
+
+
+def object_diameter(dataset: Dataset, config: TrainUDAConfig) -> float | None:
+    """Median diameter in pixels of the circles that have the area of the regions in the labelled images."""
+    from skimage.measure import label
+
+    labelled = dataset.label_subset(ratio=config.label_ratio, count=config.labels, draw=config.label_draw)
+    areas: list[int] = []
+    for index in labelled[:MEASURED_MASKS].tolist():
+        codes = dataset.labels(index)
+        regions = label(np.where(codes == dataset.ignore, 0, codes), background=0)  # type: ignore[no-untyped-call]
+        areas += np.bincount(regions.reshape(-1))[1:].tolist()
+    areas = [area for area in areas if area >= SMALLEST_OBJECT]
+    return 2 * math.sqrt(float(np.median(areas)) / math.pi) if areas else None
+
+
+def fitted_to_minutes(config: ConfigT, seconds: dict[str, float]) -> tuple[ConfigT, dict[str, Any]]:
+    """The settings with as many updates as the time allows, and the record of how that was found.
+
+    Args:
+        config: settings with `minutes`.
+        seconds: of a `step` and a `validation`, see `loop.Trainer.timed`.
+    """
+    if not isinstance(config, TrainUDAConfig) or config.minutes is None:
+        raise ValueError("the settings have no --minutes")
+    budget = 60 * config.minutes
+    validations = int(np.clip(VALIDATION_SHARE * budget / seconds["validation"], 1, VALIDATIONS))
+    steps = max(1, int((budget - validations * seconds["validation"]) / seconds["step"]))
+    epoch = config.epoch_steps or math.ceil(steps / validations)
+    record = {"minutes": config.minutes, **{f"seconds_per_{name}": round(taken, 4) for name, taken in seconds.items()}}
+    return config.model_copy(update={"minutes": None, "steps": steps, "epoch_steps": epoch}), record
