@@ -197,3 +197,11 @@ def test_the_inverse_of_the_strong_transform_alone_is_wrong_where_the_weak_one_f
     strong = similarity(70)
     assert aligned_error(similarity(12, 1.04, flip=True), strong, strong.inverse()) > 0.3
     assert aligned_error(similarity(12, 1.04, flip=False), strong, strong.inverse()) < 0.03
+
+
+def test_a_mirrored_frame_goes_on_as_its_mirror_image() -> None:
+    image = torch.arange(5.0).expand(1, 1, 5, 5)
+    right = shifted(similarity(0.0), 0, 2)
+    np.testing.assert_allclose(right.warp(image, mirrored=True)[0, 0, 2], [1, 0, 0, 1, 2], atol=1e-6)
+    labels = torch.arange(5).expand(1, 5, 5)
+    np.testing.assert_array_equal(right.warp(labels, "nearest", mirrored=True)[0, 2], [1, 0, 0, 1, 2])

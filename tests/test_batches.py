@@ -155,3 +155,47 @@ def test_each_round_of_a_looped_order_is_shuffled_anew():
     assert rounds[0] != rounds[1]
     assert rounds[1] != rounds[2]
     assert rounds[0] != list(range(20))
+
+
+def labelled_once(path: Path, image: np.ndarray, labels: np.ndarray) -> Dataset:
+    """An open data set of one image."""
+    with DatasetWriter(path, count=1, image_shape=image.shape, image_dtype=image.dtype) as writer:
+        writer.add(Item(image, labels, "train", "g", ItemSource("a.tif", "", 0, (0, 0), labels.shape)))
+        classes = (ClassInfo(name="a", colour=(0, 0, 0)),) * 2
+        writer.finish(DatasetInfo("r", {}, classes, Normalisation("minmax", (0.0,), (4000.0,))))
+    return Dataset(path)
+
+
+def test_crops_around_labels_hold_a_labelled_pixel_and_half_of_them_the_rare_class(tmp_path: Path) -> None:
+    labels = np.full((60, 60), 255, dtype=np.uint8)
+    labels[50:55, 5:10] = 0
+    labels[2, 40:44] = 1
+    image = np.arange(3600, dtype=np.uint16).reshape(1, 60, 60)
+    with labelled_once(tmp_path / "d.h5", image, labels) as dataset:
+        source, random = ImageSource(dataset, CACHE), random_stream(0, "crop")
+        drawn = [source.batch(all_of(0), crop=20, random=random, around_labels=True).labels[0] for _ in range(400)]
+    assert all((crop != IGNORE).any() for crop in drawn)
+    # Half of the crops are around class 1; of the others, around any labelled pixel, 4 of 29 are.
+    share = np.mean([bool((crop == 1).any()) for crop in drawn])
+    assert share == pytest.approx(0.5 + 0.5 * 4 / 29, abs=0.06)
+
+
+def test_every_place_of_a_pixel_in_the_crops_around_it_is_as_likely(tmp_path: Path) -> None:
+    labels = np.full((60, 60), 255, dtype=np.uint8)
+    labels[30, 20] = 1
+    image = np.zeros((1, 60, 60), dtype=np.uint16)
+    with labelled_once(tmp_path / "d.h5", image, labels) as dataset:
+        source, random = ImageSource(dataset, CACHE), random_stream(0, "crop")
+        crops = [source.batch(all_of(0), crop=8, random=random, around_labels=True).labels[0] for _ in range(900)]
+    places = Counter(int((crop == 1).nonzero()[0, 0]) for crop in crops)
+    assert set(places) == set(range(8))
+    assert max(places.values()) < 2 * min(places.values())
+
+
+def test_crops_around_labels_of_an_image_without_any_lie_anywhere(tmp_path: Path) -> None:
+    image = np.zeros((1, 30, 30), dtype=np.uint16)
+    with labelled_once(tmp_path / "d.h5", image, np.full((30, 30), 255, np.uint8)) as dataset:
+        batch = ImageSource(dataset, CACHE).batch(
+            all_of(0), crop=8, random=random_stream(0, "crop"), around_labels=True
+        )
+    assert batch.labels.shape == (1, 8, 8)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from bioseg_cli.dataset.batches import IGNORE
 from bioseg_cli.training.losses import (
+    cross_entropy,
     displaced_joints,
     information_of,
     kl_consistency,
@@ -313,3 +314,18 @@ def test_losses_and_gradients_are_finite_where_no_pixel_is_valid():
     assert total.item() == 0
     assert (weak.grad == 0).all()
     assert (strong.grad == 0).all()
+
+
+def test_cross_entropy_is_the_mean_over_counted_pixels_of_the_whole_batch() -> None:
+    probabilities = torch.tensor([[[[0.9, 0.5]], [[0.1, 0.5]]], [[[0.2, 0.7]], [[0.8, 0.3]]]], dtype=torch.float64)
+    labels = torch.tensor([[[0, IGNORE]], [[0, 1]]])
+    expected = -(math.log(0.9) + math.log(0.2) + math.log(0.3)) / 3
+    assert float(cross_entropy(probabilities.log(), labels)) == pytest.approx(expected)
+
+
+def test_cross_entropy_without_a_counted_pixel_is_0_and_has_a_gradient() -> None:
+    logits = torch.zeros(1, 2, 2, 2, requires_grad=True)
+    loss = cross_entropy(logits, torch.full((1, 2, 2), IGNORE))
+    loss.backward()
+    assert float(loss.detach()) == 0
+    assert torch.equal(logits.grad, torch.zeros_like(logits))

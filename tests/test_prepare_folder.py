@@ -8,6 +8,7 @@ import imageio.v3 as iio
 import numpy as np
 import pytest
 import tifffile
+import yaml
 
 from bioseg_cli.config import build_config
 from bioseg_cli.dataset.reader import Dataset
@@ -72,9 +73,9 @@ def test_pixels_and_masks_arrive_unchanged(folder) -> None:
     np.testing.assert_array_equal(stored["late.png"][0], pixels[None])
     np.testing.assert_array_equal(stored["late.png"][1], mask // 255)
     assert summary["images"] == {
-        "train": {"labelled": 4, "unlabelled": 0},
+        "train": {"labelled": 5, "unlabelled": 0},
         "val": {"labelled": 1, "unlabelled": 0},
-        "test": {"labelled": 1, "unlabelled": 0},
+        "test": {"labelled": 0, "unlabelled": 0},
     }
     assert summary["class_shares"]["train"]["foreground"] == pytest.approx(35 / SIDE**2)
 
@@ -122,7 +123,7 @@ def test_images_and_masks_in_one_folder(folder) -> None:
         folder.image(f"c{number}.png")
         folder.masks = folder.images
         folder.mask(f"c{number}_mask.png")
-    assert folder.prepare()["images"]["train"] == {"labelled": 3, "unlabelled": 0}
+    assert folder.prepare()["images"]["train"] == {"labelled": 4, "unlabelled": 0}
 
 
 def test_masks_among_the_images_are_noticed(folder) -> None:
@@ -329,11 +330,39 @@ def test_empty_folders(folder) -> None:
         folder.prepare()
 
 
-def test_one_labelled_image(folder) -> None:
-    folder.fill(1)
-    folder.image("b.png")
-    with pytest.raises(DataError, match="Label at least two images"):
-        folder.prepare()
+@pytest.mark.parametrize(
+    ("labelled", "counts", "said"),
+    [
+        (1, (1, 0, 0), "1 labelled image: with so few, none is held back for validation and for a test"),
+        (4, (4, 0, 0), "4 labelled images: with so few, none is held back for validation and for a test"),
+        (5, (4, 1, 0), "5 labelled images: with so few, none is held back for a test"),
+        (9, (7, 2, 0), "9 labelled images: with so few, none is held back for a test"),
+        (10, (6, 2, 2), None),
+    ],
+)
+def test_few_labelled_images_are_not_spent_on_splits(folder, labelled, counts, said) -> None:
+    folder.fill(labelled)
+    folder.image("unlabelled.png")
+    summary = folder.prepare()
+    assert tuple(summary["images"][split]["labelled"] for split in ("train", "val", "test")) == counts
+    assert summary["images"]["train"]["unlabelled"] == 1
+    notes = [note for note in summary["notes"] if "held back" in note]
+    assert [note.split(", all")[0] for note in notes] == ([] if said is None else [said])
+
+
+def test_shares_that_are_asked_for_are_taken(folder) -> None:
+    folder.fill(4)
+    summary = folder.prepare(val_share=0.25, test_share=0.25)
+    assert [summary["images"][split]["labelled"] for split in ("train", "val", "test")] == [2, 1, 1]
+
+
+def test_a_data_set_of_few_labels_is_made_again_from_its_record(folder) -> None:
+    folder.fill(3)
+    first = folder.prepare()["content_hash"]
+    record = yaml.safe_load(folder.out.with_suffix(".yaml").read_text())
+    assert (record["config"]["val_share"], record["config"]["test_share"]) == (0, 0)
+    again = FolderConfig.model_validate({**record["config"], "out": folder.out.with_name("again.h5")})
+    assert build_dataset(again, Output(quiet=True), overwrite=False)["content_hash"] == first
 
 
 def test_all_training_masks_empty(folder) -> None:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import csv
 import itertools
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 import yaml
 from click.testing import Result
-from conftest import SPLITS, write_discs
+from conftest import SPLITS, discs, write_discs
 from safetensors.torch import load_file
 
 from bioseg_cli.dataset.reader import Dataset
@@ -152,12 +154,22 @@ def test_a_loss_that_is_not_finite_names_step_and_images(bioseg: Cli, disc_datas
     assert "not finite" in record["failure"]
 
 
-def test_a_data_set_without_labelled_validation_images_is_refused(bioseg: Cli, tmp_path: Path) -> None:
+def test_without_a_labelled_validation_image_the_last_state_stands_for_the_run(bioseg: Cli, tmp_path: Path) -> None:
     data = write_discs(tmp_path / "d.h5", ("train", "train", "val"), unlabelled=(2,))
-    result = bioseg("train-uda", data, "--run", tmp_path / "run", "--labels", 1)
-    assert result.exit_code == 3
-    assert "validation split" in result.output
-    assert not (tmp_path / "run").exists()
+    run = tmp_path / "run"
+    result = bioseg("train-uda", data, "--run", run, "--labels", 1, "--steps", 2, "--ema", 0.9, "--width", 2)
+    assert result.exit_code == 0, result.output
+    assert "No validation image has a mask: no best state can be chosen, and the last one is kept" in result.output
+    assert [path.stem for path in (run / "checkpoints").iterdir()] == ["last"]
+    record = manifest(run)
+    assert (record["validation"], record["best"]) == (0, {})
+    (tmp_path / "images").mkdir()
+    tifffile.imwrite(tmp_path / "images" / "a.tif", discs(0)[0][0])
+    result = bioseg("predict", run, tmp_path / "images", "--out", tmp_path / "masks")
+    assert result.exit_code == 0, result.output
+    result = bioseg("evaluate", run, "--split", "train", "--json")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["runs"][0]["state"] == "last"
 
 
 def test_an_existing_run_is_kept_without_overwrite(bioseg: Cli, disc_dataset: Path, tmp_path: Path) -> None:
@@ -253,3 +265,17 @@ def test_color_on_grey_images_is_said_once(bioseg: Cli, disc_dataset: Path, tmp_
     assert result.output.count("color changes nothing") == 1
     control = bioseg("train-uda", disc_dataset, "--run", tmp_path / "none", "--steps", 1, "--unsup-loss", "none", *loud)
     assert "color changes nothing" not in control.output
+
+
+def test_the_warm_up_raises_the_rate_in_equal_steps_to_the_schedules_own(
+    bioseg: Cli, disc_dataset: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    result = bioseg(
+        "train-uda", disc_dataset, "--run", run, "--unsup-loss", "none", "--schedule", "constant", "--lr", 0.1,
+        "--warmup", 4, "--steps", 6, "--epoch-steps", 1, *SMALL,
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    with (run / "metrics.csv").open() as file:
+        rates = [float(row["lr"]) for row in csv.DictReader(file)]
+    assert rates == pytest.approx([0.025, 0.05, 0.075, 0.1, 0.1, 0.1])

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bioseg_cli.ahead import WORKERS, made_ahead
-from bioseg_cli.dataset.schema import Pixels
+from bioseg_cli.dataset.schema import IntArray, Pixels
 from bioseg_cli.evaluation.brightness import DIVISIONS
+from bioseg_cli.evaluation.forest import fit_forest
 from bioseg_cli.evaluation.report import Evaluation
 from bioseg_cli.evaluation.scores import ImageCounts, Resampling, score_images
 from bioseg_cli.evaluation.truth import DatasetTruth, Predict, Truth, count_images
@@ -101,6 +102,7 @@ def score_baselines(
     images: ImageCounts,
     resampling: Resampling,
     output: Output,
+    budgets: Sequence[IntArray] = (),
 ) -> tuple[tuple[Evaluation, ...], tuple[str, ...]]:
     """Score the baselines.
 
@@ -111,6 +113,8 @@ def score_baselines(
         images: anybody's counts on them.
         resampling: for the intervals.
         output: for the progress bar.
+        budgets: labelled training images of `dataset`, by index; a forest is grown on each, and on all that there are
+            where no budget is given.
 
     Returns:
         The rows, and what a reader must know of them.
@@ -119,8 +123,17 @@ def score_baselines(
     counts: dict[str, ImageCounts] = {}
     classes = len(truth.classes)
     for name in wanted:
-        if name not in DIVISIONS:
+        if name == "all-background":
             counts[name] = all_background(images)
+        elif name == "forest":
+            if dataset is None or not len(dataset.label_order):
+                notes.append("forest is left out: it needs labelled training images, which a data set has.")
+                continue
+            for labelled in budgets or (dataset.label_order,):
+                forest = fit_forest(dataset, labelled, resampling.seed)
+                row = f"forest, {len(labelled)} labels" if len(budgets) > 1 else name
+                counts[row] = count_images(truth, forest.predictor(truth), output, description="Scoring a forest")
+                notes.append(forest.note)
         elif not can_divide(name, classes):
             notes.append(f"{name} is left out: {classes} classes are too many for it.")
         elif truth.image(0) is None:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bioseg_cli.dataset.reader import Dataset
-from bioseg_cli.dataset.schema import Pixels
+from bioseg_cli.dataset.schema import IntArray, Pixels
 from bioseg_cli.errors import DataError, UsageError
 from bioseg_cli.evaluation.baselines import score_baselines
 from bioseg_cli.evaluation.clusters import (
@@ -77,6 +77,18 @@ def evaluate_runs(config: EvaluateConfig, output: Output, figures: Figures) -> l
     return reports
 
 
+def label_budgets(states: Sequence[SavedState], dataset: Dataset) -> list[IntArray]:
+    """The labelled images that the runs used, as indices of the data set they were trained on; each budget once."""
+    of_name = {dataset.name(int(index)): int(index) for index in dataset.label_order}
+    budgets: dict[tuple[int, ...], IntArray] = {}
+    for state in states:
+        names = state.run.manifest.get("labels", {}).get("images", ())
+        if names and all(name in of_name for name in names):
+            indices = tuple(of_name[name] for name in names)
+            budgets[indices] = np.array(indices, dtype=np.int64)
+    return list(budgets.values())
+
+
 class _Scoring:
     """Scores saved states on one data set.
 
@@ -107,7 +119,13 @@ class _Scoring:
             rows += (self._cluster_rows if has_clusters else self._class_rows)(state, model, control_row)
         notes = [*self.notes, *remarks(self.truth, rows[0].images, by_group=self.config.by_group)]
         baselines, said = score_baselines(
-            self.config.chosen_baselines, self.truth, self.dataset, rows[0].images, self.resampling, self.output
+            self.config.chosen_baselines,
+            self.truth,
+            self.dataset,
+            rows[0].images,
+            self.resampling,
+            self.output,
+            label_budgets(states, self.dataset),
         )
         return Report(
             data=shown_path(self.dataset.path),
@@ -189,7 +207,7 @@ class _Scoring:
         return rows
 
     def _predictor(self, model: LoadedModel, *, raw_clusters: bool = False) -> Predictor:
-        predictor = Predictor(model, self.precision, raw_clusters=raw_clusters)
+        predictor = Predictor(model, self.precision, raw_clusters=raw_clusters, tta=self.config.tta)
         try:
             predictor.check(self.dataset.image_shape[0], self.dataset.image_dtype)
         except DataError as error:

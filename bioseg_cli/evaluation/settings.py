@@ -11,7 +11,7 @@ from bioseg_cli.config import Config, DeviceName, Names, PrecisionName, SplitNam
 from bioseg_cli.prediction.settings import DATASET_SUFFIXES
 
 FOLDER_OPTIONS = "--masks-are, --classes and --images"
-BASELINES = ("otsu", "kmeans", "local", "all-background")
+BASELINES = ("otsu", "kmeans", "local", "forest", "all-background")
 NO_BASELINES = ("none",)
 
 
@@ -56,7 +56,12 @@ class EvaluateConfig(Config):
     )
     baselines: Names = Field(
         default=("otsu", "all-background"),
-        description="What to score beside, separated by commas: otsu, kmeans, local, all-background; or none.",
+        description="What to score beside, separated by commas: otsu, kmeans, local, forest (random trees on filter "
+        "responses, grown on the labelled images of the runs), all-background; or none.",
+    )
+    tta: bool = Field(
+        default=False,
+        description="Score runs by the mean prediction of eight quarter turns and reflections, as `predict --tta`.",
     )
     by_group: bool = Field(
         default=False, description="Resample whole groups (sequences, plates, files) for the intervals, not images."
@@ -88,8 +93,8 @@ class EvaluateConfig(Config):
                 raise ValueError("--predictions needs --truth: a folder of masks, or a data set")
             if self.data is not None or self.control is not None:
                 raise ValueError("--data and --control are for runs; what masks are compared with is --truth")
-            if self.state is not None or self.head != "all" or self.mapping != "both":
-                raise ValueError("--state, --head and --mapping are for runs; masks have none of them")
+            if self.state is not None or self.head != "all" or self.mapping != "both" or self.tta:
+                raise ValueError("--state, --head, --mapping and --tta are for runs; masks have none of them")
             if self.truth_is_dataset and self._folder_options:
                 raise ValueError(f"{FOLDER_OPTIONS} go with a folder of true masks, not with a data set")
         elif self.truth is not None or self._folder_options:

@@ -51,6 +51,7 @@ class PredictionHere:
             any_dtype=config.any_dtype,
             say=output.say,
             processes=processes,
+            tta=config.tta,
         )
         self.reading = self._predictor.reading
         self.manner = f"on {device} in {self._precision.name} ({self._precision.reason})"

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from bioseg_cli.ahead import read_ahead
 from bioseg_cli.errors import DataError, RunError
@@ -41,6 +42,7 @@ class Predictor:
         any_dtype: accept pixel types other than the training images'.
         say: is told once when memory ran out and smaller batches or tiles took over.
         processes: that share the memory evenly.
+        tta: average over the eight quarter turns and reflections of each tile (test-time augmentation).
 
     Attributes:
         card: of the model.
@@ -64,6 +66,7 @@ class Predictor:
         any_dtype: bool = False,
         say: Callable[[str], None] | None = None,
         processes: int = 1,
+        tta: bool = False,
     ) -> None:
         self.card = model.card
         self.reading = Reading.of(model, head, raw_clusters=raw_clusters)
@@ -77,6 +80,7 @@ class Predictor:
         self._last_batch = 1
         self._say = say
         self._any_dtype = any_dtype
+        self._views = [(turns, mirrored) for turns in range(4) for mirrored in (False, True)] if tta else [(0, False)]
         self._normalisation = model.card.intensities()
 
     def check(self, channels: int, dtype: np.dtype[Any], where: Path | None = None) -> None:
@@ -221,14 +225,26 @@ class Predictor:
     def _predict_tile(self, heads: Sequence[str], pixels: NDArray[np.float32]) -> NDArray[np.float32]:
         images = torch.from_numpy(np.ascontiguousarray(pixels)).reshape(-1, *pixels.shape[-3:])
         self._last_batch = len(images)
-        images = images.to(self._precision.device, memory_format=torch.channels_last)
-        with self._precision.autocast():
-            logits = self._network(images)
-        # Channel by channel from here on, as everything after the network takes them.
-        joined = torch.cat([logits[head].contiguous().softmax(dim=1, dtype=torch.float32) for head in heads], dim=1)
+        images = images.to(self._precision.device)
+        joined = self._predict_view(heads, images, *self._views[0])
+        for view in self._views[1:]:
+            joined += self._predict_view(heads, images, *view)
+        if len(self._views) > 1:
+            joined /= len(self._views)
         self.largest_batch = max(self.largest_batch, len(images))
         probabilities: NDArray[np.float32] = joined.cpu().numpy()
         return probabilities.reshape(*pixels.shape[:-3], *probabilities.shape[1:])
+
+    def _predict_view(self, heads: Sequence[str], images: Tensor, turns: int, mirrored: bool) -> Tensor:
+        """Probabilities of images after so many quarter turns and a reflection, brought back to the images."""
+        view = images.flip(-1) if mirrored else images
+        view = torch.rot90(view, turns, (-2, -1)) if turns else view
+        with self._precision.autocast():
+            logits = self._network(view.contiguous(memory_format=torch.channels_last))
+        # Channel by channel from here on, as everything after the network takes them.
+        joined = torch.cat([logits[head].contiguous().softmax(dim=1, dtype=torch.float32) for head in heads], dim=1)
+        joined = torch.rot90(joined, -turns, (-2, -1)) if turns else joined
+        return joined.flip(-1) if mirrored else joined
 
 
 def _channels(count: int) -> str:

@@ -76,6 +76,11 @@ class PredictConfig(Config):
         description="Pixels that neighbouring tiles share. By default enough that tiles change nothing (208 for the "
         "default network), or half of a small tile. Less is faster; the cuts may show.",
     )
+    tta: bool = Field(
+        default=False,
+        description="Average the predictions of the eight quarter turns and reflections of each tile: eight times the "
+        "work.",
+    )
     overlay: bool = Field(
         default=False,
         description="Also write pictures with the classes' outlines, or tinted clusters, to OUT/overlays.",

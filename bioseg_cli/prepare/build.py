@@ -5,6 +5,7 @@ Threads load, cut, hash and compress the images; one thread writes them in their
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from bioseg_cli.ahead import WORKERS, made_ahead
-from bioseg_cli.config import SplitName
+from bioseg_cli.config import SplitName, flag_of
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.dataset.schema import DatasetInfo, Item, ItemSource
 from bioseg_cli.dataset.writer import DatasetWriter, PackedItem
@@ -31,7 +32,7 @@ from bioseg_cli.prepare.settings import (
     PhCConfig,
     PrepareConfig,
 )
-from bioseg_cli.prepare.splits import split_groups, split_images, straddling_groups
+from bioseg_cli.prepare.splits import affordable_shares, split_groups, split_images, straddling_groups
 from bioseg_cli.prepare.statistics import RangeOfChannels
 from bioseg_cli.prepare.tally import Fingerprint, Repeats, Tally
 from bioseg_cli.runs.console import Output
@@ -68,6 +69,7 @@ def build_dataset(config: PrepareConfig, output: Output, *, overwrite: bool) -> 
     started = now()
     collection = RECIPES[type(config)](config, output)
     try:
+        config, collection = _without_unaffordable_splits(config, collection)
         splits = _choose_splits(collection, config, output)
         summary = _write(collection, splits, config, output, overwrite=overwrite)
     except BiosegError:
@@ -97,6 +99,28 @@ def build_dataset(config: PrepareConfig, output: Output, *, overwrite: bool) -> 
     return summary
 
 
+def _without_unaffordable_splits(config: PrepareConfig, collection: Collection) -> tuple[PrepareConfig, Collection]:
+    """The settings and the notes where few images of a folder are labelled and no share was asked for."""
+    if not isinstance(config, FolderConfig):
+        return config, collection
+    labelled = sum(image.labelled for image in collection.images)
+    shares = {"val_share": config.val_share, "test_share": config.test_share}
+    affordable = affordable_shares(labelled, **shares)
+    withheld = {
+        name: share
+        for (name, asked), share in zip(shares.items(), affordable, strict=True)
+        if share != asked and name not in config.model_fields_set
+    }
+    if not withheld:
+        return config, collection
+    splits = " and ".join({"val_share": "for validation", "test_share": "for a test"}[name] for name in withheld)
+    note = (
+        f"{labelled} labelled image{'s' if labelled > 1 else ''}: with so few, none is held back {splits}, all of them "
+        f"train ({' and '.join(map(flag_of, withheld))} would hold some back)"
+    )
+    return config.model_copy(update=withheld), dataclasses.replace(collection, notes=(*collection.notes, note))
+
+
 def _choose_splits(collection: Collection, config: PrepareConfig, output: Output) -> list[SplitName]:
     """The official split where there is one, else groups or single images drawn by seed."""
     images = collection.images
@@ -116,7 +140,7 @@ def _choose_splits(collection: Collection, config: PrepareConfig, output: Output
                 f"images of one group train and are scored ({listing(straddling)}). The scores will be too good: the "
                 "network has seen the same cells. --split-by group keeps groups apart."
             )
-    for split in ("train", "val"):
+    for split in ("train", "val") if config.val_share else ("train",):
         if any(labelled) and not any(has and own == split for has, own in zip(labelled, splits, strict=True)):
             raise DataError(
                 f"The {split} split has no labelled image",

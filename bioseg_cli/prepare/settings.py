@@ -20,7 +20,7 @@ class PrepareConfig(Config):
     recipe: ClassVar[str] = ""
 
     out: Path | None = Field(default=None, description="Data set to write; by default data/RECIPE.h5.")
-    val_share: float = Field(default=0.2, gt=0, lt=1, description="Share of the labelled images for validation.")
+    val_share: float = Field(default=0.2, ge=0, lt=1, description="Share of the labelled images for validation.")
     test_share: float = Field(default=0.2, ge=0, lt=1, description="Share of the labelled images for the test.")
     normalize: NormalisationMethod = Field(
         default="percentile",

@@ -16,8 +16,26 @@ from bioseg_cli.config import SplitName
 from bioseg_cli.errors import DataError
 
 SPLITS: tuple[SplitName, ...] = ("train", "val", "test")
+FEWEST_TO_TEST = 10
+FEWEST_TO_VALIDATE = 5
+"""With fewer labelled images than these, none is held back for the test, or for validation: each is worth more in the
+training, and a score on one or two images says next to nothing."""
+
 GAP: Literal["gap"] = "gap"
 """What `split_blocks` calls an image that is in no split."""
+
+
+def affordable_shares(labelled: int, *, val_share: float, test_share: float) -> tuple[float, float]:
+    """The shares for validation and test that so many labelled images can bear: 0 where there are too few.
+
+    Where no image is labelled, nothing is lost by holding some back.
+    """
+    if labelled == 0:
+        return val_share, test_share
+    return (
+        val_share if labelled >= FEWEST_TO_VALIDATE else 0.0,
+        test_share if labelled >= FEWEST_TO_TEST else 0.0,
+    )
 
 
 def split_groups(
@@ -31,7 +49,7 @@ def split_groups(
     Args:
         groups: (N,) the group of each image.
         labelled: (N,) whether it has a mask.
-        val_share: share of the labelled images wanted for validation, at least one image.
+        val_share: share of the labelled images wanted for validation, at least one image; 0 leaves it empty.
         test_share: the same for the test; 0 leaves it empty.
         seed: of the drawing.
 
@@ -44,6 +62,8 @@ def split_groups(
     if not any(labelled):
         labelled, test_share = [True] * len(groups), 0.0
     sizes = Counter(group for group, has_mask in zip(groups, labelled, strict=True) if has_mask)
+    if val_share == test_share == 0:
+        return ["train"] * len(groups)
     if len(sizes) < 2:
         kept_whole = len(groups) > len(set(groups))
         raise DataError(
@@ -54,14 +74,15 @@ def split_groups(
             else "Label at least two images.",
         )
     total = sum(sizes.values())
-    validated, tested = max(1, round(val_share * total)), round(test_share * total)
+    validated = max(1, round(val_share * total)) if val_share else 0
+    tested = round(test_share * total)
     wanted: dict[SplitName, int] = {"train": total - validated - tested, "val": validated, "test": tested}
     missing = wanted.copy()
     # Largest groups first, equal ones in random order: small ones then fill what is left of each share.
     names = sorted(sizes)
     order = sorted(np.random.default_rng(seed).permutation(len(names)), key=lambda i: -sizes[names[i]])
     chosen: dict[str, SplitName] = {}
-    empty: list[SplitName] = ["train", "val"]
+    empty: list[SplitName] = ["train", "val"] if validated else ["train"]
     for position, index in enumerate(order):
         must_fill = len(order) - position <= len(empty)
         split = max(

@@ -24,6 +24,7 @@ BASELINES = {
     "otsu": "Otsu’s threshold",
     "kmeans": "k-means of brightness",
     "local": "local threshold",
+    "forest": "random forest on filters, all labels",
     "all-background": "all background",
 }
 LONGEST_REASON = 90

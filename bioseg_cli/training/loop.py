@@ -147,8 +147,8 @@ class Trainer:
     def timed(self) -> dict[str, float]:
         """Seconds that a `step` and a `validation` take here and now; the trainer is of no further use."""
         self.network.train()
-        steps = range(TIMED_STEPS + UNTIMED_STEPS)
-        with made_ahead(partial(self.method.draw, 0), steps, most=1) as batches:
+        steps = [divmod(number, self.method.epoch_steps) for number in range(UNTIMED_STEPS + TIMED_STEPS)]
+        with made_ahead(lambda place: self.method.draw(*place), steps, most=1) as batches:
             for number, batch in enumerate(batches):
                 if number == UNTIMED_STEPS:
                     start = time.monotonic()

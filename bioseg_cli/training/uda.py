@@ -69,10 +69,10 @@ class UDABatch:
     """None in a supervised control."""
     weak: Affine
     strong: StrongView
+    progress: float
+    """Share of the budget spent, in [0, 1)."""
     labelled_capture: Capture | None = None
     """Intensity changes of the labelled images; None leaves them as they are."""
-    progress: float = 0.0
-    """Share of the budget spent, in [0, 1)."""
 
 
 class UDA:
@@ -290,6 +290,7 @@ class UDA:
                     unlabelled=batch,
                     weak=Affine.identity(1),
                     strong=self._strong_view(1, random_stream(self.config.seed, "validate", index)),
+                    progress=0.0,
                 )
                 unsupervised.append(float(self._consistency(network, precision, batch, logits, views)))
         metrics = {"val_supervised": float(np.mean(supervised))}

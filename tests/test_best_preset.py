@@ -1,0 +1,142 @@
+"""`train-uda --preset best`: what it fills in, what it fits to the images, and a budget in minutes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from click.testing import Result
+from conftest import write_discs
+
+from bioseg_cli.config import build_config
+from bioseg_cli.dataset.reader import Dataset
+from bioseg_cli.errors import UsageError
+from bioseg_cli.runs.manifest import run_hash
+from bioseg_cli.training.fit import fitted_to_images, fitted_to_minutes, object_diameter
+from bioseg_cli.training.settings import BEST, TrainUDAConfig
+
+Cli = Callable[..., Result]
+CPU, GPU = torch.device("cpu"), torch.device("cuda")
+
+
+def settings(**values: object) -> TrainUDAConfig:
+    return build_config(TrainUDAConfig, values)
+
+
+def record(run: Path) -> dict:
+    return yaml.safe_load((run / "manifest.yaml").read_text())
+
+
+def test_the_preset_fills_in_what_was_not_given() -> None:
+    config = settings(preset="best", lr=0.5)
+    assert config.lr == 0.5
+    assert {name: getattr(config, name) for name in BEST if name != "lr"} == {
+        name: value for name, value in BEST.items() if name != "lr"
+    }
+    assert config.steps == 1000
+
+
+@pytest.mark.parametrize(("given", "steps"), [({"steps": 7}, 7), ({"epochs": 3}, None), ({"minutes": 2}, None)])
+def test_the_preset_leaves_a_budget_alone(given, steps) -> None:
+    assert settings(preset="best", **given).steps == steps
+
+
+def test_the_papers_settings_are_still_the_default() -> None:
+    config = settings()
+    assert (config.preset, config.sup_loss, config.augment, config.geometry) == ("paper", "dice", "paper", "paper")
+    assert (config.crop_around, config.warmup, config.epoch_steps, config.minutes) == ("anywhere", 0, None, None)
+
+
+def test_settings_that_came_later_leave_the_hash_of_a_run_as_it_was() -> None:
+    values = settings().model_dump(mode="json")
+    later = {"preset", "sup_loss", "augment", "geometry", "crop_around", "warmup", "epoch_steps", "minutes"}
+    before = {name: value for name, value in values.items() if name not in later}
+    assert run_hash("train-uda", values, "data") == run_hash("train-uda", before, "data")
+    for name, value in {"sup_loss": "ce-dice", "warmup": 5, "geometry": "wide"}.items():
+        assert run_hash("train-uda", {**values, name: value}, "data") != run_hash("train-uda", before, "data")
+
+
+def test_a_crop_is_as_wide_as_four_objects_between_its_bounds(disc_dataset: Path) -> None:
+    with Dataset(disc_dataset) as dataset:
+        diameter = object_diameter(dataset, settings(labels=4))
+        assert 8 < diameter < 14
+        config, said = fitted_to_images(settings(preset="best", labels=4), dataset, CPU)
+        assert (config.crop, config.width, config.epoch_steps) == (192, 16, 100)
+        assert said == [
+            "Chosen by --preset best: width 16, as there is no GPU; crops of 192 pixels, as half of the objects are "
+            f"wider than {diameter:.0f}"
+        ]
+        assert fitted_to_images(settings(preset="best", labels=4), dataset, GPU)[0].width == 32
+        config, said = fitted_to_images(settings(preset="best", labels=4, crop=64, width=4), dataset, CPU)
+        assert (config.crop, config.width, said) == (64, 4, [])
+
+
+@pytest.mark.parametrize(("side", "crop"), [(60, 272), (300, 384)])
+def test_a_crop_grows_with_the_objects(tmp_path: Path, side: int, crop: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = write_discs(tmp_path / "d.h5")
+    with Dataset(data) as dataset:
+        square = np.zeros((side + 8, side + 8), np.uint8)
+        square[:side, :side] = 1
+        square[-3:, -3:] = 1  # A speck is no object.
+        monkeypatch.setattr(dataset, "labels", lambda index: square)
+        assert object_diameter(dataset, settings(labels=1)) == pytest.approx(side * 2 / np.sqrt(np.pi))
+        assert fitted_to_images(settings(preset="best", labels=1), dataset, CPU)[0].crop == crop
+
+
+def test_minutes_become_updates_and_validations() -> None:
+    config, found = fitted_to_minutes(settings(minutes=2), {"step": 0.1, "validation": 1.0})
+    assert (config.minutes, config.steps, config.epoch_steps) == (None, 1100, 110)
+    assert found == {"minutes": 2, "seconds_per_step": 0.1, "seconds_per_validation": 1.0}
+    slow, _ = fitted_to_minutes(settings(minutes=1), {"step": 0.1, "validation": 30.0})
+    assert (slow.steps, slow.epoch_steps) == (300, 300)
+    hopeless, _ = fitted_to_minutes(settings(minutes=0.01), {"step": 5.0, "validation": 9.0})
+    assert (hopeless.steps, hopeless.epoch_steps) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"minutes": 1, "steps": 5}, "give --minutes or --steps, not both"),
+        ({"minutes": 0}, "--minutes: input should be greater than 0"),
+        ({"minutes": 1, "resume": "runs/a"}, "--minutes is for a new run"),
+    ],
+)
+def test_budgets_that_contradict_each_other(given, said) -> None:
+    with pytest.raises(UsageError, match=said):
+        settings(**given)
+
+
+def test_a_run_of_minutes_repeats_and_resumes_by_its_updates(bioseg: Cli, disc_dataset: Path, tmp_path: Path) -> None:
+    run, again = tmp_path / "run", tmp_path / "again"
+    small = ("--preset", "best", "--labels", 2, "--crop", 32, "--width", 2)
+    result = bioseg("train-uda", disc_dataset, *small, "--minutes", 0.02, "--run", run)
+    assert result.exit_code == 0, result.output
+    assert "updates fit into 0.02 minutes on this machine" in result.output
+    first = record(run)
+    assert first["progress"]["updates"] == first["config"]["steps"]
+    assert first["config"]["minutes"] is None
+    assert first["budget"]["minutes"] == 0.02
+    result = bioseg("train-uda", "--config", run / "manifest.yaml", "--run", again, "--quiet")
+    assert result.exit_code == 0, result.output
+    weights = [(path / "checkpoints" / "last.safetensors").read_bytes() for path in (run, again)]
+    assert weights[0] == weights[1]
+    assert record(again)["hash"] == first["hash"]
+    result = bioseg("train-uda", "--resume", run, "--quiet")
+    assert result.exit_code == 0, result.output
+
+
+def test_the_preset_learns_discs_from_one_label_without_validation(bioseg: Cli, tmp_path: Path) -> None:
+    data = write_discs(tmp_path / "d.h5", ("train", "test", "test", "test"))
+    run = tmp_path / "run"
+    result = bioseg(
+        "train-uda", data, "--preset", "best", "--labels", 1, "--crop", 48, "--width", 8, "--steps", 80, "--lr", 0.01,
+        "--warmup", 5, "--ema", 0.9, "--epoch-steps", 80, "--run", run, "--quiet",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    result = bioseg("evaluate", run, "--split", "test", "--json", "--quiet")
+    assert result.exit_code == 0, result.output
+    assert yaml.safe_load(result.stdout)["runs"][0]["mean_iou"] > 0.85
