@@ -329,6 +329,32 @@ def test_missing_things_are_named(bioseg: Bioseg, disc_run: Path, model: Path, f
     assert not (tmp_path / "out").exists()
 
 
+def test_averaged_views_agree_with_a_turned_image(disc_run: Path) -> None:
+    model = load_model(disc_run / "checkpoints" / "best-supervised.safetensors", torch.device("cpu"))
+    precision = resolve_precision("fp32", torch.device("cpu"))
+    image = discs(20)[0]
+    averaged, plain = Predictor(model, precision, tta=True), Predictor(model, precision)
+    expected = averaged.probabilities(image)
+    for turned, back in (
+        (np.rot90(image, 1, (1, 2)), lambda maps: np.rot90(maps, -1, (1, 2))),
+        (image[:, ::-1], lambda maps: maps[:, ::-1]),
+    ):
+        np.testing.assert_allclose(back(averaged.probabilities(turned)), expected, atol=1e-5)
+        assert np.abs(back(plain.probabilities(turned)) - plain.probabilities(image)).max() > 1e-3
+    views = [np.rot90(image[:, :, :: 1 - 2 * flip], turns, (1, 2)) for turns in range(4) for flip in (0, 1)]
+    maps = [np.rot90(plain.probabilities(view), -(number // 2), (1, 2)) for number, view in enumerate(views)]
+    mean = np.mean([one[:, :, :: 1 - 2 * (number % 2)] for number, one in enumerate(maps)], axis=0)
+    np.testing.assert_allclose(expected, mean, atol=1e-5)
+
+
+def test_averaged_views_from_the_command_line(bioseg: Bioseg, disc_run: Path, folder: Path, tmp_path: Path) -> None:
+    result = bioseg("predict", disc_run, folder, "--out", tmp_path / "masks", "--tta")
+    assert result.exit_code == 0, result.output
+    assert yaml.safe_load((tmp_path / "masks" / "predictions.yaml").read_text())["config"]["tta"] is True
+    scores = [json.loads(bioseg("evaluate", disc_run, "--json", *flag).stdout)["runs"][0] for flag in ((), ("--tta",))]
+    assert scores[0]["mean_iou"] != scores[1]["mean_iou"]
+
+
 def test_overlap_beyond_half_a_tile_is_refused(bioseg: Bioseg, model: Path, folder: Path, tmp_path: Path) -> None:
     result = bioseg("predict", model, folder, "--out", tmp_path / "out", "--tile", 128, "--overlap", 65)
     assert result.exit_code == 2 and "at most half" in result.stderr

@@ -131,7 +131,8 @@ def score_baselines(
                 continue
             for labelled in budgets or (dataset.label_order,):
                 forest = fit_forest(dataset, labelled, resampling.seed)
-                row = f"forest, {len(labelled)} labels" if len(budgets) > 1 else name
+                plural = "" if len(labelled) == 1 else "s"
+                row = f"forest, {len(labelled)} label{plural}" if len(budgets) > 1 else name
                 counts[row] = count_images(truth, forest.predictor(truth), output, description="Scoring a forest")
                 notes.append(forest.note)
         elif not can_divide(name, classes):

@@ -1,4 +1,4 @@
-"""A random forest on filter responses, as ilastik and LabKit train it: what a user with few labels has without a network.
+"""A random forest on filter responses, which ilastik and LabKit train: what few labels reach without a network.
 
 Each labelled pixel is a sample; its features are intensities, edges and texture at several scales.
 """

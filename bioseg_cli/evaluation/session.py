@@ -36,6 +36,10 @@ def evaluate_and_report(config: EvaluateConfig, output: Output, *, overwrite: bo
         from bioseg_cli.evaluation.masks import evaluate_masks
 
         reports = [evaluate_masks(config, output, figures)]
+    elif config.cross_validate:
+        from bioseg_cli.evaluation.cross_validation import cross_validated
+
+        reports = cross_validated(config, output)
     else:
         from bioseg_cli.evaluation.runs import evaluate_runs
 

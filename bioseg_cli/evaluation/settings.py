@@ -59,6 +59,11 @@ class EvaluateConfig(Config):
         description="What to score beside, separated by commas: otsu, kmeans, local, forest (random trees on filter "
         "responses, grown on the labelled images of the runs), all-background; or none.",
     )
+    cross_validate: bool = Field(
+        default=False,
+        description="Score the recipe of runs of train-uda on their own labelled images: each is left out of a short "
+        "training, a quarter of the run's updates, and then scored. For up to 10 labelled images.",
+    )
     tta: bool = Field(
         default=False,
         description="Score runs by the mean prediction of eight quarter turns and reflections, as `predict --tta`.",
@@ -97,6 +102,10 @@ class EvaluateConfig(Config):
                 raise ValueError("--state, --head, --mapping and --tta are for runs; masks have none of them")
             if self.truth_is_dataset and self._folder_options:
                 raise ValueError(f"{FOLDER_OPTIONS} go with a folder of true masks, not with a data set")
+            if self.cross_validate:
+                raise ValueError("--cross-validate trains runs again; masks have nothing to train")
+        elif self.cross_validate and (self.control is not None or self.state is not None):
+            raise ValueError("--cross-validate trains anew: --control and --state, which are of saved runs, do not fit")
         elif self.truth is not None or self._folder_options:
             raise ValueError(f"--truth, {FOLDER_OPTIONS} go with --predictions; runs have a data set (--data)")
         return self

@@ -79,12 +79,19 @@ def data_path(state: SavedState, config: EvaluateConfig) -> Path:
     Raises:
         DataError: the one that its run records is gone.
     """
-    if config.data is not None:
-        return config.data
-    path = Path(state.run.manifest["data"]["path"])
+    return recorded_data(state.run) if config.data is None else config.data
+
+
+def recorded_data(run: RunDirectory) -> Path:
+    """The data set that a run was trained on.
+
+    Raises:
+        DataError: it is gone.
+    """
+    path = Path(run.manifest["data"]["path"])
     if not path.is_file():
         raise DataError(
-            f"The data set of the run is gone: {path}", where=state.run.path, fix="Give its new place with --data."
+            f"The data set of the run is gone: {path}", where=run.path, fix="Give its new place with --data."
         )
     return path
 

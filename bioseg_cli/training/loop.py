@@ -230,8 +230,12 @@ class Trainer:
         )
 
     def _save_checkpoint(self, name: StateName) -> None:
+        self.run.save_checkpoint(name, self.kept.state_dict(), self.card(name))
+
+    def card(self, name: StateName) -> ModelCard:
+        """All that prediction needs to know of the network as it is, saved as that state."""
         dataset, info = self.dataset, self.dataset.info
-        card = ModelCard(
+        return ModelCard(
             architecture=self.kept.config,
             outputs=self.method.outputs,
             classes=info.classes,
@@ -243,7 +247,6 @@ class Trainer:
             state=name,
             epoch=self.state.epoch,
         )
-        self.run.save_checkpoint(name, self.kept.state_dict(), card)
 
     def _save(self) -> None:
         self.run.save_state(self.state, self._parts(), self.dataset.content_hash, self.precision.device)
