@@ -108,6 +108,9 @@ def at_small_size(command: str, workplace: Path) -> list[str]:
     """The words of a command with what makes it quick: one step of a tiny network, files instead of a download."""
     words = shlex.split(command)[1:]
     if words[0] in ("train-uda", "train-iic"):
+        if "--minutes" in words:
+            place = words.index("--minutes")
+            words = [*words[:place], *words[place + 2 :]]
         return [*words, *SMALL_TRAINING] if "--resume" not in words else [*words, "--quiet"]
     if words[0] == "prepare" and words[1] in ("fluohoechst", "phc", "fluogfp", "bigbrain"):
         return [*words, *at_hand(words[1], workplace)]
