@@ -146,6 +146,29 @@ def test_sixteen_bit_steps_survive_every_operation_that_is_not_a_lookup_table():
         assert getattr(ops, name)(fine, *parameters).unique().numel() == 400, name
 
 
+@pytest.mark.parametrize("side", [20, 32, 63, 90, 96, 100, 128, 200])
+def test_equalize_with_more_bins_spreads_noise_evenly_whatever_the_size(side):
+    image = torch.rand(1, side, side, generator=torch.Generator().manual_seed(side))
+    changed = ops.equalize(image, 4096)
+    assert (changed == 1).double().mean() <= 0.012
+    # Noise that is uniform already has a flat histogram: each value is nearly its rank.
+    ranks = image.flatten().argsort().argsort().double() / (side**2 - 1)
+    torch.testing.assert_close(changed.flatten().double(), ranks, atol=0.012, rtol=0)
+
+
+def test_equalize_with_more_bins_gives_the_share_of_pixels_that_are_darker():
+    # Bins 0, 1, 7 and 4095 hold 2, 1, 4 and 1 pixels: 7 are darker than the last bin.
+    levels = torch.tensor([[0, 0, 1, 7], [7, 7, 7, 4095]]) / 4095
+    expected = torch.tensor([[0, 0, 2 / 7, 3 / 7], [3 / 7, 3 / 7, 3 / 7, 1]])
+    torch.testing.assert_close(ops.equalize(levels[None], 4096)[0], expected)
+    assert torch.equal(ops.equalize(levels[None])[0], levels)  # 7 pixels are too few for Pillow's 256 levels
+
+
+def test_equalize_takes_values_outside_the_range_for_its_ends():
+    image = torch.tensor([[[-0.5, 0.0, 0.5, 1.0, 1.5]]])
+    torch.testing.assert_close(ops.equalize(image, 4096), torch.tensor([[[0, 0, 2 / 3, 1, 1]]]))
+
+
 def test_equalize_with_more_bins_tells_apart_what_256_would_merge():
     image = torch.rand(1, 128, 128, generator=torch.Generator().manual_seed(0)) * 0.05
     coarse, deep = ops.equalize(image), ops.equalize(image, 4096)

@@ -144,6 +144,29 @@ def test_a_fixed_target_has_no_backward_pass(dataset: Dataset, settings: dict[st
     assert taken == passes
 
 
+@pytest.mark.parametrize("settings", [{}, {"unsup_loss": "fixmatch", "confidence": 0.0}], ids=str)
+def test_a_fixed_target_is_drawn_without_dropout(dataset: Dataset, settings: dict[str, object]) -> None:
+    method = UDA(dataset, TrainUDAConfig.model_validate({"labels": 2, **settings}), CPU)
+    torch.manual_seed(0)
+    network = UNet(UNetConfig(in_channels=1, heads={"main": 2}, width=4, depth=2, dropout=0.5)).train()
+    said: list[torch.Tensor] = []
+    network.heads["main"].register_forward_hook(lambda *taken: said.append(taken[2].detach()))
+    for _ in range(2):
+        method.loss(network, method.draw(0, 0), FP32)
+        assert all(module.training for module in network.modules())
+    (labelled, target, strong), (labelled_again, target_again, strong_again) = said[:3], said[3:]
+    assert torch.equal(target, target_again)
+    # The student's two passes have it.
+    assert not torch.allclose(labelled, labelled_again, atol=1e-3)
+    assert not torch.allclose(strong, strong_again, atol=1e-3)
+    # It is the target of a network that never had any dropout.
+    torch.manual_seed(0)
+    plain = UNet(UNetConfig(in_channels=1, heads={"main": 2}, width=4, depth=2)).train()
+    batch = method.draw(0, 0)
+    assert batch.unlabelled is not None
+    torch.testing.assert_close(plain(batch.weak.warp(batch.unlabelled.images))["main"], target)
+
+
 @pytest.mark.parametrize(("weight", "moves"), [(0.0, False), (1.0, True)])
 def test_the_unsupervised_weight_weighs(dataset: Dataset, weight: float, moves: bool) -> None:
     gradients = []
