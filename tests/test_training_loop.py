@@ -256,6 +256,59 @@ def test_a_loss_that_is_not_finite_moves_no_weight(trainer: Train) -> None:
     assert resumable(made)["state"]["updates"] == 2
 
 
+class Slow(Scripted):
+    """Steps of ten seconds, by a clock of its own."""
+
+    def __init__(self, epoch_steps: int) -> None:
+        super().__init__(epoch_steps)
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def loss(self, network: nn.Module, batch: int, precision: Precision) -> dict[str, Tensor]:
+        self.now += 10
+        return super().loss(network, batch, precision)
+
+
+def test_the_time_of_all_parts_of_a_run_is_added_up(trainer: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    for part, (steps, seconds) in enumerate([(4, [20, 40]), (6, [20, 40, 60])]):
+        method = Slow(2)
+        monkeypatch.setattr(loop, "time", method)
+        made = trainer(method, resume=part > 0, steps=steps)
+        made.fit()
+        assert column(made, "seconds") == seconds
+        # As it is written, and not only as it is held.
+        progress = TrainingRun.open(made.run.path).manifest["progress"]
+        assert progress == {"epochs": steps // 2, "updates": steps, "seconds": seconds[-1]}
+
+
+def test_every_five_minutes_of_an_epoch_its_state_is_saved(trainer: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    method = Slow(100)
+    monkeypatch.setattr(loop, "time", method)
+    made = trainer(method, steps=100)
+    saved_at: list[int] = []
+    save = made._save
+    monkeypatch.setattr(made, "_save", lambda: (saved_at.append(made.state.updates), save()))
+    made.fit()
+    # More than 300 seconds are 31 steps; the last one is at the end of the epoch.
+    assert saved_at == [31, 62, 93, 100]
+
+
+def test_an_epoch_is_said_with_its_metrics_and_what_it_improved(
+    trainer: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(Output, "say", lambda _, text: said.append(text))
+    trainer(Scripted(2, [STILL, {**STILL, "val_mean_iou": 0.5}]), steps=6).fit()
+    metrics = "supervised 0.5000, total 0.7500, mean_iou"
+    assert said[0].startswith("epoch 1 (2 updates, ") and said[0].endswith(
+        f"): {metrics} 0.2500; new best-supervised, best-final, best-miou"
+    )
+    assert said[1].endswith(f"): {metrics} 0.5000; new best-miou")
+    assert said[2].startswith("epoch 3 (6 updates, ") and said[2].endswith(f"): {metrics} 0.2500")
+
+
 @pytest.mark.parametrize(("seconds", "step"), [(-1.0, 3), (3600.0, 0)])
 def test_a_long_epoch_saves_its_state_on_the_way(
     trainer: Train, monkeypatch: pytest.MonkeyPatch, seconds: float, step: int
