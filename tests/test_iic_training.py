@@ -186,6 +186,8 @@ def test_every_option_trains_something_else_and_repeatably(
     assert same(weights(first), weights(again))
     assert rows(first) == rows(again)
     assert not same(weights(first), weights(short_run))
+    parts = torch.load(first / "resume.pt", weights_only=True)["parts"]
+    assert same(weights(first), parts["average" if "--ema" in options else "network"])
 
 
 def test_the_manifest_of_a_run_repeats_it(bioseg: Cli, disc_dataset: Path, tmp_path: Path) -> None:

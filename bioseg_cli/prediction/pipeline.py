@@ -145,7 +145,7 @@ class ImagePrediction:
         try:
             channels, height, width = opened.shape
             self._predictor.check(channels, opened.dtype, source.path)
-            if opened.frames > 1 or len(self._predictor.plan(height, width)) > 1:
+            if opened.frames > 1 or len(self._predictor.plan(height, width, source.path)) > 1:
                 return _Opened(source, opened)
             frame = self._read_whole(source, opened, 0)
         except DataError as error:
@@ -165,7 +165,7 @@ class ImagePrediction:
                 continue
             source, opened = one.source, one.opened
             with closing(opened):
-                if len(self._predictor.plan(*opened.shape[1:])) > 1:
+                if len(self._predictor.plan(*opened.shape[1:], source.path)) > 1:
                     for number in range(opened.frames):
                         yield _Frame(source, opened, number, None, self._preview(opened))
                 else:

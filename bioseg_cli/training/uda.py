@@ -27,7 +27,7 @@ from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.dataset.schema import IntArray
 from bioseg_cli.errors import DataError, UsageError
 from bioseg_cli.metrics.confusion import confusion_counts, mean_iou
-from bioseg_cli.model.unet import UNet, own_batch_statistics
+from bioseg_cli.model.unet import UNet, own_batch_statistics, without_dropout
 from bioseg_cli.runs.console import Output
 from bioseg_cli.runs.device import Precision
 from bioseg_cli.runs.directory import RunDirectory
@@ -160,10 +160,11 @@ class UDA:
         # Labelled and weak images feed the running batch-norm statistics kept for prediction; strong ones, inverted or
         # solarized, are normalised by their own, here and in validation, and leave those alone.
         if self._fixed_target:
-            # A pass of its own, without the backward pass that batch norm would tie to that of the labelled images.
+            # A pass of its own, without the backward pass that batch norm would tie to that of the labelled images, and
+            # without dropout: a target is what the network says, and not what a random half of it says.
             with precision.autocast():
                 logits = network(images)["main"].float()
-                with torch.no_grad():
+                with torch.no_grad(), without_dropout(network):
                     weak_logits = network(weak_images)["main"].float()
         else:
             with precision.autocast():
