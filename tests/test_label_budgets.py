@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from bioseg_cli.dataset.writer import DatasetWriter
 from bioseg_cli.errors import DataError, UsageError
 from bioseg_cli.evaluation.baselines import FITTING_IMAGES, fit_baseline
 from bioseg_cli.images import Normalisation
+from bioseg_cli.study import job, worker
 from bioseg_cli.training.labels import labels_to_learn, labels_to_name_clusters
 from bioseg_cli.training.settings import TrainIICConfig, TrainUDAConfig
 from bioseg_cli.training.uda import UDA
@@ -287,3 +290,84 @@ def test_the_bands_of_a_baseline_are_named_by_images_that_show_every_class(tmp_p
         fit_baseline("otsu", dataset)
         assert len(read) == FITTING_IMAGES
         assert dataset.label_order[-1] in read
+
+
+# Said after training --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def unseeing(bioseg: Cli, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that no label showed the class 'rim', which held-out images have."""
+    folder = tmp_path_factory.mktemp("unseeing")
+    data = write_showing(folder / "d.h5", [BOTH] * 4, held_out=(0, 1, 2), classes=3)
+    done = bioseg("train-uda", data, "--labels", 2, "--run", folder / "run", *TINY, "--unsup-loss", "none", "--quiet")
+    assert done.exit_code == 0, done.output
+    return folder / "run"
+
+
+def test_evaluate_marks_the_class_that_the_training_had_no_label_of(bioseg: Cli, unseeing: Path):
+    found = json.loads(bioseg("evaluate", unseeing, "--json", "--draws", 100).stdout)["runs"][0]
+    assert found["unseen"] == ["rim"]
+    assert found["iou"]["rim"] < 0.5
+    note = f"{unseeing}: no labelled image of the training shows 'rim' (*): it could not be learnt."
+    assert note in found["notes"]
+    table = bioseg("evaluate", unseeing, "--draws", 100).stdout
+    (marked,) = (line for line in table.splitlines() if line.rstrip().endswith("*"))
+    assert f"{found['iou']['rim']:.4f} ({found['dice']['rim']:.4f}) *" in marked
+    assert table.count(") *") == 1
+    assert note in " ".join(table.split())
+
+
+def test_a_run_of_an_earlier_version_is_looked_at_where_its_data_are(bioseg: Cli, unseeing: Path, tmp_path: Path):
+    run = tmp_path / "run"
+    shutil.copytree(unseeing, run)
+    old = manifest(run)
+    del old["labels"]["unseen"]
+    (run / "manifest.yaml").write_text(yaml.safe_dump(old))
+
+    def unseen(*options: object) -> object:
+        result = bioseg("evaluate", run, "--json", "--draws", 100, *options)
+        assert result.exit_code == 0, result.output
+        return json.loads(result.stdout)["runs"][0]["unseen"]
+
+    assert unseen() == ["rim"]
+    # Of other data nothing is known.
+    assert unseen("--data", write_showing(tmp_path / "other.h5", [{0, 1, 2}] * 3, (0, 1, 2), classes=3)) is None
+
+
+def test_clusters_without_a_label_of_a_class_are_marked_where_labels_named_them(bioseg: Cli, tmp_path: Path):
+    data = write_showing(tmp_path / "d.h5", [BOTH] * 3, held_out=(0, 1, 2), classes=3)
+    run = tmp_path / "run"
+    done = bioseg("train-iic", data, "--run", run, "--width", 2, "--epochs", 1, "--map-labels", 2, "--quiet")
+    assert done.exit_code == 0, done.output
+    rows = json.loads(bioseg("evaluate", run, "--json", "--draws", 100).stdout)["runs"]
+    assert {(row["mapping"]["kind"], str(row["unseen"])) for row in rows} == {("stored", "['rim']"), ("oracle", "None")}
+    note = f"{run}: no image that named the clusters shows 'rim' (*): none can rightly be named so."
+    assert rows[0]["notes"].count(note) == 1
+
+
+def test_a_report_names_it_too(bioseg: Cli, unseeing: Path, tmp_path: Path):
+    result = bioseg("report", unseeing, "--out", tmp_path / "page.html", "--json", "--quiet")
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    assert [run["unseen"] for run in found["runs"]] == [["rim"]]
+    sentence = "1 run on d had no label of ‘rim’, which could not be learnt, and is counted all the same: run."
+    assert sentence in found["summary"]
+    page = (tmp_path / "page.html").read_text()
+    assert sentence in page
+    assert "1 of 1 run without a label of ‘rim’" in page
+
+
+def test_a_study_names_it_too(bioseg: Cli, unseeing: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def do_here(module: str, line: str, log: Path, *, threads: int | None) -> dict[str, Any]:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        return worker.reply(line.encode())
+
+    monkeypatch.setattr(job, "ask", do_here)
+    data = manifest(unseeing)["data"]["path"]
+    plan = tmp_path / "plan.yaml"
+    values = {"data": {"Stripes": data}, "labels": [2], "losses": ["kl"], "draws": 1, "seeds": 1, "steps": 2}
+    plan.write_text(yaml.safe_dump({**values, "uda": {"width": 2, "crop": 32}, "split": "val", "threads": 1}))
+    shown = bioseg("study", plan, "--out", tmp_path / "out", "--quiet")
+    assert shown.exit_code == 0, shown.output
+    assert said(shown).count("has no label of 'rim'; that is counted all the same.") == 3

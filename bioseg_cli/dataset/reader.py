@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Self, get_args
@@ -246,6 +247,12 @@ class Dataset:
     def name(self, index: int) -> str:
         """A readable name, unique in the data set: the file's stem, with group, frame and crop where needed."""
         return self._names[index]
+
+    def named(self, names: Iterable[str]) -> IntArray | None:
+        """The indices of images by their names; None where one has none."""
+        known = {name: index for index, name in enumerate(self._names)}
+        found = [known.get(name) for name in names]
+        return None if None in found else np.array(found, dtype=np.int64)
 
     def _unique_names(self) -> list[str]:
         names = [Path(name).stem.removesuffix(".nii") for name in self._files]

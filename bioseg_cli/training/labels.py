@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from bioseg_cli.config import SplitName
 from bioseg_cli.dataset.budgets import LabelBudgets
 from bioseg_cli.dataset.reader import Dataset
@@ -138,10 +136,9 @@ def _recorded(dataset: Dataset, run: Path | None, key: str) -> IntArray | None:
     names = RunDirectory.open(run).manifest.get(key, {}).get("images")
     if names is None:
         return None
-    known = {dataset.name(index): index for index in range(dataset.size)}
-    if not set(names) <= known.keys():
+    if (indices := dataset.named(names)) is None:
         raise DataError("The data set is not the one this run was trained on", where=run, fix="Give its --data.")
-    return np.array([known[name] for name in names], dtype=np.int64)
+    return indices
 
 
 def _unseen(dataset: Dataset, budgets: LabelBudgets, indices: IntArray) -> tuple[str, ...]:
