@@ -21,8 +21,9 @@ from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.errors import DataError, UsageError
 from bioseg_cli.model.unet import UNet
 from bioseg_cli.runs.device import resolve_precision
-from bioseg_cli.training.clusters import fit_mappings, mapping_images
+from bioseg_cli.training.clusters import fit_mappings
 from bioseg_cli.training.iic import IIC, IICBatch
+from bioseg_cli.training.labels import labels_to_name_clusters
 from bioseg_cli.training.losses import mutual_information_loss
 from bioseg_cli.training.settings import TrainIICConfig, TrainUDAConfig
 
@@ -190,23 +191,24 @@ def test_a_data_set_without_validation_images_is_refused(tmp_path: Path) -> None
         IIC(dataset, TrainIICConfig(), CPU)
 
 
+def naming(dataset: Dataset, wanted: str) -> tuple[str, list[int]]:
+    found = labels_to_name_clusters(dataset, TrainIICConfig(map_labels=wanted))
+    return found.split, found.indices.tolist()
+
+
 def test_mapping_images_are_labelled_training_images_in_label_order(dataset: Dataset) -> None:
-    split, five = mapping_images(dataset, "5")
-    assert split == "train"
-    assert five.tolist() == dataset.label_order[:5].tolist()
-    assert mapping_images(dataset, "all")[1].tolist() == dataset.label_order.tolist()
+    assert naming(dataset, "5") == ("train", dataset.label_order[:5].tolist())
+    assert naming(dataset, "all") == ("train", dataset.label_order.tolist())
     with pytest.raises(UsageError, match="the train split has 8"):
-        mapping_images(dataset, "9")
+        naming(dataset, "9")
 
 
 def test_without_labelled_training_images_the_validation_images_decide(tmp_path: Path) -> None:
     training = tuple(index for index, split in enumerate(SPLITS) if split == "train")
     with Dataset(write_discs(tmp_path / "d.h5", unlabelled=training)) as dataset:
-        split, indices = mapping_images(dataset, "2")
-        assert split == "val"
-        assert indices.tolist() == dataset.indices("val").tolist()[:2]
+        assert naming(dataset, "2") == ("val", dataset.indices("val").tolist()[:2])
     with Dataset(write_discs(tmp_path / "none.h5", unlabelled=tuple(range(len(SPLITS))))) as dataset:
-        assert len(mapping_images(dataset, "5")[1]) == 0
+        assert naming(dataset, "5")[1] == []
 
 
 def test_the_main_head_is_mapped_one_to_one_and_the_auxiliary_one_by_majority() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Self, get_args
@@ -11,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bioseg_cli.config import IGNORE_BY_DTYPE, ClassInfo, SplitName
+from bioseg_cli.dataset.budgets import LabelBudgets
 from bioseg_cli.dataset.chunks import read_image
 from bioseg_cli.dataset.schema import (
     PLANE_SHAPE,
@@ -63,6 +65,7 @@ class Dataset:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._shown: dict[int, frozenset[int]] = {}
         if not path.is_file():
             raise DataError("There is no such data set", where=path, fix="Make one with `bioseg prepare`.")
         try:
@@ -151,8 +154,8 @@ class Dataset:
     def label_subset(self, *, ratio: float | None = None, count: int | None = None, draw: int = 0) -> IntArray:
         """The labelled training images of a budget; smaller budgets of a draw are inside its larger ones.
 
-        A ratio is of the labelled training images, rounded (a half to the even number) and at least 1. Draw 0 takes
-        them in `label_order`; each other number is another random order of them.
+        A ratio is of the labelled training images, rounded (a half to the even number) and at least 1. Budgets show
+        every class where they can, see `label_budgets`.
 
         Raises:
             DataError: there are no labelled training images.
@@ -171,10 +174,22 @@ class Dataset:
                 where=self.path,
                 fix=f"Give --labels {available} or less.",
             )
-        order = (
-            self.label_order if draw == 0 else np.random.default_rng([draw, available]).permutation(self.label_order)
-        )
-        return order[:count]
+        return self.label_budgets(draw).first(count)
+
+    def label_budgets(self, draw: int = 0) -> LabelBudgets:
+        """The budgets of a draw: of draw 0 in `label_order`, of each other number in another random order."""
+        order, available = self.label_order, len(self.label_order)
+        if draw:
+            order = np.random.default_rng([draw, available]).permutation(order)
+        return LabelBudgets(order, len(self.classes), self.shown_classes)
+
+    def shown_classes(self, index: int) -> frozenset[int]:
+        """The classes that an image has labelled pixels of; its mask is read once."""
+        if index not in self._shown:
+            labels = self.labels(index)
+            # A pass a class: a histogram takes four times as long.
+            self._shown[index] = frozenset(code for code in range(len(self.classes)) if (labels == code).any())
+        return self._shown[index]
 
     def image(self, index: int) -> Pixels:
         """(C, H, W) pixels as stored."""
@@ -232,6 +247,12 @@ class Dataset:
     def name(self, index: int) -> str:
         """A readable name, unique in the data set: the file's stem, with group, frame and crop where needed."""
         return self._names[index]
+
+    def named(self, names: Iterable[str]) -> IntArray | None:
+        """The indices of images by their names; None where one has none."""
+        known = {name: index for index, name in enumerate(self._names)}
+        found = [known.get(name) for name in names]
+        return None if None in found else np.array(found, dtype=np.int64)
 
     def _unique_names(self) -> list[str]:
         names = [Path(name).stem.removesuffix(".nii") for name in self._files]

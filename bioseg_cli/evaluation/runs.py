@@ -23,12 +23,14 @@ from bioseg_cli.evaluation.clusters import (
     likeliest_clusters,
     mapping_notes,
 )
+from bioseg_cli.evaluation.controls import control_notes, refuse_no_control
 from bioseg_cli.evaluation.network import NetworkOnTruth
 from bioseg_cli.evaluation.report import ClusterMapping, Evaluation, Figures, Report, shown_path
 from bioseg_cli.evaluation.scores import ImageCounts, Resampling, difference, score_images
 from bioseg_cli.evaluation.settings import EvaluateConfig
 from bioseg_cli.evaluation.states import SavedState, data_path, load_state, saved_states
 from bioseg_cli.evaluation.truth import DatasetTruth, Predict, counts_of_images, remarks
+from bioseg_cli.evaluation.unseen import unseen_classes, unseen_note
 from bioseg_cli.metrics.confusion import confusion_counts
 from bioseg_cli.model.saved import LoadedModel
 from bioseg_cli.prediction.predictor import Predictor
@@ -56,7 +58,7 @@ def evaluate_runs(config: EvaluateConfig, output: Output, figures: Figures) -> l
 
     Raises:
         DataError: no run, no such state, a data set that is gone or has changed, or other classes than the run's.
-        UsageError: a head or a mapping that a run does not have, or a control of clusters.
+        UsageError: a head or a mapping that a run does not have, or a control that is none.
     """
     device = resolve_device(config.device)
     precision = resolve_precision(config.precision, device)
@@ -67,6 +69,7 @@ def evaluate_runs(config: EvaluateConfig, output: Output, figures: Figures) -> l
     if config.control is not None:
         wanted = None if config.state == "all" else config.state
         (control,) = saved_states(RunDirectory.open(config.control), wanted)
+        refuse_no_control(states, control)
     by_data: dict[Path, list[SavedState]] = {}
     for state in states:
         by_data.setdefault(data_path(state, config), []).append(state)
@@ -103,8 +106,12 @@ class _Scoring:
         rows: list[Evaluation] = []
         for state in states:
             model = self._load(state)
-            has_clusters = model.card.outputs == "clusters"
-            rows += (self._cluster_rows if has_clusters else self._class_rows)(state, model, control_row)
+            if model.card.outputs == "clusters":
+                rows += self._cluster_rows(state, model)
+            else:
+                rows += self._class_rows(state, model, control_row)
+        if control is not None:
+            self.notes += control_notes(states, control)
         notes = [*self.notes, *remarks(self.truth, rows[0].images, by_group=self.config.by_group)]
         baselines, said = score_baselines(
             self.config.chosen_baselines, self.truth, self.dataset, rows[0].images, self.resampling, self.output
@@ -124,20 +131,14 @@ class _Scoring:
         return model
 
     def _control(self, state: SavedState) -> Evaluation:
-        model = self._load(state)
-        if model.card.outputs == "clusters":
-            raise UsageError(
-                "The control is a run of train-iic, which has clusters and no classes",
-                where=state.name,
-                fix="Give a run of train-uda with --unsup-loss none.",
-            )
-        return self._classes(state, model)[0]
+        return self._classes(state, self._load(state))[0]
 
     def _class_rows(self, state: SavedState, model: LoadedModel, control: Evaluation | None) -> list[Evaluation]:
         """The row of a model that predicts classes."""
         chosen_heads(self.config, state, model.card)
         row, predict = self._classes(state, model)
-        row = self._compared(row, control)
+        if control is not None:
+            row = row.compared_with(difference(row.images, control.images, self.resampling))
         self.figures.differences(row, self.truth, predict)
         return [row]
 
@@ -159,7 +160,7 @@ class _Scoring:
         images = counts_of_images(self.truth, self._tracked(state, network.compared(count)))
         return self._evaluation(state, images), network
 
-    def _cluster_rows(self, state: SavedState, model: LoadedModel, control: Evaluation | None) -> list[Evaluation]:
+    def _cluster_rows(self, state: SavedState, model: LoadedModel) -> list[Evaluation]:
         """A row for each head and mapping of a model that predicts clusters."""
         predictor = self._predictor(model, raw_clusters=True)
         heads = chosen_heads(self.config, state, model.card)
@@ -182,7 +183,6 @@ class _Scoring:
         for head, chosen in mappings.items():
             for mapping in chosen:
                 row = self._evaluation(state, counts.mapped(head, mapping), head, mapping)
-                row = self._compared(row, control)
                 self.figures.differences(row, self.truth, as_classes(segment, head, mapping))
                 rows.append(row)
         self.figures.clusters(rows, self.truth, segment)
@@ -207,9 +207,10 @@ class _Scoring:
         self, state: SavedState, images: ImageCounts, head: str | None = None, mapping: ClusterMapping | None = None
     ) -> Evaluation:
         score = score_images(images, [one.name for one in self.truth.classes], self.resampling)
-        return Evaluation(state.name, images, score, state.state, state.labels, head=head, mapping=mapping)
-
-    def _compared(self, row: Evaluation, control: Evaluation | None) -> Evaluation:
-        if control is None:
-            return row
-        return row.compared_with(difference(row.images, control.images, self.resampling))
+        # The oracle's images are those that are scored.
+        unseen = None if mapping is not None and mapping.kind == "oracle" else unseen_classes(state, self.dataset)
+        if unseen:
+            self.notes.append(unseen_note(state, unseen))
+        return Evaluation(
+            state.name, images, score, state.state, state.labels, head=head, mapping=mapping, unseen=unseen
+        )

@@ -103,6 +103,10 @@ class TrainUDAConfig(TrainConfig):
     """Semi-supervised training by Unsupervised Data Augmentation (UDA)."""
 
     command: ClassVar[str] = "train-uda"
+    of_unlabelled: ClassVar[frozenset[str]] = frozenset(
+        {"unsup_loss", "unsup_weight", "stop_gradient", "sharpen", "confidence", "strong_ops"}
+    )
+    """The settings of the unsupervised loss: a control does not depend on them."""
 
     ratio: float | None = Field(
         default=None, gt=0, le=1, description="Share of the labelled training images used with their labels (0.1)."

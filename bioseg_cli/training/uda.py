@@ -31,6 +31,7 @@ from bioseg_cli.model.unet import UNet, own_batch_statistics, without_dropout
 from bioseg_cli.runs.console import Output
 from bioseg_cli.runs.device import Precision
 from bioseg_cli.runs.directory import RunDirectory
+from bioseg_cli.training.labels import labels_to_learn
 from bioseg_cli.training.losses import (
     drop_learnt,
     kl_consistency,
@@ -68,8 +69,9 @@ class UDA:
         device: where views and losses are computed.
 
     Raises:
-        DataError: no labelled validation image.
-        UsageError: more labels asked for than there are, or no unlabelled image is left for the consistency.
+        DataError: no labelled validation image, or masks of a single class.
+        UsageError: more labels asked for than there are, labels that show a single class, or no unlabelled image is
+            left for the consistency.
     """
 
     outputs: ClassVar[Literal["classes"]] = "classes"
@@ -84,9 +86,8 @@ class UDA:
         self.config = config
         self.device = device
         self.heads = {"main": len(dataset.classes)}
-        self.labelled: IntArray = dataset.label_subset(
-            ratio=config.label_ratio, count=config.labels, draw=config.label_draw
-        )
+        labels = labels_to_learn(dataset, config)
+        self.labelled: IntArray = labels.indices
         self.unlabelled: IntArray = np.setdiff1d(dataset.indices("train"), self.labelled)
         self.validation = dataset.indices("val")
         if not dataset.labelled[self.validation].any():
@@ -112,9 +113,11 @@ class UDA:
                 "of": len(dataset.label_order),
                 "draw": config.label_draw,
                 "images": [dataset.name(index) for index in self.labelled.tolist()],
+                "unseen": list(labels.unseen),
             },
             "unlabelled": len(self.unlabelled) if self.consistency else 0,
         }
+        self.warnings = labels.warnings
         grey = self.consistency and dataset.image_shape[0] != 3
         self.remarks = ["The images are not RGB: of the nine strong operations, color changes nothing"] if grey else []
         # The study loops the smaller subset: an epoch is one pass over the larger, in the control too.
