@@ -22,7 +22,7 @@ from PIL import Image
 from bioseg_cli.appearance import appearance
 from bioseg_cli.errors import BiosegError, DataError
 from bioseg_cli.files import replacing
-from bioseg_cli.orientation import ORIENTATION_TAG, UPRIGHT, orientation_of, swaps_sides, upright
+from bioseg_cli.orientation import ORIENTATION_TAG, TURNED, UPRIGHT, orientation_of, swaps_sides, upright
 from bioseg_cli.rasters import decode_raster, raster_header
 from bioseg_cli.segments import TiffFrames
 from bioseg_cli.tiff import MICROMETRE, calibration, checked_series, is_tiff, writing_options
@@ -167,7 +167,7 @@ class ImageFile:
             if not is_tiff(path):
                 raster = raster_header(path)
                 shape = (raster.channels, raster.height, raster.width)
-                notes = _turned_note(raster.orientation)
+                notes = () if raster.orientation == UPRIGHT else (TURNED,)
                 self.info = ImageInfo(path, 1, *shape, raster.dtype, None, raster.orientation, notes)
                 return
             self._tif = tifffile.TiffFile(path, _multifile=False)
@@ -196,7 +196,7 @@ class ImageFile:
         if swaps_sides(orientation):
             height, width = width, height
             size = None if size is None else PixelSize(size.x, size.y, size.unit)
-        notes = tuple(filter(None, (self._appearance.note,))) + _turned_note(orientation)
+        notes = tuple(filter(None, (self._appearance.note, TURNED if orientation != UPRIGHT else None)))
         return ImageInfo(
             self.path, self._frames.count, channels, height, width, dtype, size, orientation=orientation, notes=notes
         )
@@ -234,11 +234,6 @@ class ImageFile:
         stored = self._frames.region(frame, rows, columns)
         shown = self._appearance.mask(stored, self.path) if self._labels else self._appearance.image(stored)
         return _checked_values(shown, self.path)
-
-
-def _turned_note(orientation: int) -> tuple[str, ...]:
-    note = "the file says that its image does not lie upright, it is turned as a viewer shows it"
-    return () if orientation == UPRIGHT else (note,)
 
 
 def inspect_image(path: Path, *, planes: bool = False) -> ImageInfo:

@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 UPRIGHT = 1
+TURNED = "the file says that its image does not lie upright, it is turned as a viewer shows it"
+"""The note about an image with another orientation."""
 ORIENTATION_TAG = 274
 
 # Whether rows and columns change places, and which of the two are then reversed.
