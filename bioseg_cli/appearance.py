@@ -26,6 +26,8 @@ _CCITT = (2, 3, 4)
 _JPEG = (6, 7, 33007, 34892)
 _APERIO_YCBCR = 33003
 _DISPLAY_PALETTES = ("imagej", "nih", "ome", "stk", "lsm", "fluoview", "sis", "micromanager", "metaseries")
+_BITS_IN_EITHER_ORDER = (24,)  # of little-endian files: libtiff swaps the three bytes, tifffile does not
+_WITHOUT_PREDICTOR = (1, 32773)
 _GREY_OR_RGB = "Save the image as grey values or RGB."
 _BLACK_AS_ZERO = "Save it with black as zero: in Fiji, turn Image > Lookup Tables > Invert LUT off."
 
@@ -47,9 +49,7 @@ class Appearance:
     def image(self, stored: Array) -> Array:
         """Pixels (C, H, W) of an image as a viewer shows them; those of a palette have three channels."""
         if self.palette is not None:
-            if stored.size and stored.max() >= self.palette.shape[1]:
-                raise ValueError(f"a pixel has colour {stored.max()} of a palette of {self.palette.shape[1]}")
-            colours: Array = self.palette[:, stored[0]]
+            colours: Array = self.palette[:, stored[0].astype(np.uint8) if stored.dtype == bool else stored[0]]
             return colours
         return self._inverted(stored)
 
@@ -79,12 +79,16 @@ def appearance(tif: tifffile.TiffFile, series: tifffile.TiffPageSeries, path: Pa
 
     Raises:
         DataError: the colours are none that can be turned into grey values or RGB without a guess, zero is white
-            for signed numbers, floats or several channels, or the type of the pixels is not understood.
+            for signed numbers, floats or several channels, the type of the pixels is not understood, or differences
+            are stored (a predictor) without a compression that goes with them.
     """
     page = series.keyframe
-    if page.dtype is None or series.dtype is None:
+    if page.dtype is None or series.dtype is None or page.bitspersample in _BITS_IN_EITHER_ORDER:
         what = f"Pixels of {page.bitspersample} bits (SampleFormat {int(page.sampleformat)}) are not understood"
         raise DataError(what, where=path, fix="Save the image with 8, 16 or 32 bits a pixel.")
+    if page.predictor != 1 and page.compression in _WITHOUT_PREDICTOR:
+        what = "The values are stored as differences (a predictor), which this compression does not have"
+        raise DataError(what, where=path, fix="Save it again: programs read it in different ways.")
     photometric = _photometric(page)
     if photometric == _WHITE_IS_ZERO:
         return _white_is_zero(tif, series, path)

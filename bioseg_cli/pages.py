@@ -94,12 +94,9 @@ def _without_previews(series: tifffile.TiffPageSeries, tags: list[PageTags]) -> 
     keyframe = series.keyframe
     if series.kind not in ("generic", "uniform"):  # these programs say themselves which pages are the image
         return None if keyframe.is_reduced or keyframe.is_mask else series
-    kept = [
-        page
-        for page in series.pages
-        if page is not None
-        and not (_is_preview(tags[page.index]) if isinstance(page.index, int) else page.is_reduced or page.is_mask)
-    ]
+    if keyframe.is_subifd:  # its tags are not among those of the chain
+        return None if keyframe.is_reduced or keyframe.is_mask else series
+    kept = [page for page in series.pages if page is not None and not _is_preview(tags[page.index])]
     if not kept or len(kept) == len(series.pages):
         return series if kept else None
     stacked = (len(kept), *keyframe.shape)

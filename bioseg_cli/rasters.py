@@ -17,6 +17,7 @@ from bioseg_cli.orientation import ORIENTATION_TAG, UPRIGHT, orientation_of, swa
 Image.MAX_IMAGE_PIXELS = None  # Pillow's guard against decompression bombs is smaller than a microscope's mosaic
 
 _FORMATS = ("PNG", "JPEG", "MPO", "BMP")  # MPO is a JPEG with further pictures behind it, which viewers do not show
+_PNG_GREY = (0, 4)  # colour types, without and with alpha
 _PNG_TEXT_CHUNKS = (b"eXIf", b"tEXt", b"zTXt", b"iTXt")
 
 
@@ -39,13 +40,16 @@ def raster_header(path: Path) -> RasterHeader:
     """
     with Image.open(path) as image:
         _check(image, path)
-        channels = 1 if image.mode in ("1", "L", "LA", "I;16", "I") else 3
+        channels = 1 if image.mode in ("1", "L") else 3
+        dtype: np.dtype[Any] = np.dtype(np.uint8)
         with path.open("rb") as stream:
-            header = stream.read(26)
-            deep = image.format == "PNG" and header[24] == 16  # Pillow reports 16-bit colour as 8-bit
+            if image.format == "PNG":  # Pillow shows 16 bits of colours as 8, and of grey values with alpha as colours
+                depth, colour_type = stream.read(26)[24:]
+                dtype = np.dtype(np.uint16 if depth == 16 else np.uint8)
+                channels = 1 if colour_type in _PNG_GREY else 3
             orientation = _orientation(image, stream)
         height, width = (image.width, image.height) if swaps_sides(orientation) else (image.height, image.width)
-        return RasterHeader(np.dtype(np.uint16 if deep else np.uint8), channels, height, width, orientation)
+        return RasterHeader(dtype, channels, height, width, orientation)
 
 
 def decode_raster(path: Path, *, numbers: bool = False) -> NDArray[Any]:
@@ -59,7 +63,8 @@ def decode_raster(path: Path, *, numbers: bool = False) -> NDArray[Any]:
     with Image.open(path) as image:
         if numbers and image.mode == "P":
             return upright(np.array(image)[None], header.orientation)
-        if image.format == "PNG":  # Pillow squeezes 16-bit colour through 8 bits
+        # Pillow squeezes 16-bit colour through 8 bits; libpng warns of every interlaced file.
+        if image.format == "PNG" and (header.dtype == np.uint16 or not image.info.get("interlace")):
             pixels = imagecodecs.png_decode(path.read_bytes())
             if image.mode == "1":
                 pixels = pixels // 255
