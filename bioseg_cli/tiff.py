@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import struct
 import xml.etree.ElementTree as ElementTree
 from fractions import Fraction
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 import tifffile
 
 from bioseg_cli.errors import DataError
+from bioseg_cli.pages import main_series
 
 Calibration = tuple[float, float, str]
 
@@ -21,7 +21,6 @@ _UNITS = {"µm": 1.0, "um": 1.0, "micron": 1.0, "microns": 1.0, "micrometer": 1.
 _UNITS |= {"nm": 1e-3, "mm": 1e3, "cm": 1e4, "m": 1e6, "å": 1e-4, "pm": 1e-6}  # in micrometres
 _CENTIMETRE = 3  # TIFF ResolutionUnit; 2 is the inch, which screens and printers use, so it says nothing of the sample
 _LARGEST_CLASSIC_TIFF_BYTES = 2**32 - 2**25
-_SCANNER_KINDS = ("svs", "ndpi", "scn", "bif", "qpi", "philips", "lsm")  # further series are labels and thumbnails
 
 
 def is_tiff(path: Path) -> bool:
@@ -36,12 +35,7 @@ def checked_series(tif: tifffile.TiffFile, path: Path, *, planes: bool) -> tifff
     Raises:
         DataError: pages are missing, there are several unrelated images, or it is a volume while `planes` is false.
     """
-    _check_page_chain(tif, path)
-    series = tif.series[0]
-    if len(tif.series) > 1 and series.kind not in _SCANNER_KINDS:
-        shapes = ", ".join("x".join(map(str, each.shape)) for each in tif.series[:4])
-        fix = "Save each as its own file."
-        raise DataError(f"The file holds {len(tif.series)} separate images ({shapes})", where=path, fix=fix)
+    series = main_series(tif, path)
     lost = any(page is None for page in series.pages)
     promised = (tif.imagej_metadata or {}).get("images", 1) if tif.is_imagej else 1
     if lost or promised > math.prod(series.shape[:-2]):
@@ -53,25 +47,6 @@ def checked_series(tif: tifffile.TiffFile, path: Path, *, planes: bool) -> tifff
         fix = "Give --planes to take every plane as an image of its own."
         raise DataError(f"The file is a volume ({axes}), not a 2-D image or a series of them", where=path, fix=fix)
     return series
-
-
-def _check_page_chain(tif: tifffile.TiffFile, path: Path) -> None:
-    # tifffile ends the list of pages at the first that lies outside the file, and a shorter series looks whole.
-    handle, layout = tif.filehandle, tif.tiff
-    handle.seek(8 if layout.is_bigtiff else 4)
-    offset = struct.unpack(layout.offsetformat, handle.read(layout.offsetsize))[0]
-    seen: set[int] = set()
-    while offset:
-        handle.seek(offset)
-        tags = handle.read(layout.tagnosize) if offset < handle.size and offset not in seen else b""
-        if len(tags) == layout.tagnosize:
-            seen.add(offset)
-            handle.seek(offset + layout.tagnosize + layout.tagsize * struct.unpack(layout.tagnoformat, tags)[0])
-            tags = handle.read(layout.offsetsize)
-        if len(tags) < layout.offsetsize:
-            fix = "Copy or export it again."
-            raise DataError(f"The file is truncated: it breaks off after page {len(seen)}", where=path, fix=fix)
-        offset = struct.unpack(layout.offsetformat, tags)[0]
 
 
 def frame_layout(series: tifffile.TiffPageSeries) -> tuple[list[int], tuple[int, int, int, int]]:

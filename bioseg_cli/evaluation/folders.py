@@ -17,6 +17,7 @@ from bioseg_cli.errors import DataError
 from bioseg_cli.evaluation.frames import Frame, MaskReader, frames_of
 from bioseg_cli.evaluation.truth import Window
 from bioseg_cli.images import list_images, read_frame
+from bioseg_cli.notes import reading_notes
 from bioseg_cli.prepare.folder import IMAGE_SUFFIX, MASK_PREFIX, MASK_SUFFIX
 from bioseg_cli.prepare.masks import MaskReading, MaskSurvey
 from bioseg_cli.prepare.recipe import label_dtype, listing
@@ -55,6 +56,7 @@ class FolderTruth:
         self._reader = reader
         found = look_at_files(mask_files(folder), reader, output, "Looking at the true masks")
         self.frames = tuple(frame for frame, _ in found)
+        self.notes = reading_notes({frame.path.name: frame.notes for frame in self.frames}, "true masks")
         self.recognised = masks_are is None
         different: dict[tuple[object, ...], tuple[Frame, Pixels]] = {}
         for frame, values in found:

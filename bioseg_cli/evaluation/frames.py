@@ -24,18 +24,19 @@ COLOUR_SHIFTS = (32, 16, 0)
 
 @dataclass(frozen=True)
 class Frame:
-    """One frame of a file, how many the file has, and its height and width in pixels."""
+    """One frame of a file, how many the file has, its height and width in pixels, and what reading does to it."""
 
     path: Path
     frame: int
     of: int
     shape: tuple[int, int]
+    notes: tuple[str, ...] = ()
 
 
 def frames_of(path: Path) -> list[Frame]:
     """The frames of a file."""
     info = inspect_image(path)
-    return [Frame(path, frame, info.frames, (info.height, info.width)) for frame in range(info.frames)]
+    return [Frame(path, frame, info.frames, (info.height, info.width), info.notes) for frame in range(info.frames)]
 
 
 class MaskReader:

@@ -41,7 +41,9 @@ def evaluate_masks(config: EvaluateConfig, output: Output, figures: Figures) -> 
             return _report(config, truth, dataset, masks, list(truth.remarks), output, figures)
     folder = FolderTruth(config.truth, config.masks_are, config.classes, config.images, reader, output)
     masks = masks_for_folder(config.predictions, folder, reader, output)
-    return _report(config, folder, None, masks, [f"True masks: {folder.reading.sentence}."], output, figures)
+    return _report(
+        config, folder, None, masks, [f"True masks: {folder.reading.sentence}.", *folder.notes], output, figures
+    )
 
 
 def _report(

@@ -14,6 +14,7 @@ from bioseg_cli.evaluation.folders import FolderTruth, files_by_name, find_file,
 from bioseg_cli.evaluation.frames import Frame, MaskReader, frames_of
 from bioseg_cli.evaluation.meaning import Read, interpret, look_at, refuse_doubt
 from bioseg_cli.evaluation.truth import DatasetTruth
+from bioseg_cli.notes import reading_notes
 from bioseg_cli.prepare.crops import Crop
 from bioseg_cli.prepare.recipe import listing
 from bioseg_cli.runs.console import Output
@@ -170,7 +171,8 @@ def _predicted(
     if truth is not None and truth.recognised:
         refuse_doubt(seen, truth)
     read, meaning = interpret(seen, None if truth is None else truth.reading, [one.name for one in classes])
-    notes = [f"Predicted masks: {meaning}."]
+    read_as = reading_notes({frame.path.name: frame.notes for frame in frames}, "predicted masks")
+    notes = [f"Predicted masks: {meaning}.", *read_as]
     unused = len(mask_files(folder)) - len({frame.path for frame in frames})
     if unused:
         notes.append(f"{unused} predicted masks have no truth and were left out.")

@@ -18,6 +18,7 @@ from bioseg_cli.errors import DataError, PartialFailure
 from bioseg_cli.files import refuse_existing, sha256_of
 from bioseg_cli.images import PixelSize
 from bioseg_cli.model.saved import LoadedModel
+from bioseg_cli.notes import reading_notes
 from bioseg_cli.prediction.here import PredictionHere
 from bioseg_cli.prediction.reading import Reading
 from bioseg_cli.prediction.settings import PARTS_PREFIX, RECORD_NAME, PredictConfig
@@ -147,6 +148,8 @@ def _report(record: dict[str, Any], config: PredictConfig, output: Output, train
             f"{others} of the images have another pixel size than the training images ({trained.x:g} {trained.unit}): "
             "objects of another size may be missed. Rescale the images to it."
         )
+    for note in reading_notes({entry["name"]: entry.get("notes", ()) for entry in record["files"]}, "images"):
+        output.say(note)
     count = len(record["files"])
     output.show(f"{count} mask{'s' if count != 1 else ''} written to {config.out}")
     output.result({**record, "out": str(config.out)})

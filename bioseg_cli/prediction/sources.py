@@ -31,6 +31,8 @@ class OpenSource:
     read: Callable[[int, int, int], NDArray[Any]]
     """Pixels (C, stop - start, W) of a frame, by its number, start and stop; raises `DataError`."""
     close: Callable[[], None]
+    notes: tuple[str, ...] = ()
+    """What reading does to the pixels, where the user should know."""
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,7 @@ def _image_source(path: Path, planes: bool) -> Source:
             pixel_size=info.pixel_size,
             read=lambda frame, start, stop: file.read(frame, slice(start, stop)),
             close=file.close,
+            notes=info.notes,
         )
 
     return Source(path, path.stem.removesuffix(".ome"), opened)

@@ -12,6 +12,7 @@ from bioseg_cli.config import ClassInfo
 from bioseg_cli.dataset.schema import Pixels
 from bioseg_cli.errors import DataError
 from bioseg_cli.images import ImageInfo, inspect_image, list_images, read_mask
+from bioseg_cli.notes import reading_notes
 from bioseg_cli.prepare.masks import PALETTE, MaskReading, MaskSurvey
 from bioseg_cli.prepare.recipe import (
     BACKGROUND,
@@ -28,6 +29,7 @@ MASK_SUFFIX = re.compile(r"[-_. ](cp_)?(masks?|seg|segmentations?|labels?|gt|ann
 IMAGE_SUFFIX = re.compile(r"[-_. ](images?|img|raw)$", re.IGNORECASE)
 MASK_PREFIX = re.compile(r"^(man_seg|masks?|seg|segmentations?|labels?|gt|annotations?)([-_. ]|(?=\d))", re.IGNORECASE)
 LAST_NUMBER = re.compile(r"\d+$")
+_SAVE_UPRIGHT = "Turn the image the way the mask was drawn, and save it without an orientation."
 
 
 def collect(config: FolderConfig, output: Output) -> Collection:
@@ -43,9 +45,11 @@ def collect(config: FolderConfig, output: Output) -> Collection:
             raise DataError("There is no such folder", where=folder, fix="Check the path.")
     images, masks = _pair(config.images, config.masks)
     infos = inspect_images(images, output)
+    notes = reading_notes({info.path.name: info.notes for info in infos}, "images")
     reading = None
     if masks:
-        reading = _survey(infos, masks, config, output)
+        reading, masks_notes = _survey(infos, masks, config, output)
+        notes += masks_notes
     return Collection(
         images=tuple(
             image
@@ -63,6 +67,7 @@ def collect(config: FolderConfig, output: Output) -> Collection:
         keep_groups=config.split_by != "random",
         masks_read_as=reading.sentence if reading else "there are none: only train-iic can use this data set",
         pixel_size=common_pixel_size(infos),
+        notes=tuple(notes),
     )
 
 
@@ -146,8 +151,12 @@ def _image_names(mask_stem: str) -> list[str]:
     return [mask_stem, MASK_SUFFIX.sub("", mask_stem), MASK_PREFIX.sub("", mask_stem)]
 
 
-def _survey(infos: Sequence[ImageInfo], masks: dict[Path, Path], config: FolderConfig, output: Output) -> MaskReading:
+def _survey(
+    infos: Sequence[ImageInfo], masks: dict[Path, Path], config: FolderConfig, output: Output
+) -> tuple[MaskReading, list[str]]:
+    """What the masks mean, and what reading them does to them."""
     survey = MaskSurvey()
+    notes: dict[str, tuple[str, ...]] = {}
     labelled = [info for info in infos if info.path in masks]
     for info in output.track(labelled, "Looking at the masks", len(labelled)):
         path = masks[info.path]
@@ -156,11 +165,26 @@ def _survey(infos: Sequence[ImageInfo], masks: dict[Path, Path], config: FolderC
             raise DataError(
                 f"The mask is {_extent(mask)}, its image {info.path.name} {_extent(info)}",
                 where=path,
-                fix="Export the mask at the image's own size, a page for each of its frames.",
+                fix=_SAVE_UPRIGHT
+                if info.orientation != mask.orientation and info.stored_shape == mask.stored_shape
+                else "Export the mask at the image's own size, a page for each of its frames.",
             )
+        _refuse_unclear_turn(info, mask)
+        notes[path.name] = mask.notes
         for frame in range(mask.frames):
             survey.add(read_mask(path, frame), where=path)
-    return survey.reading(config.masks_are, config.classes)
+    return survey.reading(config.masks_are, config.classes), reading_notes(notes, "masks")
+
+
+def _refuse_unclear_turn(image: ImageInfo, mask: ImageInfo) -> None:
+    """Refuse a mask of which nothing says whether it was drawn on the image as it is shown or as it is stored."""
+    if image.orientation != mask.orientation and image.stored_shape == mask.stored_shape:
+        raise DataError(
+            f"The image has orientation {image.orientation}, its mask {mask.path.name} {mask.orientation}, and the "
+            "mask fits the image turned or not",
+            where=image.path,
+            fix=_SAVE_UPRIGHT,
+        )
 
 
 def _labels_of(mask: Path | None, reading: MaskReading) -> Callable[[int], Pixels] | None:
