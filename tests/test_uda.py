@@ -19,7 +19,7 @@ from bioseg_cli.config import UNetConfig
 from bioseg_cli.dataset.batches import IGNORE, ImageBatch, random_stream
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.model.unet import UNet
-from bioseg_cli.runs.device import resolve_precision
+from bioseg_cli.runs.device import Precision, resolve_precision
 from bioseg_cli.training.losses import soft_dice_loss
 from bioseg_cli.training.settings import TrainUDAConfig
 from bioseg_cli.training.uda import UDA, UDABatch
@@ -315,6 +315,30 @@ def test_the_loss_of_a_step_is_its_formula(dataset: Dataset) -> None:
         assert losses["supervised"] == pytest.approx(supervised, abs=1e-5)
         assert losses["unsupervised"] == pytest.approx(unsupervised, abs=1e-5)
         assert losses["total"] == pytest.approx(supervised + 0.25 * unsupervised, abs=1e-5)
+
+
+BF16 = Precision("bf16", "for the test", CPU)
+
+
+@pytest.mark.parametrize("unsup_loss", ["kl", "iid", "fixmatch", "none"])
+def test_losses_are_in_float32_whatever_the_network_multiplies_in(dataset: Dataset, unsup_loss: str) -> None:
+    method = UDA(dataset, TrainUDAConfig.model_validate({"labels": 2, "unsup_loss": unsup_loss}), CPU)
+    losses = method.loss(small_network(), method.draw(0, 0), BF16)
+    assert {loss.dtype for loss in losses.values()} == {torch.float32}
+    # Half precision has 8 bits: a sum that was made in it would be such a number.
+    assert all(loss.detach() != loss.detach().bfloat16() for loss in losses.values())
+
+
+def test_validation_in_half_precision_sums_up_in_float32(dataset: Dataset) -> None:
+    method = UDA(dataset, TrainUDAConfig(labels=2, unsup_loss="none"), CPU)
+    network, supervised = small_network().eval(), []
+    for index in dataset.indices("val").tolist():
+        images = torch.from_numpy(dataset.normalised(index))[None]
+        with torch.no_grad(), BF16.autocast():
+            logits = network(images)["main"]
+        assert logits.dtype == torch.bfloat16
+        supervised.append(dice_by_hand(logits.float(), torch.from_numpy(dataset.labels(index).astype(int))[None]))
+    assert method.validate(network, BF16)["val_supervised"] == pytest.approx(np.mean(supervised), abs=1e-5)
 
 
 @pytest.mark.parametrize("unsup_loss", ["kl", "none"])
