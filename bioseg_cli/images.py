@@ -1,13 +1,14 @@
 """Reading and writing image files: frames (C, H, W) in their own type, label masks, pixel sizes, normalisation.
 
-A *frame* is one 2-D image with its channels. A page of a multi-page TIFF and a point of a time axis are frames; a z
-axis makes a volume, refused unless its planes are asked for one by one. Alpha is dropped: it is no measurement.
+A *frame* is one 2-D image with its channels. A page of a plain multi-page TIFF and a point of a time axis are frames; a
+z axis makes a volume, refused unless its planes are asked for one by one, and axes that nothing names are refused
+unless the user names them: see `axes`. Alpha is dropped: it is no measurement.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +19,13 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
+from bioseg_cli.axes import NamedAxes, Stacks
+from bioseg_cli.calibration import MICROMETRE, calibration
 from bioseg_cli.errors import BiosegError, DataError
 from bioseg_cli.files import replacing
 from bioseg_cli.rasters import decode_raster, raster_header
 from bioseg_cli.segments import TiffFrames
-from bioseg_cli.tiff import MICROMETRE, calibration, checked_series, is_tiff, writing_options
+from bioseg_cli.tiff import axes_of, checked_series, is_tiff, open_tiff, writing_options
 
 Array = NDArray[Any]
 
@@ -37,6 +40,14 @@ class PixelSize:
     y: float
     x: float
     unit: str = MICROMETRE
+
+    def __str__(self) -> str:
+        return f"{self.y:.4g} x {self.x:.4g} {self.unit}"
+
+    def differs(self, other: PixelSize, factor: float = 1.001) -> bool:
+        """Whether the sizes are in units that can't be compared, or one side is larger by more than a factor."""
+        ratios = (self.y / other.y, self.x / other.x)
+        return self.unit != other.unit or any(max(ratio, 1 / ratio) > factor for ratio in ratios)
 
     def to_json(self) -> dict[str, Any]:
         """A mapping that JSON and YAML can hold; `from_json` reads it back."""
@@ -80,7 +91,12 @@ class Normalisation:
 
 @dataclass(frozen=True)
 class ImageInfo:
-    """What a file holds, without its pixels."""
+    """What a file holds, without its pixels.
+
+    Attributes:
+        pixel_size: None where the file states none that can be used; `no_size` says why one that it states can't be.
+        axes: what the axes of a TIFF are, and what named them. None: the format has no stacks.
+    """
 
     path: Path
     frames: int
@@ -89,6 +105,26 @@ class ImageInfo:
     width: int
     dtype: np.dtype[Any]
     pixel_size: PixelSize | None
+    no_size: str | None = None
+    axes: NamedAxes | None = None
+
+
+def unusable_sizes(reasons: Iterable[tuple[str, str | None]]) -> list[str]:
+    """The remarks on pixel sizes that files state and that can't be used, one for each of their kinds of metadata.
+
+    Args:
+        reasons: names of files, and `ImageInfo.no_size`.
+    """
+    kinds: dict[str, list[tuple[str, str]]] = {}
+    for name, reason in reasons:
+        if reason is not None:
+            kinds.setdefault(re.sub(r"[^A-Za-z ]", "", reason.split(" is ")[0]), []).append((name, reason))
+    return [
+        f"the pixel size in {name} can't be used: {reason}"
+        + (f"; {len(files) - 1} more files are like it" if len(files) > 1 else "")
+        for files in kinds.values()
+        for name, reason in files[:1]
+    ]
 
 
 def list_images(inputs: Sequence[Path], suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> list[Path]:
@@ -133,16 +169,16 @@ class ImageFile:
 
     Args:
         path: TIFF (plain, multi-page, OME, ImageJ, MetaMorph), PNG, JPEG or BMP.
-        planes: take every plane of a volume as a frame.
+        stacks: what the user said of files with several images; None: the command has no options for them.
 
     Attributes:
         info: what the file holds.
 
     Raises:
-        DataError: not an image, truncated, or a volume while `planes` is false.
+        DataError: not an image, truncated, or a stack whose axes, or planes, `stacks` had to say something of.
     """
 
-    def __init__(self, path: Path, *, planes: bool = False) -> None:
+    def __init__(self, path: Path, stacks: Stacks | None = None) -> None:
         self.path = path
         self._tif: tifffile.TiffFile | None = None
         self._raster: Array | None = None
@@ -151,13 +187,15 @@ class ImageFile:
                 dtype, channels, (height, width) = raster_header(path)
                 self.info = ImageInfo(path, 1, channels, height, width, dtype, None)
                 return
-            self._tif = tifffile.TiffFile(path, _multifile=False)
+            self._tif = open_tiff(path)
             try:
-                series = checked_series(self._tif, path, planes=planes)
-                self._frames = TiffFrames(self._tif, series)
+                series = checked_series(self._tif, path)
+                axes = axes_of(self._tif, series, stacks, path)
+                self._frames = TiffFrames(self._tif, series, axes.letters)
                 dtype = np.dtype(np.uint8) if series.dtype == bool else series.dtype.newbyteorder("=")
-                size = None if (found := calibration(self._tif)) is None else PixelSize(*found)
-                self.info = ImageInfo(path, self._frames.count, *self._frames.shape, dtype, size)
+                found, no_size = calibration(self._tif)
+                size = None if found is None else PixelSize(*found)
+                self.info = ImageInfo(path, self._frames.count, *self._frames.shape, dtype, size, no_size, axes)
             except BaseException:
                 self._tif.close()
                 raise
@@ -190,34 +228,30 @@ class ImageFile:
             return _checked_values(self._raster[:, rows, columns], self.path)
 
 
-def inspect_image(path: Path, *, planes: bool = False) -> ImageInfo:
-    """Frames, channels, shape, type and pixel size of an image file, from its header.
-
-    Raises:
-        DataError: not an image, truncated, or a volume while `planes` is false.
-    """
-    with ImageFile(path, planes=planes) as file:
+def inspect_image(path: Path, stacks: Stacks | None = None) -> ImageInfo:
+    """Frames, channels, shape, type and pixel size of an image file, from its header; raises like `ImageFile`."""
+    with ImageFile(path, stacks) as file:
         return file.info
 
 
-def read_frames(path: Path, *, planes: bool = False) -> Iterator[Array]:
+def read_frames(path: Path, stacks: Stacks | None = None) -> Iterator[Array]:
     """Yield the frames of an image file in order, each (C, H, W) in the file's own type; see `ImageFile`.
 
     Raises:
-        DataError: not an image, truncated, a volume while `planes` is false, or values that are not finite numbers.
+        DataError: see `ImageFile`; or values that are not finite numbers.
     """
-    with ImageFile(path, planes=planes) as file:
+    with ImageFile(path, stacks) as file:
         for frame in range(file.info.frames):
             yield file.read(frame)
 
 
-def read_frame(path: Path, frame: int = 0, *, planes: bool = False) -> Array:
+def read_frame(path: Path, frame: int = 0, stacks: Stacks | None = None) -> Array:
     """Frame number `frame` of an image file, (C, H, W), read without the others; see `ImageFile`."""
-    with ImageFile(path, planes=planes) as file:
+    with ImageFile(path, stacks) as file:
         return file.read(frame)
 
 
-def read_mask(path: Path, frame: int = 0) -> Array:
+def read_mask(path: Path, frame: int = 0, stacks: Stacks | None = None) -> Array:
     """A label mask: (H, W) integers, or (H, W, 3) where the colours differ between channels.
 
     A palette PNG gives its indices, not its colours; whole numbers stored as floats become integers.
@@ -229,7 +263,7 @@ def read_mask(path: Path, frame: int = 0) -> Array:
         with _reading(path), Image.open(path) as image:
             if image.mode == "P":
                 return np.array(image)
-    pixels: Array = read_frame(path, frame)
+    pixels: Array = read_frame(path, frame, stacks)
     if pixels.dtype.kind == "f":
         if not np.array_equal(pixels, np.rint(pixels)):
             raise DataError("The mask holds fractions, not labels", where=path, fix="Give a mask of whole numbers.")

@@ -149,6 +149,7 @@ class ImageOutput:
             "outputs": [path.relative_to(out).as_posix() for path in written],
             "shape": list((frames, self._height, self._width)[frames == 1 :]),
             "pixel_size": None if size is None else size.to_json(),
+            **self._opened.about,
         }
 
     def _kept(
