@@ -21,6 +21,7 @@ _METRE = {"am": -18, "fm": -15, "pm": -12, "nm": -9, "µm": -6, "um": -6, "mm": 
 _METRE |= {"dam": 1, "hm": 2, "km": 3, "Mm": 6, "Gm": 9, "Tm": 12, "Å": -10, "A": -10}
 _MICROMETRES = {symbol: float(f"1e{power + 6}") for symbol, power in _METRE.items()}
 _MICROMETRES |= {"thou": 25.4, "li": 25400 / 12, "in": 25400.0, "pt": 25400 / 72, "ft": 304800.0, "yd": 914400.0}
+_MICROMETRES |= {"mi": 1.6e9, "ua": 1.5e17, "ly": 9.5e21, "pc": 3.1e22}
 _WORDS = {"angstrom": "Å", "nanometer": "nm", "micron": "µm", "micrometer": "µm", "millimeter": "mm"}
 _WORDS |= {"centimeter": "cm", "meter": "m", "kilometer": "km"}
 _NO_UNIT = ("", "pixel", "pixels", "px", "inch", "inches", "none", "null", "reference frame")
@@ -64,10 +65,10 @@ def _stated(tif: tifffile.TiffFile) -> tuple[float, str, float, str] | None:
     if tif.is_stk and (stk := tif.stk_metadata) and stk.get("SpatialCalibration"):
         unit = str(stk["CalibrationUnits"])
         return _number(stk["YCalibration"], "YCalibration"), unit, _number(stk["XCalibration"], "XCalibration"), unit
-    if tif.is_imagej:
-        described = tif.imagej_metadata or {}
-        unit = str(described.get("unit", ""))
-        return _of_tags(page, unit, str(described.get("yunit", unit)))
+    if page.is_imagej:
+        described = dict(line.partition("=")[::2] for line in page.description.splitlines())
+        unit = described.get("unit", "")
+        return _of_tags(page, unit, described.get("yunit", unit))
     number = page.tags.valueof("ResolutionUnit")
     unit = _TAG_UNITS.get(number, "") if isinstance(number, int) else ""
     return _of_tags(page, unit, unit)

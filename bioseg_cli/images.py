@@ -21,6 +21,7 @@ from PIL import Image
 
 from bioseg_cli.axes import NamedAxes, Stacks
 from bioseg_cli.calibration import MICROMETRE, calibration
+from bioseg_cli.complaints import damage_refused
 from bioseg_cli.errors import BiosegError, DataError
 from bioseg_cli.files import replacing
 from bioseg_cli.rasters import decode_raster, raster_header
@@ -187,17 +188,18 @@ class ImageFile:
                 dtype, channels, (height, width) = raster_header(path)
                 self.info = ImageInfo(path, 1, channels, height, width, dtype, None)
                 return
-            self._tif = open_tiff(path)
             try:
-                series = checked_series(self._tif, path)
-                axes = axes_of(self._tif, series, stacks, path)
-                self._frames = TiffFrames(self._tif, series, axes.letters)
-                dtype = np.dtype(np.uint8) if series.dtype == bool else series.dtype.newbyteorder("=")
-                found, no_size = calibration(self._tif)
-                size = None if found is None else PixelSize(*found)
-                self.info = ImageInfo(path, self._frames.count, *self._frames.shape, dtype, size, no_size, axes)
+                with damage_refused(path):
+                    self._tif = open_tiff(path)
+                    series = checked_series(self._tif, path)
+                    axes = axes_of(self._tif, series, stacks, path)
+                    self._frames = TiffFrames(self._tif, series, axes.letters)
+                    dtype = np.dtype(np.uint8) if series.dtype == bool else series.dtype.newbyteorder("=")
+                    found, no_size = calibration(self._tif)
+                    size = None if found is None else PixelSize(*found)
+                    self.info = ImageInfo(path, self._frames.count, *self._frames.shape, dtype, size, no_size, axes)
             except BaseException:
-                self._tif.close()
+                self.close()
                 raise
 
     def __enter__(self) -> Self:
