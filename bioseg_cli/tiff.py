@@ -71,12 +71,15 @@ def axes_of(tif: tifffile.TiffFile, series: tifffile.TiffPageSeries, stacks: Sta
     letters, page = series.axes.replace("Q", UNNAMED), series.keyframe
     if not {"Y", "X"} <= set(letters):
         letters = UNNAMED * (len(letters) - 2) + "YX"
-    if series.kind == "shaped" and "axes" not in (tif.shaped_metadata or ({},))[0]:
-        # tifffile takes arrays with 3 or 4 somewhere in their shape for colours when it writes them.
-        rgb = page.photometric == tifffile.PHOTOMETRIC.RGB
-        if rgb and (page.axes[0] == "S" or (alpha_channels(series, letters) and page.dtype != np.uint8)):
+    shaped = series.kind == "shaped" and "axes" not in (tif.shaped_metadata or ({},))[0]
+    plain = series.kind in ("uniform", "generic")
+    if page.photometric == tifffile.PHOTOMETRIC.RGB:
+        # When it writes, tifffile takes arrays with 3 or 4 somewhere in their shape for colours, and a fourth for
+        # opacity, which hardly any other program writes in more than 8 bits.
+        opacity = alpha_channels(series, letters) and page.dtype != np.uint8
+        if (shaped and page.axes[0] == "S") or ((shaped or plain) and opacity):
             letters = letters.replace("S", UNNAMED)
-    elif series.kind in ("uniform", "generic") and _describes_axes(page.description):
+    if plain and _describes_axes(page.description):
         letters = letters.replace(PAGES, UNNAMED)
     return name_axes(letters, series.shape, stacks, path)
 
