@@ -150,6 +150,19 @@ def test_a_metamorph_field_without_its_size(real_data: Path, tmp_path: Path) -> 
     np.testing.assert_array_equal(read_frame(tmp_path / "a.tif"), read_frame(path))
 
 
+@pytest.mark.parametrize(("width", "expected"), [(5e-7, ACROSS), (0.0, None), (float("nan"), None)])
+def test_lsm(tmp_path: Path, width: float, expected: PixelSize | None) -> None:
+    counts = struct.pack("<Iiiiiiiiii", 0x00400494C, 500, 24, 20, 1, 1, 1, 2, 12, 10)
+    described = (counts + struct.pack("<ddd", width, 2.5e-7, 1e-6)).ljust(500, b"\0")
+    with tifffile.TiffWriter(tmp_path / "a.lsm") as writer:
+        writer.write(PIXELS, metadata=None, extratags=[(34412, 1, 500, described, True)])
+        writer.write(np.zeros((10, 12, 3), np.uint8), metadata=None, photometric="rgb", subfiletype=1)
+    info = inspect_image(tmp_path / "a.lsm")
+    assert info.pixel_size == expected
+    assert info.no_size == (f"VoxelSizeX is {width}" if expected is None else None)
+    np.testing.assert_array_equal(read_frame(tmp_path / "a.lsm")[0], PIXELS)
+
+
 def test_remarks_come_once_for_each_kind() -> None:
     reasons = [(f"{n}.tif", f"PhysicalSizeX is '0,{n}'") for n in range(200)]
     reasons += [("a.tif", None), ("b.tif", "the OME-XML is damaged")]
