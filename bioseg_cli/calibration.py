@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import tifffile
@@ -47,6 +47,24 @@ def calibration(tif: tifffile.TiffFile) -> tuple[Calibration | None, str | None]
         return None, str(problem)
     except Exception as error:  # metadata are whatever a program made of them
         return None, f"the metadata could not be read ({' '.join(str(error).split())[:80] or type(error).__name__})"
+
+
+def unusable_sizes(reasons: Iterable[tuple[str, str | None]]) -> list[str]:
+    """The remarks on pixel sizes that files state and that can't be used, one for each of their kinds of metadata.
+
+    Args:
+        reasons: names of files, and why the sizes in them are not used, None where they are.
+    """
+    kinds: dict[str, list[tuple[str, str]]] = {}
+    for name, reason in reasons:
+        if reason is not None:
+            kinds.setdefault(re.sub(r"[^A-Za-z ]", "", reason.split(" is ")[0]), []).append((name, reason))
+    return [
+        f"the pixel size in {name} can't be used: {reason}"
+        + (f"; {len(files) - 1} more files are like it" if len(files) > 1 else "")
+        for files in kinds.values()
+        for name, reason in files[:1]
+    ]
 
 
 def declares_entities(description: str) -> bool:

@@ -8,7 +8,7 @@ unless the user names them: see `axes`. Alpha is dropped: it is no measurement.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,24 +108,6 @@ class ImageInfo:
     pixel_size: PixelSize | None
     no_size: str | None = None
     axes: NamedAxes | None = None
-
-
-def unusable_sizes(reasons: Iterable[tuple[str, str | None]]) -> list[str]:
-    """The remarks on pixel sizes that files state and that can't be used, one for each of their kinds of metadata.
-
-    Args:
-        reasons: names of files, and `ImageInfo.no_size`.
-    """
-    kinds: dict[str, list[tuple[str, str]]] = {}
-    for name, reason in reasons:
-        if reason is not None:
-            kinds.setdefault(re.sub(r"[^A-Za-z ]", "", reason.split(" is ")[0]), []).append((name, reason))
-    return [
-        f"the pixel size in {name} can't be used: {reason}"
-        + (f"; {len(files) - 1} more files are like it" if len(files) > 1 else "")
-        for files in kinds.values()
-        for name, reason in files[:1]
-    ]
 
 
 def list_images(inputs: Sequence[Path], suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> list[Path]:

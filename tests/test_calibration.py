@@ -17,9 +17,9 @@ import tifffile
 from click.testing import Result
 from test_predict import save_random_model
 
-from bioseg_cli.calibration import MICROMETRE, declares_entities
+from bioseg_cli.calibration import MICROMETRE, declares_entities, unusable_sizes
 from bioseg_cli.errors import DataError
-from bioseg_cli.images import PixelSize, inspect_image, read_frame, unusable_sizes
+from bioseg_cli.images import PixelSize, inspect_image, read_frame
 
 Bioseg = Callable[..., Result]
 PIXELS = np.random.default_rng(0).integers(0, 60000, (20, 24), np.uint16)

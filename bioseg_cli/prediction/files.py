@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from bioseg_cli.axes import count_of_frames
+from bioseg_cli.calibration import unusable_sizes
 from bioseg_cli.config import StateName, read_yaml
 from bioseg_cli.errors import DataError, PartialFailure
 from bioseg_cli.files import refuse_existing, sha256_of
-from bioseg_cli.images import PixelSize, unusable_sizes
+from bioseg_cli.images import PixelSize
 from bioseg_cli.model.saved import LoadedModel
 from bioseg_cli.prediction.here import PredictionHere
 from bioseg_cli.prediction.reading import Reading

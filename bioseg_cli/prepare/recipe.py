@@ -15,11 +15,12 @@ import numpy as np
 import numpy.typing as npt
 
 from bioseg_cli.axes import Stacks, count_of_frames
+from bioseg_cli.calibration import unusable_sizes
 from bioseg_cli.config import IGNORE_BY_DTYPE, ClassInfo, SplitName
 from bioseg_cli.dataset.schema import Pixels
 from bioseg_cli.errors import DataError
 from bioseg_cli.files import sha256_of
-from bioseg_cli.images import ImageInfo, PixelSize, inspect_image, read_frame, unusable_sizes
+from bioseg_cli.images import ImageInfo, PixelSize, inspect_image, read_frame
 from bioseg_cli.runs.console import Output
 
 BACKGROUND = ClassInfo(name="background", colour=(0, 0, 0))

@@ -114,7 +114,7 @@ class FolderConfig(FrameConfig):
     command: ClassVar[str] = "prepare folder"
     recipe: ClassVar[str] = "folder"
 
-    images: Path = Field(description="Folder of images: TIFF (a page is a frame), PNG, ...; all of one type.")
+    images: Path = Field(description="Folder of images: TIFF, PNG, ...; all of one type.")
     masks: Path | None = Field(
         default=None,
         description="Folder of masks named like their images (a suffix such as _mask is allowed); "
