@@ -113,7 +113,7 @@ def _white_is_zero(tif: tifffile.TiffFile, series: tifffile.TiffPageSeries, path
     if tif.is_imagej or tif.is_shaped or page.software.startswith("tifffile"):
         program = "ImageJ" if tif.is_imagej else "tifffile"
         return Appearance(note=f"white is zero for display alone, as {program} writes it, the values stay as stored")
-    if page.samplesperpixel - alpha_channels(series) > 1:
+    if page.samplesperpixel - alpha_channels(series, series.axes) > 1:
         what = f"White is zero, and a pixel has {page.samplesperpixel} channels: which of them are inverted is not said"
         raise DataError(what, where=path, fix="Save it with black as zero, a page a channel.")
     if series.dtype.kind not in "ub":

@@ -70,7 +70,7 @@ def write_failure(error: OSError, path: Path) -> BiosegError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error):
         return DataError("The disk is full: the file was not written", where=path, fix="Free some space and run again.")
     if isinstance(error, PermissionError):
-        return DataError("The folder cannot be written", where=path.parent, fix="Choose another --out.")
+        return DataError("The folder cannot be written", where=path.parent, fix="Choose another folder.")
     reason = error.strerror or str(error)
     return DataError(f"The file could not be written ({reason})", where=path, fix="Check the disk and run again.")
 

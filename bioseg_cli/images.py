@@ -1,8 +1,9 @@
 """Reading and writing image files: frames (C, H, W) in their own type, label masks, pixel sizes, normalisation.
 
-A *frame* is one 2-D image with its channels. A page of a multi-page TIFF and a point of a time axis are frames; a z
-axis makes a volume, refused unless its planes are asked for one by one. Alpha is dropped: it is no measurement. Pixels
-are those a viewer shows: upright, with palettes looked up, and inverted where zero is white (`appearance`).
+A *frame* is one 2-D image with its channels. A page of a plain multi-page TIFF and a point of a time axis are frames; a
+z axis makes a volume, refused unless its planes are asked for one by one, and axes that nothing names are refused
+unless the user names them: see `axes`. Alpha is dropped: it is no measurement. Pixels are those a viewer shows:
+upright, with palettes looked up, and inverted where zero is white (`appearance`).
 """
 
 from __future__ import annotations
@@ -20,12 +21,15 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bioseg_cli.appearance import appearance
+from bioseg_cli.axes import NamedAxes, Stacks
+from bioseg_cli.calibration import MICROMETRE, calibration
+from bioseg_cli.complaints import damage_refused
 from bioseg_cli.errors import BiosegError, DataError
 from bioseg_cli.files import replacing
 from bioseg_cli.orientation import ORIENTATION_TAG, TURNED, UPRIGHT, orientation_of, swaps_sides, upright
 from bioseg_cli.rasters import decode_raster, raster_header
 from bioseg_cli.segments import TiffFrames
-from bioseg_cli.tiff import MICROMETRE, calibration, checked_series, is_tiff, writing_options
+from bioseg_cli.tiff import axes_of, checked_series, is_tiff, open_tiff, writing_options
 
 Array = NDArray[Any]
 
@@ -40,6 +44,14 @@ class PixelSize:
     y: float
     x: float
     unit: str = MICROMETRE
+
+    def __str__(self) -> str:
+        return f"{self.y:.4g} x {self.x:.4g} {self.unit}"
+
+    def differs(self, other: PixelSize, factor: float = 1.001) -> bool:
+        """Whether the sizes are in units that can't be compared, or one side is larger by more than a factor."""
+        ratios = (self.y / other.y, self.x / other.x)
+        return self.unit != other.unit or any(max(ratio, 1 / ratio) > factor for ratio in ratios)
 
     def to_json(self) -> dict[str, Any]:
         """A mapping that JSON and YAML can hold; `from_json` reads it back."""
@@ -85,8 +97,11 @@ class Normalisation:
 class ImageInfo:
     """What a file holds, without its pixels: height, width and pixel size are those of the upright image.
 
-    `orientation` is how the pixels lie in the file (EXIF, 1 to 8); `notes` is what reading them does to them, one
-    sentence each, where the user should know.
+    Attributes:
+        pixel_size: None where the file states none that can be used; `no_size` says why one that it states can't be.
+        axes: what the axes of a TIFF are, and what named them. None: the format has no stacks.
+        orientation: how the pixels lie in the file (EXIF, 1 to 8).
+        notes: what reading does to the pixels, one sentence each, where the user should know.
     """
 
     path: Path
@@ -96,6 +111,8 @@ class ImageInfo:
     width: int
     dtype: np.dtype[Any]
     pixel_size: PixelSize | None
+    no_size: str | None = None
+    axes: NamedAxes | None = None
     orientation: int = UPRIGHT
     notes: tuple[str, ...] = ()
 
@@ -147,7 +164,7 @@ class ImageFile:
 
     Args:
         path: TIFF (plain, multi-page, OME, ImageJ, MetaMorph), PNG, JPEG or BMP.
-        planes: take every plane of a volume as a frame.
+        stacks: what the user said of files with several images; None: the command has no options for them.
         labels: the values are those of a mask: of a palette the numbers of the colours, and where zero is white
             nothing but black and white.
 
@@ -155,10 +172,11 @@ class ImageFile:
         info: what the file holds.
 
     Raises:
-        DataError: not an image, truncated, a volume while `planes` is false, or colours that are not understood.
+        DataError: not an image, truncated, a stack whose axes, or planes, `stacks` had to say something of, or colours
+            that are not understood.
     """
 
-    def __init__(self, path: Path, *, planes: bool = False, labels: bool = False) -> None:
+    def __init__(self, path: Path, stacks: Stacks | None = None, *, labels: bool = False) -> None:
         self.path = path
         self._labels = labels
         self._tif: tifffile.TiffFile | None = None
@@ -168,17 +186,18 @@ class ImageFile:
                 raster = raster_header(path)
                 shape = (raster.channels, raster.height, raster.width)
                 notes = () if raster.orientation == UPRIGHT else (TURNED,)
-                self.info = ImageInfo(path, 1, *shape, raster.dtype, None, raster.orientation, notes)
+                self.info = ImageInfo(path, 1, *shape, raster.dtype, None, orientation=raster.orientation, notes=notes)
                 return
-            self._tif = tifffile.TiffFile(path, _multifile=False)
             try:
-                series = checked_series(self._tif, path, planes=planes)
-                self._appearance = appearance(self._tif, series, path)
-                self._frames = TiffFrames(self._tif, series)
-                size = None if (found := calibration(self._tif)) is None else PixelSize(*found)
-                self.info = self._tiff_info(series, size)
+                with damage_refused(path):
+                    self._tif = open_tiff(path)
+                    series = checked_series(self._tif, path)
+                    axes = axes_of(self._tif, series, stacks, path)
+                    self._appearance = appearance(self._tif, series, path)
+                    self._frames = TiffFrames(self._tif, series, axes.letters)
+                    self.info = self._tiff_info(self._tif, series, axes)
             except BaseException:
-                self._tif.close()
+                self.close()
                 raise
 
     def __enter__(self) -> Self:
@@ -187,8 +206,10 @@ class ImageFile:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _tiff_info(self, series: tifffile.TiffPageSeries, size: PixelSize | None) -> ImageInfo:
-        channels, height, width = self._frames.shape
+    def _tiff_info(self, tif: tifffile.TiffFile, series: tifffile.TiffPageSeries, axes: NamedAxes) -> ImageInfo:
+        count, (channels, height, width) = self._frames.count, self._frames.shape
+        found, no_size = calibration(tif)
+        size = None if found is None else PixelSize(*found)
         dtype = np.dtype(np.uint8) if series.dtype == bool else series.dtype.newbyteorder("=")
         if self._appearance.palette is not None and not self._labels:
             channels, dtype = 3, np.dtype(np.uint8)
@@ -197,9 +218,7 @@ class ImageFile:
             height, width = width, height
             size = None if size is None else PixelSize(size.x, size.y, size.unit)
         notes = tuple(filter(None, (self._appearance.note, TURNED if orientation != UPRIGHT else None)))
-        return ImageInfo(
-            self.path, self._frames.count, channels, height, width, dtype, size, orientation=orientation, notes=notes
-        )
+        return ImageInfo(self.path, count, channels, height, width, dtype, size, no_size, axes, orientation, notes)
 
     def close(self) -> None:
         """Close the file; nothing more can be read."""
@@ -236,34 +255,30 @@ class ImageFile:
         return _checked_values(shown, self.path)
 
 
-def inspect_image(path: Path, *, planes: bool = False) -> ImageInfo:
-    """Frames, channels, shape, type and pixel size of an image file, from its header.
-
-    Raises:
-        DataError: not an image, truncated, or a volume while `planes` is false.
-    """
-    with ImageFile(path, planes=planes) as file:
+def inspect_image(path: Path, stacks: Stacks | None = None) -> ImageInfo:
+    """Frames, channels, shape, type and pixel size of an image file, from its header; raises like `ImageFile`."""
+    with ImageFile(path, stacks) as file:
         return file.info
 
 
-def read_frames(path: Path, *, planes: bool = False) -> Iterator[Array]:
+def read_frames(path: Path, stacks: Stacks | None = None) -> Iterator[Array]:
     """Yield the frames of an image file in order, each (C, H, W) in the file's own type; see `ImageFile`.
 
     Raises:
-        DataError: not an image, truncated, a volume while `planes` is false, or values that are not finite numbers.
+        DataError: see `ImageFile`; or values that are not finite numbers.
     """
-    with ImageFile(path, planes=planes) as file:
+    with ImageFile(path, stacks) as file:
         for frame in range(file.info.frames):
             yield file.read(frame)
 
 
-def read_frame(path: Path, frame: int = 0, *, planes: bool = False) -> Array:
+def read_frame(path: Path, frame: int = 0, stacks: Stacks | None = None) -> Array:
     """Frame number `frame` of an image file, (C, H, W), read without the others; see `ImageFile`."""
-    with ImageFile(path, planes=planes) as file:
+    with ImageFile(path, stacks) as file:
         return file.read(frame)
 
 
-def read_mask(path: Path, frame: int = 0) -> Array:
+def read_mask(path: Path, frame: int = 0, stacks: Stacks | None = None) -> Array:
     """A label mask: (H, W) integers, or (H, W, 3) where the colours differ between channels.
 
     A palette gives its indices, not its colours; whole numbers stored as floats become integers.
@@ -272,7 +287,7 @@ def read_mask(path: Path, frame: int = 0) -> Array:
         DataError: unreadable, fractions instead of labels, a number of channels that is neither 1 nor 3, or numbers of
             objects or classes in a file where zero is white.
     """
-    with ImageFile(path, labels=True) as file:
+    with ImageFile(path, stacks, labels=True) as file:
         pixels: Array = file.read(frame)
     if pixels.dtype.kind == "f":
         if not np.array_equal(pixels, np.rint(pixels)):

@@ -41,7 +41,7 @@ def save(folder: Path, name: str, mask: np.ndarray) -> None:
     if path.suffix == ".png":
         Image.fromarray(mask).save(path)
     else:
-        tifffile.imwrite(path, mask, photometric="rgb" if mask.shape[-1] == 3 else "minisblack")
+        tifffile.imwrite(path, mask, photometric="rgb" if mask.shape[-1] == 3 else "minisblack", metadata=None)
 
 
 @pytest.fixture

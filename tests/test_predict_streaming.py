@@ -233,7 +233,7 @@ def test_frames_of_a_bad_file_are_taken_out_of_their_batch(bioseg: Bioseg, tmp_p
     bad = movie.copy()
     bad[2, -1, -1] = np.inf
     for name, frames in (("a", movie), ("b", bad), ("c", movie)):
-        tifffile.imwrite(tmp_path / f"{name}.tif", frames, photometric="minisblack")
+        tifffile.imwrite(tmp_path / f"{name}.tif", frames, photometric="minisblack", metadata=None)
     paths = [tmp_path / f"{name}.tif" for name in "abc"]
     result = bioseg("predict", model, *paths, "--out", tmp_path / "out", "--overlay")
     assert result.exit_code == 1 and "b.tif" in result.stderr

@@ -55,8 +55,7 @@ def folder(tmp_path: Path) -> Folder:
 
 
 def write_pages(path: Path, pages: np.ndarray) -> None:
-    # Three or four pages would be taken for the planes of one colour image otherwise.
-    tifffile.imwrite(path, pages, photometric="minisblack")
+    tifffile.imwrite(path, pages, photometric="minisblack", metadata={"axes": "TYX"})
 
 
 def by_file(path: Path, read: Callable[[Dataset, int], object]) -> dict[str, object]:

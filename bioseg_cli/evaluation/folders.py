@@ -88,7 +88,7 @@ class FolderTruth:
         if self._images is None:
             return None
         one = self.frames[number]
-        pixels = read_frame(self._images[one.path], one.frame).astype(np.float32)
+        pixels = read_frame(self._images[one.path], one.frame, self._reader.stacks).astype(np.float32)
         if pixels.shape[1:] != one.shape:
             raise DataError(
                 "The image and its true mask have different sizes",
@@ -125,7 +125,7 @@ def look_at_files(
     """
 
     def look(path: Path) -> list[tuple[Frame, Pixels]]:
-        return [(frame, reader.look(frame)) for frame in frames_of(path)]
+        return [(frame, reader.look(frame)) for frame in frames_of(path, reader.stacks)]
 
     with made_ahead(look, files, most=4 * WORKERS) as looks:
         return [one for some in output.track(looks, description, len(files)) for one in some]

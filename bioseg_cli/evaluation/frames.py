@@ -11,6 +11,7 @@ from threading import Lock
 import numpy as np
 from numpy.typing import NDArray
 
+from bioseg_cli.axes import Stacks
 from bioseg_cli.dataset.schema import Pixels
 from bioseg_cli.images import inspect_image, read_mask
 
@@ -33,9 +34,9 @@ class Frame:
     notes: tuple[str, ...] = ()
 
 
-def frames_of(path: Path) -> list[Frame]:
-    """The frames of a file."""
-    info = inspect_image(path)
+def frames_of(path: Path, stacks: Stacks | None = None) -> list[Frame]:
+    """The frames of a file; `stacks` is what the user said of stacks."""
+    info = inspect_image(path, stacks)
     return [Frame(path, frame, info.frames, (info.height, info.width), info.notes) for frame in range(info.frames)]
 
 
@@ -44,9 +45,11 @@ class MaskReader:
 
     Args:
         room: bytes that may be kept. A mask of two values takes a bit a pixel.
+        stacks: what is said of files that hold several images.
     """
 
-    def __init__(self, room: int = KEPT_BYTES) -> None:
+    def __init__(self, room: int = KEPT_BYTES, stacks: Stacks = Stacks()) -> None:  # noqa: B008 - it can't change
+        self.stacks = stacks
         self._room = room
         self._kept: dict[Frame, Callable[[], Pixels]] = {}
         self._lock = Lock()
@@ -57,7 +60,7 @@ class MaskReader:
         Raises:
             DataError: the file cannot be read, or is no mask.
         """
-        mask = read_mask(frame.path, frame.frame)
+        mask = read_mask(frame.path, frame.frame, self.stacks)
         values = _distinct_colours(mask) if mask.ndim == 3 else distinct_values(mask)
         self._keep(frame, mask, values)
         return values[None]
@@ -65,7 +68,7 @@ class MaskReader:
     def read(self, frame: Frame) -> Pixels:
         """A mask (H, W) or (H, W, 3); raises `DataError` like `look`."""
         kept = self._kept.get(frame)
-        return read_mask(frame.path, frame.frame) if kept is None else kept()
+        return read_mask(frame.path, frame.frame, self.stacks) if kept is None else kept()
 
     def _keep(self, frame: Frame, mask: Pixels, values: Pixels) -> None:
         two = mask.ndim == 2 and len(values) <= 2

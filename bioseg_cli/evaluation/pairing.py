@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from bioseg_cli.axes import count_of_frames
 from bioseg_cli.config import ClassInfo
 from bioseg_cli.dataset.schema import Pixels
 from bioseg_cli.errors import DataError
@@ -94,7 +95,7 @@ def masks_for_folder(folder: Path, truth: FolderTruth, reader: MaskReader, outpu
     for one, path in zip(truth.frames, paths, strict=True):
         if users.setdefault(path, one.path.name) != one.path.name:
             raise DataError(f"{users[path]} and {one.path.name} are both named like the prediction", where=path)
-        frames = frames_of(path)
+        frames = frames_of(path, reader.stacks)
         if len(frames) != one.of:
             raise DataError(
                 f"The prediction holds {len(frames)} masks, the truth {one.path.name} {one.of}",
@@ -132,7 +133,7 @@ def masks_for_dataset(folder: Path, truth: DatasetTruth, reader: MaskReader, out
         own = find_file(by_name, name)
         # Two sequences may both have a t001: such a name says nothing.
         path = find_file(by_name, stem) if own is None and len(files_of_stem[stem]) == 1 else own
-        frames = [] if path is None else frames_of(path)
+        frames = [] if path is None else frames_of(path, reader.stacks)
         if own is not None and len(frames) == 1:
             found.append(frames[0])
         else:
@@ -173,6 +174,8 @@ def _predicted(
     read, meaning = interpret(seen, None if truth is None else truth.reading, [one.name for one in classes])
     read_as = reading_notes({frame.path.name: frame.notes for frame in frames}, "predicted masks")
     notes = [f"Predicted masks: {meaning}.", *read_as]
+    if sentence := count_of_frames(len({frame.path for frame in frames}), len(frames)):
+        notes.append(f"Predicted masks: {sentence}.")
     unused = len(mask_files(folder)) - len({frame.path for frame in frames})
     if unused:
         notes.append(f"{unused} predicted masks have no truth and were left out.")

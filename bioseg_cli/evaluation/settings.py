@@ -7,7 +7,18 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from bioseg_cli.config import Config, DeviceName, Names, PrecisionName, SplitName, StateName
+from bioseg_cli.axes import Stacks
+from bioseg_cli.config import (
+    AXES_ABOUT,
+    PLANES_ABOUT,
+    AxisLetters,
+    Config,
+    DeviceName,
+    Names,
+    PrecisionName,
+    SplitName,
+    StateName,
+)
 from bioseg_cli.prediction.settings import DATASET_SUFFIXES
 
 FOLDER_OPTIONS = "--masks-are, --classes and --images"
@@ -54,6 +65,8 @@ class EvaluateConfig(Config):
     images: Path | None = Field(
         default=None, description="Folder of the images, for the baselines and the figure of --out."
     )
+    axes: AxisLetters | None = Field(default=None, description=AXES_ABOUT)
+    planes: bool = Field(default=False, description=PLANES_ABOUT)
     baselines: Names = Field(
         default=("otsu", "all-background"),
         description="What to score beside, separated by commas: otsu, kmeans, local, all-background; or none.",
@@ -92,9 +105,16 @@ class EvaluateConfig(Config):
                 raise ValueError("--state, --head and --mapping are for runs; masks have none of them")
             if self.truth_is_dataset and self._folder_options:
                 raise ValueError(f"{FOLDER_OPTIONS} go with a folder of true masks, not with a data set")
-        elif self.truth is not None or self._folder_options:
-            raise ValueError(f"--truth, {FOLDER_OPTIONS} go with --predictions; runs have a data set (--data)")
+        elif self.truth is not None or self._folder_options or self.stacks != Stacks():
+            raise ValueError(
+                f"--truth, --axes, --planes, {FOLDER_OPTIONS} go with --predictions; runs have a data set (--data)"
+            )
         return self
+
+    @property
+    def stacks(self) -> Stacks:
+        """What is said of mask files and images that hold several of them."""
+        return Stacks(self.axes, self.planes)
 
     @property
     def chosen_baselines(self) -> tuple[str, ...]:

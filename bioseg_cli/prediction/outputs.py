@@ -149,7 +149,7 @@ class ImageOutput:
             "outputs": [path.relative_to(out).as_posix() for path in written],
             "shape": list((frames, self._height, self._width)[frames == 1 :]),
             "pixel_size": None if size is None else size.to_json(),
-            **({"notes": list(self._opened.notes)} if self._opened.notes else {}),
+            **self._opened.about,
         }
 
     def _kept(

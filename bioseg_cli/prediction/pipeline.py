@@ -139,7 +139,7 @@ class ImagePrediction:
     def _open(self, source: Source) -> _Opened | _Frame | _Unreadable:
         """Open a source; an image that needs no tiles is read at once. Called in threads."""
         try:
-            opened = source.open()
+            opened = source.open(self._predictor.card.architecture.in_channels)
         except DataError as error:
             return _Unreadable(source, error)
         try:

@@ -40,7 +40,8 @@ class Predictor:
             when an allocation fails nevertheless. Where the network normalises by what it is shown, the tile is part of
             the result: it is then `DEFAULT_TILE` unless it is given, whatever the memory.
         overlap: pixels that neighbouring tiles share; by default `lossless_overlap`, or half a tile where that is less.
-        any_dtype: accept pixel types other than the training images'.
+        any_dtype: accept pixel types other than the training images'. None: no, and the command has none of the options
+            of `predict`, which errors then do not advise.
         say: is told once when memory ran out and smaller batches or tiles took over.
         processes: that share the memory evenly.
 
@@ -63,7 +64,7 @@ class Predictor:
         raw_clusters: bool = False,
         tile: int | None = None,
         overlap: int | None = None,
-        any_dtype: bool = False,
+        any_dtype: bool | None = None,
         say: Callable[[str], None] | None = None,
         processes: int = 1,
     ) -> None:
@@ -95,7 +96,8 @@ class Predictor:
             raise DataError(
                 f"The image is {dtype}, the model was trained on {self.card.image_dtype}: the numbers differ",
                 where=where,
-                fix=f"Give {self.card.image_dtype} images, or --any-dtype if the numbers mean the same.",
+                fix=f"Give {self.card.image_dtype} images"
+                + ("." if self._any_dtype is None else ", or --any-dtype if the numbers mean the same."),
             )
 
     @property
@@ -191,9 +193,8 @@ class Predictor:
         """The error for an image that does not fit in memory whatever the batch and the tile."""
         what = f"Memory ran out predicting an image of {height} x {width} pixels in tiles of {self.tile}"
         smaller = max(64, min(self.tile, max(height, width)) // 2)
-        return RunError(
-            what, where=where, fix=f"Give `bioseg predict` --tile {smaller}. `bioseg evaluate` scores masks too."
-        )
+        fix = f"Give --tile {smaller}." if self._any_dtype is not None else "Free some memory."
+        return RunError(what, where=where, fix=fix)
 
     def probabilities(self, pixels: NDArray[Any], where: Path | None = None) -> NDArray[np.float32]:
         """Probability of each channel of the head (..., K, H, W), float32, for pixels in their own type.

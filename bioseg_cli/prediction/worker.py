@@ -28,7 +28,7 @@ def perform(job: bytes) -> dict[str, Any]:
     threading.Thread(target=_stop_without, args=(wanted,), daemon=True).start()
     record: dict[str, Any] = {"files": [], "failures": []}
     here = PredictionHere(config.run, config, Output(quiet=True), processes=part.processes)
-    here.predict(file_sources(config.inputs, config.planes), record)
+    here.predict(file_sources(config.inputs, config.stacks), record)
     return record
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
+from bioseg_cli.axes import Stacks
 from bioseg_cli.config import ClassInfo
 from bioseg_cli.dataset.schema import Pixels
 from bioseg_cli.errors import DataError
@@ -21,6 +22,7 @@ from bioseg_cli.prepare.recipe import (
     file_frames,
     inspect_images,
     listing,
+    stack_notes,
 )
 from bioseg_cli.prepare.settings import FolderConfig
 from bioseg_cli.runs.console import Output
@@ -44,8 +46,9 @@ def collect(config: FolderConfig, output: Output) -> Collection:
         if folder is not None and not folder.is_dir():
             raise DataError("There is no such folder", where=folder, fix="Check the path.")
     images, masks = _pair(config.images, config.masks)
-    infos = inspect_images(images, output)
-    notes = reading_notes({info.path.name: info.notes for info in infos}, "images")
+    infos = inspect_images(images, output, config.stacks)
+    pixel_size, notes = common_pixel_size(infos)
+    notes += reading_notes({info.path.name: info.notes for info in infos}, "images")
     reading = None
     if masks:
         reading, masks_notes = _survey(infos, masks, config, output)
@@ -58,7 +61,8 @@ def collect(config: FolderConfig, output: Output) -> Collection:
                 info,
                 file=info.path.name,
                 group=_group(info.path, config.group_by),
-                labels=None if reading is None else _labels_of(masks.get(info.path), reading),
+                labels=None if reading is None else _labels_of(masks.get(info.path), reading, config.stacks),
+                stacks=config.stacks,
             )
         ),
         classes=reading.classes if reading else (BACKGROUND, ClassInfo(name="foreground", colour=PALETTE[0])),
@@ -66,8 +70,8 @@ def collect(config: FolderConfig, output: Output) -> Collection:
         dtype=infos[0].dtype,
         keep_groups=config.split_by != "random",
         masks_read_as=reading.sentence if reading else "there are none: only train-iic can use this data set",
-        pixel_size=common_pixel_size(infos),
-        notes=tuple(notes),
+        pixel_size=pixel_size,
+        notes=(*notes, *stack_notes(infos)),
     )
 
 
@@ -160,7 +164,7 @@ def _survey(
     labelled = [info for info in infos if info.path in masks]
     for info in output.track(labelled, "Looking at the masks", len(labelled)):
         path = masks[info.path]
-        mask = inspect_image(path)
+        mask = inspect_image(path, config.stacks)
         if (mask.frames, mask.height, mask.width) != (info.frames, info.height, info.width):
             raise DataError(
                 f"The mask is {_extent(mask)}, its image {info.path.name} {_extent(info)}",
@@ -172,7 +176,7 @@ def _survey(
         _refuse_unclear_turn(info, mask)
         notes[path.name] = mask.notes
         for frame in range(mask.frames):
-            survey.add(read_mask(path, frame), where=path)
+            survey.add(read_mask(path, frame, config.stacks), where=path)
     return survey.reading(config.masks_are, config.classes), reading_notes(notes, "masks")
 
 
@@ -187,12 +191,12 @@ def _refuse_unclear_turn(image: ImageInfo, mask: ImageInfo) -> None:
         )
 
 
-def _labels_of(mask: Path | None, reading: MaskReading) -> Callable[[int], Pixels] | None:
-    return None if mask is None else partial(_read_labels, mask, reading)
+def _labels_of(mask: Path | None, reading: MaskReading, stacks: Stacks) -> Callable[[int], Pixels] | None:
+    return None if mask is None else partial(_read_labels, mask, reading, stacks)
 
 
-def _read_labels(mask: Path, reading: MaskReading, frame: int) -> Pixels:
-    return reading.labels(read_mask(mask, frame))
+def _read_labels(mask: Path, reading: MaskReading, stacks: Stacks, frame: int) -> Pixels:
+    return reading.labels(read_mask(mask, frame, stacks))
 
 
 def _group(path: Path, pattern: str | None) -> str:

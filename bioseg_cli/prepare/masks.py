@@ -153,7 +153,9 @@ class MaskSurvey:
             UsageError: the number of names does not fit.
         """
         if self._values in ([], [0]):
-            raise DataError("All masks are empty: they hold 0 and nothing else", fix="Check the folder of --masks.")
+            raise DataError(
+                "All masks are empty: they hold 0 and nothing else", fix="Check that this is the folder of masks."
+            )
         guessed = kind is None
         kind = kind or self._recognise()
         if kind in ("binary", "instances"):

@@ -14,6 +14,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from bioseg_cli.axes import Stacks, count_of_frames
+from bioseg_cli.calibration import unusable_sizes
 from bioseg_cli.config import IGNORE_BY_DTYPE, ClassInfo, SplitName
 from bioseg_cli.dataset.schema import Pixels
 from bioseg_cli.errors import DataError
@@ -90,7 +92,7 @@ def label_dtype(classes: int) -> str:
     return "uint8" if classes <= IGNORE_BY_DTYPE["uint8"] else "uint16"
 
 
-def inspect_images(paths: Sequence[Path], output: Output) -> list[ImageInfo]:
+def inspect_images(paths: Sequence[Path], output: Output, stacks: Stacks | None = None) -> list[ImageInfo]:
     """Read every header and refuse a mixture of channel counts or types.
 
     Raises:
@@ -98,7 +100,7 @@ def inspect_images(paths: Sequence[Path], output: Output) -> list[ImageInfo]:
     """
     infos: list[ImageInfo] = []
     for path in output.track(paths, "Reading headers", len(paths)):
-        info = inspect_image(path)
+        info = inspect_image(path, stacks)
         first = infos[0] if infos else info
         if (info.channels, info.dtype) != (first.channels, first.dtype):
             raise DataError(
@@ -110,10 +112,37 @@ def inspect_images(paths: Sequence[Path], output: Output) -> list[ImageInfo]:
     return infos
 
 
-def common_pixel_size(infos: Sequence[ImageInfo]) -> PixelSize | None:
-    """The pixel size all files state, or None where one differs or states none."""
-    sizes = {info.pixel_size for info in infos}
-    return sizes.pop() if len(sizes) == 1 else None
+def common_pixel_size(infos: Sequence[ImageInfo]) -> tuple[PixelSize | None, list[str]]:
+    """The pixel size of all files that state one, None where they differ or none does; and what is to be said of it."""
+    stated = [info for info in infos if info.pixel_size is not None]
+    notes = unusable_sizes([(info.path.name, info.no_size) for info in infos])
+    if not stated:
+        return None, notes
+    first, *others = (info.pixel_size for info in stated)
+    assert first is not None
+    different = [
+        info for info, size in zip(stated[1:], others, strict=True) if size is not None and size.differs(first)
+    ]
+    if different:
+        one, other = stated[0], different[0]
+        notes.append(
+            f"the images differ in pixel size, so none is recorded: {one.path.name} has {one.pixel_size}, "
+            f"{other.path.name} {other.pixel_size}"
+        )
+        return None, notes
+    silent = [info.path.name for info in infos if info.pixel_size is None]
+    if silent:
+        notes.append(
+            f"{len(silent)} of {len(infos)} files give no pixel size ({listing(silent, 3)}); that of the others, "
+            f"{first}, is recorded for all"
+        )
+    return first, notes
+
+
+def stack_notes(infos: Sequence[ImageInfo]) -> list[str]:
+    """How many frames the files hold, where that is another number."""
+    sentence = count_of_frames(len(infos), sum(info.frames for info in infos))
+    return [] if sentence is None else [f"{sentence}; the frames of a file are in one group"]
 
 
 def file_frames(
@@ -123,6 +152,7 @@ def file_frames(
     group: str,
     labels: Callable[[int], Pixels] | None,
     official: SplitName | None = None,
+    stacks: Stacks | None = None,
 ) -> list[SourceImage]:
     """The records of all frames of a file on disk; `labels` reads the class codes (H, W) of a frame.
 
@@ -131,7 +161,7 @@ def file_frames(
     file_hash = cache(partial(sha256_of, info.path))
 
     def load(frame: int) -> Loaded:
-        pixels = read_frame(info.path, frame)
+        pixels = read_frame(info.path, frame, stacks)
         codes = None if labels is None else labels(frame)
         if codes is not None and codes.shape != pixels.shape[1:]:
             raise DataError(
