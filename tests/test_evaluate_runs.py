@@ -19,6 +19,7 @@ import yaml
 from bioseg_cli.config import flag_of
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.evaluation.settings import EvaluateConfig
+from bioseg_cli.training.settings import TrainUDAConfig
 
 RUN_KEYS = {
     "run", "state", "labels", "unseen", "data", "split", "mean_iou", "mean_iou_foreground", "iou", "dice",
@@ -260,5 +261,6 @@ def test_the_documentation_names_every_key():
     missing = [key for key in keys if f"`{key}`" not in text]
     assert not missing
     flags = set(re.findall(r"--[a-z][a-z-]+", text))
-    known = {flag_of(name) for name in EvaluateConfig.model_fields} | {"--json", "--unsup-loss", "--map-labels"}
+    fields = {*EvaluateConfig.model_fields, *TrainUDAConfig.model_fields}
+    known = {flag_of(name) for name in fields} | {"--json", "--config", "--map-labels"}
     assert flags <= known
