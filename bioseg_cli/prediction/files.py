@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bioseg_cli.config import StateName, read_yaml
-from bioseg_cli.errors import DataError, PartialFailure
+from bioseg_cli.errors import BiosegError, DataError, PartialFailure
 from bioseg_cli.files import refuse_existing, sha256_of
 from bioseg_cli.images import PixelSize
 from bioseg_cli.model.saved import LoadedModel
@@ -152,7 +152,7 @@ def _report(record: dict[str, Any], config: PredictConfig, output: Output, train
     output.result({**record, "out": str(config.out)})
 
 
-def _raise_failures(failures: Sequence[DataError], total: int, out: Path) -> None:
+def _raise_failures(failures: Sequence[BiosegError], total: int, out: Path) -> None:
     if len(failures) == total == 1:
         raise failures[0]
     if len(failures) == total:

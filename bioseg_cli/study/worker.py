@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -99,7 +100,7 @@ def score_data(job: BaselinesJob, output: Output) -> list[ScoreRow]:
 
 def reply(line: bytes) -> dict[str, None]:
     """Do the job that a line of JSON holds; raises `BiosegError` where it fails."""
-    perform(TypeAdapter(Job).validate_json(line), Output())
+    perform(TypeAdapter(Job).validate_python(json.loads(line)), Output())
     return {"problem": None}
 
 
