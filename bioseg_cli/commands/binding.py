@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Optional, TypeVar, get_args, get_origin
 import typer
 
 from bioseg_cli.config import Config, build_config, flag_of, read_config
-from bioseg_cli.errors import BiosegError, Interrupted, RunError, UsageError
+from bioseg_cli.errors import BiosegError, DataError, Interrupted, RunError, UsageError
 from bioseg_cli.runs.console import Output, PlainConsole
 from bioseg_cli.runs.launch import tell_launcher, this_launch
 
@@ -141,6 +141,10 @@ class _errors_shown:  # noqa: N801 - reads as a statement
             shown = Interrupted("Stopped", fix="Nothing half-written was left.")
         elif isinstance(error, MemoryError):
             shown = RunError("Memory ran out", fix="Use smaller images or a smaller --crop or --tile.")
+        elif isinstance(error, OSError) and error.filename is not None:
+            shown = DataError(
+                f"The system refuses: {error.strerror}", where=os.fsdecode(error.filename), fix="Check the path."
+            )
         else:
             reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
             shown = RunError(

@@ -25,7 +25,7 @@ from bioseg_cli.runs.process import answer
 from bioseg_cli.study.folder import ENDED, run_manifest
 from bioseg_cli.study.grid import COMMANDS
 from bioseg_cli.study.job import BaselinesJob, Job, RunJob
-from bioseg_cli.study.results import ScoreRow, read_scores, write_scores
+from bioseg_cli.study.results import ScoreRow, is_scored, write_scores
 from bioseg_cli.training.restarts import train_with_restarts
 from bioseg_cli.training.session import train
 from bioseg_cli.training.settings import TrainIICConfig, TrainUDAConfig
@@ -43,7 +43,7 @@ def perform(job: Job, output: Output) -> None:
     """
     try:
         with FileLock(job.log.with_name(f"{job.name}.lock"), timeout=LOCK_SECONDS):
-            if read_scores(job.scores, job.request, job.hash) is not None:
+            if is_scored(job.scores, job.request, job.hash):
                 return
             if isinstance(job, RunJob):
                 train_run(job, output)
