@@ -41,7 +41,9 @@ def stem_of(path: Path) -> str:
 
 def as_seen(name: str) -> str:
     """The one form of names that look the same."""
-    return unicodedata.normalize("NFC", name)
+    # In a locale without the characters, Python reads the bytes of a name one by one.
+    whole = name.encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape")
+    return unicodedata.normalize("NFC", whole)
 
 
 def on_any_disk(name: str) -> str:
