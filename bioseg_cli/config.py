@@ -7,6 +7,7 @@ keep in step.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
@@ -68,6 +69,10 @@ class Config(BaseModel):
     """Name of the command it belongs to; a manifest of another command is refused."""
     flags: ClassVar[bool] = True
     """Whether its fields are flags of the command, or keys of a file alone."""
+
+    def to_line(self) -> str:
+        """A line of JSON; names of files that are not UTF-8 keep their bytes, for which pydantic's own has no form."""
+        return json.dumps(self.model_dump(mode="json"))
 
 
 class ClassInfo(Config):

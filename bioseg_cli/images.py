@@ -152,7 +152,7 @@ def list_images(inputs: Sequence[Path], suffixes: tuple[str, ...] = IMAGE_SUFFIX
 def natural_key(path: Path) -> list[tuple[int, int | str]]:
     """Sort key that puts `t2` before `t10`."""
     return [
-        (0, int(part)) if part.isdigit() else (1, part) for part in re.split(r"([0-9]+)", path.name.lower()) if part
+        (0, int(part)) if part.isdecimal() else (1, part) for part in re.split(r"([0-9]+)", path.name.lower()) if part
     ]
 
 
@@ -344,6 +344,8 @@ def _reading(path: Path) -> Iterator[None]:
         raise
     except FileNotFoundError:
         raise DataError("No such file", where=path, fix="Check the path.") from None
+    except PermissionError:
+        raise DataError("You may not read the file", where=path, fix="Check its permissions.") from None
     except Exception as error:  # the decoders raise whatever a damaged file makes them meet
         reason = " ".join(str(error).split())[:150] or type(error).__name__
         fix = "It is damaged, truncated, or of another format than its name says: copy or export it again."

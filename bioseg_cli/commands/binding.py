@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Optional, TypeVar, get_args, get_origin
 import typer
 
 from bioseg_cli.config import Config, build_config, flag_of, read_config
-from bioseg_cli.errors import BiosegError, Interrupted, RunError, UsageError
+from bioseg_cli.errors import BiosegError, DataError, Interrupted, RunError, UsageError
 from bioseg_cli.runs.console import Output, PlainConsole
 from bioseg_cli.runs.launch import tell_launcher, this_launch
 
@@ -149,6 +149,10 @@ class _errors_shown:  # noqa: N801 - reads as a statement
         elif isinstance(error, MemoryError):
             shown = RunError(
                 "Memory ran out", fix=f"Use smaller images{self.smaller and f' or a smaller {self.smaller}'}."
+            )
+        elif isinstance(error, OSError) and error.filename is not None:
+            shown = DataError(
+                f"The system refuses: {error.strerror}", where=os.fsdecode(error.filename), fix="Check the path."
             )
         else:
             reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"

@@ -7,7 +7,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, get_args
 
-import h5py
 import numpy as np
 import numpy.typing as npt
 
@@ -15,6 +14,7 @@ from bioseg_cli.config import IGNORE_BY_DTYPE, ClassInfo, SplitName
 from bioseg_cli.dataset.budgets import LabelBudgets
 from bioseg_cli.dataset.chunks import read_image
 from bioseg_cli.dataset.schema import (
+    NAME_ERRORS,
     PLANE_SHAPE,
     SCHEMA_ATTRIBUTE,
     SCHEMA_VERSION,
@@ -25,6 +25,8 @@ from bioseg_cli.dataset.schema import (
     PlaneMatrix,
 )
 from bioseg_cli.errors import DataError, UsageError
+from bioseg_cli.hdf5 import open_hdf5
+from bioseg_cli.names import on_any_disk, stem_of
 
 PREPARE_AGAIN = "Make it again with `bioseg prepare`."
 DATA_FOLDER = Path("data")
@@ -68,16 +70,7 @@ class Dataset:
         self._shown: dict[int, frozenset[int]] = {}
         if not path.is_file():
             raise DataError("There is no such data set", where=path, fix="Make one with `bioseg prepare`.")
-        try:
-            self._file = h5py.File(path, "r")
-        except (PermissionError, BlockingIOError) as error:
-            reason, fix = "you may not read it", "Check its permissions."
-            if isinstance(error, BlockingIOError):
-                reason, fix = "another program is writing it", "Wait until that is done."
-            raise DataError(f"The data set cannot be opened: {reason}", where=path, fix=fix) from None
-        except OSError as error:
-            reason = "truncated" if "truncated" in str(error) else "not an HDF5 file, or damaged"
-            raise DataError(f"The data set cannot be opened: {reason}", where=path, fix=PREPARE_AGAIN) from None
+        self._file = open_hdf5(path, called="The data set", again=PREPARE_AGAIN)
         try:
             self._read_descriptions()
         except BaseException:
@@ -105,8 +98,8 @@ class Dataset:
             self.ignore = IGNORE_BY_DTYPE[str(file["labels"].dtype)]
             self.labelled: npt.NDArray[np.bool_] = file["labelled"][:]
             self.split: npt.NDArray[np.str_] = file["split"].asstr()[:].astype(str)
-            self.group: npt.NDArray[np.str_] = file["group"].asstr()[:].astype(str)
-            self._files: npt.NDArray[np.str_] = file["source/file"].asstr()[:].astype(str)
+            self.group: npt.NDArray[np.str_] = file["group"].asstr(errors=NAME_ERRORS)[:].astype(str)
+            self._files: npt.NDArray[np.str_] = file["source/file"].asstr(errors=NAME_ERRORS)[:].astype(str)
             self._hashes: npt.NDArray[np.str_] = file["source/sha256"].asstr()[:].astype(str)
             self._frames: IntArray = file["source/frame"][:]
             self._origins: IntArray = file["source/origin"][:]
@@ -245,7 +238,7 @@ class Dataset:
         return rows, columns
 
     def name(self, index: int) -> str:
-        """A readable name, unique in the data set: the file's stem, with group, frame and crop where needed."""
+        """A readable name, unique whatever the disk: the file's stem, with group, frame and crop where needed."""
         return self._names[index]
 
     def named(self, names: Iterable[str]) -> IntArray | None:
@@ -255,7 +248,7 @@ class Dataset:
         return None if None in found else np.array(found, dtype=np.int64)
 
     def _unique_names(self) -> list[str]:
-        names = [Path(name).stem.removesuffix(".nii") for name in self._files]
+        names = [stem_of(Path(name)) for name in self._files.tolist()]
         parts = {
             "{name}_f{part:03d}": self._frames.tolist(),
             "{part}_{name}": [group.replace("/", "_") for group in self.group.tolist()],
@@ -266,9 +259,9 @@ class Dataset:
         for pattern, values in parts.items():
             told: dict[str, set[object]] = {}
             for name, value in zip(names, values, strict=True):
-                told.setdefault(name, set()).add(value)
+                told.setdefault(on_any_disk(name), set()).add(value)
             names = [
-                pattern.format(name=name, part=value) if len(told[name]) > 1 else name
+                pattern.format(name=name, part=value) if len(told[on_any_disk(name)]) > 1 else name
                 for name, value in zip(names, values, strict=True)
             ]
         return names

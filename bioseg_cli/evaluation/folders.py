@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,14 +15,12 @@ from bioseg_cli.errors import DataError
 from bioseg_cli.evaluation.frames import Frame, MaskReader, frames_of
 from bioseg_cli.evaluation.truth import Window
 from bioseg_cli.images import list_images, read_frame
+from bioseg_cli.names import Pairing, pair, stem_of
 from bioseg_cli.notes import reading_notes
-from bioseg_cli.prepare.folder import IMAGE_SUFFIX, MASK_PREFIX, MASK_SUFFIX
 from bioseg_cli.prepare.masks import MaskReading, MaskSurvey
 from bioseg_cli.prepare.recipe import label_dtype, listing
 from bioseg_cli.prepare.settings import MaskKind
 from bioseg_cli.runs.console import Output
-
-FRAME_PREFIX = re.compile(r"^t(?=\d+$)")
 
 
 class FolderTruth:
@@ -77,7 +73,7 @@ class FolderTruth:
         self.names = tuple(one.path.stem if one.of == 1 else f"{one.path.stem}_f{one.frame:03d}" for one in self.frames)
         # A file is the largest unit that is known to belong together.
         self.groups = tuple(one.path.stem for one in self.frames)
-        self._images = None if images is None else partner_files([one.path for one in self.frames], images)
+        self._images = None if images is None else images_of([one.path for one in self.frames], images)
 
     def labels(self, number: int) -> Pixels:
         """(H, W) class codes or `ignore`."""
@@ -141,54 +137,49 @@ def survey_regions(frames: Sequence[Frame], reader: MaskReader, output: Output) 
     return survey
 
 
-def partner_files(wanted: Iterable[Path], folder: Path) -> dict[Path, Path]:
-    """Find for each of `wanted` the file of `folder` that is named like it.
+def images_of(masks: Iterable[Path], folder: Path) -> dict[Path, Path]:
+    """Find the image of each mask in a folder, by name.
 
     Raises:
-        DataError: one has no partner, or two.
+        DataError: a mask has no image, or names that could go together in several ways.
     """
-    find = partial(find_file, files_by_name(mask_files(folder)))
-    found = {path: find(path.stem) for path in dict.fromkeys(wanted)}
-    missing = [path.name for path, partner in found.items() if partner is None]
+    wanted = {mask: stem_of(mask) for mask in masks}
+    pairing = pair(wanted, {path: stem_of(path) for path in mask_files(folder)}, images=True)
+    refuse_doubts(pairing, folder)
+    missing = [mask.name for mask in wanted if mask not in pairing.found]
     if missing:
         raise DataError(
-            f"{len(missing)} of {len(found)} masks have no file named like them: {listing(missing)}",
+            f"{len(missing)} of {len(wanted)} masks have no file named like them: {listing(missing)}",
             where=folder,
             fix="Name the files alike; an ending such as .png or _mask may differ.",
         )
-    return {path: partner for path, partner in found.items() if partner is not None}
+    return pairing.found
 
 
-def files_by_name(files: Iterable[Path]) -> dict[str, list[Path]]:
-    """Files by stem, and by stem without an ending such as `_mask`."""
-    names: dict[str, list[Path]] = {}
-    for path in files:
-        for name in dict.fromkeys((path.stem, plain_name(path.stem))):
-            names.setdefault(name, []).append(path)
-    return names
-
-
-def find_file(files: Mapping[str, list[Path]], stem: str) -> Path | None:
-    """The file of that stem, or of that stem but for an ending such as `_mask`; None where there is none.
+def predictions_of(masks: Iterable[Path], folder: Path) -> Pairing[Path, Path]:
+    """Find the prediction of each true mask in a folder, by name; not every mask needs to have one.
 
     Raises:
-        DataError: several files have the name.
+        DataError: names that could go together in several ways.
     """
-    exact = [path for path in files.get(stem, ()) if path.stem == stem]
-    found = exact or files.get(plain_name(stem), [])
-    if len(found) > 1:
+    files = {path: stem_of(path) for path in mask_files(folder)}
+    pairing = pair({mask: stem_of(mask) for mask in masks}, files, images=False)
+    refuse_doubts(pairing, folder)
+    return pairing
+
+
+def refuse_doubts(pairing: Pairing[Path, Path], folder: Path) -> None:
+    """Raise `DataError` where names could go together in several ways: `a` with `a_mask`, and with `a_seg`."""
+    for doubt in pairing.doubts:
+        wanted, offered = (sorted(path.name for path in paths) for paths in (doubt.wanted, doubt.offered))
+        if len(offered) > 1:
+            raise DataError(
+                f"{listing(offered)} are all named like {doubt.wanted[0].stem}",
+                where=folder,
+                fix="Keep one of them in the folder.",
+            )
         raise DataError(
-            f"{listing([path.name for path in found])} are all named like {stem}",
-            where=found[0].parent,
+            f"{listing(wanted)} are all named like {offered[0]}",
+            where=doubt.wanted[0].parent,
             fix="Keep one of them in the folder.",
         )
-    return found[0] if found else None
-
-
-def plain_name(stem: str) -> str:
-    """A stem without what marks it as a mask or an image: `a_mask`, `mask_a` and `a_img` are `a`.
-
-    `man_seg001` and `mask001`, a true mask and a result of the Cell Tracking Challenge, are `001` like frame `t001`.
-    """
-    bare = IMAGE_SUFFIX.sub("", MASK_SUFFIX.sub("", stem.removesuffix(".ome")))
-    return FRAME_PREFIX.sub("", MASK_PREFIX.sub("", bare)) or stem

@@ -24,6 +24,7 @@ from bioseg_cli.evaluation.clusters import (
     mapping_notes,
 )
 from bioseg_cli.evaluation.controls import control_notes, refuse_no_control
+from bioseg_cli.evaluation.failures import RunFailures
 from bioseg_cli.evaluation.network import NetworkOnTruth
 from bioseg_cli.evaluation.report import ClusterMapping, Evaluation, Figures, Report, shown_path
 from bioseg_cli.evaluation.scores import ImageCounts, Resampling, difference, score_images
@@ -48,13 +49,16 @@ IMAGES_HELD = 16
 Counts = TypeVar("Counts")
 
 
-def evaluate_runs(config: EvaluateConfig, output: Output, figures: Figures) -> list[Report]:
+def evaluate_runs(
+    config: EvaluateConfig, output: Output, figures: Figures, failures: RunFailures | None = None
+) -> list[Report]:
     """Score every run on the split of its data set, a report a data set.
 
     Args:
         config: settings.
         output: for progress bars.
         figures: draws what was scored while its images can be read.
+        failures: takes the runs that cannot be scored; the others are. None = the first failure is raised.
 
     Raises:
         DataError: no run, no such state, a data set that is gone or has changed, or other classes than the run's.
@@ -62,8 +66,12 @@ def evaluate_runs(config: EvaluateConfig, output: Output, figures: Figures) -> l
     """
     device = resolve_device(config.device)
     precision = resolve_precision(config.precision, device)
-    states = [state for path in config.runs for state in saved_states(RunDirectory.open(path), config.state)]
-    if config.mapping != "both" and not any(state.of_clusters for state in states):
+    failures = failures or RunFailures(several=False)
+    states: list[SavedState] = []
+    for run in config.runs:
+        with failures.of(run):
+            states += saved_states(RunDirectory.open(run), config.state)
+    if config.mapping != "both" and states and not any(state.of_clusters for state in states):
         raise UsageError("--mapping is for runs of train-iic, and there is none", fix="Leave it out.")
     control = None
     if config.control is not None:
@@ -72,11 +80,12 @@ def evaluate_runs(config: EvaluateConfig, output: Output, figures: Figures) -> l
         refuse_no_control(states, control)
     by_data: dict[Path, list[SavedState]] = {}
     for state in states:
-        by_data.setdefault(data_path(state, config), []).append(state)
-    reports = []
+        with failures.of(state.run.path):
+            by_data.setdefault(data_path(state, config), []).append(state)
+    reports: list[Report] = []
     for path, group in by_data.items():
-        with Dataset(path) as dataset:
-            reports.append(_Scoring(config, dataset, precision, output, figures).report(group, control))
+        with failures.of(*(state.run.path for state in group)), Dataset(path) as dataset:
+            reports += _Scoring(config, dataset, precision, output, figures, failures).reports(group, control)
     return reports
 
 
@@ -88,35 +97,45 @@ class _Scoring:
     """
 
     def __init__(
-        self, config: EvaluateConfig, dataset: Dataset, precision: Precision, output: Output, figures: Figures
+        self,
+        config: EvaluateConfig,
+        dataset: Dataset,
+        precision: Precision,
+        output: Output,
+        figures: Figures,
+        failures: RunFailures,
     ) -> None:
         self.config = config
         self.dataset = dataset
         self.precision = precision
         self.output = output
         self.figures = figures
+        self.failures = failures
         self.truth = DatasetTruth(dataset, config.split)
         self.resampling = Resampling(config.draws, config.seed, config.by_group)
         split = SPLIT_REMARKS.get(config.split)
         self.notes = [*self.truth.remarks, *([] if split is None else [split])]
 
-    def report(self, states: Sequence[SavedState], control: SavedState | None) -> Report:
-        """Everything scored on the data set."""
+    def reports(self, states: Sequence[SavedState], control: SavedState | None) -> list[Report]:
+        """Everything scored on the data set; none where no state could be."""
         control_row = None if control is None else self._control(control)
         rows: list[Evaluation] = []
         for state in states:
-            model = self._load(state)
-            if model.card.outputs == "clusters":
-                rows += self._cluster_rows(state, model)
-            else:
-                rows += self._class_rows(state, model, control_row)
+            with self.failures.of(state.run.path):
+                model = self._load(state)
+                if model.card.outputs == "clusters":
+                    rows += self._cluster_rows(state, model)
+                else:
+                    rows += self._class_rows(state, model, control_row)
+        if not rows:
+            return []
         if control is not None:
             self.notes += control_notes(states, control)
         notes = [*self.notes, *remarks(self.truth, rows[0].images, by_group=self.config.by_group)]
         baselines, said = score_baselines(
             self.config.chosen_baselines, self.truth, self.dataset, rows[0].images, self.resampling, self.output
         )
-        return Report(
+        report = Report(
             data=shown_path(self.dataset.path),
             split=self.config.split,
             evaluations=tuple(rows),
@@ -124,6 +143,7 @@ class _Scoring:
             control=control_row,
             notes=tuple(dict.fromkeys([*notes, *said])),
         )
+        return [report]
 
     def _load(self, state: SavedState) -> LoadedModel:
         model, said = load_state(state, self.dataset, self.precision.device, same_data=self.config.data is None)

@@ -16,7 +16,7 @@ from typing import Any
 from bioseg_cli.axes import count_of_frames
 from bioseg_cli.calibration import unusable_sizes
 from bioseg_cli.config import StateName, read_yaml
-from bioseg_cli.errors import DataError, PartialFailure
+from bioseg_cli.errors import BiosegError, DataError, PartialFailure
 from bioseg_cli.files import refuse_existing, sha256_of
 from bioseg_cli.images import PixelSize
 from bioseg_cli.model.saved import LoadedModel
@@ -177,7 +177,7 @@ def _remarks_on_files(entries: Sequence[dict[str, Any]]) -> list[str]:
     return remarks + [sentence[0].upper() + sentence[1:] for sentence in sizes]
 
 
-def _raise_failures(failures: Sequence[DataError], total: int, out: Path) -> None:
+def _raise_failures(failures: Sequence[BiosegError], total: int, out: Path) -> None:
     if len(failures) == total == 1:
         raise failures[0]
     if len(failures) == total:

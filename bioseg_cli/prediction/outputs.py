@@ -23,8 +23,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bioseg_cli.ahead import made_ahead
+from bioseg_cli.errors import BiosegError, OutputError
 from bioseg_cli.files import replacing
 from bioseg_cli.images import PixelSize, tiff_options
+from bioseg_cli.prediction.failures import failure_of
 from bioseg_cli.prediction.overlay import Preview
 from bioseg_cli.prediction.reading import Reading
 from bioseg_cli.prediction.settings import PredictConfig
@@ -87,7 +89,7 @@ class ImageOutput:
         """Write finished rows: probabilities (K, h, W) of the head, which may be overwritten afterwards.
 
         Raises:
-            DataError: writing failed.
+            Exception: what went wrong with the rows before.
         """
         step = max(1, STRIP_BYTES // self._width)
         for first in range(0, probabilities.shape[-2], step):
@@ -176,12 +178,20 @@ class Outputs:
         config: what is written, and where.
         reading: what the channels of the head become.
         done: called with each image's entry of the record, in order, as soon as its files are there.
+        failed: called with an image whose files cannot be written, in its place, and why.
     """
 
-    def __init__(self, config: PredictConfig, reading: Reading, done: Callable[[Entry], None]) -> None:
+    def __init__(
+        self,
+        config: PredictConfig,
+        reading: Reading,
+        done: Callable[[Entry], None],
+        failed: Callable[[Source, BiosegError], None],
+    ) -> None:
         self._config = config
         self._reading = reading
         self._done = done
+        self._failed = failed
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="writing")
         self._finished: deque[ImageOutput] = deque()
         self._current: ImageOutput | None = None
@@ -194,8 +204,8 @@ class Outputs:
             self.abandon()
             while self._finished:
                 try:
-                    self._done(self._finished.popleft().entry())
-                except Exception:
+                    self._settle(self._finished.popleft())
+                except OutputError:
                     if kind is None:
                         raise  # else the first of two errors is told
         finally:
@@ -213,7 +223,8 @@ class Outputs:
         """Write rows of a frame, see `ImageOutput.take`; all those of one image before the next.
 
         Raises:
-            DataError: writing failed.
+            OutputError: nothing can be written any more.
+            Exception: what went wrong with the files of this image.
         """
         if self._current is None:
             self._current = ImageOutput(source, opened, self._config, self._reading)
@@ -224,7 +235,17 @@ class Outputs:
             self._finished.append(self._current)
             self._current = None
             while len(self._finished) > UNFINISHED:
-                self._done(self._finished.popleft().entry())
+                self._settle(self._finished.popleft())
+
+    def _settle(self, output: ImageOutput) -> None:
+        try:
+            entry = output.entry()
+        except OutputError:
+            raise
+        except Exception as error:
+            self._failed(output.source, failure_of(output.source, error))
+        else:
+            self._done(entry)
 
     def abandon(self, source: Source | None = None) -> None:
         """Remove what was written of an image that is not complete: of `source`, or of any."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -16,8 +17,11 @@ from bioseg_cli.axes import Stacks
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.errors import DataError, UsageError
 from bioseg_cli.images import IMAGE_SUFFIXES, ImageFile, PixelSize, list_images
+from bioseg_cli.names import on_any_disk, stem_of
 from bioseg_cli.prediction.settings import DATASET_SUFFIXES, PredictConfig
 from bioseg_cli.volumes import VOLUME_SUFFIXES, is_volume
+
+_PICTURE_OF_MANY = re.compile(r"_[fs][0-9]{3,}$")
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,8 @@ def find_sources(config: PredictConfig, opened: ExitStack) -> list[AnySource]:
         else:
             sources += file_sources(list_images([given], (*IMAGE_SUFFIXES, *VOLUME_SUFFIXES)), config.stacks)
     _check_names(sources, config.out)
+    if config.overlay:
+        _check_pictures(sources, config.out)
     _check_options(sources, config)
     return sources
 
@@ -127,7 +133,7 @@ def _image_source(path: Path, stacks: Stacks) -> Source:
             about=about,
         )
 
-    return Source(path, path.stem.removesuffix(".ome"), opened)
+    return Source(path, stem_of(path), opened)
 
 
 def _volume_source(path: Path) -> VolumeSource:
@@ -149,9 +155,8 @@ def _check_names(sources: Sequence[AnySource], out: Path) -> None:
     owners: dict[str, AnySource] = {}
     inputs = {source.path.resolve() for source in sources}
     for source in sources:
-        # Two names that differ in case alone are one file on Windows and macOS.
         mask = mask_path(out, source)
-        first = owners.setdefault(mask.name.casefold(), source)
+        first = owners.setdefault(on_any_disk(mask.name), source)
         if first is not source:
             raise UsageError(
                 f"{first.path} and {source.path} would have the same mask {mask.name}",
@@ -160,6 +165,19 @@ def _check_names(sources: Sequence[AnySource], out: Path) -> None:
             )
         if mask.resolve() in inputs:
             raise UsageError("The mask would replace the image", where=mask, fix="Choose another --out.")
+
+
+def _check_pictures(sources: Sequence[AnySource], out: Path) -> None:
+    """Refuse two sources of which one may be called like the picture of a frame (NAME_f000) or slice of the other."""
+    owners = {on_any_disk(source.name): source for source in sources}
+    for source in sources:
+        first = owners.get(_PICTURE_OF_MANY.sub("", on_any_disk(source.name)), source)
+        if first is not source:
+            raise UsageError(
+                f"Pictures of {first.path} and {source.path} would have the same names",
+                where=out,
+                fix="Predict them one after the other, each with its own --out, or leave out --overlay.",
+            )
 
 
 def mask_path(out: Path, source: AnySource) -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -13,6 +12,7 @@ from bioseg_cli.config import ClassInfo
 from bioseg_cli.dataset.schema import Pixels
 from bioseg_cli.errors import DataError
 from bioseg_cli.images import ImageInfo, inspect_image, list_images, read_mask
+from bioseg_cli.names import Doubt, Pairing, as_seen, has_mask_suffix, is_mask_name, pair, stem_of
 from bioseg_cli.notes import reading_notes
 from bioseg_cli.prepare.masks import PALETTE, MaskReading, MaskSurvey
 from bioseg_cli.prepare.recipe import (
@@ -27,10 +27,6 @@ from bioseg_cli.prepare.recipe import (
 from bioseg_cli.prepare.settings import FolderConfig
 from bioseg_cli.runs.console import Output
 
-MASK_SUFFIX = re.compile(r"[-_. ](cp_)?(masks?|seg|segmentations?|labels?|gt|annotations?)$", re.IGNORECASE)
-IMAGE_SUFFIX = re.compile(r"[-_. ](images?|img|raw)$", re.IGNORECASE)
-MASK_PREFIX = re.compile(r"^(man_seg|masks?|seg|segmentations?|labels?|gt|annotations?)([-_. ]|(?=\d))", re.IGNORECASE)
-LAST_NUMBER = re.compile(r"\d+$")
 _SAVE_UPRIGHT = "Turn the image the way the mask was drawn, and save it without an orientation."
 
 
@@ -45,10 +41,12 @@ def collect(config: FolderConfig, output: Output) -> Collection:
     for folder in (config.images, config.masks):
         if folder is not None and not folder.is_dir():
             raise DataError("There is no such folder", where=folder, fix="Check the path.")
-    images, masks = _pair(config.images, config.masks)
+    images, pairing = _pair(config.images, config.masks)
+    masks = {image: mask for mask, image in pairing.found.items()}
     infos = inspect_images(images, output, config.stacks)
     pixel_size, notes = common_pixel_size(infos)
     notes += reading_notes({info.path.name: info.notes for info in infos}, "images")
+    notes += pairing.remarks(lambda mask: mask.name, lambda image: image.name)
     reading = None
     if masks:
         reading, masks_notes = _survey(infos, masks, config, output)
@@ -75,18 +73,12 @@ def collect(config: FolderConfig, output: Output) -> Collection:
     )
 
 
-def _pair(images_folder: Path, masks_folder: Path | None) -> tuple[list[Path], dict[Path, Path]]:
-    """The image files, and the mask file of those that have one."""
+def _pair(images_folder: Path, masks_folder: Path | None) -> tuple[list[Path], Pairing[Path, Path]]:
+    """The image files, and the masks of those that have one."""
     images = list_images([images_folder])
     if masks_folder is None:
-        together = [path.name for path in images if MASK_SUFFIX.search(path.stem)]
-        if together and len(together) < len(images):
-            raise DataError(
-                f"{listing(together)} look{'s like a mask' if len(together) == 1 else ' like masks'} among the images",
-                where=images_folder,
-                fix="Give --masks too; it may be the same folder.",
-            )
-        return images, {}
+        _refuse_masks_among(images, images_folder, fix="Give --masks too; it may be the same folder.")
+        return images, Pairing()
     if "ERR_SEG" in masks_folder.resolve().name:
         raise DataError(
             "ERR_SEG holds the Cell Tracking Challenge's deliberately wrong masks",
@@ -95,7 +87,7 @@ def _pair(images_folder: Path, masks_folder: Path | None) -> tuple[list[Path], d
         )
     masks = list_images([masks_folder])
     if masks_folder.resolve() == images_folder.resolve():
-        masks = [path for path in masks if MASK_SUFFIX.search(path.stem) or MASK_PREFIX.match(path.stem)]
+        masks = [path for path in masks if is_mask_name(path)]
         images = [path for path in images if path not in set(masks)]
         if not masks or not images:
             raise DataError(
@@ -103,56 +95,67 @@ def _pair(images_folder: Path, masks_folder: Path | None) -> tuple[list[Path], d
                 where=images_folder,
                 fix="Rename the masks, or put them into a folder of their own.",
             )
-    by_name, by_number = _by_name(images), _by_number(images)
-    paired: dict[Path, Path] = {}
-    alone: list[str] = []
-    for mask in masks:
-        image = next((by_name[name] for name in _image_names(mask.stem) if name in by_name), None)
-        if image is None and MASK_PREFIX.match(mask.stem) and (number := LAST_NUMBER.search(mask.stem)):
-            image = by_number.get(int(number[0]))
-        if image is None:
-            alone.append(mask.name)
-        elif image in paired:
-            raise DataError(
-                f"{paired[image].name} and {mask.name} are both masks of {image.name}",
-                where=masks_folder,
-                fix="Keep one of them.",
-            )
-        else:
-            paired[image] = mask
+    pairing = pair(_stems(masks), _stems(images), images=True)
+    for doubt in pairing.doubts:
+        _refuse_doubt(doubt, masks_folder)
+    alone = [mask.name for mask in masks if mask not in pairing.found]
     if alone:
         raise DataError(
             f"{len(alone)} of {len(masks)} masks have no image: {listing(alone)}",
             where=masks_folder,
             fix="Name each mask like its image (NAME_mask and mask_NAME are allowed), or move these away.",
         )
-    return images, paired
+    unlabelled = [path for path in images if path not in set(pairing.found.values())]
+    _refuse_masks_among(unlabelled, images_folder, fix="Move them to the masks or away.", images=images)
+    return images, pairing
 
 
-def _by_name(images: Sequence[Path]) -> dict[str, Path]:
-    names: dict[str, Path] = {}
-    for path in images:
-        for name in {path.stem, IMAGE_SUFFIX.sub("", path.stem)}:
-            if name in names:
-                raise DataError(
-                    f"{names[name].name} and {path.name} have one name, so a mask could belong to either",
-                    where=path.parent,
-                    fix="Rename one of them, or move it away.",
-                )
-            names[name] = path
-    return names
+def _stems(paths: Sequence[Path]) -> dict[Path, str]:
+    return {path: stem_of(path) for path in paths}
 
 
-def _by_number(images: Sequence[Path]) -> dict[int, Path]:
-    """The images whose names end in a number that no other name ends in."""
-    numbered = [(int(number[0]), path) for path in images if (number := LAST_NUMBER.search(path.stem))]
-    counts = Counter(number for number, _ in numbered)
-    return {number: path for number, path in numbered if counts[number] == 1}
+def _refuse_doubt(doubt: Doubt[Path, Path], folder: Path) -> None:
+    masks, images = ([path.name for path in paths] for paths in (doubt.wanted, doubt.offered))
+    if len(images) == 1:
+        raise DataError(
+            f"{_joined(masks)} are {'both' if len(masks) == 2 else 'all'} masks of {images[0]}",
+            where=folder,
+            fix="Keep one of them.",
+        )
+    raise DataError(
+        f"{_joined(images)} have one name, so the mask {masks[0]} could belong to either",
+        where=doubt.offered[0].parent,
+        fix="Rename one of them, or move it away.",
+    )
 
 
-def _image_names(mask_stem: str) -> list[str]:
-    """The names the image of a mask may have, the likeliest first."""
-    return [mask_stem, MASK_SUFFIX.sub("", mask_stem), MASK_PREFIX.sub("", mask_stem)]
+def _refuse_masks_among(
+    suspects: Sequence[Path], folder: Path, *, fix: str, images: Sequence[Path] | None = None
+) -> None:
+    """Raise where the names of some images are those of masks.
+
+    Args:
+        suspects: images without a mask.
+        folder: of the images.
+        fix: what to do.
+        images: where masks are given, all images: a suspect is then one that is named like the mask of another.
+    """
+    named_so = [path for path in suspects if is_mask_name(path)]
+    others = [path for path in images or suspects if path not in set(named_so)]
+    of_others = pair(_stems(named_so), _stems(others), images=True)
+    masks = [*of_others.found, *(mask for doubt in of_others.doubts for mask in doubt.wanted)]
+    if images is None and len(endings := [path for path in suspects if has_mask_suffix(path)]) < len(suspects):
+        masks += endings
+    if names := sorted({path.name for path in masks}):
+        raise DataError(
+            f"{listing(names)} look{'s like a mask' if len(names) == 1 else ' like masks'} among the images",
+            where=folder,
+            fix=fix,
+        )
+
+
+def _joined(names: Sequence[str]) -> str:
+    return listing(names) if len(names) > 2 else " and ".join(names)
 
 
 def _survey(
@@ -202,7 +205,8 @@ def _read_labels(mask: Path, reading: MaskReading, stacks: Stacks, frame: int) -
 def _group(path: Path, pattern: str | None) -> str:
     if pattern is None:
         return path.stem
-    found = re.search(pattern, path.name)
+    # Names that look the same are of one group.
+    found = re.search(as_seen(pattern), as_seen(path.name))
     if found is None:
         raise DataError(f"--group-by {pattern!r} does not match the name", where=path, fix="Widen the expression.")
     return found[1] if found.re.groups else found[0]

@@ -96,11 +96,16 @@ def inspect_images(paths: Sequence[Path], output: Output, stacks: Stacks | None 
     """Read every header and refuse a mixture of channel counts or types.
 
     Raises:
-        DataError: a file cannot be read, or differs from the first in channels or type.
+        DataError: files that cannot be read, all of them are named; or one differs from the first in channels or type.
     """
     infos: list[ImageInfo] = []
+    unreadable: list[DataError] = []
     for path in output.track(paths, "Reading headers", len(paths)):
-        info = inspect_image(path, stacks)
+        try:
+            info = inspect_image(path, stacks)
+        except DataError as error:
+            unreadable.append(error)
+            continue
         first = infos[0] if infos else info
         if (info.channels, info.dtype) != (first.channels, first.dtype):
             raise DataError(
@@ -109,6 +114,7 @@ def inspect_images(paths: Sequence[Path], output: Output, stacks: Stacks | None 
                 fix="All images of a data set share one channel count and type: convert them, or move these away.",
             )
         infos.append(info)
+    refuse_unreadable(unreadable, len(paths))
     return infos
 
 
@@ -143,6 +149,19 @@ def stack_notes(infos: Sequence[ImageInfo]) -> list[str]:
     """How many frames the files hold, where that is another number."""
     sentence = count_of_frames(len(infos), sum(info.frames for info in infos))
     return [] if sentence is None else [f"{sentence}; the frames of a file are in one group"]
+
+
+def refuse_unreadable(errors: Sequence[DataError], total: int) -> None:
+    """Raise for files that cannot be read: the one error, or one that says of each file what is wrong with it."""
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        reasons = [f"{Path(str(error.where)).name} ({error.what})" for error in errors]
+        raise DataError(
+            f"{len(errors)} of {total} files cannot be used: {listing(reasons, most=20)}",
+            where=Path(str(errors[0].where)).parent,
+            fix="Repair these files, or move them away.",
+        )
 
 
 def file_frames(

@@ -181,6 +181,14 @@ def write_scores(rows: list[ScoreRow], request: Mapping[str, Any], identity: str
     return json.dumps({"hash": identity, "request": request, "rows": [vars(row) for row in rows]}, indent=1) + "\n"
 
 
+def is_scored(path: Path, request: Mapping[str, Any], identity: str) -> bool:
+    """Whether the file holds these scores; damaged ones are none, and can be had again."""
+    try:
+        return read_scores(path, request, identity) is not None
+    except DataError:
+        return False
+
+
 def read_scores(path: Path, request: Mapping[str, Any], identity: str | None) -> tuple[ScoreRow, ...] | None:
     """The scores in a file; None where there is none, or it holds those of something else.
 
