@@ -20,6 +20,7 @@ from PIL import Image
 
 from bioseg_cli.errors import BiosegError, DataError
 from bioseg_cli.files import replacing
+from bioseg_cli.mask_traits import palette_values
 from bioseg_cli.rasters import decode_raster, raster_header
 from bioseg_cli.segments import TiffFrames
 from bioseg_cli.tiff import MICROMETRE, calibration, checked_series, is_tiff, writing_options
@@ -220,15 +221,16 @@ def read_frame(path: Path, frame: int = 0, *, planes: bool = False) -> Array:
 def read_mask(path: Path, frame: int = 0) -> Array:
     """A label mask: (H, W) integers, or (H, W, 3) where the colours differ between channels.
 
-    A palette PNG gives its indices, not its colours; whole numbers stored as floats become integers.
+    A palette gives its indices, not its colours, unless it is a ramp of greys; whole numbers stored as floats become
+    integers.
 
     Raises:
         DataError: unreadable, fractions instead of labels, or a number of channels that is neither 1 nor 3.
     """
-    if not is_tiff(path):
-        with _reading(path), Image.open(path) as image:
-            if image.mode == "P":
-                return np.array(image)
+    with _reading(path):
+        indices = palette_values(path, frame)
+    if indices is not None:
+        return indices
     pixels: Array = read_frame(path, frame)
     if pixels.dtype.kind == "f":
         if not np.array_equal(pixels, np.rint(pixels)):

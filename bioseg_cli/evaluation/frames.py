@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from bioseg_cli.dataset.schema import Pixels
 from bioseg_cli.images import inspect_image, read_mask
+from bioseg_cli.mask_traits import NO_TRAITS, MaskTraits, mask_traits
 
 KEPT_BYTES = 1 << 28
 """Masks that are kept between looking at them and scoring them; what does not fit is decoded again."""
@@ -24,18 +25,20 @@ COLOUR_SHIFTS = (32, 16, 0)
 
 @dataclass(frozen=True)
 class Frame:
-    """One frame of a file, how many the file has, and its height and width in pixels."""
+    """One frame of a file, how many the file has, its height and width in pixels, what the file says of its values."""
 
     path: Path
     frame: int
     of: int
     shape: tuple[int, int]
+    traits: MaskTraits = NO_TRAITS
 
 
 def frames_of(path: Path) -> list[Frame]:
     """The frames of a file."""
     info = inspect_image(path)
-    return [Frame(path, frame, info.frames, (info.height, info.width)) for frame in range(info.frames)]
+    traits = mask_traits(path)
+    return [Frame(path, frame, info.frames, (info.height, info.width), traits) for frame in range(info.frames)]
 
 
 class MaskReader:

@@ -12,6 +12,7 @@ from bioseg_cli.config import ClassInfo
 from bioseg_cli.dataset.schema import Pixels
 from bioseg_cli.errors import DataError
 from bioseg_cli.images import ImageInfo, inspect_image, list_images, read_mask
+from bioseg_cli.mask_traits import mask_traits
 from bioseg_cli.prepare.masks import PALETTE, MaskReading, MaskSurvey
 from bioseg_cli.prepare.recipe import (
     BACKGROUND,
@@ -158,8 +159,9 @@ def _survey(infos: Sequence[ImageInfo], masks: dict[Path, Path], config: FolderC
                 where=path,
                 fix="Export the mask at the image's own size, a page for each of its frames.",
             )
+        traits = mask_traits(path)
         for frame in range(mask.frames):
-            survey.add(read_mask(path, frame), where=path)
+            survey.add(read_mask(path, frame), where=path, traits=traits, regions=config.masks_are is None)
     return survey.reading(config.masks_are, config.classes)
 
 
@@ -168,7 +170,7 @@ def _labels_of(mask: Path | None, reading: MaskReading) -> Callable[[int], Pixel
 
 
 def _read_labels(mask: Path, reading: MaskReading, frame: int) -> Pixels:
-    return reading.labels(read_mask(mask, frame))
+    return reading.labels(read_mask(mask, frame), mask_traits(mask))
 
 
 def _group(path: Path, pattern: str | None) -> str:

@@ -1,0 +1,196 @@
+"""Masks whose values are not those that were drawn: scaled, smoothed or saved as JPEG; and the cut that undoes it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from bioseg_cli.dataset.schema import Pixels
+from bioseg_cli.errors import DataError
+from bioseg_cli.prepare.mask_values import Counts, Look, ValueCounts, hexadecimal, pack, pooled, unpack, written
+
+MOST_CLASSES = 32
+"""More values than this are not taken for classes unless the user says so."""
+FEW_DRAWN = 8
+"""Beside more values that fill areas, single pixels of some others are specks: the smallest of many objects."""
+NEAR = 1 / 16
+"""Values closer than this part of their range are one level: so far JPEG moves a flat area."""
+WIDE = 32
+"""Between values this far apart lies a ramp; closer ones may be class numbers in a row."""
+HANDFUL = 1e-3
+"""Share of the pixels other than the background below which loose pixels are no class."""
+SMALLEST_LEVEL = 2e-3
+"""Share of the pixels other than the background below which an area is an accident of smoothing."""
+LARGEST_OFFSET = 0.05
+"""Share of the pixels other than the background up to which an area near a level is that level, moved by JPEG."""
+LINES = 0.1
+"""Share of the pixels apart from the background that have one value where they are lines; of probabilities, few do."""
+SMOOTHED_BORDERS = 0.1
+"""Share of the borders that run through values which lie between: few where masks are clean, a third where smoothed."""
+MOST_NEIGHBOURS = 64
+"""So many values that fill areas are no two or three levels with noise around them."""
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Halfway between two levels, greys (1,) or colours (3,): from there up a pixel is foreground."""
+
+    low: tuple[int, ...]
+    high: tuple[int, ...]
+
+    def foreground(self, mask: Pixels) -> Pixels:
+        """(H, W) bool of a mask (H, W) or (H, W, 3). A mask of 0 and one other value is clean: all but 0."""
+        value = pack(mask) if mask.ndim == 3 else mask
+        if ((value == 0) | (value == value.max(initial=0))).all():
+            drawn: Pixels = value != 0
+            return drawn
+        if len(self.low) == 1:
+            grey: Pixels = mask >= self.at
+            return grey
+        low, step = np.array(self.low), np.array(self.high) - self.low
+        colours = np.repeat(mask[..., None], 3, axis=-1) if mask.ndim == 2 else mask
+        nearer: Pixels = 2 * ((colours.astype(np.int64) - low) * step).sum(axis=-1) >= (step**2).sum()
+        return nearer
+
+    @property
+    def at(self) -> int:
+        """The first grey of the foreground."""
+        return -(-(self.low[0] + self.high[0]) // 2)
+
+    def __str__(self) -> str:
+        """The foreground in words."""
+        if len(self.low) == 1:
+            return f"values from {self.at} up"
+        low, high = (hexadecimal(int(pack(np.array(level)))) for level in (self.low, self.high))
+        return f"colours nearer to {high} than to {low}"
+
+
+@dataclass(frozen=True)
+class Smear:
+    """Why masks are not clean.
+
+    Attributes:
+        count: how many values they hold.
+        levels: values that fill areas, the darkest first, one of each group of near ones.
+        coloured: the levels are packed colours.
+        numbered: as many levels as numbered objects have.
+        lossy: a file with such values is a JPEG.
+    """
+
+    count: int
+    levels: tuple[int, ...]
+    coloured: bool
+    numbered: bool
+    lossy: bool
+
+    @property
+    def cut(self) -> Cut | None:
+        """Halfway between the two lowest levels; None where there are not two, or several colours."""
+        if self.numbered or len(self.levels) < 2 or (self.coloured and len(self.levels) > 2):
+            return None
+        low, high = ((*_channels(np.array([level]), coloured=self.coloured)[0].tolist(),) for level in self.levels[:2])
+        return Cut(low, high)
+
+    def refusal(self) -> DataError:
+        """What is wrong with the masks, and what can be done, in the options of the command line."""
+        levels = written(self.levels, coloured=self.coloured)
+        what = (
+            f"The masks hold {self.count} values, but areas of {levels} alone: JPEG, smoothing or scaling left the rest"
+            if len(self.levels) < self.count
+            else f"The masks hold {levels}, and many borders run through the values between: they were smoothed or "
+            "scaled"
+        )
+        if len(self.levels) == 1:
+            return scattered(self.count)
+        fixes = ["Export the masks as PNG or TIFF, scaled by nearest neighbour"]
+        if self.cut is not None:
+            fixes.append(f"--masks-are binary takes {self.cut} as foreground")
+        if not self.lossy and self.count <= MOST_CLASSES:
+            fixes.append(f"--masks-are {'colours' if self.coloured else 'classes'} takes every value as a class")
+        if self.numbered:
+            fixes.append("--masks-are instances takes all but 0 as foreground")
+        return DataError(what, fix="; ".join(fixes) + ".")
+
+
+def refuse_pictures(looks: Sequence[Look]) -> None:
+    """Raise `DataError` where a mask has many values and hardly an area of one."""
+    for look in looks:
+        counts = look.counts
+        if len(counts.values) > MOST_CLASSES and 2 * counts.filling.sum() < counts.pixels.sum():
+            raise scattered(len(counts.values), look.where)
+
+
+def scattered(count: int, where: Path | None = None) -> DataError:
+    """The error of a mask that is a picture, or probabilities."""
+    return DataError(
+        f"The masks hold {count} values scattered like a picture's, not like labels",
+        where=where,
+        fix="Give masks of labels: apply a threshold to a picture or to probabilities first.",
+    )
+
+
+def find_smear(looks: Sequence[Look], *, coloured: bool) -> Smear | None:
+    """Find out whether masks of one type have values that nobody drew.
+
+    Args:
+        looks: at least one mask.
+        coloured: the values are packed colours.
+
+    Returns:
+        What was found; None where every value may be meant.
+    """
+    counts = pooled([look.counts for look in looks])
+    drawn = counts.drawn
+    if not drawn.any() or 2 * counts.filling.sum() < counts.pixels.sum():
+        return None  # noise without areas
+    channels = _channels(counts.values, coloured=coloured)
+    spread = int((channels.max(axis=0) - channels.min(axis=0)).max())
+    foreground = int(counts.pixels.sum() - counts.pixels[0])
+    stray = ~drawn & (counts.filling == 0) & (counts.pixels < HANDFUL * foreground)
+    if spread >= WIDE:
+        stray |= ~drawn & (2 * counts.between >= counts.pixels)
+        stray |= ~drawn & _beside(channels, counts, spread * NEAR)
+    lossy = any(look.traits.lossy and not look.counts.drawn.all() for look in looks)
+    few = drawn.sum() <= FEW_DRAWN
+    through = counts.between[drawn].sum() > SMOOTHED_BORDERS * counts.borders
+    if not (lossy or through or (few and stray.any()) or stray.sum() > drawn.sum()):
+        return None
+    levels = _levels(counts, channels, spread * NEAR, foreground)
+    return Smear(len(counts.values), levels, coloured, len(levels) > FEW_DRAWN, lossy)
+
+
+def _channels(values: Counts, *, coloured: bool) -> Counts:
+    """(n, 1) greys or (n, 3) colours."""
+    return unpack(values) if coloured else values[:, None]
+
+
+def _beside(channels: Counts, counts: ValueCounts, near: float) -> Counts:
+    """(n,) whether a value is near one that fills areas and is ten times as frequent."""
+    found = np.zeros(len(channels), dtype=bool)
+    if counts.drawn.sum() > MOST_NEIGHBOURS:
+        return found
+    for place in np.flatnonzero(counts.drawn):
+        close = np.abs(channels - channels[place]).max(axis=1) <= near
+        found |= close & (10 * counts.pixels < counts.pixels[place])
+    return found
+
+
+def _levels(counts: ValueCounts, channels: Counts, near: float, foreground: int) -> tuple[int, ...]:
+    """The values that fill areas, of each group of near ones the most frequent, the darkest first."""
+    found: list[int] = []
+    largest_first = np.argsort(-counts.pixels, kind="stable")
+    for place in largest_first[counts.drawn[largest_first]]:
+        apart = all(np.abs(channels[place] - channels[other]).max() > near for other in found)
+        if not found or counts.pixels[place] >= (SMALLEST_LEVEL if apart else LARGEST_OFFSET) * foreground:
+            found.append(int(place))
+    if len(found) == 1:
+        # Lines too thin to fill areas: their most frequent value, on the far side of the range.
+        apart = np.abs(channels - channels[found[0]]).max(axis=1)
+        lines = LINES * counts.pixels[apart > near].sum()
+        found += [
+            int(place) for place in largest_first if 2 * apart[place] * NEAR >= near and counts.pixels[place] > lines
+        ][:1]
+    return tuple(int(counts.values[place]) for place in sorted(found, key=lambda place: int(channels[place].sum())))
