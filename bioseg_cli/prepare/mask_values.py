@@ -20,6 +20,10 @@ CHANNEL_SHIFTS = (32, 16, 0)
 """Bits that red, green and blue are moved by to stand side by side in one integer."""
 TABLE_ENTRIES = 1 << 22
 """Values are counted in a table of up to so many entries, and by sorting beyond."""
+TINT = 4
+"""Channels of a grey that differ by so much were rounded, as JPEG does."""
+BRIGHT = 64
+"""Channels of a mask that stays below this may be numbers."""
 SHOWN_VALUES = 8
 """Values that a message lists."""
 
@@ -133,6 +137,14 @@ def pooled(parts: Sequence[ValueCounts]) -> ValueCounts:
         summed([part.between for part in parts]),
         sum(part.borders for part in parts),
     )
+
+
+def without_tint(mask: Pixels) -> Pixels:
+    """Grey (H, W) of a mask (H, W, 3) of 8 bits whose channels differ by rounding alone; any other as it is."""
+    if mask.ndim == 2 or mask.dtype != np.uint8 or mask.max(initial=0) < BRIGHT:
+        return mask
+    low, high = mask.min(axis=-1), mask.max(axis=-1)
+    return np.median(mask, axis=-1).astype(np.uint8) if (high - low <= TINT).all() else mask
 
 
 def pack(colours: Pixels) -> Counts:

@@ -22,7 +22,17 @@ from bioseg_cli.prepare.agreement import (
     refuse_contradiction,
     use_of_palettes,
 )
-from bioseg_cli.prepare.mask_values import Look, ValueCounts, hexadecimal, look_at, pack, pooled, rgb, written
+from bioseg_cli.prepare.mask_values import (
+    Look,
+    ValueCounts,
+    hexadecimal,
+    look_at,
+    pack,
+    pooled,
+    rgb,
+    without_tint,
+    written,
+)
 from bioseg_cli.prepare.recipe import BACKGROUND, label_dtype
 from bioseg_cli.prepare.settings import MaskKind
 from bioseg_cli.prepare.smear import MOST_CLASSES, Cut, Smear, find_smear, refuse_pictures, scattered
@@ -68,6 +78,7 @@ class MaskReading:
         """Class codes (H, W) of a mask (H, W) or (H, W, 3) whose file has such traits."""
         if self.by_colour and traits.palette is not None:
             mask = traits.shown(mask)
+        mask = without_tint(mask)
         if self.codes is None:
             cut = self.cuts.get(mask.dtype.itemsize)
             if cut is not None:
@@ -131,6 +142,7 @@ class MaskSurvey:
             raise DataError(
                 f"The mask holds negative values, down to {mask.min()}", where=where, fix="Labels count from 0."
             )
+        mask = without_tint(mask)
         self.looks.append(look_at(mask, where=where, traits=traits, regions=regions))
 
     @property
@@ -223,11 +235,11 @@ class _Masks:
         if kind == "binary":
             refuse_pictures(self._looks)
             return self._foreground(kind, names, self._cuts())
-        if kind == "instances":
-            return self._foreground(kind, names, {})
         for smear in self._smears.values():
             if smear.lossy:
                 raise smear.refusal()
+        if kind == "instances":
+            return self._foreground(kind, names, {})
         return self._by_colour(names) if kind == "colours" else self._by_value(names)
 
     def _cuts(self) -> dict[int, Cut]:

@@ -12,15 +12,18 @@ from bioseg_cli.dataset.schema import Pixels
 from bioseg_cli.errors import DataError
 from bioseg_cli.prepare.mask_values import Counts, Look, ValueCounts, hexadecimal, pack, pooled, unpack, written
 
+REPAIR = "Export the masks again as PNG or TIFF, without smoothing, and scaled by nearest neighbour if at all"
 MOST_CLASSES = 32
 """More values than this are not taken for classes unless the user says so."""
 FEW_DRAWN = 8
 """Beside more values that fill areas, single pixels of some others are specks: the smallest of many objects."""
+CUT_LEVELS = 4
+"""Up to so many greys can be cut above the lowest; more are numbered objects, some as dark as what was left over."""
 NEAR = 1 / 16
 """Values closer than this part of their range are one level: so far JPEG moves a flat area."""
 WIDE = 32
 """Between values this far apart lies a ramp; closer ones may be class numbers in a row."""
-HANDFUL = 1e-3
+HANDFUL = 0.01
 """Share of the pixels other than the background below which loose pixels are no class."""
 SMALLEST_LEVEL = 2e-3
 """Share of the pixels other than the background below which an area is an accident of smoothing."""
@@ -88,31 +91,32 @@ class Smear:
 
     @property
     def cut(self) -> Cut | None:
-        """Halfway between the two lowest levels; None where there are not two, or several colours."""
-        if self.numbered or len(self.levels) < 2 or (self.coloured and len(self.levels) > 2):
+        """Halfway between the two lowest levels; None where there are too many, or several colours."""
+        if len(self.levels) < 2 or len(self.levels) > (2 if self.coloured else CUT_LEVELS):
+            return None
+        if len(self.levels) > 2 and self.levels[1] - self.levels[0] < WIDE:
             return None
         low, high = ((*_channels(np.array([level]), coloured=self.coloured)[0].tolist(),) for level in self.levels[:2])
         return Cut(low, high)
 
     def refusal(self) -> DataError:
         """What is wrong with the masks, and what can be done, in the options of the command line."""
-        levels = written(self.levels, coloured=self.coloured)
-        what = (
-            f"The masks hold {self.count} values, but areas of {levels} alone: JPEG, smoothing or scaling left the rest"
-            if len(self.levels) < self.count
-            else f"The masks hold {levels}, and many borders run through the values between: they were smoothed or "
-            "scaled"
-        )
         if len(self.levels) == 1:
             return scattered(self.count)
-        fixes = ["Export the masks as PNG or TIFF, scaled by nearest neighbour"]
+        levels = written(self.levels, coloured=self.coloured)
+        if len(self.levels) < self.count:
+            what = f"{self.count} values, but {levels} alone fill areas: JPEG, smoothing or scaling left the rest"
+        else:
+            what = f"{levels}, and many borders run through the values between: smoothing or scaling left them there"
+        fixes = []
         if self.cut is not None:
             fixes.append(f"--masks-are binary takes {self.cut} as foreground")
         if not self.lossy and self.count <= MOST_CLASSES:
             fixes.append(f"--masks-are {'colours' if self.coloured else 'classes'} takes every value as a class")
-        if self.numbered:
+        if not self.lossy and self.count <= MOST_CLASSES and self.cut is None and not self.coloured:
             fixes.append("--masks-are instances takes all but 0 as foreground")
-        return DataError(what, fix="; ".join(fixes) + ".")
+        fixes.append("or export the masks again as PNG or TIFF, without smoothing" if fixes else REPAIR)
+        return DataError(f"The masks hold {what}", fix="; ".join(fixes) + ".")
 
 
 def refuse_pictures(looks: Sequence[Look]) -> None:
@@ -142,6 +146,10 @@ def find_smear(looks: Sequence[Look], *, coloured: bool) -> Smear | None:
     Returns:
         What was found; None where every value may be meant.
     """
+    # A mask of two values is clean by itself, and its levels may be others.
+    looks = [look for look in looks if len(look.counts.values) > 2]
+    if not looks:
+        return None
     counts = pooled([look.counts for look in looks])
     drawn = counts.drawn
     if not drawn.any() or 2 * counts.filling.sum() < counts.pixels.sum():
@@ -187,10 +195,10 @@ def _levels(counts: ValueCounts, channels: Counts, near: float, foreground: int)
         if not found or counts.pixels[place] >= (SMALLEST_LEVEL if apart else LARGEST_OFFSET) * foreground:
             found.append(int(place))
     if len(found) == 1:
-        # Lines too thin to fill areas: their most frequent value, on the far side of the range.
+        # Lines too thin to fill areas: the value farthest away, if there is a frequent one.
         apart = np.abs(channels - channels[found[0]]).max(axis=1)
-        lines = LINES * counts.pixels[apart > near].sum()
-        found += [
-            int(place) for place in largest_first if 2 * apart[place] * NEAR >= near and counts.pixels[place] > lines
-        ][:1]
+        far = counts.pixels * (apart * NEAR * 2 >= near)
+        others = counts.pixels[apart > near].sum()
+        if far.max() > LINES * others:
+            found.append(int(apart.argmax()))
     return tuple(int(counts.values[place]) for place in sorted(found, key=lambda place: int(channels[place].sum())))
