@@ -194,11 +194,11 @@ def _levels(counts: ValueCounts, channels: Counts, near: float, foreground: int)
         apart = all(np.abs(channels[place] - channels[other]).max() > near for other in found)
         if not found or counts.pixels[place] >= (SMALLEST_LEVEL if apart else LARGEST_OFFSET) * foreground:
             found.append(int(place))
-    if len(found) == 1:
-        # Lines too thin to fill areas: the value farthest away, if there is a frequent one.
-        apart = np.abs(channels - channels[found[0]]).max(axis=1)
-        far = counts.pixels * (apart * NEAR * 2 >= near)
-        others = counts.pixels[apart > near].sum()
-        if far.max() > LINES * others:
-            found.append(int(apart.argmax()))
+    # Lines hardly fill areas, or only with the half of their value that they have between two rows of pixels.
+    apart = np.abs(channels - channels[found[0]]).max(axis=1)
+    others = counts.pixels[apart > near].sum()
+    if len(found) == 1 and (counts.pixels * (apart * NEAR * 2 >= near)).max() > LINES * others:
+        found.append(int(apart.argmax()))
+    elif len(found) == 2 and counts.pixels[apart > apart[found[1]] + near].sum() > LINES * others:
+        found[1] = int(apart.argmax())
     return tuple(int(counts.values[place]) for place in sorted(found, key=lambda place: int(channels[place].sum())))
