@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from bioseg_cli.dataset.schema import Pixels
 from bioseg_cli.errors import DataError
@@ -17,6 +18,8 @@ MOST_CLASSES = 32
 """More values than this are not taken for classes unless the user says so."""
 FEW_DRAWN = 8
 """Beside more values that fill areas, single pixels of some others are specks: the smallest of many objects."""
+AREAS = 0.2
+"""Share of the pixels in areas of one value below which nothing was drawn: JPEG leaves a third around small objects."""
 CUT_LEVELS = 4
 """Up to so many greys can be cut above the lowest; more are numbered objects, some as dark as what was left over."""
 NEAR = 1 / 16
@@ -29,8 +32,10 @@ SMALLEST_LEVEL = 2e-3
 """Share of the pixels other than the background below which an area is an accident of smoothing."""
 LARGEST_OFFSET = 0.05
 """Share of the pixels other than the background up to which an area near a level is that level, moved by JPEG."""
+MODE = 0.25
+"""Share of the pixels apart from the background that are like their most frequent value, where it was drawn."""
 LINES = 0.1
-"""Share of the pixels apart from the background that have one value where they are lines; of probabilities, few do."""
+"""Share of these pixels from which on what lies beyond two levels is a level as well."""
 SMOOTHED_BORDERS = 0.1
 """Share of the borders that run through values which lie between: few where masks are clean, a third where smoothed."""
 MOST_NEIGHBOURS = 64
@@ -123,7 +128,7 @@ def refuse_pictures(looks: Sequence[Look]) -> None:
     """Raise `DataError` where a mask has many values and hardly an area of one."""
     for look in looks:
         counts = look.counts
-        if len(counts.values) > MOST_CLASSES and 2 * counts.filling.sum() < counts.pixels.sum():
+        if len(counts.values) > MOST_CLASSES and not _has_areas(counts):
             raise scattered(len(counts.values), look.where)
 
 
@@ -152,8 +157,8 @@ def find_smear(looks: Sequence[Look], *, coloured: bool) -> Smear | None:
         return None
     counts = pooled([look.counts for look in looks])
     drawn = counts.drawn
-    if not drawn.any() or 2 * counts.filling.sum() < counts.pixels.sum():
-        return None  # noise without areas
+    if not drawn.any() or not _has_areas(counts):
+        return None
     channels = _channels(counts.values, coloured=coloured)
     spread = int((channels.max(axis=0) - channels.min(axis=0)).max())
     foreground = int(counts.pixels.sum() - counts.pixels[0])
@@ -168,6 +173,11 @@ def find_smear(looks: Sequence[Look], *, coloured: bool) -> Smear | None:
         return None
     levels = _levels(counts, channels, spread * NEAR, foreground)
     return Smear(len(counts.values), levels, coloured, len(levels) > FEW_DRAWN, lossy)
+
+
+def _has_areas(counts: ValueCounts) -> bool:
+    """Whether areas of one value take up enough of the masks; they hardly do in pictures and in noise."""
+    return bool(counts.filling.sum() >= AREAS * counts.pixels.sum())
 
 
 def _channels(values: Counts, *, coloured: bool) -> Counts:
@@ -194,11 +204,27 @@ def _levels(counts: ValueCounts, channels: Counts, near: float, foreground: int)
         apart = all(np.abs(channels[place] - channels[other]).max() > near for other in found)
         if not found or counts.pixels[place] >= (SMALLEST_LEVEL if apart else LARGEST_OFFSET) * foreground:
             found.append(int(place))
-    # Lines hardly fill areas, or only with the half of their value that they have between two rows of pixels.
     apart = np.abs(channels - channels[found[0]]).max(axis=1)
     others = counts.pixels[apart > near].sum()
-    if len(found) == 1 and (counts.pixels * (apart * NEAR * 2 >= near)).max() > LINES * others:
-        found.append(int(apart.argmax()))
-    elif len(found) == 2 and counts.pixels[apart > apart[found[1]] + near].sum() > LINES * others:
-        found[1] = int(apart.argmax())
+    if len(found) == 1:
+        # What is thin, or of the colours of a JPEG, hardly fills areas: a value with the like of which many pixels are.
+        mode = int((counts.pixels * (apart * NEAR * 2 >= near)).argmax())
+        if counts.pixels[np.abs(channels - channels[mode]).max(axis=1) <= near].sum() >= MODE * others:
+            found.append(mode)
+    if len(found) == 2 and channels.shape[1] == 1:
+        # Lines between two rows of pixels have half of their value: what they reach elsewhere was drawn.
+        if counts.pixels[apart > apart[found[1]] + near].sum() > LINES * others:
+            found[1] = int(apart.argmax())
+    elif len(found) == 2:
+        off = counts.pixels * (_from_line(channels, *channels[found]) > near / NEAR / 4)
+        if off.sum() > LINES * others:
+            found.append(int(off.argmax()))
     return tuple(int(counts.values[place]) for place in sorted(found, key=lambda place: int(channels[place].sum())))
+
+
+def _from_line(channels: Counts, low: Counts, high: Counts) -> npt.NDArray[np.float64]:
+    """(n,) distance of colours (n, 3) from what lies between two of them."""
+    step = high - low
+    along = ((channels - low) @ step / (step @ step)).clip(0, 1)
+    distance: npt.NDArray[np.float64] = np.linalg.norm(channels - low - along[:, None] * step, axis=1)
+    return distance
