@@ -153,9 +153,11 @@ def _refuse_unclean(seen: MaskValues) -> None:
         return
     try:
         seen.survey.reading("classes", ())
-        use_of_palettes(seen.survey.looks, None)
+        torn = use_of_palettes(seen.survey.looks, None).said
     except DataError as error:
         raise DataError(error.what, where=error.where or seen.folder, fix=RELABEL) from None
+    if torn:
+        raise DataError("The palettes of the predicted masks differ from file to file", where=seen.folder, fix=RELABEL)
 
 
 def refuse_doubt(seen: MaskValues, truth: FolderTruth) -> None:

@@ -85,7 +85,12 @@ def _use_of_torn(
 
 def full_scale(looks: Sequence[Look]) -> bool:
     """Whether every mask holds 0 and the largest value of its file's type alone, as in 8-bit beside 16-bit masks."""
-    return all(not look.coloured and set(look.counts.values.tolist()) <= {0, look.traits.full} for look in looks)
+    for look in looks:
+        objects = set(look.counts.values.tolist()) - {0}
+        one_bit = look.traits.full == 1 and len(objects) == 1
+        if look.coloured or not (objects <= {look.traits.full} or one_bit):
+            return False
+    return True
 
 
 def refuse_contradiction(looks: Sequence[Look]) -> None:

@@ -162,7 +162,10 @@ class MaskSurvey:
             UsageError: the number of names does not fit.
         """
         use = use_of_palettes(self.looks, kind)
-        masks = _Masks([look.in_colour() for look in self.looks] if use.by_colour else self.looks)
+        masks = _Masks(
+            [look.in_colour() for look in self.looks] if use.by_colour else self.looks,
+            coloured=use.by_colour and kind == "colours",
+        )
         if masks.values in ([], [0]):
             raise DataError("All masks are empty: they hold 0 and nothing else", fix="Check the folder of --masks.")
         guessed = kind is None
@@ -182,11 +185,11 @@ class MaskSurvey:
 
 
 class _Masks:
-    """All masks of a folder, after palettes."""
+    """All masks of a folder, those with palettes as they are to be read; `coloured`: the greys too are colours."""
 
-    def __init__(self, looks: Sequence[Look]) -> None:
+    def __init__(self, looks: Sequence[Look], *, coloured: bool) -> None:
         self._looks = looks
-        self._coloured = any(look.coloured for look in looks)
+        self._coloured = coloured or any(look.coloured for look in looks)
         counts = [
             replace(look.counts, values=pack(look.counts.values[:, None]))
             if self._coloured and not look.coloured
