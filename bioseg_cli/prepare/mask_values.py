@@ -101,6 +101,12 @@ class Look:
             regions[counts.values == 0] = 0
         return replace(self, traits=MaskTraits(full=255), coloured=coloured, itemsize=1, counts=counts, regions=regions)
 
+    def packed(self) -> Look:
+        """The same mask with its greys as colours."""
+        if self.coloured:
+            return self
+        return replace(self, coloured=True, counts=replace(self.counts, values=pack(self.counts.values[:, None])))
+
 
 def look_at(mask: Pixels, *, where: Path | None, traits: MaskTraits = NO_TRAITS, regions: bool = True) -> Look:
     """Count the values of a mask (H, W) or (H, W, 3); without `regions`, not the connected regions of each."""

@@ -24,7 +24,6 @@ from bioseg_cli.prepare.agreement import (
 )
 from bioseg_cli.prepare.mask_values import (
     Look,
-    ValueCounts,
     hexadecimal,
     look_at,
     pack,
@@ -35,7 +34,7 @@ from bioseg_cli.prepare.mask_values import (
 )
 from bioseg_cli.prepare.recipe import BACKGROUND, label_dtype
 from bioseg_cli.prepare.settings import MaskKind
-from bioseg_cli.prepare.smear import MOST_CLASSES, Cut, Smear, find_smear, refuse_pictures, scattered
+from bioseg_cli.prepare.smear import MOST_CLASSES, Cut, cuts_of, find_smears, refuse_pictures, scattered
 
 PALETTE = (
     (230, 159, 0),
@@ -190,22 +189,9 @@ class _Masks:
     def __init__(self, looks: Sequence[Look], *, coloured: bool) -> None:
         self._looks = looks
         self._coloured = coloured or any(look.coloured for look in looks)
-        counts = [
-            replace(look.counts, values=pack(look.counts.values[:, None]))
-            if self._coloured and not look.coloured
-            else look.counts
-            for look in looks
-        ]
-        self.values: list[int] = pooled(counts).values.tolist() if counts else []
-        self._smears = self._find_smears(counts)
-
-    def _find_smears(self, counts: Sequence[ValueCounts]) -> dict[int, Smear]:
-        """Why the masks of a type are not clean, by bytes a value: scaling fills the range of the type."""
-        by_size: dict[int, list[Look]] = {}
-        for look, own in zip(self._looks, counts, strict=True):
-            by_size.setdefault(look.itemsize, []).append(replace(look, counts=own))
-        found = {size: find_smear(looks, coloured=self._coloured) for size, looks in by_size.items()}
-        return {size: smear for size, smear in found.items() if smear is not None}
+        alike = [look.packed() for look in looks] if self._coloured else looks
+        self.values: list[int] = pooled([look.counts for look in alike]).values.tolist() if alike else []
+        self._smears = find_smears(alike)
 
     def recognise(self) -> MaskKind:
         """What the values mean where only one reading fits; otherwise raises `DataError`."""
@@ -237,20 +223,13 @@ class _Masks:
         """Read the values as the user says, or as was recognised; raises `DataError` where that cannot be."""
         if kind == "binary":
             refuse_pictures(self._looks)
-            return self._foreground(kind, names, self._cuts())
+            return self._foreground(kind, names, cuts_of(self._smears))
         for smear in self._smears.values():
             if smear.lossy:
                 raise smear.refusal()
         if kind == "instances":
             return self._foreground(kind, names, {})
         return self._by_colour(names) if kind == "colours" else self._by_value(names)
-
-    def _cuts(self) -> dict[int, Cut]:
-        cuts = {size: smear.cut for size, smear in self._smears.items()}
-        for size, smear in self._smears.items():
-            if cuts[size] is None and (smear.lossy or not smear.numbered):
-                raise smear.refusal()
-        return {size: cut for size, cut in cuts.items() if cut is not None}
 
     def _foreground(self, kind: MaskKind, names: Sequence[str], cuts: Mapping[int, Cut]) -> MaskReading:
         classes = _named(["background", "foreground"], names, found="two classes, 0 and all else")

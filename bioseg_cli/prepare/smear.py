@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -141,20 +141,38 @@ def scattered(count: int, where: Path | None = None) -> DataError:
     )
 
 
-def find_smear(looks: Sequence[Look], *, coloured: bool) -> Smear | None:
-    """Find out whether masks of one type have values that nobody drew.
+def find_smears(looks: Sequence[Look]) -> dict[int, Smear]:
+    """Find out whether masks have values that nobody drew.
 
     Args:
-        looks: at least one mask.
-        coloured: the values are packed colours.
+        looks: masks of greys alone, or of packed colours alone.
 
     Returns:
-        What was found; None where every value may be meant.
+        What was found, by bytes a channel: scaling fills the range of the type. Empty where every value may be meant.
     """
+    sizes = {look.itemsize for look in looks}
+    found = {size: _find_smear([look for look in looks if look.itemsize == size]) for size in sizes}
+    return {size: smear for size, smear in found.items() if smear is not None}
+
+
+def cuts_of(smears: Mapping[int, Smear]) -> dict[int, Cut]:
+    """Where the foreground begins in masks that are not clean, by bytes a channel.
+
+    Raises:
+        DataError: it cannot be told.
+    """
+    for smear in smears.values():
+        if smear.cut is None and (smear.lossy or not smear.numbered):
+            raise smear.refusal()
+    return {size: smear.cut for size, smear in smears.items() if smear.cut is not None}
+
+
+def _find_smear(looks: Sequence[Look]) -> Smear | None:
     # A mask of two values is clean by itself, and its levels may be others.
     looks = [look for look in looks if len(look.counts.values) > 2]
     if not looks:
         return None
+    coloured = looks[0].coloured
     counts = pooled([look.counts for look in looks])
     drawn = counts.drawn
     if not drawn.any() or not _has_areas(counts):
