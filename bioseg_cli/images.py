@@ -26,6 +26,7 @@ from bioseg_cli.calibration import MICROMETRE, calibration
 from bioseg_cli.complaints import damage_refused
 from bioseg_cli.errors import BiosegError, DataError
 from bioseg_cli.files import replacing
+from bioseg_cli.mask_traits import grey_values
 from bioseg_cli.orientation import ORIENTATION_TAG, TURNED, UPRIGHT, orientation_of, swaps_sides, upright
 from bioseg_cli.rasters import decode_raster, raster_header
 from bioseg_cli.segments import TiffFrames
@@ -281,7 +282,8 @@ def read_frame(path: Path, frame: int = 0, stacks: Stacks | None = None) -> Arra
 def read_mask(path: Path, frame: int = 0, stacks: Stacks | None = None) -> Array:
     """A label mask: (H, W) integers, or (H, W, 3) where the colours differ between channels.
 
-    A palette gives its indices, not its colours; whole numbers stored as floats become integers.
+    A palette gives its indices, not its colours, unless it is a ramp of greys; whole numbers stored as floats become
+    integers.
 
     Raises:
         DataError: unreadable, fractions instead of labels, a number of channels that is neither 1 nor 3, or numbers of
@@ -289,6 +291,8 @@ def read_mask(path: Path, frame: int = 0, stacks: Stacks | None = None) -> Array
     """
     with ImageFile(path, stacks, labels=True) as file:
         pixels: Array = file.read(frame)
+    with _reading(path):
+        pixels = grey_values(path, pixels)
     if pixels.dtype.kind == "f":
         if not np.array_equal(pixels, np.rint(pixels)):
             raise DataError("The mask holds fractions, not labels", where=path, fix="Give a mask of whole numbers.")

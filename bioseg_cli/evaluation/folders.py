@@ -54,20 +54,14 @@ class FolderTruth:
         self.frames = tuple(frame for frame, _ in found)
         self.notes = reading_notes({frame.path.name: frame.notes for frame in self.frames}, "true masks")
         self.recognised = masks_are is None
-        different: dict[tuple[object, ...], tuple[Frame, Pixels]] = {}
-        for frame, values in found:
-            different.setdefault((values.dtype, values.shape, values.tobytes()), (frame, values))
-        survey = MaskSurvey()
-        for frame, values in different.values():
-            survey.add(values, where=frame.path, regions=False)
-        held = {tuple(value) for _, values in different.values() for value in np.atleast_2d(values[0].T).T.tolist()}
-        if self.recognised and len(held) > 2:
-            # Whether a value is one region or several tells numbered objects from classes.
-            survey = survey_regions(self.frames, reader, output)
+        survey = survey_values(found)
+        if survey.several and masks_are != "instances":
+            # How the pixels of a value lie tells classes, numbered objects and smoothed edges from each other.
+            survey = survey_masks(self.frames, reader, output, regions=self.recognised)
         try:
             self.reading: MaskReading = survey.reading(masks_are, names)
         except DataError as error:
-            raise DataError(error.what, where=folder, fix=error.fix) from None
+            raise DataError(error.what, where=error.where or folder, fix=error.fix) from None
         self.classes = self.reading.classes
         self.ignore = IGNORE_BY_DTYPE[label_dtype(len(self.classes))]
         self.names = tuple(one.path.stem if one.of == 1 else f"{one.path.stem}_f{one.frame:03d}" for one in self.frames)
@@ -77,7 +71,8 @@ class FolderTruth:
 
     def labels(self, number: int) -> Pixels:
         """(H, W) class codes or `ignore`."""
-        return self.reading.labels(self._reader.read(self.frames[number]))
+        frame = self.frames[number]
+        return self.reading.labels(self._reader.read(frame), frame.traits)
 
     def image(self, number: int) -> NDArray[np.float32] | None:
         """(C, H, W) stretched to [0, 1]; None where no folder of images was given."""
@@ -127,13 +122,24 @@ def look_at_files(
         return [one for some in output.track(looks, description, len(files)) for one in some]
 
 
-def survey_regions(frames: Sequence[Frame], reader: MaskReader, output: Output) -> MaskSurvey:
-    """A survey of whole masks, with the regions of every value."""
+def survey_values(looks: Iterable[tuple[Frame, Pixels]]) -> MaskSurvey:
+    """A survey of what `look_at_files` found: of values alone, each kind of file once."""
+    survey = MaskSurvey()
+    different: dict[tuple[object, ...], tuple[Frame, Pixels]] = {}
+    for frame, values in looks:
+        different.setdefault((frame.traits, values.dtype, values.shape, values.tobytes()), (frame, values))
+    for frame, values in different.values():
+        survey.add(values, where=frame.path, traits=frame.traits, regions=False)
+    return survey
+
+
+def survey_masks(frames: Sequence[Frame], reader: MaskReader, output: Output, *, regions: bool) -> MaskSurvey:
+    """A survey of whole masks, with the connected regions of every value or without."""
     survey = MaskSurvey()
     with made_ahead(reader.read, frames, most=WORKERS) as masks:
         pairs = zip(frames, masks, strict=True)
         for frame, mask in output.track(pairs, "Looking for objects", len(frames)):
-            survey.add(mask, where=frame.path)
+            survey.add(mask, where=frame.path, traits=frame.traits, regions=regions)
     return survey
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from bioseg_cli.axes import Stacks
 from bioseg_cli.dataset.schema import Pixels
 from bioseg_cli.images import inspect_image, read_mask
+from bioseg_cli.mask_traits import NO_TRAITS, MaskTraits, mask_traits
 
 KEPT_BYTES = 1 << 28
 """Masks that are kept between looking at them and scoring them; what does not fit is decoded again."""
@@ -25,19 +26,30 @@ COLOUR_SHIFTS = (32, 16, 0)
 
 @dataclass(frozen=True)
 class Frame:
-    """One frame of a file, how many the file has, its height and width in pixels, and what reading does to it."""
+    """One frame of a file.
+
+    Attributes:
+        path: of the file.
+        frame: its number in the file.
+        of: frames that the file has.
+        shape: height and width in pixels.
+        notes: what reading does to its pixels.
+        traits: what the file says of its values.
+    """
 
     path: Path
     frame: int
     of: int
     shape: tuple[int, int]
     notes: tuple[str, ...] = ()
+    traits: MaskTraits = NO_TRAITS
 
 
 def frames_of(path: Path, stacks: Stacks | None = None) -> list[Frame]:
     """The frames of a file; `stacks` is what the user said of stacks."""
     info = inspect_image(path, stacks)
-    return [Frame(path, frame, info.frames, (info.height, info.width), info.notes) for frame in range(info.frames)]
+    shape, traits = (info.height, info.width), mask_traits(path)
+    return [Frame(path, number, info.frames, shape, info.notes, traits) for number in range(info.frames)]
 
 
 class MaskReader:

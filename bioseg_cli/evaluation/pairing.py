@@ -63,7 +63,7 @@ class PredictedMasks:
             DataError: the prediction has another size than its truth.
         """
         pair = self.pairs[number]
-        codes = self._read(self._reader.read(pair.frame))
+        codes = self._read(self._reader.read(pair.frame), pair.frame.traits)
         if codes.shape == pair.shape:
             return codes
         if pair.crop is not None and codes.shape == pair.source_shape:

@@ -12,6 +12,7 @@ from bioseg_cli.config import ClassInfo
 from bioseg_cli.dataset.schema import Pixels
 from bioseg_cli.errors import DataError
 from bioseg_cli.images import ImageInfo, inspect_image, list_images, read_mask
+from bioseg_cli.mask_traits import mask_traits
 from bioseg_cli.names import Doubt, Pairing, as_seen, has_mask_suffix, is_mask_name, pair, stem_of
 from bioseg_cli.notes import reading_notes
 from bioseg_cli.prepare.masks import PALETTE, MaskReading, MaskSurvey
@@ -178,8 +179,10 @@ def _survey(
             )
         _refuse_unclear_turn(info, mask)
         notes[path.name] = mask.notes
+        traits = mask_traits(path)
         for frame in range(mask.frames):
-            survey.add(read_mask(path, frame, config.stacks), where=path)
+            pixels = read_mask(path, frame, config.stacks)
+            survey.add(pixels, where=path, traits=traits, regions=config.masks_are is None)
     return survey.reading(config.masks_are, config.classes), reading_notes(notes, "masks")
 
 
@@ -199,7 +202,7 @@ def _labels_of(mask: Path | None, reading: MaskReading, stacks: Stacks) -> Calla
 
 
 def _read_labels(mask: Path, reading: MaskReading, stacks: Stacks, frame: int) -> Pixels:
-    return reading.labels(read_mask(mask, frame, stacks))
+    return reading.labels(read_mask(mask, frame, stacks), mask_traits(mask))
 
 
 def _group(path: Path, pattern: str | None) -> str:
