@@ -79,12 +79,12 @@ def palette_values(path: Path, frame: int) -> NDArray[Any] | None:
             entries = _tiff_palette(tif.pages.first)
             if entries is None:
                 return None
-            indices: NDArray[Any] = tif.pages[frame].asarray()
-    else:
-        with Image.open(path) as image:
-            if image.mode != "P":
-                return None
-            indices, entries = np.array(image), _raster_palette(image)
+            return _greys_of_ramp(tif.pages[frame].asarray(), entries)
+    with Image.open(path) as image:
+        return _greys_of_ramp(np.array(image), _raster_palette(image)) if image.mode == "P" else None
+
+
+def _greys_of_ramp(indices: NDArray[Any], entries: NDArray[np.uint8]) -> NDArray[Any]:
     if not _is_ramp(entries) or indices.max(initial=0) >= len(entries):
         return indices
     greys: NDArray[Any] = entries[indices, 0]
