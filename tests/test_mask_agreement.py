@@ -126,6 +126,7 @@ def test_the_full_scale_of_each_type_is_the_object(folder) -> None:
         tif(lambda number: values(blocks(number), 65535, dtype=np.uint16)),
         png(lambda number: blocks(number) > 0),
         tif(lambda number: blocks(number) > 0),
+        lambda path, number: Image.fromarray(blocks(number) > 0).save(path.with_suffix(".bmp")),
     )
     assert "values 1, 255, 65535 is 'foreground'" in folder.prepare()["masks"]
     for number, labels in folder.labels().items():
@@ -163,6 +164,13 @@ def test_objects_numbered_on_from_file_to_file(folder) -> None:
 
     folder.write(tif(numbered))
     assert "recognised as instances" in folder.prepare()["masks"]
+
+
+def test_white_beside_blue_is_another_colour(folder) -> None:
+    folder.write(
+        png(lambda number: painted(blocks(number), (0, 0, 255))), png(lambda number: values(blocks(number), 255))
+    )
+    assert "are coloured" in folder.refused()
 
 
 @pytest.mark.parametrize("other", [lambda number: blocks(number, 2), lambda number: values(blocks(number), 255)])
@@ -262,6 +270,13 @@ def test_a_palette_of_greys_is_grey(folder) -> None:
         np.testing.assert_array_equal(labels, blocks(number))
 
 
+def test_a_short_ramp_of_greys_gives_its_greys(tmp_path) -> None:
+    ramp = [(level, level, level) for level in (0, 85, 170, 255)]
+    write_palette(tmp_path / "m.png", blocks(0, 3), *ramp)
+    np.testing.assert_array_equal(read_mask(tmp_path / "m.png"), values(blocks(0, 3), 85, 170, 255))
+    assert mask_traits(tmp_path / "m.png").palette is None
+
+
 def test_a_palette_from_white_to_black_is_asked_about(folder) -> None:
     folder.write(lambda path, number: write_palette(path.with_suffix(".png"), blocks(number), WHITE, BLACK, RED))
     assert "shows index 1 darker than index 0" in folder.refused()
@@ -277,7 +292,7 @@ def test_what_is_transparent_has_no_colour(folder) -> None:
             path.with_suffix(".png"), blocks(number, 2), WHITE, RED, GREEN, transparency=0
         ),
         lambda path, number: write_palette(
-            path.with_suffix(".png"), blocks(number, 2), BLACK, RED, GREEN, transparency=bytes([0, 255, 255])
+            path.with_suffix(".png"), blocks(number, 2), GREEN, RED, GREEN, transparency=bytes([0, 128, 255])
         ),
     )
     folder.prepare()

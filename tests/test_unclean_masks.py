@@ -123,6 +123,15 @@ def test_anti_aliased_lines(width) -> None:
     assert (labels != expected).sum() <= 0.05 * expected.sum()
 
 
+def test_lines_between_two_rows_of_pixels_do_not_say_what_was_drawn() -> None:
+    mask = np.zeros((SIDE, SIDE), dtype=np.uint8)
+    for row in range(4, 60, 8):
+        mask[row : row + 2, 8:120] = 128
+    for row in range(64, 120, 8):
+        mask[row, 8:120], mask[row - 1, 8:120], mask[row + 1, 8:120] = 255, 20, 20
+    assert read(mask, kind="binary").sentence.startswith("values from 128 up")
+
+
 @pytest.mark.parametrize("quality", [100, 90, 75])
 def test_colour_channels_of_a_grey_jpeg_may_differ_by_rounding(quality) -> None:
     random = np.random.default_rng(0)
@@ -198,8 +207,9 @@ def test_what_a_jpeg_holds_is_no_class_number_even_if_the_user_says_so() -> None
     assert read(ones, traits=lossy).kind == "binary"
 
 
-def test_a_clean_mask_beside_unclean_ones_keeps_its_objects() -> None:
-    clean, jpeg = drawing(0), as_jpeg(drawing(1) * 255, 75)
+@pytest.mark.parametrize("quality", [100, 75])
+def test_a_clean_mask_beside_unclean_ones_keeps_its_objects(quality) -> None:
+    clean, jpeg = drawing(0), as_jpeg(drawing(1) * 255, quality)
     reading = read(clean, jpeg, np.zeros_like(clean), kind="binary")
     np.testing.assert_array_equal(reading.labels(clean), clean)
     assert (reading.labels(jpeg) != drawing(1)).sum() <= 3
@@ -212,7 +222,9 @@ def test_classes_of_thin_lines_are_classes(values) -> None:
     for number in range(12):
         ends = [int(end) for end in random.integers(0, SIDE, 4)]
         ImageDraw.Draw(picture).line(ends, fill=values[number % 2])
-    assert read(np.array(picture)).kind == "classes"
+    mask = np.array(picture)
+    assert read(mask).kind == "classes"
+    asked(mask, traits=MaskTraits(full=255, lossy=True))
 
 
 @pytest.mark.parametrize(("inner", "edge"), [(1, 2), (2, 1), (128, 255)])
