@@ -58,6 +58,19 @@ def test_brackets_and_colons_are_text(capsys):
     assert "img[a][/b] :cat:.tif" in out
 
 
+def test_what_a_terminal_would_obey_is_shown_as_escapes(capsys):
+    output = Output()
+    name = "a\x1b[2Jb\x9bc\udcff.tif"
+    output.say(f"read {name}\n")
+    table = Table("file", title=name)
+    table.add_row(name)
+    output.show(table)
+    out, err = capsys.readouterr()
+    shown = "a\\x1b[2Jb\\x9bc\\udcff.tif"
+    assert err.endswith(f"read {shown}\\n\n") and len(err.splitlines()) == 1
+    assert out.count(shown) == 2 and "\x1b" not in out and "\x9b" not in out
+
+
 def test_a_table_in_a_pipe_is_not_folded_at_eighty_columns(capsys):
     table = Table("class", "value")
     table.add_row("c" * 120, "1")
