@@ -92,8 +92,8 @@ def spoil(monkeypatch: pytest.MonkeyPatch, phase: str, name: str, error: Excepti
         monkeypatch.setattr(outputs, "THREADS", 1)
         monkeypatch.setattr(outputs.ImageOutput, "_kept", kept)
     else:
-        write = outputs._write_pages
-        monkeypatch.setattr(outputs, "_write_pages", raising(write, error, lambda path, *_: f".{name}." in path.name))
+        write = outputs.write_pages
+        monkeypatch.setattr(outputs, "write_pages", raising(write, error, lambda path, *_: f".{name}." in path.name))
 
 
 @pytest.mark.parametrize("name", ["bad", "large", "movie"])

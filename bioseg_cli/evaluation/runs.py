@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
@@ -84,8 +85,13 @@ def evaluate_runs(
             by_data.setdefault(data_path(state, config), []).append(state)
     reports: list[Report] = []
     for path, group in by_data.items():
-        with failures.of(*(state.run.path for state in group)), Dataset(path) as dataset:
-            reports += _Scoring(config, dataset, precision, output, figures, failures).reports(group, control)
+        with ExitStack() as opened:
+            scoring = None
+            with failures.of(*(state.run.path for state in group)):
+                dataset = opened.enter_context(Dataset(path))
+                scoring = _Scoring(config, dataset, precision, output, figures, failures)
+            if scoring is not None:
+                reports += scoring.reports(group, control)
     return reports
 
 

@@ -20,6 +20,7 @@ from typing import IO, Any, TypeVar
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.segment import Segment
+from rich.text import Text
 
 from bioseg_cli.printable import printable
 
@@ -90,15 +91,24 @@ class PlainConsole(Console):
     def __init__(self, file: IO[str], *, width: int | None = None, soft_wrap: bool = False) -> None:
         super().__init__(file=file, width=width, soft_wrap=soft_wrap, highlight=False, markup=False, emoji=False)
 
+    def render_str(self, text: str, **options: Any) -> Text:
+        """A string as a text, of which the width is measured before it is rendered."""
+        return super().render_str(_lines(text), **options)
+
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
         """The parts of what is printed, in which nothing but Rich's own control codes is one."""
         for part in super().render(renderable, options):
-            text = "\n".join(map(printable, part.text.split("\n")))
+            text = _lines(part.text)
             yield part if part.control or text == part.text else Segment(text, part.style)
 
     def on_broken_pipe(self) -> None:
         """Leave it to `commands.binding`: Rich would exit with 1, which here means that some inputs failed."""
         raise
+
+
+def _lines(text: str) -> str:
+    """A text of lines, each of them printable."""
+    return "\n".join(map(printable, text.split("\n")))
 
 
 def show_every_character() -> None:
