@@ -150,7 +150,7 @@ def _is_thin(letters: str, shape: Sequence[int]) -> bool:
 def _by_channels(letters: str, shape: Sequence[int], channels: int | None) -> str | None:
     """The letters, if the number of channels leaves one way to name the axes; frames of one channel fit many."""
     fitting = [place for place, size in enumerate(shape) if size == channels]
-    if channels in (None, 1) or len(shape) != 3 or len(fitting) != 1 or "S" in letters:
+    if len(shape) != 3 or len(fitting) != 1 or "S" in letters:
         return None
     found = {0: "CYX", 2: "YXC"}.get(fitting[0])
     return None if found is None or _is_thin(found, shape) else found

@@ -96,7 +96,7 @@ def _of_ome(text: str) -> tuple[float, str, float, str] | None:
     if declares_entities(text):
         raise _UnusableError("the OME-XML declares entities of its own")
     try:
-        root = ElementTree.fromstring(text.lstrip("\ufeff \r\n\t").rstrip("\0 \r\n\t"))
+        root = ElementTree.fromstring(text)
     except (ElementTree.ParseError, ValueError):
         raise _UnusableError("the OME-XML is damaged") from None
     attributes: Mapping[str, str] = next((e.attrib for e in root.iter() if e.tag.rpartition("}")[2] == "Pixels"), {})

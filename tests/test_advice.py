@@ -8,16 +8,23 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 import typer
+from test_predict import save_random_model
 
 import bioseg_cli
 from bioseg_cli.app import app
 from bioseg_cli.commands.binding import _errors_shown
 from bioseg_cli.config import Config
+from bioseg_cli.errors import DataError
 from bioseg_cli.evaluation.settings import EvaluateConfig
+from bioseg_cli.model.saved import load_model
+from bioseg_cli.prediction.predictor import Predictor
 from bioseg_cli.prediction.settings import PredictConfig
 from bioseg_cli.prepare.settings import FolderConfig
+from bioseg_cli.runs.device import resolve_precision
 from bioseg_cli.training.settings import TrainUDAConfig
 
 PACKAGE = Path(bioseg_cli.__file__).parent
@@ -162,6 +169,17 @@ def test_memory_is_saved_by_what_the_command_has(
     with pytest.raises(typer.Exit), _errors_shown(settings.model_fields, debug=False):
         raise MemoryError
     assert capsys.readouterr().err.splitlines()[-1] == advice
+
+
+def test_evaluate_does_not_advise_the_options_of_predict(tmp_path: Path) -> None:
+    model = load_model(save_random_model(tmp_path / "m.safetensors"), torch.device("cpu"))
+    precision = resolve_precision("fp32", torch.device("cpu"))
+    for any_dtype, advice in ((None, "Give uint16 images."), (False, "or --any-dtype if the numbers mean the same.")):
+        predictor = Predictor(model, precision, any_dtype=any_dtype)
+        with pytest.raises(DataError) as error:
+            predictor.check(1, np.dtype(np.float32))
+        assert error.value.fix is not None and error.value.fix.endswith(advice)
+        assert ("--tile" in str(predictor.out_of_memory(64, 64, None))) == (any_dtype is not None)
 
 
 def test_the_search_finds_advice(options: dict[str, set[str]]) -> None:

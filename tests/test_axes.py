@@ -167,6 +167,17 @@ def test_damaged_names_of_axes_are_no_names(tmp_path: Path) -> None:
         assert frames(tmp_path / "a.tif", "CYX").shape == (1, 5, 64, 48)
 
 
+def test_xml_with_entities_names_no_axes(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", noise(5, 64, 48), ome=True, metadata={"axes": "CYX"})
+    with tifffile.TiffFile(tmp_path / "a.tif") as tif:
+        description = str(tif.ome_metadata)
+    entity = '<!DOCTYPE OME [<!ENTITY a "a">]><OME '
+    hostile = description.replace("<OME ", entity, 1).encode()
+    tifffile.imwrite(tmp_path / "a.tif", noise(5, 64, 48), description=hostile, metadata=None)
+    with pytest.raises(DataError, match="which axis of its 5 x 64 x 48 pixels"):
+        inspect_image(tmp_path / "a.tif")
+
+
 @pytest.mark.parametrize(("axes", "option"), [("TYX", "CYX"), ("ZYX", "CYX"), ("CYX", "TYX"), ("CYX", "ZYX")])
 def test_the_option_never_overrules_a_file(tmp_path: Path, axes: str, option: str) -> None:
     tifffile.imwrite(tmp_path / "a.tif", noise(5, 64, 48), imagej=True, metadata={"axes": axes})

@@ -57,6 +57,7 @@ READ = {
     "width alone": (ome('PhysicalSizeX="500" PhysicalSizeXUnit="nm"'), PixelSize(0.5, 0.5)),
     "height alone": (ome('PhysicalSizeY="0.25"'), PixelSize(0.25, 0.25)),
     "byte order mark": ("\ufeff" + ome(PLAIN), ACROSS),
+    "white space before": ("\r\n " + ome(PLAIN), ACROSS),
     "zero byte at the end": (ome(PLAIN) + "\0", ACROSS),
     "latin-1": (ome(units("µm", "µm")).encode("latin-1"), ACROSS),
     "another declared encoding": (ome(PLAIN, start='<?xml version="1.0" encoding="UTF-16"?>'), ACROSS),
