@@ -53,7 +53,9 @@ REACHED_BY: dict[str, tuple[str, ...]] = {
     "prepare/download.py": (*STUDY, "prepare bigbrain"),
     "prepare/fluohoechst.py": ("prepare fluohoechst",),
     "prepare/folder.py": ("prepare folder",),
+    "prepare/agreement.py": ("prepare folder", "evaluate"),
     "prepare/masks.py": ("prepare folder", "evaluate"),
+    "prepare/smear.py": ("prepare folder", "evaluate"),
     "prepare/planes.py": ("prepare bigbrain",),
     "prepare/recipe.py": PREPARE,
     "prepare/spool.py": ("prepare bigbrain",),
@@ -76,8 +78,11 @@ REACHED_BY: dict[str, tuple[str, ...]] = {
 
 OF_ANOTHER: dict[tuple[str, str], tuple[str, ...]] = {
     ("evaluation/meaning.py", "--raw-clusters"): ("predict",),
-    ("evaluation/runs.py", "--unsup-loss"): ("train-uda",),
+    ("evaluation/controls.py", "--run"): ("train-uda",),
+    ("evaluation/controls.py", "--unsup-loss"): ("train-uda",),
     ("runs/directory.py", "--state"): ("predict", "evaluate"),
+    ("training/labels.py", "--labels"): ("train-uda",),
+    ("training/labels.py", "--map-labels"): ("train-iic",),
     ("training/uda.py", "--val-share"): PREPARE,  # "Prepare it again ..."
 }
 """Options of another command than the one that shows the message, which says so."""

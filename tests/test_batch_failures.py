@@ -55,7 +55,7 @@ def images(tmp_path: Path) -> Path:
         tifffile.imwrite(folder / f"{name}.tif", discs(number)[0][0])
     tifffile.imwrite(folder / "large.tif", discs(4, size=100)[0][0])
     movie = np.stack([discs(number)[0][0] for number in (5, 6)])
-    tifffile.imwrite(folder / "movie.tif", movie, photometric="minisblack")
+    tifffile.imwrite(folder / "movie.tif", movie, photometric="minisblack", metadata={"axes": "TYX"})
     return folder
 
 

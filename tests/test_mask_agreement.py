@@ -305,7 +305,7 @@ def test_pages_of_a_palette_tiff(tmp_path) -> None:
     pages = np.stack([blocks(number, 2) for number in range(3)])
     table = np.zeros((3, 256), dtype=np.uint16)
     table[:, 1] = 65535, 0, 0
-    tifffile.imwrite(tmp_path / "m.tif", pages, photometric="palette", colormap=table)
+    tifffile.imwrite(tmp_path / "m.tif", pages, photometric="palette", colormap=table, metadata={"axes": "TYX"})
     for number in range(3):
         np.testing.assert_array_equal(read_mask(tmp_path / "m.tif", number), pages[number])
 

@@ -218,7 +218,12 @@ def test_pictures_of_frames_never_replace_those_of_other_images(
     tmp_path: Path, disc_run: Path, bioseg: Callable[..., Result]
 ):
     (tmp_path / "images").mkdir()
-    tifffile.imwrite(tmp_path / "images/a.tif", np.stack([discs(i)[0][0] for i in range(2)]), photometric="minisblack")
+    tifffile.imwrite(
+        tmp_path / "images/a.tif",
+        np.stack([discs(i)[0][0] for i in range(2)]),
+        photometric="minisblack",
+        metadata={"axes": "TYX"},
+    )
     tifffile.imwrite(tmp_path / "images/a_f001.tif", discs(3)[0][0])
     arguments = "predict", disc_run, tmp_path / "images", "--out", tmp_path / "out"
     result = bioseg(*arguments, "--overlay")
@@ -229,7 +234,12 @@ def test_pictures_of_frames_never_replace_those_of_other_images(
 def test_the_longest_names_that_a_disk_allows(tmp_path: Path, disc_run: Path, bioseg: Callable[..., Result]):
     (tmp_path / "images").mkdir()
     for name in ("x" * 251, "y" * 250, "z"):
-        tifffile.imwrite(tmp_path / "images" / f"{name}.tif", np.stack([discs(0)[0][0]] * 2), photometric="minisblack")
+        tifffile.imwrite(
+            tmp_path / "images" / f"{name}.tif",
+            np.stack([discs(0)[0][0]] * 2),
+            photometric="minisblack",
+            metadata={"axes": "TYX"},
+        )
     out = tmp_path / "out"
     assert bioseg("predict", disc_run, tmp_path / "images", "--out", out).exit_code == 0
     assert (out / f"{'x' * 251}.tif").is_file()
