@@ -7,8 +7,8 @@ it started, and SIGINT, in turn. With --jobs 2 the runs are those of a local Das
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
-import os
 import random
 import signal
 import subprocess
@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import yaml
 
 from benchmarks.timing import bioseg
@@ -33,23 +34,14 @@ PLAN = {
 }
 
 
-def descendants(pid: int) -> list[int]:
-    """Every process that was started by `pid`, or by one that was."""
-    listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
-    pairs = [tuple(map(int, line.split())) for line in listed.splitlines()]
-    found = [pid]
-    for parent in found:
-        found += [child for child, of in pairs if of == parent]
-    return found[1:]
-
-
 def end(process: subprocess.Popen[bytes], way: int) -> str:
     """End the command in one of three ways; says which."""
     if way == 0:
         process.kill()
     elif way == 1:
-        for pid in [process.pid, *descendants(process.pid)]:
-            os.kill(pid, signal.SIGKILL)
+        for one in (*psutil.Process(process.pid).children(recursive=True), process):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                one.kill()
     else:
         process.send_signal(signal.SIGINT)
     process.wait()

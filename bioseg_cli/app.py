@@ -30,6 +30,7 @@ from bioseg_cli.prepare.bigbrain_settings import BigBrainConfig
 from bioseg_cli.prepare.settings import DemoConfig, FluoGFPConfig, FluoHoechstConfig, FolderConfig, PhCConfig
 from bioseg_cli.preview.settings import PreviewConfig
 from bioseg_cli.report.settings import ReportConfig
+from bioseg_cli.runs.console import show_every_character
 from bioseg_cli.runs.launch import run_launched
 from bioseg_cli.study.settings import StudyConfig
 from bioseg_cli.training.settings import TrainIICConfig, TrainUDAConfig
@@ -76,4 +77,5 @@ bind(app, ReportConfig, report, name="report")
 
 def main() -> None:
     """Entry point of the `bioseg` program."""
+    show_every_character()
     run_launched(app)

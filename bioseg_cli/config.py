@@ -7,11 +7,13 @@ keep in step.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from bioseg_cli.axes import LETTERS
 from bioseg_cli.errors import UsageError
 
 IGNORE_BY_DTYPE = {"uint8": 255, "uint16": 65535}
@@ -39,6 +41,24 @@ Names = Annotated[tuple[str, ...], BeforeValidator(_split_commas)]
 """Names, in a flag separated by commas."""
 
 
+def _axis_letters(given: str) -> str:
+    letters = given.upper()
+    if len(set(letters)) != len(letters) or not {"Y", "X"} <= set(letters) <= set(LETTERS):
+        raise ValueError(
+            f"--axes: each of Y and X once, and of T, Z and C what there is, in the order of the file, got {given!r}"
+        )
+    return letters
+
+
+AxisLetters = Annotated[str, AfterValidator(_axis_letters)]
+"""Axes of a stack, such as CYX."""
+AXES_ABOUT = (
+    "What the axes of TIFF stacks are that do not name them, a letter each, in their order: T (time), Z (plane), C "
+    "(channel), Y (row), X (column); YXC has its channels last. Time points and planes are images of their own."
+)
+PLANES_ABOUT = "Take every plane of a TIFF stack that names a Z axis as an image of its own."
+
+
 class Config(BaseModel):
     """A frozen configuration that refuses unknown keys."""
 
@@ -49,6 +69,10 @@ class Config(BaseModel):
     """Name of the command it belongs to; a manifest of another command is refused."""
     flags: ClassVar[bool] = True
     """Whether its fields are flags of the command, or keys of a file alone."""
+
+    def to_line(self) -> str:
+        """A line of JSON; names of files that are not UTF-8 keep their bytes, for which pydantic's own has no form."""
+        return json.dumps(self.model_dump(mode="json"))
 
 
 class ClassInfo(Config):

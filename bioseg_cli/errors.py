@@ -3,6 +3,7 @@
 BiosegError
 ├── UsageError      2    the options or the configuration are wrong
 ├── DataError       3    a file is missing, unreadable, or not what it should be
+│   └── OutputError 3    nothing can be written where the output goes
 ├── RunError        4    training failed: a loss that is not finite, memory that ran out
 ├── PartialFailure  1    some inputs of a batch failed, the rest was done
 └── Interrupted     130  stopped by the user, state saved
@@ -14,6 +15,8 @@ from __future__ import annotations
 
 from os import PathLike
 from typing import ClassVar
+
+from bioseg_cli.printable import printable
 
 
 class BiosegError(Exception):
@@ -39,7 +42,8 @@ class BiosegError(Exception):
             lines.append(f"in {self.where}")
         if self.fix is not None:
             lines.append(self.fix)
-        return "\n".join(lines)
+        # The names of files are in them, and may hold what a terminal obeys.
+        return "\n".join(map(printable, lines))
 
 
 class UsageError(BiosegError):
@@ -52,6 +56,10 @@ class DataError(BiosegError):
     """A file is missing, unreadable, or not what it should be."""
 
     exit_code = 3
+
+
+class OutputError(DataError):
+    """Nothing can be written where the output goes: a full disk, a folder without permission. A batch ends."""
 
 
 class RunError(BiosegError):

@@ -13,10 +13,14 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from bioseg_cli.errors import BiosegError, DataError, UsageError
+from bioseg_cli.errors import DataError, OutputError, UsageError
 
 HASH_BLOCK_BYTES = 1 << 20
 PARTIAL = ".partial"
+LONGEST_NAME = 255
+"""Bytes that most file systems allow a name."""
+_OF_ONE_FILE = (errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL, errno.EISDIR, errno.ENOENT)
+"""What is wrong with the name of a file, or with what stands there, and not with the disk."""
 
 
 def refuse_existing(path: Path, *, overwrite: bool) -> None:
@@ -31,10 +35,10 @@ def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success sync it and rename it to `path`, on any error remove it.
 
     Raises:
-        DataError: the disk is full or the folder cannot be written.
+        OutputError: the disk is full or the folder cannot be written.
+        DataError: this file cannot be written; another may.
     """
-    # The suffix stays last because writers of images choose the format by it.
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}{PARTIAL}{path.suffix}")
+    temporary = _temporary(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
@@ -46,6 +50,16 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
+
+
+def _temporary(path: Path) -> Path:
+    # The suffix stays last because writers of images choose the format by it.
+    ending = f".{os.getpid()}{PARTIAL}{path.suffix}"
+    name = f".{path.stem}{ending}"
+    if len(os.fsencode(name)) > LONGEST_NAME:
+        # The name itself may be just short enough.
+        name = f".{hashlib.sha256(os.fsencode(path.name)).hexdigest()}{ending}"
+    return path.with_name(name)
 
 
 def discard_partial(folder: Path) -> None:
@@ -61,18 +75,23 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_text(path: Path, content: str) -> None:
-    """Replace `path` by `content` in UTF-8, whole or not at all."""
-    write_bytes(path, content.encode())
+    """Replace `path` by `content` in UTF-8, whole or not at all; bytes of names that are not UTF-8 become escapes."""
+    write_bytes(path, content.encode("utf-8", "backslashreplace"))
 
 
-def write_failure(error: OSError, path: Path) -> BiosegError:
-    """Say what an `OSError` met while writing `path` means and what to do."""
+def write_failure(error: OSError, path: Path) -> DataError:
+    """Say what an `OSError` met while writing `path` means and what to do; an `OutputError` where no file can be."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error):
-        return DataError("The disk is full: the file was not written", where=path, fix="Free some space and run again.")
+        return OutputError(
+            "The disk is full: the file was not written", where=path, fix="Free some space and run again."
+        )
     if isinstance(error, PermissionError):
-        return DataError("The folder cannot be written", where=path.parent, fix="Choose another --out.")
+        return OutputError("The folder cannot be written", where=path.parent, fix="Choose another folder.")
     reason = error.strerror or str(error)
-    return DataError(f"The file could not be written ({reason})", where=path, fix="Check the disk and run again.")
+    what = f"The file could not be written ({reason})"
+    if error.errno is None or error.errno in _OF_ONE_FILE:
+        return DataError(what, where=path, fix="Check the name, and what stands there.")
+    return OutputError(what, where=path, fix="Check the disk and run again.")
 
 
 def sha256_of(path: Path) -> str:

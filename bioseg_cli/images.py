@@ -1,7 +1,9 @@
 """Reading and writing image files: frames (C, H, W) in their own type, label masks, pixel sizes, normalisation.
 
-A *frame* is one 2-D image with its channels. A page of a multi-page TIFF and a point of a time axis are frames; a z
-axis makes a volume, refused unless its planes are asked for one by one. Alpha is dropped: it is no measurement.
+A *frame* is one 2-D image with its channels. A page of a plain multi-page TIFF and a point of a time axis are frames; a
+z axis makes a volume, refused unless its planes are asked for one by one, and axes that nothing names are refused
+unless the user names them: see `axes`. Alpha is dropped: it is no measurement. Pixels are those a viewer shows:
+upright, with palettes looked up, and inverted where zero is white (`appearance`).
 """
 
 from __future__ import annotations
@@ -18,11 +20,17 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
+from bioseg_cli.appearance import appearance
+from bioseg_cli.axes import NamedAxes, Stacks
+from bioseg_cli.calibration import MICROMETRE, calibration
+from bioseg_cli.complaints import damage_refused
 from bioseg_cli.errors import BiosegError, DataError
 from bioseg_cli.files import replacing
+from bioseg_cli.mask_traits import grey_values
+from bioseg_cli.orientation import ORIENTATION_TAG, TURNED, UPRIGHT, orientation_of, swaps_sides, upright
 from bioseg_cli.rasters import decode_raster, raster_header
 from bioseg_cli.segments import TiffFrames
-from bioseg_cli.tiff import MICROMETRE, calibration, checked_series, is_tiff, writing_options
+from bioseg_cli.tiff import axes_of, checked_series, is_tiff, open_tiff, writing_options
 
 Array = NDArray[Any]
 
@@ -37,6 +45,14 @@ class PixelSize:
     y: float
     x: float
     unit: str = MICROMETRE
+
+    def __str__(self) -> str:
+        return f"{self.y:.4g} x {self.x:.4g} {self.unit}"
+
+    def differs(self, other: PixelSize, factor: float = 1.001) -> bool:
+        """Whether the sizes are in units that can't be compared, or one side is larger by more than a factor."""
+        ratios = (self.y / other.y, self.x / other.x)
+        return self.unit != other.unit or any(max(ratio, 1 / ratio) > factor for ratio in ratios)
 
     def to_json(self) -> dict[str, Any]:
         """A mapping that JSON and YAML can hold; `from_json` reads it back."""
@@ -80,7 +96,14 @@ class Normalisation:
 
 @dataclass(frozen=True)
 class ImageInfo:
-    """What a file holds, without its pixels."""
+    """What a file holds, without its pixels: height, width and pixel size are those of the upright image.
+
+    Attributes:
+        pixel_size: None where the file states none that can be used; `no_size` says why one that it states can't be.
+        axes: what the axes of a TIFF are, and what named them. None: the format has no stacks.
+        orientation: how the pixels lie in the file (EXIF, 1 to 8).
+        notes: what reading does to the pixels, one sentence each, where the user should know.
+    """
 
     path: Path
     frames: int
@@ -89,6 +112,15 @@ class ImageInfo:
     width: int
     dtype: np.dtype[Any]
     pixel_size: PixelSize | None
+    no_size: str | None = None
+    axes: NamedAxes | None = None
+    orientation: int = UPRIGHT
+    notes: tuple[str, ...] = ()
+
+    @property
+    def stored_shape(self) -> tuple[int, int]:
+        """(H, W) as the pixels lie in the file."""
+        return (self.width, self.height) if swaps_sides(self.orientation) else (self.height, self.width)
 
 
 def list_images(inputs: Sequence[Path], suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> list[Path]:
@@ -121,7 +153,7 @@ def list_images(inputs: Sequence[Path], suffixes: tuple[str, ...] = IMAGE_SUFFIX
 def natural_key(path: Path) -> list[tuple[int, int | str]]:
     """Sort key that puts `t2` before `t10`."""
     return [
-        (0, int(part)) if part.isdigit() else (1, part) for part in re.split(r"([0-9]+)", path.name.lower()) if part
+        (0, int(part)) if part.isdecimal() else (1, part) for part in re.split(r"([0-9]+)", path.name.lower()) if part
     ]
 
 
@@ -129,37 +161,44 @@ class ImageFile:
     """An open image file, read frame by frame and region by region. A context manager.
 
     TIFFs are read as `segments.TiffFrames` says: of a file larger than memory, only what a region needs. Other formats
-    are decoded whole, when their first region is asked for.
+    are decoded whole, when their first region is asked for; frames of a TIFF that does not lie upright likewise.
 
     Args:
         path: TIFF (plain, multi-page, OME, ImageJ, MetaMorph), PNG, JPEG or BMP.
-        planes: take every plane of a volume as a frame.
+        stacks: what the user said of files with several images; None: the command has no options for them.
+        labels: the values are those of a mask: of a palette the numbers of the colours, and where zero is white
+            nothing but black and white.
 
     Attributes:
         info: what the file holds.
 
     Raises:
-        DataError: not an image, truncated, or a volume while `planes` is false.
+        DataError: not an image, truncated, a stack whose axes, or planes, `stacks` had to say something of, or colours
+            that are not understood.
     """
 
-    def __init__(self, path: Path, *, planes: bool = False) -> None:
+    def __init__(self, path: Path, stacks: Stacks | None = None, *, labels: bool = False) -> None:
         self.path = path
+        self._labels = labels
         self._tif: tifffile.TiffFile | None = None
-        self._raster: Array | None = None
+        self._whole: tuple[int, Array] | None = None  # the number of a frame that was decoded whole, and its pixels
         with _reading(path):
             if not is_tiff(path):
-                dtype, channels, (height, width) = raster_header(path)
-                self.info = ImageInfo(path, 1, channels, height, width, dtype, None)
+                raster = raster_header(path)
+                shape = (raster.channels, raster.height, raster.width)
+                notes = () if raster.orientation == UPRIGHT else (TURNED,)
+                self.info = ImageInfo(path, 1, *shape, raster.dtype, None, orientation=raster.orientation, notes=notes)
                 return
-            self._tif = tifffile.TiffFile(path, _multifile=False)
             try:
-                series = checked_series(self._tif, path, planes=planes)
-                self._frames = TiffFrames(self._tif, series)
-                dtype = np.dtype(np.uint8) if series.dtype == bool else series.dtype.newbyteorder("=")
-                size = None if (found := calibration(self._tif)) is None else PixelSize(*found)
-                self.info = ImageInfo(path, self._frames.count, *self._frames.shape, dtype, size)
+                with damage_refused(path):
+                    self._tif = open_tiff(path)
+                    series = checked_series(self._tif, path)
+                    axes = axes_of(self._tif, series, stacks, path)
+                    self._appearance = appearance(self._tif, series, path)
+                    self._frames = TiffFrames(self._tif, series, axes.letters)
+                    self.info = self._tiff_info(self._tif, series, axes)
             except BaseException:
-                self._tif.close()
+                self.close()
                 raise
 
     def __enter__(self) -> Self:
@@ -167,6 +206,20 @@ class ImageFile:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _tiff_info(self, tif: tifffile.TiffFile, series: tifffile.TiffPageSeries, axes: NamedAxes) -> ImageInfo:
+        count, (channels, height, width) = self._frames.count, self._frames.shape
+        found, no_size = calibration(tif)
+        size = None if found is None else PixelSize(*found)
+        dtype = np.dtype(np.uint8) if series.dtype == bool else series.dtype.newbyteorder("=")
+        if self._appearance.palette is not None and not self._labels:
+            channels, dtype = 3, np.dtype(np.uint8)
+        orientation = orientation_of(series.keyframe.tags.valueof(ORIENTATION_TAG))
+        if swaps_sides(orientation):
+            height, width = width, height
+            size = None if size is None else PixelSize(size.x, size.y, size.unit)
+        notes = tuple(filter(None, (self._appearance.note, TURNED if orientation != UPRIGHT else None)))
+        return ImageInfo(self.path, count, channels, height, width, dtype, size, no_size, axes, orientation, notes)
 
     def close(self) -> None:
         """Close the file; nothing more can be read."""
@@ -177,59 +230,69 @@ class ImageFile:
         """Pixels (C, h, w) of a frame, or of the region of it between `rows` and `columns`, in the file's own type.
 
         Raises:
-            DataError: there is no such frame, the region is damaged or truncated, or its values are not finite numbers.
+            DataError: there is no such frame, the region is damaged or truncated, its values are not finite numbers, or
+                they are no labels where these were asked for.
         """
         with _reading(self.path):
             if not 0 <= frame < self.info.frames:
                 raise DataError(f"There is no frame {frame}: the file holds {self.info.frames}", where=self.path)
             rows, columns = slice(*rows.indices(self.info.height)[:2]), slice(*columns.indices(self.info.width)[:2])
-            if self._tif is not None:
-                return _checked_values(self._frames.region(frame, rows, columns), self.path)
-            if self._raster is None:
-                self._raster = np.moveaxis(decode_raster(self.path), -1, 0)
-            return _checked_values(self._raster[:, rows, columns], self.path)
+            if self._tif is not None and self.info.orientation == UPRIGHT:
+                return self._tiff_pixels(frame, rows, columns)
+            if self._whole is None or self._whole[0] != frame:
+                self._whole = frame, self._frame_upright(frame)
+            return np.array(self._whole[1][:, rows, columns], order="C")
+
+    def _frame_upright(self, frame: int) -> Array:
+        if self._tif is None:
+            return _checked_values(decode_raster(self.path, numbers=self._labels), self.path)
+        height, width = self.info.stored_shape
+        return upright(self._tiff_pixels(frame, slice(0, height), slice(0, width)), self.info.orientation)
+
+    def _tiff_pixels(self, frame: int, rows: slice, columns: slice) -> Array:
+        """Pixels (C, h, w) of a region, in the place where the file has it."""
+        stored = self._frames.region(frame, rows, columns)
+        shown = self._appearance.mask(stored, self.path) if self._labels else self._appearance.image(stored)
+        return _checked_values(shown, self.path)
 
 
-def inspect_image(path: Path, *, planes: bool = False) -> ImageInfo:
-    """Frames, channels, shape, type and pixel size of an image file, from its header.
-
-    Raises:
-        DataError: not an image, truncated, or a volume while `planes` is false.
-    """
-    with ImageFile(path, planes=planes) as file:
+def inspect_image(path: Path, stacks: Stacks | None = None) -> ImageInfo:
+    """Frames, channels, shape, type and pixel size of an image file, from its header; raises like `ImageFile`."""
+    with ImageFile(path, stacks) as file:
         return file.info
 
 
-def read_frames(path: Path, *, planes: bool = False) -> Iterator[Array]:
+def read_frames(path: Path, stacks: Stacks | None = None) -> Iterator[Array]:
     """Yield the frames of an image file in order, each (C, H, W) in the file's own type; see `ImageFile`.
 
     Raises:
-        DataError: not an image, truncated, a volume while `planes` is false, or values that are not finite numbers.
+        DataError: see `ImageFile`; or values that are not finite numbers.
     """
-    with ImageFile(path, planes=planes) as file:
+    with ImageFile(path, stacks) as file:
         for frame in range(file.info.frames):
             yield file.read(frame)
 
 
-def read_frame(path: Path, frame: int = 0, *, planes: bool = False) -> Array:
+def read_frame(path: Path, frame: int = 0, stacks: Stacks | None = None) -> Array:
     """Frame number `frame` of an image file, (C, H, W), read without the others; see `ImageFile`."""
-    with ImageFile(path, planes=planes) as file:
+    with ImageFile(path, stacks) as file:
         return file.read(frame)
 
 
-def read_mask(path: Path, frame: int = 0) -> Array:
+def read_mask(path: Path, frame: int = 0, stacks: Stacks | None = None) -> Array:
     """A label mask: (H, W) integers, or (H, W, 3) where the colours differ between channels.
 
-    A palette PNG gives its indices, not its colours; whole numbers stored as floats become integers.
+    A palette gives its indices, not its colours, unless it is a ramp of greys; whole numbers stored as floats become
+    integers.
 
     Raises:
-        DataError: unreadable, fractions instead of labels, or a number of channels that is neither 1 nor 3.
+        DataError: unreadable, fractions instead of labels, a number of channels that is neither 1 nor 3, or numbers of
+            objects or classes in a file where zero is white.
     """
-    if not is_tiff(path):
-        with _reading(path), Image.open(path) as image:
-            if image.mode == "P":
-                return np.array(image)
-    pixels: Array = read_frame(path, frame)
+    with ImageFile(path, stacks, labels=True) as file:
+        pixels: Array = file.read(frame)
+    with _reading(path):
+        pixels = grey_values(path, pixels)
     if pixels.dtype.kind == "f":
         if not np.array_equal(pixels, np.rint(pixels)):
             raise DataError("The mask holds fractions, not labels", where=path, fix="Give a mask of whole numbers.")
@@ -285,6 +348,8 @@ def _reading(path: Path) -> Iterator[None]:
         raise
     except FileNotFoundError:
         raise DataError("No such file", where=path, fix="Check the path.") from None
+    except PermissionError:
+        raise DataError("You may not read the file", where=path, fix="Check its permissions.") from None
     except Exception as error:  # the decoders raise whatever a damaged file makes them meet
         reason = " ".join(str(error).split())[:150] or type(error).__name__
         fix = "It is damaged, truncated, or of another format than its name says: copy or export it again."

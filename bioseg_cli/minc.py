@@ -18,6 +18,7 @@ from nibabel.minc2 import Minc2File
 from numpy.typing import NDArray
 
 from bioseg_cli.errors import BiosegError, DataError
+from bioseg_cli.hdf5 import open_hdf5
 
 _IMAGE = "minc-2.0/image/0"
 _AGAIN = "Copy or download it again."
@@ -55,7 +56,7 @@ class MincFile:
             DataError: not a MINC2 file, not three spatial axes, not numbers, or a scaling that says nothing.
         """
         try:
-            with h5py.File(path, "r") as file:
+            with open_hdf5(path, called="The volume", again=_AGAIN) as file:
                 if _IMAGE not in file:
                     raise DataError("The file is HDF5, but no MINC2 volume", where=path)
                 image = file[f"{_IMAGE}/image"]
@@ -88,7 +89,7 @@ class MincFile:
         """
         first = start
         try:
-            with h5py.File(self.path, "r", **self._cache()) as file:
+            with open_hdf5(self.path, called="The volume", again=_AGAIN, **self._cache()) as file:
                 image = file[f"{_IMAGE}/image"]
                 for first in range(start, self.shape[0], planes):
                     block = np.empty((min(planes, self.shape[0] - first), *self.shape[1:]), self.stored)

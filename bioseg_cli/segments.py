@@ -25,7 +25,7 @@ _JPEG = (6, 7, 33007, 34892)
 
 
 class TiffFrames:
-    """The frames (C, H, W) of an open series, without alpha.
+    """The frames (C, H, W) of an open series whose axes have such letters, without alpha.
 
     Stored in one piece and uncompressed, a region is copied out of the mapped file. Strips and tiles are decoded as
     they are needed; those that reach below a region are kept for the next one, so that reading from top to bottom
@@ -36,9 +36,10 @@ class TiffFrames:
         shape: (C, H, W).
     """
 
-    def __init__(self, tif: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> None:
-        _, (self.count, channels, height, width) = frame_layout(series)
-        self.shape = (channels - alpha_channels(series), height, width)
+    def __init__(self, tif: tifffile.TiffFile, series: tifffile.TiffPageSeries, axes: str) -> None:
+        self.count, channels, height, width = frame_layout(series.shape, axes)
+        self.shape = (channels - alpha_channels(series, axes), height, width)
+        self._axes = axes
         self._file = tif.filehandle
         self._byteorder = tif.byteorder
         self._series = series
@@ -61,21 +62,21 @@ class TiffFrames:
             # Mapped anew each time: the pages of the file that were looked at then do not add up in memory.
             stored = self._series.dtype.newbyteorder(self._byteorder)
             stack = self._file.memmap_array(stored, self._series.shape, self._offset)
-            pixels = window(stack, self._series.axes, number, rows, columns)
-        elif _in_pages(self._series):
+            pixels = window(stack, self._axes, number, rows, columns)
+        elif _in_pages(self._series, self._axes):
             pixels = np.concatenate([self._page(page, rows, columns) for page in self._pages_of(number)])
         else:
             if self._whole is None:
                 self._whole = self._series.asarray()
-            pixels = window(self._whole, self._series.axes, number, rows, columns)
+            pixels = window(self._whole, self._axes, number, rows, columns)
         return pixels[: self.shape[0]]
 
     def _pages_of(self, number: int) -> Sequence[int]:
         """The pages that hold the channels of a frame."""
         series = self._series
-        outer = len(series.axes) - len(series.keyframe.axes)
+        outer = len(self._axes) - len(series.keyframe.axes)
         pages = np.arange(len(series.pages)).reshape(*series.shape[:outer], 1, 1)
-        found: list[int] = window(pages, series.axes[:outer] + "YX", number, slice(None), slice(None)).ravel().tolist()
+        found: list[int] = window(pages, self._axes[:outer] + "YX", number, slice(None), slice(None)).ravel().tolist()
         return found
 
     def _page(self, number: int, rows: slice, columns: slice) -> Array:
@@ -156,13 +157,13 @@ def window(stack: Array, axes: str, number: int, rows: slice, columns: slice) ->
     return part.reshape(-1, *part.shape[-2:])
 
 
-def _in_pages(series: tifffile.TiffPageSeries) -> bool:
+def _in_pages(series: tifffile.TiffPageSeries, letters: str) -> bool:
     """Whether every page holds whole planes of a frame, in strips or tiles that can be decoded one by one."""
     keyframe = series.keyframe
     axes = keyframe.axes
-    outer = series.shape[: len(series.axes) - len(axes)]
+    outer = series.shape[: len(letters) - len(axes)]
     return (
-        series.axes.endswith(axes)
+        letters.endswith(axes)
         and {"Y", "X"} <= set(axes) <= set("SYX")
         and len(series.pages) == math.prod(outer)
         and keyframe.dtype is not None

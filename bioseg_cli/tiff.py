@@ -1,10 +1,9 @@
-"""What a TIFF says about itself: whether it is whole, which axes are frames and channels, how large a pixel is."""
+"""What a TIFF says about itself: whether it is whole, and which of its axes are frames and channels."""
 
 from __future__ import annotations
 
 import math
-import struct
-import xml.etree.ElementTree as ElementTree
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -12,16 +11,16 @@ from typing import Any
 import numpy as np
 import tifffile
 
+from bioseg_cli.axes import PAGES, UNNAMED, NamedAxes, Stacks, name_axes
+from bioseg_cli.calibration import MICROMETRE, Calibration, declares_entities
 from bioseg_cli.errors import DataError
+from bioseg_cli.pages import main_series
 
-Calibration = tuple[float, float, str]
-
-MICROMETRE = "µm"
-_UNITS = {"µm": 1.0, "um": 1.0, "micron": 1.0, "microns": 1.0, "micrometer": 1.0, "micrometre": 1.0}
-_UNITS |= {"nm": 1e-3, "mm": 1e3, "cm": 1e4, "m": 1e6, "å": 1e-4, "pm": 1e-6}  # in micrometres
-_CENTIMETRE = 3  # TIFF ResolutionUnit; 2 is the inch, which screens and printers use, so it says nothing of the sample
 _LARGEST_CLASSIC_TIFF_BYTES = 2**32 - 2**25
-_SCANNER_KINDS = ("svs", "ndpi", "scn", "bif", "qpi", "philips", "lsm")  # further series are labels and thumbnails
+_KINDS = ["shaped", "ome", "imagej", "lsm", "mmstack", "ndtiff", "fluoview", "sis", "eer", "scanimage"]
+_KINDS += ["svs", "scn", "qpi", "bif", "avs", "philips"]
+_BY_METADATA: dict[str, Any] = {f"is_{kind}": False for kind in _KINDS}
+"""Tells tifffile to heed the pages alone, and no metadata."""
 
 
 def is_tiff(path: Path) -> bool:
@@ -30,97 +29,73 @@ def is_tiff(path: Path) -> bool:
         return stream.read(4) in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
-def checked_series(tif: tifffile.TiffFile, path: Path, *, planes: bool) -> tifffile.TiffPageSeries:
+def open_tiff(path: Path) -> tifffile.TiffFile:
+    """Open a TIFF; of metadata that can't be understood, or should not be, only the tags of its pages remain."""
+    tif = tifffile.TiffFile(path, _multifile=False)
+    try:
+        if not declares_entities(tif.pages.first.description) and tif.series:
+            return tif
+    except Exception:  # metadata are whatever a program made of them; damaged pages are met again below
+        pass
+    tif.close()
+    return tifffile.TiffFile(path, _multifile=False, **_BY_METADATA)
+
+
+def checked_series(tif: tifffile.TiffFile, path: Path) -> tifffile.TiffPageSeries:
     """The one image or series of images in the file.
 
     Raises:
-        DataError: pages are missing, there are several unrelated images, or it is a volume while `planes` is false.
+        DataError: pages are missing, or there are several unrelated images.
     """
-    _check_page_chain(tif, path)
-    series = tif.series[0]
-    if len(tif.series) > 1 and series.kind not in _SCANNER_KINDS:
-        shapes = ", ".join("x".join(map(str, each.shape)) for each in tif.series[:4])
-        fix = "Save each as its own file."
-        raise DataError(f"The file holds {len(tif.series)} separate images ({shapes})", where=path, fix=fix)
+    series = main_series(tif, path)
     lost = any(page is None for page in series.pages)
     promised = (tif.imagej_metadata or {}).get("images", 1) if tif.is_imagej else 1
-    if lost or promised > math.prod(series.shape[:-2]):
+    if lost or (isinstance(promised, int) and promised > math.prod(series.shape[:-2])):
         fix = "Copy it again, or save it from Fiji as one TIFF."
         raise DataError("The metadata promise more images than the file holds", where=path, fix=fix)
-    frame_axes = [(a, n) for a, n in zip(series.axes, series.shape, strict=True) if a not in "YXSC" and n > 1]
-    if not planes and (len(frame_axes) > 1 or any(axis == "Z" for axis, _ in frame_axes)):
-        axes = " x ".join(f"{axis}={size}" for axis, size in frame_axes)
-        fix = "Give --planes to take every plane as an image of its own."
-        raise DataError(f"The file is a volume ({axes}), not a 2-D image or a series of them", where=path, fix=fix)
     return series
 
 
-def _check_page_chain(tif: tifffile.TiffFile, path: Path) -> None:
-    # tifffile ends the list of pages at the first that lies outside the file, and a shorter series looks whole.
-    handle, layout = tif.filehandle, tif.tiff
-    handle.seek(8 if layout.is_bigtiff else 4)
-    offset = struct.unpack(layout.offsetformat, handle.read(layout.offsetsize))[0]
-    seen: set[int] = set()
-    while offset:
-        handle.seek(offset)
-        tags = handle.read(layout.tagnosize) if offset < handle.size and offset not in seen else b""
-        if len(tags) == layout.tagnosize:
-            seen.add(offset)
-            handle.seek(offset + layout.tagnosize + layout.tagsize * struct.unpack(layout.tagnoformat, tags)[0])
-            tags = handle.read(layout.offsetsize)
-        if len(tags) < layout.offsetsize:
-            fix = "Copy or export it again."
-            raise DataError(f"The file is truncated: it breaks off after page {len(seen)}", where=path, fix=fix)
-        offset = struct.unpack(layout.offsetformat, tags)[0]
+def axes_of(tif: tifffile.TiffFile, series: tifffile.TiffPageSeries, stacks: Stacks | None, path: Path) -> NamedAxes:
+    """What each axis of a series is, by the file or by what the user said of it; see `axes.name_axes`.
+
+    Raises:
+        DataError: nothing says so, what was said does not fit, or it is a volume whose planes were not asked for.
+    """
+    letters, page = series.axes.replace("Q", UNNAMED), series.keyframe
+    if not {"Y", "X"} <= set(letters):
+        letters = UNNAMED * (len(letters) - 2) + "YX"
+    shaped = series.kind == "shaped" and "axes" not in (tif.shaped_metadata or ({},))[0]
+    plain = series.kind in ("uniform", "generic")
+    if page.photometric == tifffile.PHOTOMETRIC.RGB:
+        # When it writes, tifffile takes arrays with 3 or 4 somewhere in their shape for colours, and a fourth for
+        # opacity, which hardly any other program writes in more than 8 bits.
+        opacity = alpha_channels(series, letters) and page.dtype != np.uint8
+        if (shaped and page.axes[0] == "S") or ((shaped or plain) and opacity):
+            letters = letters.replace("S", UNNAMED)
+    if plain and _describes_axes(page.description):
+        letters = letters.replace(PAGES, UNNAMED)
+    return name_axes(letters, series.shape, stacks, path)
 
 
-def frame_layout(series: tifffile.TiffPageSeries) -> tuple[list[int], tuple[int, int, int, int]]:
-    """Order of the series axes that puts frames first, and the shape (F, C, H, W) they then reshape to."""
-    axes = series.axes
-    channels = [i for i, axis in enumerate(axes) if axis in "CS"]
-    outer = [i for i, axis in enumerate(axes) if axis not in "CSYX"]
-    height, width = axes.index("Y"), axes.index("X")
-    sizes = [math.prod(series.shape[i] for i in group) for group in (outer, channels, [height], [width])]
-    return [*outer, *channels, height, width], (sizes[0], sizes[1], sizes[2], sizes[3])
+def _describes_axes(description: str) -> bool:
+    """Whether metadata are there that name axes; where the pages are all that was understood, these are damaged."""
+    return "<OME" in description or description.startswith(("ImageJ=", "SCIFIO=", '{"shape"'))
 
 
-def alpha_channels(series: tifffile.TiffPageSeries) -> int:
+def frame_layout(shape: Sequence[int], axes: str) -> tuple[int, int, int, int]:
+    """(F, C, H, W) of a stack: how many frames and channels its axes make, and the size of a frame."""
+    sizes = [
+        math.prod(size for axis, size in zip(axes, shape, strict=True) if axis in group)
+        for group in (set(axes) - set("CSYX"), "CS", "Y", "X")
+    ]
+    return sizes[0], sizes[1], sizes[2], sizes[3]
+
+
+def alpha_channels(series: tifffile.TiffPageSeries, axes: str) -> int:
     """How many of the last channels (0 or 1) are opacity."""
-    extra = series.keyframe.extrasamples if "S" in series.axes else ()
+    extra = series.keyframe.extrasamples if "S" in axes else ()
     return int(bool(extra) and extra[-1] in (tifffile.EXTRASAMPLE.ASSOCALPHA, tifffile.EXTRASAMPLE.UNASSALPHA))
-
-
-def calibration(tif: tifffile.TiffFile) -> Calibration | None:
-    """Height, width and unit of a pixel, from OME, MetaMorph or ImageJ metadata, or a resolution per centimetre."""
-    page = tif.pages.first
-    if tif.is_ome and tif.ome_metadata:
-        pixels = next((e for e in ElementTree.fromstring(tif.ome_metadata).iter() if e.tag.endswith("}Pixels")), None)
-        if pixels is None or "PhysicalSizeX" not in pixels.attrib:
-            return None
-        size_x, unit_x = float(pixels.get("PhysicalSizeX", 0)), pixels.get("PhysicalSizeXUnit", MICROMETRE)
-        size_y = float(pixels.get("PhysicalSizeY", size_x))
-        return _in_micrometres(size_y, size_x, unit_x)
-    if tif.is_stk and tif.stk_metadata and tif.stk_metadata.get("SpatialCalibration"):
-        stk = tif.stk_metadata
-        return _in_micrometres(stk["YCalibration"], stk["XCalibration"], str(stk["CalibrationUnits"]))
-    densities = [page.tags[name].value for name in ("YResolution", "XResolution") if name in page.tags]
-    if len(densities) != 2 or not all(math.prod(density) for density in densities):
-        return None
-    size_y, size_x = (denominator / numerator for numerator, denominator in densities)
-    if tif.is_imagej and tif.imagej_metadata:
-        return _in_micrometres(size_y, size_x, str(tif.imagej_metadata.get("unit", "")))
-    unit = page.tags["ResolutionUnit"].value if "ResolutionUnit" in page.tags else None
-    return _in_micrometres(size_y, size_x, "cm") if unit == _CENTIMETRE else None
-
-
-def _in_micrometres(y: float, x: float, unit: str) -> Calibration | None:
-    unit = unit.strip().strip("\0").replace("\\u00B5", "µ").replace("\u03bc", "µ")
-    if unit.lower() in ("", "pixel", "pixels", "inch", "none") or not (0 < y < math.inf and 0 < x < math.inf):
-        return None
-    if unit.lower() not in _UNITS:
-        return y, x, unit
-    factor = _UNITS[unit.lower()]
-    return y * factor, x * factor, MICROMETRE
 
 
 def writing_options(

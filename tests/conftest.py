@@ -27,6 +27,7 @@ settings.load_profile("bioseg")
 
 SIZE = 48
 SPLITS: tuple[SplitName, ...] = ("train",) * 8 + ("val",) * 3 + ("test",) * 2
+DISC_SETTINGS = ("--labels", 4, "--width", 8, "--steps", 60, "--batch-size", 2, "--lr", 0.01, "--quiet")
 CLASSES = (ClassInfo(name="background", colour=(0, 0, 0)), ClassInfo(name="cell", colour=(255, 180, 0)))
 
 
@@ -89,10 +90,16 @@ def bioseg() -> Callable[..., Result]:
 def disc_run(tmp_path_factory: pytest.TempPathFactory, disc_dataset: Path, bioseg: Callable[..., Result]) -> Path:
     """A small network trained long enough to find the discs."""
     run = tmp_path_factory.mktemp("runs") / "discs"
-    result = bioseg(
-        "train-uda", disc_dataset, "--run", run, "--labels", 4, "--width", 8, "--steps", 60, "--batch-size", 2,
-        "--lr", 0.01, "--quiet",
-    )  # fmt: skip
+    result = bioseg("train-uda", disc_dataset, "--run", run, *DISC_SETTINGS)
+    assert result.exit_code == 0, result.output
+    return run
+
+
+@pytest.fixture(scope="session")
+def disc_control(tmp_path_factory: pytest.TempPathFactory, disc_dataset: Path, bioseg: Callable[..., Result]) -> Path:
+    """The supervised control of `disc_run`."""
+    run = tmp_path_factory.mktemp("runs") / "control"
+    result = bioseg("train-uda", disc_dataset, "--run", run, *DISC_SETTINGS, "--unsup-loss", "none")
     assert result.exit_code == 0, result.output
     return run
 

@@ -240,7 +240,7 @@ os.close(read)
 os.dup2(write, 1)
 import typer
 try:
-    with binding._errors_shown(debug=False):
+    with binding._errors_shown({}, debug=False):
         Output().show("x")
         sys.stdout.flush()
 except typer.Exit as stop:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 from rich.table import Table
+from rich.text import Text
 
 from bioseg_cli.runs import console
 from bioseg_cli.runs.console import Output, clock
@@ -56,6 +57,20 @@ def test_brackets_and_colons_are_text(capsys):
     out, err = capsys.readouterr()
     assert "[bold]a[/bold] [/x] :cat:" in err
     assert "img[a][/b] :cat:.tif" in out
+
+
+def test_what_a_terminal_would_obey_is_shown_as_escapes(capsys):
+    output = Output()
+    name = "a\x1b[2Jb\x9bc\udcff.tif"
+    output.say(f"read {name}\n")
+    table = Table("file", title=name)
+    table.add_row(name)
+    output.show(table)
+    output.show(Text(f"picture {name}\nnext line"))
+    out, err = capsys.readouterr()
+    shown = "a\\x1b[2Jb\\x9bc\\udcff.tif"
+    assert err.endswith(f"read {shown}\\n\n") and len(err.splitlines()) == 1
+    assert out.count(shown) == 3 and out.endswith("\nnext line\n") and "\x1b" not in out and "\x9b" not in out
 
 
 def test_a_table_in_a_pipe_is_not_folded_at_eighty_columns(capsys):

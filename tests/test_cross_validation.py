@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from click.testing import Result
@@ -61,14 +62,14 @@ def test_a_training_does_not_see_what_is_left_out(data: Path) -> None:
     part = np.zeros((SIZE, SIZE), dtype=bool)
     part[:10] = True
     with Dataset(data) as whole, DatasetWithout(data, np.array([1]), Fold(1, part)) as remaining:
-        assert remaining.label_subset(count=1).tolist() == [1]
+        assert remaining.label_order.tolist() == [1]
         assert (remaining.labels(1)[:10] == 255).all()
         np.testing.assert_array_equal(remaining.labels(1)[10:], whole.labels(1)[10:])
         np.testing.assert_array_equal(remaining.labels(0), whole.labels(0))
         assert remaining.indices("val").tolist() == []
     everywhere = Fold(1, np.ones((SIZE, SIZE), dtype=bool))
     with DatasetWithout(data, np.array([2, 1, 0]), everywhere) as remaining:
-        assert remaining.label_subset().tolist() == [2, 0]
+        assert remaining.label_order.tolist() == [2, 0]
         assert (remaining.labels(1) == 255).all()
 
 
@@ -96,6 +97,17 @@ def test_options_that_do_not_fit(bioseg: Cli, run: Path, arguments: tuple[str, .
     result = bioseg("evaluate", run, *arguments)
     assert result.exit_code == 2
     assert said in result.output
+
+
+def test_labels_that_teach_nothing_without_the_one_left_out(bioseg: Cli, tmp_path: Path) -> None:
+    data = tmp_path / "d.h5"
+    write_discs(data, ("train", "train"))
+    with h5py.File(data, "r+") as file:
+        file["labels"][0] = 0  # an image with nothing on it
+    bioseg("train-uda", data, "--run", tmp_path / "run", "--labels", 2, *SETTINGS[:-5], "--steps", 1, "--quiet")
+    result = bioseg("evaluate", tmp_path / "run", "--cross-validate")
+    assert result.exit_code == 3
+    assert "Without labels of disc1 the others show a single class: they teach nothing" in result.output
 
 
 def test_too_many_labels_have_a_validation_split(bioseg: Cli, tmp_path: Path) -> None:

@@ -223,10 +223,11 @@ def test_a_collapsed_head_is_said_to_be(evaluate, misled, tmp_path):
     assert said not in evaluate(run, "--state", "last")[0]["notes"]
 
 
-def test_a_control_is_compared_with_every_row(bioseg, evaluate, misled, misled_data, disc_run):
-    rows = evaluate(misled, "--control", disc_run, "--data", misled_data)
-    for row in rows:
-        assert row["control"]["difference"] == pytest.approx(row["mean_iou"] - row["control"]["mean_iou"])
+def test_clusters_have_no_control_and_are_none(bioseg, misled, misled_data, disc_run, disc_control):
+    result = bioseg("evaluate", misled, "--control", disc_control, "--data", misled_data)
+    assert result.exit_code == 2
+    assert f"--control is for runs of train-uda, and {misled} is one of train-iic" in result.stderr
+    assert "Give both as RUNS" in result.stderr
     result = bioseg("evaluate", disc_run, "--control", misled, "--data", misled_data)
     assert result.exit_code == 2
     assert "has clusters and no classes" in result.stderr

@@ -41,7 +41,7 @@ def save(folder: Path, name: str, mask: np.ndarray) -> None:
     if path.suffix == ".png":
         Image.fromarray(mask).save(path)
     else:
-        tifffile.imwrite(path, mask, photometric="rgb" if mask.shape[-1] == 3 else "minisblack")
+        tifffile.imwrite(path, mask, photometric="rgb" if mask.shape[-1] == 3 else "minisblack", metadata=None)
 
 
 @pytest.fixture
@@ -119,6 +119,28 @@ def test_pages_of_one_file_are_masks_of_their_own(tmp_path, score):
     # All pages are of one file: resampling files has nothing to resample.
     grouped = score("--predictions", tmp_path / "pred", "--truth", tmp_path / "truth", "--by-group")
     assert grouped["intervals"]["mean_iou"] == [None, None]
+
+
+@pytest.mark.parametrize("predicted", ["exp2_000_mask.png", "mask_000.png"])
+def test_a_number_alone_makes_no_prediction(tmp_path, bioseg, predicted):
+    save(tmp_path / "truth", "exp1_000_mask.png", truth_mask(0))
+    save(tmp_path / "pred", predicted, predicted_mask(0))
+    result = bioseg("evaluate", "--predictions", tmp_path / "pred", "--truth", tmp_path / "truth")
+    assert result.exit_code == 3 and "no prediction: exp1_000_mask" in result.stderr
+
+
+def test_two_predictions_of_one_image_are_refused_whatever_their_endings(folders, bioseg):
+    save(folders / "pred", "cell4_cp_masks.png", predicted_mask(4))
+    result = bioseg("evaluate", "--predictions", folders / "pred", "--truth", folders / "truth")
+    assert result.exit_code == 3 and "cell4.tif, cell4_cp_masks.png are all named like cell4" in result.stderr
+
+
+def test_names_that_are_not_alike_are_scored_and_said(tmp_path, score):
+    save(tmp_path / "truth", "Cell-007.png", truth_mask(0))
+    save(tmp_path / "pred", "cell_7_seg.png", predicted_mask(0))
+    found = score("--predictions", tmp_path / "pred", "--truth", tmp_path / "truth")
+    assert found["confusion"] == expected_confusion([0]).tolist()
+    assert any(note.endswith("such as Cell-007.png with cell_7_seg.png.") for note in found["notes"])
 
 
 def test_names_of_the_cell_tracking_challenge(tmp_path, score):
@@ -360,6 +382,16 @@ def test_a_name_that_two_sequences_share_says_nothing(tmp_path, bioseg, score):
     save(tmp_path / "pred", "01_t001.tif", predicted_mask(1))
     found = score("--predictions", tmp_path / "pred", "--truth", path)
     assert found["confusion"] == expected_confusion([1]).tolist()
+
+
+@pytest.mark.parametrize("name", ["frame1_cp_masks.tif", "mask_frame1.tif"])
+def test_predictions_for_a_data_set_may_be_named_like_masks(cropped, score, bioseg, name):
+    path, expected = cropped
+    (path.parent / "whole/frame1.tif").rename(path.parent / "whole" / name)
+    assert score("--predictions", path.parent / "whole", "--truth", path)["confusion"] == expected.tolist()
+    save(path.parent / "whole", "frame1_seg.tif", predicted_mask(1))
+    result = bioseg("evaluate", "--predictions", path.parent / "whole", "--truth", path)
+    assert result.exit_code == 3 and "are all named like frame1" in result.stderr
 
 
 def test_intervals_over_groups(cropped, score):

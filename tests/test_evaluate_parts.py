@@ -76,6 +76,38 @@ def test_the_paired_difference_is_surer_than_two_intervals_are():
     assert apart[0].intervals["mean_iou"][0] < apart[1].intervals["mean_iou"][1]
 
 
+@pytest.mark.parametrize("by_group", [False, True])
+def test_every_interval_is_the_bootstrap_of_its_own_number(by_group):
+    random = np.random.default_rng(4)
+    counts = random.integers(1, 400, (9, 3, 3)) * np.array([9, 3, 1])[:, None]
+    images = ImageCounts(tuple("abcdefghi"), tuple("xxxyyyzzw"), counts)
+    resampling = Resampling(draws=300, seed=5, by_group=by_group)
+    score = score_images(images, ("a", "b", "c"), resampling)
+    # The same draws, written out: how often each unit is taken, and the counts of what was taken.
+    units = counts if not by_group else np.stack([counts[:3].sum(0), counts[3:6].sum(0), counts[6:8].sum(0), counts[8]])
+    taken = np.random.default_rng(5).multinomial(len(units), np.full(len(units), 1 / len(units)), size=300)
+    if by_group:
+        # Groups are drawn in the order of their names.
+        units = units[[3, 0, 1, 2]]
+    sums = np.einsum("du,uij->dij", taken, units)
+    iou = np.stack(
+        [sums[:, i, i] / (sums[:, i].sum(1) + sums[:, :, i].sum(1) - sums[:, i, i]) for i in range(3)], axis=1
+    )
+    numbers = {
+        "mean_iou": iou.mean(axis=1),
+        "mean_iou_foreground": iou[:, 1:].mean(axis=1),
+        "pixel_accuracy": np.trace(sums, axis1=1, axis2=2) / sums.sum(axis=(1, 2)),
+    }
+    for name, values in numbers.items():
+        assert score.intervals[name] == pytest.approx(tuple(np.quantile(values, [0.025, 0.975]))), name
+    for number in range(3):
+        assert score.iou_intervals[number] == pytest.approx(tuple(np.quantile(iou[:, number], [0.025, 0.975])))
+    other = ImageCounts(images.names, images.groups, counts[:, ::-1])
+    gain = difference(images, other, resampling)
+    assert gain.limits != difference(images, other, Resampling(draws=300, seed=6, by_group=by_group)).limits
+    assert gain.limits != difference(images, other, Resampling(draws=300, seed=5, by_group=not by_group)).limits
+
+
 def test_a_difference_needs_the_same_images():
     with pytest.raises(DataError, match="same images"):
         difference(FAIR, counts_of([[80, 5], [5, 10]]), Resampling())

@@ -80,7 +80,9 @@ def test_what_does_not_fit_is_read_again(tmp_path, monkeypatch):
     for frame in every:
         reader.look(frame)
     decoded = []
-    monkeypatch.setattr(frames, "read_mask", lambda path, frame: (decoded.append(path.name), read_mask(path, frame))[1])
+    monkeypatch.setattr(
+        frames, "read_mask", lambda path, *which: (decoded.append(path.name), read_mask(path, *which))[1]
+    )
     for number, frame in enumerate(every):
         np.testing.assert_array_equal(reader.read(frame), MASKS["objects"] + number)
     assert decoded == ["1.tif", "2.tif"]

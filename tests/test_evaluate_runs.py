@@ -19,12 +19,13 @@ import yaml
 from bioseg_cli.config import flag_of
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.evaluation.settings import EvaluateConfig
+from bioseg_cli.training.settings import TrainUDAConfig
 
 RUN_KEYS = {
-    "run", "state", "labels", "data", "split", "mean_iou", "mean_iou_foreground", "iou", "dice", "pixel_accuracy",
-    "image_wise", "intervals", "images", "confusion", "baselines", "notes",
+    "run", "state", "labels", "unseen", "data", "split", "mean_iou", "mean_iou_foreground", "iou", "dice",
+    "pixel_accuracy", "image_wise", "intervals", "images", "confusion", "baselines", "notes",
 }  # fmt: skip
-SCORE_KEYS = RUN_KEYS - {"run", "state", "labels", "data", "split", "baselines", "notes"}
+SCORE_KEYS = RUN_KEYS - {"run", "state", "labels", "unseen", "data", "split", "baselines", "notes"}
 INTERVAL_KEYS = {"mean_iou", "mean_iou_foreground", "pixel_accuracy", "image_wise", "iou"}
 
 
@@ -66,12 +67,13 @@ def change_manifest(run, **changes):
     path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), **changes}))
 
 
-def test_keys_are_those_of_the_documentation(evaluate, disc_run):
-    (found,) = evaluate(disc_run, "--control", disc_run)
+def test_keys_are_those_of_the_documentation(evaluate, disc_run, disc_control):
+    (found,) = evaluate(disc_run, "--control", disc_control)
     assert found.keys() == RUN_KEYS | {"control"}
     assert found["intervals"].keys() == INTERVAL_KEYS
     assert found["image_wise"].keys() == {"mean", "sd"}
     assert found["labels"] == {"count": 4, "of": 8}
+    assert found["unseen"] == []
     assert found["iou"].keys() == found["dice"].keys() == found["intervals"]["iou"].keys() == {"background", "cell"}
     assert found["baselines"].keys() == {"otsu", "all-background"}
     for baseline in found["baselines"].values():
@@ -109,14 +111,14 @@ def test_only_the_images_of_the_split_are_read_and_training_ones_for_otsu(evalua
     assert read == {"test"}
 
 
-def test_a_run_does_not_differ_from_itself_but_from_another(evaluate, train_weakly, disc_run, disc_dataset):
-    other = train_weakly(disc_dataset)
-    same, weak = evaluate(disc_run, other, "--control", disc_run)
+def test_a_run_does_not_differ_from_itself_but_from_another(evaluate, disc_run, disc_control):
+    same, other = evaluate(disc_control, disc_run, "--control", disc_control)
     assert (same["control"]["difference"], same["control"]["interval"]) == (0, [0, 0])
-    assert weak["control"]["difference"] == pytest.approx(weak["mean_iou"] - same["mean_iou"])
-    low, high = weak["control"]["interval"]
-    assert low <= weak["control"]["difference"] <= high < 0
-    assert weak["control"]["mean_iou"] == same["mean_iou"]
+    assert other["control"]["difference"] == pytest.approx(other["mean_iou"] - same["mean_iou"])
+    low, high = other["control"]["interval"]
+    assert low <= other["control"]["difference"] <= high
+    assert low < high
+    assert other["control"]["mean_iou"] == same["mean_iou"]
 
 
 def test_all_states(evaluate, disc_run):
@@ -199,7 +201,7 @@ def test_files_of_a_report(bioseg, disc_run, tmp_path):
     ]
 
 
-def test_data_sets_are_shown_one_after_the_other(bioseg, evaluate, train_weakly, disc_run, tmp_path):
+def test_data_sets_are_shown_one_after_the_other(bioseg, evaluate, train_weakly, disc_run, disc_control, tmp_path):
     other = conftest.write_discs(tmp_path / "other.h5", wrong=(8,))
     weak = train_weakly(other)
     found = evaluate(disc_run, weak, disc_run)
@@ -209,9 +211,9 @@ def test_data_sets_are_shown_one_after_the_other(bioseg, evaluate, train_weakly,
     shown = bioseg("evaluate", disc_run, weak).stdout
     assert shown.index("discs.h5, val split") < shown.index("other.h5, val split")
     # A control that was trained on one of them says nothing of the other.
-    result = bioseg("evaluate", disc_run, weak, "--control", disc_run)
-    assert result.exit_code == 3
-    assert "was trained on other data" in result.stderr
+    result = bioseg("evaluate", disc_run, weak, "--control", disc_control)
+    assert result.exit_code == 2
+    assert f"--control is no control of {weak}: they differ in the data set" in result.stderr
 
 
 @pytest.fixture
@@ -259,5 +261,6 @@ def test_the_documentation_names_every_key():
     missing = [key for key in keys if f"`{key}`" not in text]
     assert not missing
     flags = set(re.findall(r"--[a-z][a-z-]+", text))
-    known = {flag_of(name) for name in EvaluateConfig.model_fields} | {"--json", "--unsup-loss", "--map-labels"}
+    fields = {*EvaluateConfig.model_fields, *TrainUDAConfig.model_fields}
+    known = {flag_of(name) for name in fields} | {"--json", "--config", "--map-labels"}
     assert flags <= known

@@ -81,7 +81,7 @@ def test_a_folder_in_the_way_of_the_file_is_our_error_and_stays(tmp_path: Path):
 def test_a_forbidden_folder_is_named(tmp_path: Path):
     error = write_failure(PermissionError(errno.EACCES, "Permission denied"), tmp_path / "x.txt")
     assert error.where == str(tmp_path)
-    assert "--out" in str(error)
+    assert error.fix == "Choose another folder."
 
 
 def test_an_existing_file_is_refused_unless_it_may_be_replaced(tmp_path: Path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import math
 from collections.abc import Iterator
@@ -15,13 +16,14 @@ from torch import nn
 
 from bioseg_cli.augment.affine import Affine
 from bioseg_cli.augment.second_view import Exposure, SecondView, draw_second_view
-from bioseg_cli.dataset.batches import ImageBatch
+from bioseg_cli.dataset.batches import ImageBatch, random_stream
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.errors import DataError, UsageError
 from bioseg_cli.model.unet import UNet
 from bioseg_cli.runs.device import resolve_precision
-from bioseg_cli.training.clusters import fit_mappings, mapping_images
+from bioseg_cli.training.clusters import fit_mappings
 from bioseg_cli.training.iic import IIC, IICBatch
+from bioseg_cli.training.labels import labels_to_name_clusters
 from bioseg_cli.training.losses import mutual_information_loss
 from bioseg_cli.training.settings import TrainIICConfig, TrainUDAConfig
 
@@ -189,23 +191,24 @@ def test_a_data_set_without_validation_images_is_refused(tmp_path: Path) -> None
         IIC(dataset, TrainIICConfig(), CPU)
 
 
+def naming(dataset: Dataset, wanted: str) -> tuple[str, list[int]]:
+    found = labels_to_name_clusters(dataset, TrainIICConfig(map_labels=wanted))
+    return found.split, found.indices.tolist()
+
+
 def test_mapping_images_are_labelled_training_images_in_label_order(dataset: Dataset) -> None:
-    split, five = mapping_images(dataset, "5")
-    assert split == "train"
-    assert five.tolist() == dataset.label_order[:5].tolist()
-    assert mapping_images(dataset, "all")[1].tolist() == dataset.label_order.tolist()
+    assert naming(dataset, "5") == ("train", dataset.label_order[:5].tolist())
+    assert naming(dataset, "all") == ("train", dataset.label_order.tolist())
     with pytest.raises(UsageError, match="the train split has 8"):
-        mapping_images(dataset, "9")
+        naming(dataset, "9")
 
 
 def test_without_labelled_training_images_the_validation_images_decide(tmp_path: Path) -> None:
     training = tuple(index for index, split in enumerate(SPLITS) if split == "train")
     with Dataset(write_discs(tmp_path / "d.h5", unlabelled=training)) as dataset:
-        split, indices = mapping_images(dataset, "2")
-        assert split == "val"
-        assert indices.tolist() == dataset.indices("val").tolist()[:2]
+        assert naming(dataset, "2") == ("val", dataset.indices("val").tolist()[:2])
     with Dataset(write_discs(tmp_path / "none.h5", unlabelled=tuple(range(len(SPLITS))))) as dataset:
-        assert len(mapping_images(dataset, "5")[1]) == 0
+        assert naming(dataset, "5")[1] == []
 
 
 def test_the_main_head_is_mapped_one_to_one_and_the_auxiliary_one_by_majority() -> None:
@@ -248,6 +251,143 @@ def test_another_exposure_keeps_the_range_and_the_order_of_grey_levels() -> None
     brighter = dataclasses.replace(exposure, offset=torch.tensor([0.2, 0.0])).apply(images)
     assert (brighter[0] >= changed[0]).all()
     assert torch.equal(brighter[1], changed[1])
+
+
+def test_another_exposure_is_its_formula_and_clipped_to_the_range() -> None:
+    images = torch.rand(3, 2, 6, 7, generator=torch.Generator().manual_seed(1))
+    exposure = Exposure(
+        gain=torch.tensor([1.5, 0.7, 1.0]),
+        offset=torch.tensor([0.2, -0.2, 0.1]),
+        gamma=torch.tensor([0.8, 1.5, 1.0]),
+        noise=torch.tensor([0.5, 0.0, 0.3]),
+        noise_seed=9,
+    )
+    grain = torch.randn(3, 2, 6, 7, generator=torch.Generator().manual_seed(9))
+    changed = exposure.apply(images)
+    for number in range(3):
+        image, spread = images[number].numpy(), float(images[number].std())
+        gain, offset, gamma, noise = (
+            float(values[number]) for values in (exposure.gain, exposure.offset, exposure.gamma, exposure.noise)
+        )
+        exposed = np.clip(gain * image + offset * spread, 0, 1) ** gamma
+        expected = np.clip(exposed + noise * spread * grain[number].numpy(), 0, 1)
+        np.testing.assert_allclose(changed[number], expected, atol=1e-5)
+    assert float(changed.min()) == 0
+    assert float(changed.max()) == 1
+
+
+def test_exposures_fill_their_ranges() -> None:
+    exposure = draw_second_view(("photometric",), 4000, np.random.default_rng(0)).exposure
+    assert exposure is not None
+    for values, low, high in (
+        (exposure.gain, 1 / 1.5, 1.5),
+        (exposure.gamma, 1 / 1.5, 1.5),
+        (exposure.offset, -0.2, 0.2),
+        (exposure.noise, 0, 0.5),
+    ):
+        slack = 0.01 * (high - low)
+        assert low <= float(values.min()) < low + slack
+        assert high - slack < float(values.max()) <= high
+    # As often above 1 as below.
+    assert 0.45 < float((exposure.gain > 1).double().mean()) < 0.55
+    other = draw_second_view(("photometric",), 2, np.random.default_rng(1)).exposure
+    assert other is not None
+    assert other.noise_seed != exposure.noise_seed
+
+
+def test_the_second_view_is_exposed_before_it_is_turned() -> None:
+    images = torch.rand(1, 1, 9, 9, generator=torch.Generator().manual_seed(0))
+    exposure = Exposure(torch.tensor([0.5]), torch.zeros(1), torch.ones(1), torch.zeros(1), 0)
+    geometry = Affine.similarity(torch.tensor([30.0]))
+    seen = SecondView(geometry, exposure).of(images)
+    torch.testing.assert_close(seen, geometry.warp(images * 0.5))
+    assert float(seen[0, 0, 0, 0]) == 0  # from outside the frame
+    assert torch.equal(SecondView(geometry, None).of(images), geometry.warp(images))
+
+
+def own_second(network: UNet, batch: IICBatch, images: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Logits of the second view, normalised by its own statistics."""
+    return copy.deepcopy(network).train()(batch.view.of(images))  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize(
+    ("lamb", "shift", "form"), [(1.0, 0, "uncollapsed"), (1.5, 2, "uncollapsed"), (1.2, 2, "collapsed")]
+)
+def test_the_losses_of_a_step_are_their_formula(dataset: Dataset, lamb: float, shift: int, form: str) -> None:
+    config = TrainIICConfig.model_validate(
+        {"lamb": lamb, "shift": shift, "shift_loss": form, "batch_size": 2, "views": "rotation,flip,photometric"}
+    )
+    method = IIC(dataset, config, CPU)
+    network, batch = small_network(method), method.draw(0, 1)
+    losses = method.loss(network, batch, FP32)
+    images, back = batch.images.images, batch.view.geometry.inverse()
+    first, second = small_network(method)(images), own_second(small_network(method), batch, images)
+    shown = torch.ones_like(images)
+    valid = back.valid_mask(batch.view.geometry.valid_mask(shown))
+    for head in ("main", "aux"):
+        expected = mutual_information_loss(
+            first[head].softmax(1), back.warp(second[head].softmax(1)), valid,
+            lamb=lamb, shift=shift, collapsed=form == "collapsed",
+        )  # fmt: skip
+        torch.testing.assert_close(losses[head].detach(), expected.detach(), atol=1e-6, rtol=1e-5)
+    assert torch.equal(losses["total"], losses["aux"])
+
+
+def test_validation_measures_plain_images_by_running_and_second_views_by_their_own_statistics(dataset: Dataset) -> None:
+    method = IIC(dataset, TrainIICConfig(batch_size=2), CPU)
+    network = small_network(method)
+    network.down[0][1].running_mean.add_(0.5)
+    network.up[-1][1].running_var.mul_(4)
+    network.eval()
+    metrics = method.validate(network, FP32)
+    joints = {head: torch.zeros(count, count, dtype=torch.float64) for head, count in method.heads.items()}
+    certainty = {head: [] for head in method.heads}
+    for start in (0, 2):  # the three validation images, by two
+        random = random_stream(0, "validate", start)
+        indices = dataset.indices("val")[start : start + 2]
+        images = torch.from_numpy(np.stack([dataset.normalised(index) for index in indices.tolist()]))
+        view = draw_second_view(["rotation"], len(images), random)
+        batch = IICBatch(ImageBatch(images, images, images, ()), view, ())
+        with torch.no_grad():
+            first, second = network(images), own_second(network, batch, images)
+        back = view.geometry.inverse()
+        valid = back.valid_mask(view.geometry.valid_mask(torch.ones_like(images)))
+        for head in method.heads:
+            p, q = first[head].softmax(1), back.warp(second[head].softmax(1))
+            joints[head] += torch.einsum("bkhw,blhw->kl", p * valid, q).double()
+            certainty[head].append(-(p * p.log()).sum(1).flatten())
+    for head, count in method.heads.items():
+        joint = (joints[head] / joints[head].sum()).numpy()
+        outer = joint.sum(1, keepdims=True) * joint.sum(0, keepdims=True)
+        information = (joint * np.log(np.maximum(joint, 1e-300) / outer)).sum()
+        assert metrics[f"val_{head}_mi"] == pytest.approx(information, abs=1e-6)
+        assert metrics[f"val_{head}_mi_share"] == pytest.approx(information / math.log(count), abs=1e-6)
+        entropy = float(torch.cat(certainty[head]).double().mean())
+        assert metrics[f"val_{head}_pixel_entropy"] == pytest.approx(entropy / math.log(count), abs=1e-6)
+
+
+def test_a_collapsed_head_counts_nothing_in_the_choice_of_the_state(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = IIC(dataset, TrainIICConfig(), CPU).validate(Pixelwise(), FP32)  # type: ignore[arg-type]
+    kinds = iter([None, "one cluster"])
+    monkeypatch.setattr("bioseg_cli.training.iic.diagnose", lambda _: next(kinds))
+    half = IIC(dataset, TrainIICConfig(), CPU).validate(Pixelwise(), FP32)  # type: ignore[arg-type]
+    assert half["val_information"] == pytest.approx(good["val_main_mi_share"] / 2)
+
+
+def test_the_stable_preset_has_twice_the_clusters_in_the_main_head(dataset: Dataset) -> None:
+    assert IIC(dataset, TrainIICConfig(preset="stable"), CPU).heads == {"main": 4, "aux": 10}
+    assert IIC(dataset, TrainIICConfig(preset="stable", clusters=3), CPU).heads == {"main": 3, "aux": 15}
+    with pytest.raises(UsageError, match="3 clusters, fewer than the main head's 4"):
+        IIC(dataset, TrainIICConfig(preset="stable", aux_clusters=3), CPU)
+
+
+@pytest.mark.parametrize(("shift", "crop"), [(47, None), (31, 32)])
+def test_displacements_may_be_as_large_as_the_maps_but_one(dataset: Dataset, shift: int, crop: int | None) -> None:
+    IIC(dataset, TrainIICConfig(shift=shift, crop=crop), CPU)
+    with pytest.raises(UsageError, match=f"--shift {shift + 1} displaces"):
+        IIC(dataset, TrainIICConfig(shift=shift + 1, crop=crop), CPU)
 
 
 def test_the_defaults_are_the_studys() -> None:

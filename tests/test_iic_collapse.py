@@ -118,6 +118,109 @@ def test_halves_that_are_what_otsu_finds_are_fine():
     assert diagnose(measured(one_hot(torch.from_numpy(halves).long(), 2), bright=halves)) is None
 
 
+SOUND = {
+    "mi_share": 0.5,
+    "marginal_entropy": 0.5,
+    "pixel_entropy": 0.5,
+    "constant_images": 0.5,
+    "image_dependence": 0.5,
+}
+HALVES = {"bright_area": 0.5, "otsu_area": 0.2, "otsu_inside": 0.9}
+
+
+@pytest.mark.parametrize(
+    ("measures", "kind"),
+    [
+        ({}, None),
+        ({"pixel_entropy": 0.95}, None),
+        ({"pixel_entropy": 0.951}, "uniform"),
+        ({"marginal_entropy": 0.1}, None),
+        ({"marginal_entropy": 0.099}, "one cluster"),
+        ({"constant_images": 0.9}, None),
+        ({"constant_images": 0.91}, "one cluster"),
+        ({"image_dependence": 0.1}, None),
+        ({"image_dependence": 0.099}, "one map"),
+        ({"mi_share": 0.025}, None),
+        ({"mi_share": 0.0249}, "no information"),
+        (HALVES, "half and half"),
+        ({**HALVES, "bright_area": 0.4}, "half and half"),
+        ({**HALVES, "bright_area": 0.399}, None),
+        ({**HALVES, "bright_area": 0.6}, "half and half"),
+        ({**HALVES, "bright_area": 0.601}, None),
+        ({**HALVES, "otsu_inside": 0.8}, "half and half"),
+        ({**HALVES, "otsu_inside": 0.799}, None),
+        ({**HALVES, "bright_area": 0.45, "otsu_area": 0.3}, "half and half"),
+        ({**HALVES, "bright_area": 0.45, "otsu_area": 0.301}, None),
+        # The first that holds is named.
+        ({"pixel_entropy": 1.0, "marginal_entropy": 0.0, "image_dependence": 0.0, "mi_share": 0.0}, "uniform"),
+        ({"marginal_entropy": 0.0, "image_dependence": 0.0, "mi_share": 0.0}, "one cluster"),
+        ({"image_dependence": 0.0, "mi_share": 0.0}, "one map"),
+        ({"mi_share": 0.0, **HALVES}, "no information"),
+    ],
+    ids=str,
+)
+def test_a_collapse_begins_just_beyond_its_threshold(measures: dict[str, float], kind: str | None):
+    assert diagnose({**SOUND, **measures}) == kind
+
+
+def test_the_measures_of_two_small_images_are_those_of_a_calculation_by_hand():
+    # Of 2 x 100 pixels: cluster 0 has 1, cluster 1 has 2, cluster 2 the rest; the second view of image 1 is all 2.
+    codes = torch.full((2, 1, 100), 2)
+    codes[0, 0, 0], codes[0, 0, 1:3] = 0, 1
+    maps, second = one_hot(codes, 3), one_hot(torch.full((2, 1, 100), 2), 3)
+    second[0] = maps[0]
+    everywhere = torch.ones(2, 1, 1, 100)
+    valid = everywhere.clone()
+    valid[0, :, :, 50:] = 0
+    bright = np.zeros((2, 1, 100), dtype=bool)
+    bright[0, 0, 1:5] = True
+    watch = HeadWatch(3)
+    watch.add(maps, second, valid, everywhere, bright)
+    measures = watch.measures()
+
+    def entropy(*shares: float) -> float:
+        return -sum(share * math.log(share) for share in shares)
+
+    bound = math.log(3)
+    assert measures["mi"] == pytest.approx(entropy(1 / 150, 2 / 150, 147 / 150))
+    assert measures["mi_share"] == pytest.approx(measures["mi"] / bound)
+    assert measures["marginal_entropy"] == pytest.approx(entropy(1 / 200, 2 / 200, 197 / 200) / bound)
+    # One cluster alone has more than a hundredth of the area; the second has just a hundredth.
+    assert measures["live_clusters"] == 1
+    assert measures["constant_images"] == 0.5
+    # At three of a hundred positions there are two clusters in the two images.
+    spread = entropy(1 / 200, 2 / 200, 197 / 200)
+    assert measures["image_dependence"] == pytest.approx(0.03 * math.log(2) / spread)
+    # Of the four bright pixels two are in cluster 1 and two in cluster 2: the first of equals is looked at.
+    assert measures["bright_area"] == pytest.approx(2 / 200)
+    assert measures["otsu_area"] == pytest.approx(4 / 200)
+    assert measures["otsu_inside"] == 0.5
+
+
+def test_the_entropy_of_a_pixel_is_the_mean_over_what_is_shown():
+    maps = torch.tensor([[0.5, 0.9, 0.7], [0.5, 0.1, 0.3]])[None, :, None]
+    shown = torch.tensor([[[[1.0, 1.0, 0.0]]]])
+    watch = HeadWatch(2)
+    watch.add(maps, maps, shown, shown)
+    of_the_second = -(0.9 * math.log(0.9) + 0.1 * math.log(0.1))
+    measures = watch.measures()
+    assert measures["pixel_entropy"] == pytest.approx((math.log(2) + of_the_second) / 2 / math.log(2))
+    marginal = -(0.7 * math.log(0.7) + 0.3 * math.log(0.3))
+    assert measures["marginal_entropy"] == pytest.approx(marginal / math.log(2))
+    assert measures["image_dependence"] == 1
+    with pytest.raises(ValueError, match="nothing was added"):
+        HeadWatch(2).measures()
+
+
+def test_otsu_takes_the_mean_of_channels_and_sees_nothing_of_the_padding():
+    mask = discs(0, 6.0)
+    image = np.stack([0.2 + 0.6 * mask, np.full(mask.shape, 0.5)]).astype(np.float32)
+    shown = np.ones(mask.shape, dtype=bool)
+    shown[:, 20:] = False
+    image[:, ~shown] = 50.0
+    np.testing.assert_array_equal(otsu_bright(image, shown), mask & shown)
+
+
 def test_maps_that_agree_by_chance_carry_no_information():
     generator = torch.Generator().manual_seed(0)
     first, second = (torch.randint(0, 3, (6, SIZE, SIZE), generator=generator) for _ in range(2))

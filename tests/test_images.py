@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
+from bioseg_cli.axes import Stacks
+from bioseg_cli.calibration import MICROMETRE
 from bioseg_cli.errors import DataError
 from bioseg_cli.images import (
-    MICROMETRE,
     Normalisation,
     PixelSize,
     inspect_image,
@@ -64,7 +65,7 @@ def test_tiff_variants_give_the_stored_pixels(tmp_path: Path, options: dict[str,
 @pytest.mark.parametrize("options", WHOLE_FILES.values(), ids=WHOLE_FILES)
 def test_pages_are_frames(tmp_path: Path, options: dict[str, Any]) -> None:
     stack = noise(5, 37, 53)
-    tifffile.imwrite(tmp_path / "a.tif", stack, photometric="minisblack", **options)
+    tifffile.imwrite(tmp_path / "a.tif", stack, photometric="minisblack", **{"metadata": {"axes": "TYX"}, **options})
     assert inspect_image(tmp_path / "a.tif").frames == 5
     frames = list(read_frames(tmp_path / "a.tif"))
     np.testing.assert_array_equal(np.stack(frames), stack[:, None])
@@ -102,20 +103,24 @@ def test_axes_become_frames_and_channels(
 def test_a_volume_is_refused_unless_its_planes_are_wanted(tmp_path: Path, kind: str) -> None:
     volume = noise(4, 20, 24)
     tifffile.imwrite(tmp_path / "z.tif", volume, photometric="minisblack", metadata={"axes": "ZYX"}, **{kind: True})
-    for refused in (inspect_image, read_frame, lambda path: list(read_frames(path))):
+    for refused in (
+        inspect_image,
+        lambda *given: read_frame(given[0], 0, given[1]),
+        lambda *given: [*read_frames(*given)],
+    ):
         with pytest.raises(DataError, match=r"volume \(Z=4\).*") as error:
-            refused(tmp_path / "z.tif")
+            refused(tmp_path / "z.tif", Stacks())
         assert "--planes" in str(error.value) and "z.tif" in str(error.value)
-    planes = list(read_frames(tmp_path / "z.tif", planes=True))
+    planes = list(read_frames(tmp_path / "z.tif", Stacks(planes=True)))
     np.testing.assert_array_equal(np.stack(planes), volume[:, None])
-    assert inspect_image(tmp_path / "z.tif", planes=True).frames == 4
+    assert inspect_image(tmp_path / "z.tif", Stacks(planes=True)).frames == 4
 
 
 def test_time_and_depth_together_are_a_volume(tmp_path: Path) -> None:
-    tifffile.imwrite(tmp_path / "q.tif", noise(2, 3, 20, 24), photometric="minisblack")
-    with pytest.raises(DataError, match="volume"):
+    tifffile.imwrite(tmp_path / "q.tif", noise(2, 3, 20, 24), photometric="minisblack", metadata={"axes": "TZYX"})
+    with pytest.raises(DataError, match="volume \\(T=2 x Z=3\\)"):
         read_frame(tmp_path / "q.tif")
-    assert len(list(read_frames(tmp_path / "q.tif", planes=True))) == 6
+    assert len(list(read_frames(tmp_path / "q.tif", Stacks(planes=True)))) == 6
 
 
 def test_unrelated_images_in_one_file_are_refused(tmp_path: Path) -> None:
@@ -137,7 +142,8 @@ def test_a_truncated_tiff_is_never_shorter_or_blacker(
     # Numbers so random that every byte counts; the trailing byte of padding may go without loss.
     pixels = noise(frames, 40, 50)
     path = tmp_path / "a.tif"
-    tifffile.imwrite(path, pixels[0] if frames == 1 else pixels, photometric="minisblack", **options)
+    options = {"photometric": "minisblack", "metadata": {"axes": "TYX"[frames == 1 :]}, **options}
+    tifffile.imwrite(path, pixels[0] if frames == 1 else pixels, **options)
     whole = path.read_bytes()
     path.write_bytes(whole[: max(1, int(len(whole) * share))])
     try:

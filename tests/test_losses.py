@@ -22,6 +22,7 @@ from bioseg_cli.training.losses import (
     pseudo_label_consistency,
     soft_dice_loss,
 )
+from bioseg_cli.training.settings import TrainUDAConfig
 
 B, K, H, W = 2, 3, 5, 6
 seeds = st.integers(0, 2**31)
@@ -69,8 +70,12 @@ def test_dice_is_its_formula(seed, squared, background, pool):
 
 def test_dice_of_a_perfect_prediction_is_zero_and_of_the_opposite_one():
     truth = torch.tensor([[[0, 1], [1, 0]]])
-    assert float(soft_dice_loss(one_hot_logits(truth, 2), truth)) == pytest.approx(0, abs=1e-6)
-    assert float(soft_dice_loss(one_hot_logits(1 - truth, 2), truth)) == pytest.approx(1, abs=1e-4)
+    assert float(soft_dice_loss(one_hot_logits(truth, 2), truth, smooth=1e-5)) == pytest.approx(0, abs=1e-6)
+    assert float(soft_dice_loss(one_hot_logits(1 - truth, 2), truth, smooth=1e-5)) == pytest.approx(1, abs=1e-4)
+
+
+SMOOTHING = TrainUDAConfig().dice_smooth
+"""What training and validation smooth Dice by, unless told otherwise."""
 
 
 @pytest.mark.parametrize("pool", [False, True])
@@ -79,10 +84,29 @@ def test_an_absent_class_still_punishes_its_false_positives(pool):
     clean, noisy = torch.zeros(1, 2, H, W), torch.zeros(1, 2, H, W)
     clean[:, 0], noisy[:, 1, :2] = 9, 3
     noisy.requires_grad_()
-    loss = soft_dice_loss(noisy, truth, pool_batch=pool, smooth=1.0)
-    assert loss.item() > float(soft_dice_loss(clean, truth, pool_batch=pool, smooth=1.0)) + 0.3
+    loss = soft_dice_loss(noisy, truth, pool_batch=pool, smooth=SMOOTHING)
+    assert loss.item() > float(soft_dice_loss(clean, truth, pool_batch=pool, smooth=SMOOTHING)) + 0.3
     loss.backward()
     assert (noisy.grad[:, 1] > 0).all()  # descent lowers the absent class everywhere
+
+
+@pytest.mark.parametrize(
+    ("smooth", "clean", "noisy"),
+    [(SMOOTHING, 0.0009198, 0.5067462), (1.0, 0.0009198, 0.5067462), (1e-5, 0.4973012, 0.5077451)],
+)
+def test_how_much_500_false_pixels_cost_in_an_image_without_the_class(smooth, clean, noisy):
+    truth, scores = torch.zeros(1, 128, 128, dtype=torch.int64), torch.zeros(1, 2, 128, 128)
+    scores[:, 0] = 8
+    assert float(soft_dice_loss(scores, truth, smooth=smooth)) == pytest.approx(clean, abs=1e-6)
+    scores[0, 1].view(-1)[:500] = 16
+    assert float(soft_dice_loss(scores, truth, smooth=smooth)) == pytest.approx(noisy, abs=1e-6)
+
+
+def test_the_loss_of_an_absent_class_is_its_share_beyond_the_smoothing():
+    scores, truth = logits(3, 1, 2, H, W), torch.zeros(1, H, W, dtype=torch.int64)
+    squares = float(torch.softmax(scores, 1)[:, 1].square().sum())
+    loss = float(soft_dice_loss(scores, truth, background=False, smooth=0.5))
+    assert loss == pytest.approx(squares / (squares + 0.5), abs=1e-12)
 
 
 def test_ignored_pixels_change_neither_dice_nor_its_gradient():

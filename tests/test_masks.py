@@ -97,11 +97,12 @@ def test_the_user_decides() -> None:
     assert "recognised" not in instances.sentence
 
 
-def test_a_smoothed_mask_is_refused() -> None:
-    smooth = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE)).astype(np.uint8)
-    with pytest.raises(DataError, match="scattered like a picture's"):
-        read(smooth)
-    assert read(smooth, kind="binary").kind == "binary"
+@pytest.mark.parametrize("kind", [None, "binary"])
+def test_a_picture_is_no_mask(kind) -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE)).astype(np.uint8)
+    with pytest.raises(DataError, match="scattered like a picture's") as caught:
+        read(squares([1] * 5), picture, kind=kind)
+    assert "apply a threshold" in str(caught.value)
 
 
 def test_colours_are_classes_shown_in_their_colour() -> None:

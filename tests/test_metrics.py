@@ -19,6 +19,7 @@ from bioseg_cli.metrics.confusion import (
     mean_over_classes,
     pixel_accuracy,
 )
+from bioseg_cli.metrics.objects import seg_score, seg_scores
 
 K = 3
 masks = arrays(np.uint8, (7, 5), elements=st.integers(0, K - 1))
@@ -122,3 +123,31 @@ def test_tables_of_any_size_are_counted_alike(clusters):
 def test_what_cannot_be_counted_is_refused(labels, predictions, words):
     with pytest.raises(DataError, match=words.replace(".", r"\.")):
         confusion_counts(np.array(labels), np.array(predictions), 2, ignore=254)
+
+
+@pytest.mark.parametrize(
+    ("predicted", "expected"),
+    [
+        # The true object is four pixels of six. More than half of it has to be covered; half is not enough.
+        ([5, 5, 5, 5, 0, 0], [1.0]),
+        ([5, 5, 5, 0, 0, 0], [3 / 4]),
+        ([5, 5, 5, 5, 5, 5], [4 / 6]),
+        ([5, 5, 0, 0, 0, 0], [0.0]),
+        ([5, 5, 7, 7, 0, 0], [0.0]),
+        ([5, 7, 7, 7, 7, 0], [3 / 5]),
+        # What nothing was predicted on is missed, however much of it that is.
+        ([0, 0, 0, 0, 0, 0], [0.0]),
+    ],
+)
+def test_an_object_is_found_by_what_covers_more_than_half_of_it(predicted, expected):
+    truth = np.array([[3, 3, 3, 3, 0, 0]])
+    np.testing.assert_allclose(seg_scores(truth, np.array([predicted])), expected)
+    assert np.isnan(seg_score(np.zeros((1, 6), dtype=int), np.array([predicted])))
+
+
+def test_objects_wholly_in_the_border_do_not_count():
+    truth = np.zeros((6, 6), dtype=int)
+    truth[0, :3], truth[1:4, 4] = 1, 2
+    assert seg_scores(truth, truth, border=1).tolist() == [1.0]
+    assert seg_scores(truth, np.zeros_like(truth), border=1).tolist() == [0.0]
+    assert seg_scores(truth, truth).tolist() == [1.0, 1.0]

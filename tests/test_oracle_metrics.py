@@ -16,8 +16,9 @@ from bioseg_cli.metrics.confusion import (
     mean_over_classes,
     pixel_accuracy,
 )
-from bioseg_cli.metrics.intervals import bootstrap_mean, exact_wilcoxon, paired_t, t_interval
+from bioseg_cli.metrics.intervals import bootstrap_mean, t_interval
 from bioseg_cli.metrics.mapping import contingency, hungarian, many_to_one, mapped_counts
+from bioseg_cli.metrics.paired import paired_t, wilcoxon_signed_rank
 
 ORACLES = os.environ.get("BIOSEG_ORACLES")
 pytestmark = pytest.mark.skipif(ORACLES is None, reason="BIOSEG_ORACLES is not set")
@@ -96,6 +97,6 @@ def test_statistics():
         for values, key in ((a, "a"), (b, "b"), (b - a, "diff")):
             np.testing.assert_allclose(t_interval(values), oracle[f"{key}/mean_sd_lo_hi"], rtol=0, atol=1e-9)
         np.testing.assert_allclose(paired_t(b, a), oracle["paired_t"], rtol=1e-9, atol=1e-9)
-        np.testing.assert_allclose(exact_wilcoxon(b, a), oracle["wilcoxon_exact"], rtol=0, atol=1e-9)
+        np.testing.assert_allclose(wilcoxon_signed_rank(b, a), oracle["wilcoxon_exact"], rtol=0, atol=1e-9)
         interval = bootstrap_mean(oracle["per_image_iou"], draws=20000)
         np.testing.assert_allclose(interval, oracle["bootstrap_percentile_20000"], rtol=0, atol=2e-3)

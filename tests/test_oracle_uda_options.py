@@ -39,6 +39,8 @@ class Scalar(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.zeros(1, dtype=torch.float64))
+        self.register_buffer("statistic", torch.zeros(1, dtype=torch.float64))
+        self.register_buffer("count", torch.zeros((), dtype=torch.int64))
 
 
 def averages(values: np.ndarray, decay: float) -> list[float]:
@@ -47,8 +49,15 @@ def averages(values: np.ndarray, decay: float) -> list[float]:
     series = []
     for updates, value in enumerate(values, start=1):
         nn.init.constant_(network.weight, float(value))
+        network.statistic.fill_(-value)
+        network.count.fill_(updates)
         kept.update(network, updates)  # type: ignore[arg-type]
         series.append(float(kept.network.weight))
+        # Statistics of batch norm are averaged as weights are; what counts batches is the network's.
+        assert float(kept.network.statistic) == -series[-1]
+        assert int(kept.network.count) == updates
+    assert not kept.network.training
+    assert not kept.network.weight.requires_grad
     return series
 
 

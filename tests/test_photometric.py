@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -107,7 +109,16 @@ def test_an_image_too_small_to_smooth_is_left_alone():
     assert torch.equal(ops.sharpness(image, 1.9), image)
 
 
-@pytest.mark.parametrize("operation", [ops.autocontrast, ops.equalize])
+def test_the_smallest_image_to_smooth_has_one_pixel_that_changes():
+    image = torch.zeros(1, 3, 3)
+    image[0, 1, 1] = 0.26
+    changed = ops.sharpness(image, 0.0)
+    assert float(changed[0, 1, 1]) == pytest.approx(0.26 * 5 / 13)
+    changed[0, 1, 1] = 0
+    assert (changed == 0).all()
+
+
+@pytest.mark.parametrize("operation", [ops.autocontrast, ops.equalize, partial(ops.equalize, bins=4096)])
 def test_a_constant_channel_stays_as_it_is_beside_one_that_changes(operation):
     image = torch.stack([torch.full((9, 40), 0.4), torch.linspace(0.3, 0.6, 360).reshape(9, 40)])
     changed = operation(image)
@@ -144,6 +155,37 @@ def test_sixteen_bit_steps_survive_every_operation_that_is_not_a_lookup_table():
     fine = (32768 + torch.arange(400, dtype=torch.float64).reshape(1, 20, 20)) / 65535  # less than two 8-bit levels
     for name, parameters in {"autocontrast": (), "invert": (), "contrast": (1.5,), "brightness": (1.5,)}.items():
         assert getattr(ops, name)(fine, *parameters).unique().numel() == 400, name
+
+
+@pytest.mark.parametrize("side", [20, 32, 63, 90, 96, 100, 128, 200])
+def test_equalize_with_more_bins_spreads_noise_evenly_whatever_the_size(side):
+    image = torch.rand(1, side, side, generator=torch.Generator().manual_seed(side))
+    changed = ops.equalize(image, 4096)
+    assert (changed == 1).double().mean() <= 0.012
+    # Noise that is uniform already has a flat histogram: each value is nearly its rank.
+    ranks = image.flatten().argsort().argsort().double() / (side**2 - 1)
+    torch.testing.assert_close(changed.flatten().double(), ranks, atol=0.012, rtol=0)
+
+
+def test_equalize_with_more_bins_gives_the_share_of_pixels_that_are_darker():
+    # Bins 0, 1, 7 and 4095 hold 2, 1, 4 and 1 pixels: 7 are darker than the last bin.
+    levels = torch.tensor([[0, 0, 1, 7], [7, 7, 7, 4095]]) / 4095
+    expected = torch.tensor([[0, 0, 2 / 7, 3 / 7], [3 / 7, 3 / 7, 3 / 7, 1]])
+    torch.testing.assert_close(ops.equalize(levels[None], 4096)[0], expected)
+    assert torch.equal(ops.equalize(levels[None])[0], levels)  # 7 pixels are too few for Pillow's 256 levels
+
+
+def test_a_single_darker_pixel_is_enough_to_equalize():
+    image = torch.full((1, 4, 5), 0.6)
+    image[0, 2, 2] = 0.5
+    expected = torch.ones(1, 4, 5)
+    expected[0, 2, 2] = 0
+    assert torch.equal(ops.equalize(image, 4096), expected)
+
+
+def test_equalize_takes_values_outside_the_range_for_its_ends():
+    image = torch.tensor([[[-0.5, 0.0, 0.5, 1.0, 1.5]]])
+    torch.testing.assert_close(ops.equalize(image, 4096), torch.tensor([[[0, 0, 2 / 3, 1, 1]]]))
 
 
 def test_equalize_with_more_bins_tells_apart_what_256_would_merge():

@@ -114,6 +114,54 @@ def test_the_same_generator_draws_the_same_view():
     assert torch.equal(draw_weak(6, generator(3)).matrix, draw_weak(6, generator(3)).matrix)
 
 
+def test_parameters_are_those_of_the_magnitude():
+    assert parameter_of("solarize", 10, 1) == pytest.approx(2 / 3)
+    for name in ENHANCERS:
+        assert parameter_of(name, 10, 1) == pytest.approx(1.3)
+        assert parameter_of(name, 10, -1) == pytest.approx(0.7)
+        assert parameter_of(name, 30, -1) == pytest.approx(0.1)
+    for name in ("autocontrast", "invert", "equalize"):
+        assert parameter_of(name, 10, -1) == 0
+
+
+def test_magnitudes_are_whole_and_from_1_to_30():
+    thresholds = {round(30 * (1 - one.parameter), 9) for one in drawn_operations(6000) if one.name == "solarize"}
+    assert thresholds == set(range(1, 31))
+    factors = {round(abs(one.parameter - 1) / 0.9 * 30, 9) for one in drawn_operations() if one.name in ENHANCERS}
+    assert factors == set(range(1, 31))
+
+
+def test_rotations_of_one_view_add_up():
+    class TurnTwice:
+        """Draws two rotations, of 100 and of 30 degrees."""
+
+        degrees = iter((100.0, 30.0))
+
+        def choice(self, names, count):
+            return np.array(["rotation"] * count)
+
+        def integers(self, *_, **__):
+            return 1
+
+        def uniform(self, low, high):
+            assert (low, high) == (0, 360)
+            return next(self.degrees)
+
+    view = draw_strong(1, 2, TurnTwice())
+    assert view.operations == ((),)
+    assert decomposed(view.rotation.matrix)[0][0] == pytest.approx(130)
+
+
+def test_each_operation_is_applied_with_its_parameter():
+    image = torch.rand(3, 20, 20, generator=torch.Generator().manual_seed(0))
+    rotation = draw_strong(1, 1, generator()).rotation
+    for name in PHOTOMETRIC:
+        parameters = (0.6,) if name in (*ENHANCERS, "solarize") else ()
+        changed = StrongView(((Operation(name, 0.6),),), rotation).colour(image[None])
+        assert torch.equal(changed[0], getattr(photometric, name)(image, *parameters)), name
+        assert not torch.equal(changed[0], image), name
+
+
 def test_a_drawn_view_replays_exactly():
     view, images = draw_strong(8, 3, generator()), torch.rand(8, 1, 20, 20)
     assert torch.equal(view.colour(images), view.colour(images))
@@ -136,6 +184,11 @@ def test_operations_are_applied_to_their_own_image_in_the_order_drawn():
 
 
 def test_deep_images_are_equalized_with_more_levels():
-    images = torch.rand(1, 1, 96, 96) * 0.05
+    images = torch.rand(1, 1, 96, 96, generator=torch.Generator().manual_seed(0)) * 0.05
     view = StrongView(((Operation("equalize"),),), draw_strong(1, 1, generator()).rotation)
-    assert view.colour(images, deep=True).unique().numel() > 4 * view.colour(images).unique().numel()
+    shallow, deep = view.colour(images), view.colour(images, deep=True)
+    # A twentieth of the range is 14 of 256 levels and 206 of 4096.
+    assert (shallow.unique().numel(), deep.unique().numel()) == (14, 206)
+    assert torch.equal(deep[0], photometric.equalize(images[0], 4096))
+    ranks = images.flatten().argsort().argsort() / images.numel()
+    torch.testing.assert_close(deep.flatten(), ranks, atol=0.012, rtol=0)

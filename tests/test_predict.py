@@ -170,7 +170,7 @@ def test_unreadable_files_do_not_stop_the_others(bioseg: Bioseg, model: Path, fo
     (folder / "notes.tif").write_text("not an image")
     movie = np.stack([discs(n)[0][0] for n in range(3)]).astype(np.float32)
     movie[1, 0, 0] = np.nan
-    tifffile.imwrite(folder / "movie.tif", movie, photometric="minisblack")
+    tifffile.imwrite(folder / "movie.tif", movie, photometric="minisblack", metadata=None)
     out = tmp_path / "out"
     result = bioseg("predict", model, folder, "--out", out, "--any-dtype", "--overlay", "--json")
     assert result.exit_code == 1

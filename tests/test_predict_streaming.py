@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import subprocess
@@ -232,7 +233,7 @@ def test_frames_of_a_bad_file_are_taken_out_of_their_batch(bioseg: Bioseg, tmp_p
     bad = movie.copy()
     bad[2, -1, -1] = np.inf
     for name, frames in (("a", movie), ("b", bad), ("c", movie)):
-        tifffile.imwrite(tmp_path / f"{name}.tif", frames, photometric="minisblack")
+        tifffile.imwrite(tmp_path / f"{name}.tif", frames, photometric="minisblack", metadata=None)
     paths = [tmp_path / f"{name}.tif" for name in "abc"]
     result = bioseg("predict", model, *paths, "--out", tmp_path / "out", "--overlay")
     assert result.exit_code == 1 and "b.tif" in result.stderr
@@ -298,11 +299,17 @@ def test_memory_that_suffices_for_nothing_is_an_error(model: Path, tmp_path: Pat
 
 def test_tiles_fit_in_the_free_memory(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     architecture = load_model(model, CPU).card.architecture
-    for free, overlap, tile in ((None, None, 1024), (2**40, None, 1024), (2**26, None, 256), (1, None, 128)):
+    for free, tile in ((None, 1024), (2**40, 1024), (2**26, 256), (1, 128)):
         monkeypatch.setattr(memory, "free_bytes", lambda _, free=free: free)
-        assert memory.fitting_tile(architecture, CPU, overlap) == tile
-    assert memory.fitting_tile(architecture, CPU, 200) == 512
+        assert predictor_of(model).tile == tile
+    assert predictor_of(model, overlap=200).tile == 512
     assert predictor_of(model, tile=640).tile == 640
+    # 12 maps of 4 channels and 4 bytes a pixel, in 0.7 of a third of the memory.
+    exact = 12 * 4 * 512**2 * 4
+    for free, tile in ((math.ceil(3 * exact / 0.7), 512), (int(3 * exact / 0.7) - 1, 256)):
+        monkeypatch.setattr(memory, "free_bytes", lambda _, free=free: free)
+        assert predictor_of(model, processes=3).tile == tile
+    assert memory.activation_bytes(architecture, 512**2) == exact
     monkeypatch.undo()
     free = memory.free_bytes(CPU)
     assert free is None or free > 2**20

@@ -191,14 +191,25 @@ def test_a_broken_volume_leaves_nothing_and_the_others_are_done(bioseg: Bioseg, 
     assert list((tmp_path / "alone").iterdir()) == []
 
 
-def test_an_output_that_cannot_be_written_stops_everything(
+def test_what_stands_in_the_way_of_one_mask_stops_nothing_else(
     bioseg: Bioseg, model: Path, voxels: NDArray[np.uint16], tmp_path: Path
 ) -> None:
     paths = [write_nifti(tmp_path / f"{name}.nii", voxels[..., :2]) for name in "ab"]
     (tmp_path / "out" / "a.nii.gz").mkdir(parents=True)
     result = bioseg("predict", model, *paths, "--out", tmp_path / "out", "--overwrite")
+    assert result.exit_code == 1
+    assert "a.nii.gz" in result.stderr and "could not be written (Is a directory)" in result.stderr
+    assert (tmp_path / "out" / "b.nii.gz").is_file()
+
+
+def test_an_output_that_cannot_be_written_stops_everything(
+    bioseg: Bioseg, model: Path, voxels: NDArray[np.uint16], tmp_path: Path
+) -> None:
+    paths = [write_nifti(tmp_path / f"{name}.nii", voxels[..., :2]) for name in "ab"]
+    (tmp_path / "out").write_text("a file where the folder should be")
+    result = bioseg("predict", model, *paths, "--out", tmp_path / "out", "--overwrite")
     assert result.exit_code == 3 and "could not be written" in result.stderr
-    assert not (tmp_path / "out" / "b.nii.gz").exists()
+    assert "Left out" not in result.stderr
 
 
 def test_overlays_show_six_slices_upright(bioseg: Bioseg, model: Path, tmp_path: Path) -> None:
@@ -225,9 +236,9 @@ def test_overlays_show_six_slices_upright(bioseg: Bioseg, model: Path, tmp_path:
 def test_pixel_sizes_of_slices_are_compared_with_the_training_images(
     bioseg: Bioseg, model: Path, voxels: NDArray[np.uint16], tmp_path: Path
 ) -> None:
-    edges = np.diag([0.0005, 0.0005, 0.01, 1])  # the model was trained on pixels of 0.5 µm
+    edges = np.diag([0.0005, 0.0005, 0.01, 1])  # the model was trained on pixels of 0.5 µm, along both sides
     path = write_nifti(tmp_path / "v.nii.gz", voxels[..., :3], affine=edges)
-    for axis, warned in (("z", False), ("y", False), ("x", False)):
+    for axis, warned in (("z", False), ("y", True), ("x", True)):
         result = bioseg("predict", model, path, "--out", tmp_path / axis, "--axis", axis)
         assert ("another pixel size" in result.stderr) is warned
     far = write_nifti(tmp_path / "far.nii.gz", voxels[..., :3], affine=edges * 2)

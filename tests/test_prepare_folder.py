@@ -56,8 +56,7 @@ def folder(tmp_path: Path) -> Folder:
 
 
 def write_pages(path: Path, pages: np.ndarray) -> None:
-    # Three or four pages would be taken for the planes of one colour image otherwise.
-    tifffile.imwrite(path, pages, photometric="minisblack")
+    tifffile.imwrite(path, pages, photometric="minisblack", metadata={"axes": "TYX"})
 
 
 def by_file(path: Path, read: Callable[[Dataset, int], object]) -> dict[str, object]:
@@ -118,6 +117,32 @@ def test_names_that_belong_together(folder, image, mask) -> None:
     assert sum(split["labelled"] for split in summary["images"].values()) == 7
 
 
+@pytest.mark.parametrize(("image", "mask"), [("exp1_000.png", "mask_exp2_000.png"), ("B_9.png", "mask_C_9.png")])
+def test_a_number_alone_pairs_no_names_that_differ(folder, image, mask) -> None:
+    folder.fill()
+    folder.image(image)
+    folder.mask(mask)
+    with pytest.raises(DataError, match=f"1 of 7 masks have no image: {mask}"):
+        folder.prepare()
+
+
+def test_names_that_are_not_alike_are_paired_and_said(folder) -> None:
+    folder.fill()
+    folder.image("07.png")
+    folder.mask("labels0007.png")
+    (note,) = (note for note in folder.prepare()["notes"] if "names" in note)
+    assert "1 of 7 names were paired though case, separators or leading zeros differ" in note
+    assert note.endswith("such as labels0007.png with 07.png.")
+
+
+def test_hidden_files_are_neither_images_nor_masks(folder) -> None:
+    folder.fill()
+    for name in ("._cell0.png", ".DS_Store", "Thumbs.db"):
+        (folder.images / name).write_bytes(b"\0\5\x16\7")
+        (folder.masks / name).write_bytes(b"\0\5\x16\7")
+    assert folder.prepare()["images"]["train"] == {"labelled": 4, "unlabelled": 0}
+
+
 def test_images_and_masks_in_one_folder(folder) -> None:
     for number in range(5):
         folder.image(f"c{number}.png")
@@ -131,6 +156,27 @@ def test_masks_among_the_images_are_noticed(folder) -> None:
     folder.image("a_mask.png")
     with pytest.raises(DataError, match=r"a_mask\.png looks like a mask"):
         folder.prepare(masks=None)
+
+
+@pytest.mark.parametrize(("image", "mask"), [("a.png", "a_mask.png"), ("img_1.png", "mask_1.png")])
+def test_masks_among_the_images_are_noticed_beside_a_folder_of_masks_too(folder, image, mask) -> None:
+    folder.fill()
+    folder.image(image)
+    folder.image(mask)
+    with pytest.raises(DataError, match=f"{mask} looks like a mask among the images"):
+        folder.prepare()
+    with pytest.raises(DataError, match=f"{mask} looks like a mask among the images"):
+        folder.prepare(masks=None)
+
+
+def test_images_that_are_called_like_masks_may_have_masks(folder) -> None:
+    # A fluorescent label, and a genotype.
+    for name in ("cell1_label", "gt_1"):
+        folder.image(f"{name}.png")
+        folder.mask(f"{name}_mask.png")
+    folder.fill()
+    counts = folder.prepare()["images"].values()
+    assert sum(split["labelled"] for split in counts) == 8 and not any(split["unlabelled"] for split in counts)
 
 
 def test_no_masks_at_all(folder) -> None:

@@ -131,6 +131,9 @@ def test_each_column_shows_its_operation_on_16_bit_images_of_one_channel(disc_da
         for heading, picture in expected.items():
             np.testing.assert_array_equal(drawn.picture(row, drawn.column(heading)), shown(picture), heading)
         assert drawn.columns == len(expected) + 1 + STRONG_DRAWS
+        # Equalized, a tenth of the pixels has a tenth of the range.
+        deciles = np.quantile(drawn.picture(row, drawn.column("equalize\n")), np.arange(11) / 10)
+        np.testing.assert_allclose(deciles, 255 * np.arange(11) / 10, atol=3)
         total = drawn.picture(row, drawn.column("invert\n")).astype(int) + drawn.picture(row, 0)
         assert set(np.unique(total)) <= {254, 255, 256}
 

@@ -320,11 +320,11 @@ def test_a_fall_with_more_labels_is_called_noise_or_not() -> None:
 
 
 def test_the_smallest_p_of_so_few_pairs_is_the_one_that_the_test_has() -> None:
-    from bioseg_cli.metrics.intervals import exact_wilcoxon
+    from bioseg_cli.metrics.paired import wilcoxon_signed_rank
 
     for pairs in range(2, 8):
         first = np.arange(1, pairs + 1) / 10
-        assert exact_wilcoxon(first, np.zeros(pairs)).p_value == pytest.approx(least_wilcoxon(pairs))
+        assert wilcoxon_signed_rank(first, np.zeros(pairs)).p_value == pytest.approx(least_wilcoxon(pairs))
 
 
 def test_names_are_text_whatever_signs_are_in_them() -> None:

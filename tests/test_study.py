@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import os
 import random
-import signal
 import subprocess
 import sys
 import time
@@ -13,11 +12,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import yaml
 from click.testing import Result
 from conftest import write_discs
 from test_study_plan import write_plan
+
+from bioseg_cli.study.job import WORKER
 
 Cli = Callable[..., Result]
 TINY = {"width": 2, "lr": 0.01}
@@ -175,14 +177,26 @@ def test_overwrite_loses_nothing_where_the_plan_is_refused(finished, plan: Path,
     assert before == {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()}
 
 
-def kill_with_children(process: subprocess.Popen) -> None:
+def kill_with_children(process: subprocess.Popen[Any]) -> None:
     """As when the machine goes off: whoever was started by the command dies with it."""
-    children = subprocess.run(
-        ["ps", "-o", "pid=", "--ppid", str(process.pid)], capture_output=True, text=True, check=False
-    ).stdout.split()
-    for pid in (process.pid, *map(int, children)):
-        os.kill(int(pid), signal.SIGKILL)
+    for one in (*psutil.Process(process.pid).children(recursive=True), process):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            one.kill()
     process.wait()
+
+
+def begun_job(process: subprocess.Popen[Any]) -> psutil.Process:
+    """A process below the command that does a job of the study, as soon as there is one."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        for one in psutil.Process(process.pid).children(recursive=True):
+            try:
+                if WORKER in one.cmdline():
+                    return one
+            except psutil.Error:
+                continue  # it has just ended
+        time.sleep(0.05)
+    raise AssertionError("no job was begun")
 
 
 @pytest.mark.parametrize("whole", [False, True], ids=["the command alone", "with its workers"])
@@ -217,16 +231,13 @@ def test_a_cluster_with_a_worker_killed_ends_with_the_same_tables(finished, plan
     deadline = time.monotonic() + 60
     while not (logs.is_dir() and list(logs.glob("*-kl-*.log"))) and time.monotonic() < deadline:
         time.sleep(0.1)
-    # A Dask worker is what has a job's process below it.
-    workers = subprocess.run(
-        ["pgrep", "-f", "bioseg_cli.study.worker"], capture_output=True, text=True, check=False
-    ).stdout.split()
-    parents = {
-        subprocess.run(["ps", "-o", "ppid=", "-p", pid], capture_output=True, text=True, check=False).stdout.strip()
-        for pid in workers
-    }
-    victim = next(pid for pid in parents if pid and int(pid) != process.pid)
-    os.kill(int(victim), signal.SIGKILL)
-    stdout, stderr = process.communicate(timeout=240)
+    try:
+        # A Dask worker is what has a job's process below it.
+        victim = begun_job(process).parent()
+        assert victim is not None and victim.pid != process.pid
+        victim.kill()
+        stdout, stderr = process.communicate(timeout=240)
+    finally:
+        process.kill()
     assert process.returncode == 0, stderr
     assert tables(stdout) == found

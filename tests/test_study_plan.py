@@ -131,6 +131,15 @@ def test_five_label_draws_of_two_seeds_each_count_as_five(oracles: Path) -> None
     np.testing.assert_allclose(found.interval, expected, rtol=0, atol=1e-9)
 
 
+def test_seeds_are_averaged_within_their_draw_and_draws_weigh_alike() -> None:
+    found = estimate({(0, 0): 0.2, (0, 1): 0.4, (3, 5): 0.9})
+    assert found.units == pytest.approx((0.3, 0.9))
+    assert (found.mean, found.runs, found.unit, found.reservation) == (pytest.approx(0.6), 3, "label draw", None)
+    one_draw = estimate({(2, 1): 0.4, (2, 0): 0.2})
+    assert (one_draw.units, one_draw.unit) == ((0.2, 0.4), "seed")
+    assert one_draw.reservation == "the interval is over seeds alone"
+
+
 def test_a_single_run_has_no_interval_and_says_why() -> None:
     found = estimate({(0, 0): 0.9})
     assert found.interval is None
@@ -164,6 +173,7 @@ def test_a_fall_with_more_labels_is_noise_unless_it_holds() -> None:
     found = {(one.less, one.more): one.verdict for one in reversals({10: steady, 25: lower, 50: jumping})}
     assert found == {(10, 25): "holds over the repeats", (25, 50): "noise: its interval contains 0"}
     assert reversals({10: lower, 25: steady}) == []
+    assert reversals({10: steady, 25: steady}) == []
     single = reversals({10: {(0, 0): 0.9}, 25: {(0, 0): 0.8}})
     assert [one.verdict for one in single] == ["cannot be told from noise: single runs"]
 

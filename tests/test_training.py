@@ -56,14 +56,22 @@ def test_a_run_finds_the_discs_and_records_what_it_did(disc_run: Path, disc_data
     }  # fmt: skip
 
 
-def test_each_best_state_is_the_best_row_of_the_log(disc_run: Path) -> None:
-    log = rows(disc_run)
+def test_each_best_state_is_the_best_row_of_the_log(bioseg: Cli, disc_dataset: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    bioseg("train-uda", disc_dataset, "--run", run, "--epochs", 4, "--unsup-weight", 0.25, *SMALL)
+    log = rows(run)
+    assert len(log) == 4
+    for row in log:
+        for split in ("train", "val"):
+            parts = [float(row[f"{split}_{name}"]) for name in ("supervised", "unsupervised", "total")]
+            assert parts[2] == pytest.approx(parts[0] + 0.25 * parts[1], rel=1e-6)
+            assert parts[1] > 0
     for state, column, pick in (
         ("best-supervised", "val_supervised", min),
         ("best-final", "val_total", min),
         ("best-miou", "val_mean_iou", max),
     ):
-        best = manifest(disc_run)["best"][state]
+        best = manifest(run)["best"][state]
         values = [float(row[column]) for row in log]
         assert best["value"] == pick(values)
         assert best["epoch"] == 1 + values.index(pick(values))
@@ -90,10 +98,14 @@ def test_another_seed_gives_other_weights(bioseg: Cli, disc_dataset: Path, tmp_p
 
 def test_the_manifest_of_a_run_repeats_it(bioseg: Cli, disc_dataset: Path, tmp_path: Path) -> None:
     first, again = tmp_path / "first", tmp_path / "again"
-    bioseg("train-uda", disc_dataset, "--run", first, "--steps", 3, "--sharpen", 0.5, *SMALL)
+    # The smoothing is that of runs from before the default was 1: they are repeated with their own.
+    bioseg("train-uda", disc_dataset, "--run", first, "--steps", 3, "--sharpen", 0.5, "--dice-smooth", 1e-5, *SMALL)
     result = bioseg("train-uda", "--config", first / "manifest.yaml", "--run", again)
     assert result.exit_code == 0, result.output
     assert same(weights(first), weights(again))
+    assert manifest(again)["config"]["dice_smooth"] == 1e-5
+    bioseg("train-uda", "--config", first / "manifest.yaml", "--dice-smooth", 1, "--run", tmp_path / "other")
+    assert not same(weights(first), weights(tmp_path / "other"))
 
 
 def test_training_never_reads_the_test_split(
@@ -217,6 +229,12 @@ def test_patience_ends_a_run_that_no_longer_improves(bioseg: Cli, disc_dataset: 
     )  # fmt: skip
     assert result.exit_code == 0, result.output
     assert len(rows(tmp_path / "run")) == 3
+    # A run that learns ends two epochs after the last one in which any of the states improved.
+    learning = tmp_path / "learning"
+    bioseg("train-uda", disc_dataset, "--run", learning, "--epochs", 30, "--patience", 2, "--lr", 0.02, *SMALL)
+    best = {state: one["epoch"] for state, one in manifest(learning)["best"].items()}
+    assert len(rows(learning)) == min(30, max(best.values()) + 2)
+    assert len(set(best.values())) > 1
 
 
 def test_memory_that_runs_out_says_what_to_make_smaller(

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from click.testing import Result
 from test_training import manifest, rows, same, weights
 
@@ -34,6 +35,10 @@ def assert_equal_runs(resumed: Path, whole: Path) -> None:
     assert rows(resumed) == rows(whole)
     assert manifest(resumed)["status"] == "finished"
     assert manifest(resumed)["best"] == manifest(whole)["best"]
+    # What is saved as a model is the average, and not the network that is trained.
+    parts = torch.load(resumed / "resume.pt", weights_only=True)["parts"]
+    assert same(weights(resumed, "last"), parts["average"])
+    assert not same(weights(resumed, "last"), parts["network"])
 
 
 @pytest.mark.parametrize("stop_after", [0, 1, 5, 6, 8, 17])

@@ -64,10 +64,12 @@ def sharpness(image: Tensor, factor: float) -> Tensor:
 
 
 def equalize(image: Tensor, bins: int = EQUALIZE_BINS) -> Tensor:
-    """Flatten the histogram of each channel over `bins` grey levels.
+    """Flatten the histogram of each channel, in which `bins` grey levels are told apart.
 
-    With 256 bins on 8-bit values it is Pillow's lookup table. The new level of a value in bin b is
-    (step // 2 + pixels below b) // step, with step = (pixels - pixels in the last filled bin) // (bins - 1).
+    The new value of bin b is the share of pixels below b among those below the last filled bin: 0 in the first filled
+    bin, 1 in the last and in no other. With 256 bins the levels are Pillow's lookup table, whose step between two
+    levels is a whole number of pixels, (step // 2 + pixels below b) // step with step = (pixels below the last filled
+    bin) // 255, and which leaves an image alone where that is 0.
     """
     return torch.stack([_equalize_channel(channel, bins) for channel in image])
 
@@ -75,12 +77,18 @@ def equalize(image: Tensor, bins: int = EQUALIZE_BINS) -> Tensor:
 def _equalize_channel(channel: Tensor, bins: int) -> Tensor:
     level = (channel.clamp(0, 1) * (bins - 1)).round().to(torch.int64)
     counts = torch.bincount(level.flatten(), minlength=bins)
-    filled = counts.nonzero()
-    step = 0 if len(filled) <= 1 else int(counts.sum() - counts[filled[-1]]) // (bins - 1)
+    below = counts.cumsum(0) - counts
+    below_last = int(below[level.max()])
+    if below_last == 0:
+        return channel
+    if bins != EQUALIZE_BINS:
+        # A whole number of pixels is too coarse a step for more bins: 4096 bins would have a step of 2.25 pixels in a
+        # crop of 96 x 96, and with 2 instead a ninth of all pixels share the highest level.
+        return below[level].to(channel.dtype) / below_last
+    step = below_last // (bins - 1)
     if step == 0:
         return channel
-    below = counts.cumsum(0) - counts
-    table = ((step // 2 + below) // step).clamp(0, bins - 1)
+    table = ((step // 2 + below) // step).clamp(max=bins - 1)
     return table[level].to(channel.dtype) / (bins - 1)
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Optional, TypeVar, get_args, get_origin
 import typer
 
 from bioseg_cli.config import Config, build_config, flag_of, read_config
-from bioseg_cli.errors import BiosegError, Interrupted, RunError, UsageError
+from bioseg_cli.errors import BiosegError, DataError, Interrupted, RunError, UsageError
 from bioseg_cli.runs.console import Output, PlainConsole
 from bioseg_cli.runs.launch import tell_launcher, this_launch
 
@@ -57,7 +57,7 @@ def bind(
     def command(**values: Any) -> None:
         shared = {key: values.pop(key) for key in SHARED}
         output = Output(as_json=shared["json"], quiet=shared["quiet"])
-        with _errors_shown(debug=shared["debug"]):
+        with _errors_shown(fields, debug=shared["debug"]):
             if this_launch().count > 1 and not several_processes:
                 raise UsageError(f"torchrun is for train-uda, not for {name}", fix=f"Start `bioseg {name}` without it.")
             given = _given(values, fields)
@@ -117,9 +117,16 @@ def _given(values: dict[str, Any], fields: dict[str, FieldInfo]) -> dict[str, An
 
 
 class _errors_shown:  # noqa: N801 - reads as a statement
-    """Turn what went wrong into two or three lines on standard error and an exit code."""
+    """Turn what went wrong into two or three lines on standard error and an exit code.
 
-    def __init__(self, *, debug: bool) -> None:
+    Args:
+        fields: of the command's settings, some of which save memory.
+        debug: show the traceback too.
+    """
+
+    def __init__(self, fields: dict[str, FieldInfo], *, debug: bool) -> None:
+        sides = [key for key in ("crop", "tile") if key in fields and fields[key].annotation is not bool]
+        self.smaller = " or ".join(map(flag_of, sides))
         self.debug = debug
 
     def __enter__(self) -> None:
@@ -140,7 +147,13 @@ class _errors_shown:  # noqa: N801 - reads as a statement
         elif isinstance(error, KeyboardInterrupt):
             shown = Interrupted("Stopped", fix="Nothing half-written was left.")
         elif isinstance(error, MemoryError):
-            shown = RunError("Memory ran out", fix="Use smaller images or a smaller --crop or --tile.")
+            shown = RunError(
+                "Memory ran out", fix=f"Use smaller images{self.smaller and f' or a smaller {self.smaller}'}."
+            )
+        elif isinstance(error, OSError) and error.filename is not None:
+            shown = DataError(
+                f"The system refuses: {error.strerror}", where=os.fsdecode(error.filename), fix="Check the path."
+            )
         else:
             reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
             shown = RunError(

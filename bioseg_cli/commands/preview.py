@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bioseg_cli.preview.settings import PreviewConfig
+from bioseg_cli.printable import printable
 from bioseg_cli.runs.console import Output
 
 
@@ -13,5 +14,5 @@ def preview(config: PreviewConfig, output: Output, overwrite: bool) -> None:
     from bioseg_cli.preview.session import write_preview
 
     summary = write_preview(config, output, overwrite=overwrite)
-    output.show(Text(f"picture  {summary['picture']}\nimages   {', '.join(summary['images'])}"))
+    output.show(Text(f"picture  {summary['picture']}\nimages   {', '.join(map(printable, summary['images']))}"))
     output.result(summary)

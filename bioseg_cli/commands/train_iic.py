@@ -44,7 +44,7 @@ def _heads_table(title: str, record: dict[str, Any], classes: Sequence[str]) -> 
 def _meaning(mapping: dict[str, Any] | None, classes: Sequence[str]) -> str:
     """A line a class, such as "nucleus: 3 (93%), 7 (88%)", and one for clusters that the labelled images lack."""
     if mapping is None:
-        return "no image has a mask: not mapped"
+        return "not mapped: no mask names them"
     seen: dict[int, list[str]] = {code: [] for code in range(len(classes))}
     unseen = []
     for cluster, code in enumerate(mapping["classes"]):

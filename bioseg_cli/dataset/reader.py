@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Self, get_args
 
-import h5py
 import numpy as np
 import numpy.typing as npt
 
 from bioseg_cli.config import IGNORE_BY_DTYPE, ClassInfo, SplitName
+from bioseg_cli.dataset.budgets import LabelBudgets
 from bioseg_cli.dataset.chunks import read_image
 from bioseg_cli.dataset.schema import (
+    NAME_ERRORS,
     PLANE_SHAPE,
     SCHEMA_ATTRIBUTE,
     SCHEMA_VERSION,
@@ -23,6 +25,8 @@ from bioseg_cli.dataset.schema import (
     PlaneMatrix,
 )
 from bioseg_cli.errors import DataError, UsageError
+from bioseg_cli.hdf5 import open_hdf5
+from bioseg_cli.names import on_any_disk, stem_of
 
 PREPARE_AGAIN = "Make it again with `bioseg prepare`."
 DATA_FOLDER = Path("data")
@@ -63,18 +67,10 @@ class Dataset:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._shown: dict[int, frozenset[int]] = {}
         if not path.is_file():
             raise DataError("There is no such data set", where=path, fix="Make one with `bioseg prepare`.")
-        try:
-            self._file = h5py.File(path, "r")
-        except (PermissionError, BlockingIOError) as error:
-            reason, fix = "you may not read it", "Check its permissions."
-            if isinstance(error, BlockingIOError):
-                reason, fix = "another program is writing it", "Wait until that is done."
-            raise DataError(f"The data set cannot be opened: {reason}", where=path, fix=fix) from None
-        except OSError as error:
-            reason = "truncated" if "truncated" in str(error) else "not an HDF5 file, or damaged"
-            raise DataError(f"The data set cannot be opened: {reason}", where=path, fix=PREPARE_AGAIN) from None
+        self._file = open_hdf5(path, called="The data set", again=PREPARE_AGAIN)
         try:
             self._read_descriptions()
         except BaseException:
@@ -102,8 +98,8 @@ class Dataset:
             self.ignore = IGNORE_BY_DTYPE[str(file["labels"].dtype)]
             self.labelled: npt.NDArray[np.bool_] = file["labelled"][:]
             self.split: npt.NDArray[np.str_] = file["split"].asstr()[:].astype(str)
-            self.group: npt.NDArray[np.str_] = file["group"].asstr()[:].astype(str)
-            self._files: npt.NDArray[np.str_] = file["source/file"].asstr()[:].astype(str)
+            self.group: npt.NDArray[np.str_] = file["group"].asstr(errors=NAME_ERRORS)[:].astype(str)
+            self._files: npt.NDArray[np.str_] = file["source/file"].asstr(errors=NAME_ERRORS)[:].astype(str)
             self._hashes: npt.NDArray[np.str_] = file["source/sha256"].asstr()[:].astype(str)
             self._frames: IntArray = file["source/frame"][:]
             self._origins: IntArray = file["source/origin"][:]
@@ -151,8 +147,8 @@ class Dataset:
     def label_subset(self, *, ratio: float | None = None, count: int | None = None, draw: int = 0) -> IntArray:
         """The labelled training images of a budget; smaller budgets of a draw are inside its larger ones.
 
-        A ratio is of the labelled training images, rounded (a half to the even number) and at least 1. Draw 0 takes
-        them in `label_order`; each other number is another random order of them.
+        A ratio is of the labelled training images, rounded (a half to the even number) and at least 1. Budgets show
+        every class where they can, see `label_budgets`.
 
         Raises:
             DataError: there are no labelled training images.
@@ -171,10 +167,22 @@ class Dataset:
                 where=self.path,
                 fix=f"Give --labels {available} or less.",
             )
-        order = (
-            self.label_order if draw == 0 else np.random.default_rng([draw, available]).permutation(self.label_order)
-        )
-        return order[:count]
+        return self.label_budgets(draw).first(count)
+
+    def label_budgets(self, draw: int = 0) -> LabelBudgets:
+        """The budgets of a draw: of draw 0 in `label_order`, of each other number in another random order."""
+        order, available = self.label_order, len(self.label_order)
+        if draw:
+            order = np.random.default_rng([draw, available]).permutation(order)
+        return LabelBudgets(order, len(self.classes), self.shown_classes)
+
+    def shown_classes(self, index: int) -> frozenset[int]:
+        """The classes that an image has labelled pixels of; its mask is read once."""
+        if index not in self._shown:
+            labels = self.labels(index)
+            # A pass a class: a histogram takes four times as long.
+            self._shown[index] = frozenset(code for code in range(len(self.classes)) if (labels == code).any())
+        return self._shown[index]
 
     def image(self, index: int) -> Pixels:
         """(C, H, W) pixels as stored."""
@@ -230,11 +238,17 @@ class Dataset:
         return rows, columns
 
     def name(self, index: int) -> str:
-        """A readable name, unique in the data set: the file's stem, with group, frame and crop where needed."""
+        """A readable name, unique whatever the disk: the file's stem, with group, frame and crop where needed."""
         return self._names[index]
 
+    def named(self, names: Iterable[str]) -> IntArray | None:
+        """The indices of images by their names; None where one has none."""
+        known = {name: index for index, name in enumerate(self._names)}
+        found = [known.get(name) for name in names]
+        return None if None in found else np.array(found, dtype=np.int64)
+
     def _unique_names(self) -> list[str]:
-        names = [Path(name).stem.removesuffix(".nii") for name in self._files]
+        names = [stem_of(Path(name)) for name in self._files.tolist()]
         parts = {
             "{name}_f{part:03d}": self._frames.tolist(),
             "{part}_{name}": [group.replace("/", "_") for group in self.group.tolist()],
@@ -245,9 +259,9 @@ class Dataset:
         for pattern, values in parts.items():
             told: dict[str, set[object]] = {}
             for name, value in zip(names, values, strict=True):
-                told.setdefault(name, set()).add(value)
+                told.setdefault(on_any_disk(name), set()).add(value)
             names = [
-                pattern.format(name=name, part=value) if len(told[name]) > 1 else name
+                pattern.format(name=name, part=value) if len(told[on_any_disk(name)]) > 1 else name
                 for name, value in zip(names, values, strict=True)
             ]
         return names

@@ -8,7 +8,7 @@ N images of one size are stored together; H and W are the stored height and widt
 `labelled`            (N,)        bool: False = no mask exists (its `labels` are all ignore)
 `split`               (N,)        "train", "val" or "test"
 `group`               (N,)        what must not straddle splits: a sequence, a plate, a file
-`source/file`         (N,)        file name the image came from
+`source/file`         (N,)        file name the image came from; bytes that are not UTF-8 stay as they are
 `source/sha256`       (N,)        of that file
 `source/frame`        (N,)        page of that file
 `source/origin`       (N,2)       row and column of the stored image's corner in the source frame, negative where padded
@@ -35,6 +35,8 @@ from bioseg_cli.images import Normalisation, PixelSize
 SCHEMA_VERSION = 1
 SCHEMA_ATTRIBUTE = "bioseg_schema"
 PLANE_SHAPE = (3, 4)
+NAME_ERRORS = "surrogateescape"
+"""How names that are not UTF-8 become text and bytes again, as Python does it for files."""
 
 IntArray = npt.NDArray[np.int64]
 Pixels = npt.NDArray[Any]

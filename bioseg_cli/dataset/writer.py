@@ -18,6 +18,7 @@ import numpy.typing as npt
 from bioseg_cli.config import IGNORE_BY_DTYPE
 from bioseg_cli.dataset import chunks
 from bioseg_cli.dataset.schema import (
+    NAME_ERRORS,
     PLANE_SHAPE,
     SCHEMA_ATTRIBUTE,
     SCHEMA_VERSION,
@@ -145,7 +146,8 @@ class DatasetWriter:
         self._highest = max(self._highest, (packed.highest, item.source.file))
         self._digest.update(chunks.bytes_of(item.image))
         self._digest.update(chunks.bytes_of(packed.labels))
-        self._digest.update(f"{item.split}\0{item.group}\0{item.source}\0{item.labels is not None}".encode())
+        described = f"{item.split}\0{item.group}\0{item.source}\0{item.labels is not None}"
+        self._digest.update(described.encode("utf-8", NAME_ERRORS))
         if item.source.plane is not None:
             # Adding 0 makes a negative zero positive.
             self._digest.update((np.round(item.source.plane, HASHED_DECIMALS) + 0.0).astype("<f8").tobytes())
@@ -255,4 +257,5 @@ def label_order(items: Sequence[Item], seed: int) -> IntArray:
 
 
 def _write_strings(file: h5py.File, name: str, values: list[str]) -> None:
-    file.create_dataset(name, data=np.array(values, dtype=object), dtype=h5py.string_dtype())
+    encoded = [value.encode("utf-8", NAME_ERRORS) for value in values]
+    file.create_dataset(name, data=np.array(encoded, dtype=object), dtype=h5py.string_dtype())

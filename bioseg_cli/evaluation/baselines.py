@@ -66,7 +66,7 @@ def fit_baseline(name: str, dataset: Dataset) -> BrightnessBaseline:
     classes = len(dataset.classes)
     if not len(dataset.label_order):
         return assumed_baseline(name, classes)
-    truth = DatasetTruth(dataset, "train", dataset.label_order[:FITTING_IMAGES])
+    truth = DatasetTruth(dataset, "train", dataset.label_budgets().first(FITTING_IMAGES))
 
     def table(number: int) -> NDArray[np.int64]:
         bands = brightness_bands(name, truth, number, classes)

@@ -70,13 +70,8 @@ class DatasetWithout(Dataset):
     def __init__(self, path: Path, labelled: IntArray, fold: Fold) -> None:
         super().__init__(path)
         self._fold = fold
-        whole = bool(fold.part.all())
-        self._kept = labelled[labelled != fold.index] if whole else labelled
+        self.label_order = labelled[labelled != fold.index] if fold.part.all() else labelled
         self.split = np.where(self.split == "train", "train", "test")
-
-    def label_subset(self, *, ratio: float | None = None, count: int | None = None, draw: int = 0) -> IntArray:
-        """The labelled images of the run that are not left out, whatever the budget."""
-        return self._kept
 
     def labels(self, index: int) -> Pixels:
         """The labels, `ignore` in the part that is left out."""
@@ -170,6 +165,14 @@ def _prediction(
 ) -> Pixels:
     """Class codes (H, W) of the image of a fold, by a network that was trained without it."""
     with DatasetWithout(dataset.path, labelled, fold) as remaining:
+        if len(remaining.label_budgets().classes_in(remaining.label_order)) < 2:
+            raise DataError(
+                f"Without labels of {dataset.name(fold.index)} the others show a single class: they teach nothing",
+                where=dataset.path,
+                fix="Label another image too.",
+            )
+        every = {"labels": len(remaining.label_order), "ratio": None, "label_draw": 0}
+        training = training.model_copy(update=every)
         method = UDA(remaining, training, precision.device)
         run = UnwrittenRun(dataset.path.parent, {})
         trainer = Trainer(method, remaining, training, precision, run, output, lambda: False, Alone())

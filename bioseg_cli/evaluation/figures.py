@@ -18,6 +18,7 @@ from bioseg_cli.evaluation.scores import ImageCounts
 from bioseg_cli.evaluation.truth import Predict, Truth
 from bioseg_cli.files import replacing
 from bioseg_cli.pictures import IGNORED_COLOUR, in_class_colours
+from bioseg_cli.printable import printable
 
 ROWS_EACH = 3
 """Worst images shown, and best ones."""
@@ -106,7 +107,9 @@ def write_row_title(axis: Axes, title: str) -> None:
     """Write what a row of pictures shows above its first one."""
     # The layout reserves the height of an empty title; by the real one, which spans the row, it would part the columns.
     axis.set_title(" ", fontsize=8)
-    axis.text(0, 1.02, title, fontsize=8, va="bottom", transform=axis.transAxes).set_in_layout(False)
+    # Names of images are in it, and a dollar sign in a name begins no formula.
+    text = axis.text(0, 1.02, printable(title), fontsize=8, va="bottom", transform=axis.transAxes, parse_math=False)
+    text.set_in_layout(False)
 
 
 def colour_key(entries: Iterable[tuple[str, Sequence[int]]]) -> list[Patch]:

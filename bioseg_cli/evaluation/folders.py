@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,13 +15,12 @@ from bioseg_cli.errors import DataError
 from bioseg_cli.evaluation.frames import Frame, MaskReader, frames_of
 from bioseg_cli.evaluation.truth import Window
 from bioseg_cli.images import list_images, read_frame
-from bioseg_cli.prepare.folder import IMAGE_SUFFIX, MASK_PREFIX, MASK_SUFFIX
+from bioseg_cli.names import Pairing, pair, stem_of
+from bioseg_cli.notes import reading_notes
 from bioseg_cli.prepare.masks import MaskReading, MaskSurvey
 from bioseg_cli.prepare.recipe import label_dtype, listing
 from bioseg_cli.prepare.settings import MaskKind
 from bioseg_cli.runs.console import Output
-
-FRAME_PREFIX = re.compile(r"^t(?=\d+$)")
 
 
 class FolderTruth:
@@ -55,38 +52,34 @@ class FolderTruth:
         self._reader = reader
         found = look_at_files(mask_files(folder), reader, output, "Looking at the true masks")
         self.frames = tuple(frame for frame, _ in found)
+        self.notes = reading_notes({frame.path.name: frame.notes for frame in self.frames}, "true masks")
         self.recognised = masks_are is None
-        different: dict[tuple[object, ...], tuple[Frame, Pixels]] = {}
-        for frame, values in found:
-            different.setdefault((values.dtype, values.shape, values.tobytes()), (frame, values))
-        survey = MaskSurvey()
-        for frame, values in different.values():
-            survey.add(values, where=frame.path, regions=False)
-        held = {tuple(value) for _, values in different.values() for value in np.atleast_2d(values[0].T).T.tolist()}
-        if self.recognised and len(held) > 2:
-            # Whether a value is one region or several tells numbered objects from classes.
-            survey = survey_regions(self.frames, reader, output)
+        survey = survey_values(found)
+        if survey.several and masks_are != "instances":
+            # How the pixels of a value lie tells classes, numbered objects and smoothed edges from each other.
+            survey = survey_masks(self.frames, reader, output, regions=self.recognised)
         try:
             self.reading: MaskReading = survey.reading(masks_are, names)
         except DataError as error:
-            raise DataError(error.what, where=folder, fix=error.fix) from None
+            raise DataError(error.what, where=error.where or folder, fix=error.fix) from None
         self.classes = self.reading.classes
         self.ignore = IGNORE_BY_DTYPE[label_dtype(len(self.classes))]
         self.names = tuple(one.path.stem if one.of == 1 else f"{one.path.stem}_f{one.frame:03d}" for one in self.frames)
         # A file is the largest unit that is known to belong together.
         self.groups = tuple(one.path.stem for one in self.frames)
-        self._images = None if images is None else partner_files([one.path for one in self.frames], images)
+        self._images = None if images is None else images_of([one.path for one in self.frames], images)
 
     def labels(self, number: int) -> Pixels:
         """(H, W) class codes or `ignore`."""
-        return self.reading.labels(self._reader.read(self.frames[number]))
+        frame = self.frames[number]
+        return self.reading.labels(self._reader.read(frame), frame.traits)
 
     def image(self, number: int) -> NDArray[np.float32] | None:
         """(C, H, W) stretched to [0, 1]; None where no folder of images was given."""
         if self._images is None:
             return None
         one = self.frames[number]
-        pixels = read_frame(self._images[one.path], one.frame).astype(np.float32)
+        pixels = read_frame(self._images[one.path], one.frame, self._reader.stacks).astype(np.float32)
         if pixels.shape[1:] != one.shape:
             raise DataError(
                 "The image and its true mask have different sizes",
@@ -123,70 +116,76 @@ def look_at_files(
     """
 
     def look(path: Path) -> list[tuple[Frame, Pixels]]:
-        return [(frame, reader.look(frame)) for frame in frames_of(path)]
+        return [(frame, reader.look(frame)) for frame in frames_of(path, reader.stacks)]
 
     with made_ahead(look, files, most=4 * WORKERS) as looks:
         return [one for some in output.track(looks, description, len(files)) for one in some]
 
 
-def survey_regions(frames: Sequence[Frame], reader: MaskReader, output: Output) -> MaskSurvey:
-    """A survey of whole masks, with the regions of every value."""
+def survey_values(looks: Iterable[tuple[Frame, Pixels]]) -> MaskSurvey:
+    """A survey of what `look_at_files` found: of values alone, each kind of file once."""
+    survey = MaskSurvey()
+    different: dict[tuple[object, ...], tuple[Frame, Pixels]] = {}
+    for frame, values in looks:
+        different.setdefault((frame.traits, values.dtype, values.shape, values.tobytes()), (frame, values))
+    for frame, values in different.values():
+        survey.add(values, where=frame.path, traits=frame.traits, regions=False)
+    return survey
+
+
+def survey_masks(frames: Sequence[Frame], reader: MaskReader, output: Output, *, regions: bool) -> MaskSurvey:
+    """A survey of whole masks, with the connected regions of every value or without."""
     survey = MaskSurvey()
     with made_ahead(reader.read, frames, most=WORKERS) as masks:
         pairs = zip(frames, masks, strict=True)
         for frame, mask in output.track(pairs, "Looking for objects", len(frames)):
-            survey.add(mask, where=frame.path)
+            survey.add(mask, where=frame.path, traits=frame.traits, regions=regions)
     return survey
 
 
-def partner_files(wanted: Iterable[Path], folder: Path) -> dict[Path, Path]:
-    """Find for each of `wanted` the file of `folder` that is named like it.
+def images_of(masks: Iterable[Path], folder: Path) -> dict[Path, Path]:
+    """Find the image of each mask in a folder, by name.
 
     Raises:
-        DataError: one has no partner, or two.
+        DataError: a mask has no image, or names that could go together in several ways.
     """
-    find = partial(find_file, files_by_name(mask_files(folder)))
-    found = {path: find(path.stem) for path in dict.fromkeys(wanted)}
-    missing = [path.name for path, partner in found.items() if partner is None]
+    wanted = {mask: stem_of(mask) for mask in masks}
+    pairing = pair(wanted, {path: stem_of(path) for path in mask_files(folder)}, images=True)
+    refuse_doubts(pairing, folder)
+    missing = [mask.name for mask in wanted if mask not in pairing.found]
     if missing:
         raise DataError(
-            f"{len(missing)} of {len(found)} masks have no file named like them: {listing(missing)}",
+            f"{len(missing)} of {len(wanted)} masks have no file named like them: {listing(missing)}",
             where=folder,
             fix="Name the files alike; an ending such as .png or _mask may differ.",
         )
-    return {path: partner for path, partner in found.items() if partner is not None}
+    return pairing.found
 
 
-def files_by_name(files: Iterable[Path]) -> dict[str, list[Path]]:
-    """Files by stem, and by stem without an ending such as `_mask`."""
-    names: dict[str, list[Path]] = {}
-    for path in files:
-        for name in dict.fromkeys((path.stem, plain_name(path.stem))):
-            names.setdefault(name, []).append(path)
-    return names
-
-
-def find_file(files: Mapping[str, list[Path]], stem: str) -> Path | None:
-    """The file of that stem, or of that stem but for an ending such as `_mask`; None where there is none.
+def predictions_of(masks: Iterable[Path], folder: Path) -> Pairing[Path, Path]:
+    """Find the prediction of each true mask in a folder, by name; not every mask needs to have one.
 
     Raises:
-        DataError: several files have the name.
+        DataError: names that could go together in several ways.
     """
-    exact = [path for path in files.get(stem, ()) if path.stem == stem]
-    found = exact or files.get(plain_name(stem), [])
-    if len(found) > 1:
+    files = {path: stem_of(path) for path in mask_files(folder)}
+    pairing = pair({mask: stem_of(mask) for mask in masks}, files, images=False)
+    refuse_doubts(pairing, folder)
+    return pairing
+
+
+def refuse_doubts(pairing: Pairing[Path, Path], folder: Path) -> None:
+    """Raise `DataError` where names could go together in several ways: `a` with `a_mask`, and with `a_seg`."""
+    for doubt in pairing.doubts:
+        wanted, offered = (sorted(path.name for path in paths) for paths in (doubt.wanted, doubt.offered))
+        if len(offered) > 1:
+            raise DataError(
+                f"{listing(offered)} are all named like {doubt.wanted[0].stem}",
+                where=folder,
+                fix="Keep one of them in the folder.",
+            )
         raise DataError(
-            f"{listing([path.name for path in found])} are all named like {stem}",
-            where=found[0].parent,
+            f"{listing(wanted)} are all named like {offered[0]}",
+            where=doubt.wanted[0].parent,
             fix="Keep one of them in the folder.",
         )
-    return found[0] if found else None
-
-
-def plain_name(stem: str) -> str:
-    """A stem without what marks it as a mask or an image: `a_mask`, `mask_a` and `a_img` are `a`.
-
-    `man_seg001` and `mask001`, a true mask and a result of the Cell Tracking Challenge, are `001` like frame `t001`.
-    """
-    bare = IMAGE_SUFFIX.sub("", MASK_SUFFIX.sub("", stem.removesuffix(".ome")))
-    return FRAME_PREFIX.sub("", MASK_PREFIX.sub("", bare)) or stem

@@ -11,8 +11,10 @@ from threading import Lock
 import numpy as np
 from numpy.typing import NDArray
 
+from bioseg_cli.axes import Stacks
 from bioseg_cli.dataset.schema import Pixels
 from bioseg_cli.images import inspect_image, read_mask
+from bioseg_cli.mask_traits import NO_TRAITS, MaskTraits, mask_traits
 
 KEPT_BYTES = 1 << 28
 """Masks that are kept between looking at them and scoring them; what does not fit is decoded again."""
@@ -24,18 +26,30 @@ COLOUR_SHIFTS = (32, 16, 0)
 
 @dataclass(frozen=True)
 class Frame:
-    """One frame of a file, how many the file has, and its height and width in pixels."""
+    """One frame of a file.
+
+    Attributes:
+        path: of the file.
+        frame: its number in the file.
+        of: frames that the file has.
+        shape: height and width in pixels.
+        notes: what reading does to its pixels.
+        traits: what the file says of its values.
+    """
 
     path: Path
     frame: int
     of: int
     shape: tuple[int, int]
+    notes: tuple[str, ...] = ()
+    traits: MaskTraits = NO_TRAITS
 
 
-def frames_of(path: Path) -> list[Frame]:
-    """The frames of a file."""
-    info = inspect_image(path)
-    return [Frame(path, frame, info.frames, (info.height, info.width)) for frame in range(info.frames)]
+def frames_of(path: Path, stacks: Stacks | None = None) -> list[Frame]:
+    """The frames of a file; `stacks` is what the user said of stacks."""
+    info = inspect_image(path, stacks)
+    shape, traits = (info.height, info.width), mask_traits(path)
+    return [Frame(path, number, info.frames, shape, info.notes, traits) for number in range(info.frames)]
 
 
 class MaskReader:
@@ -43,9 +57,11 @@ class MaskReader:
 
     Args:
         room: bytes that may be kept. A mask of two values takes a bit a pixel.
+        stacks: what is said of files that hold several images.
     """
 
-    def __init__(self, room: int = KEPT_BYTES) -> None:
+    def __init__(self, room: int = KEPT_BYTES, stacks: Stacks = Stacks()) -> None:  # noqa: B008 - it can't change
+        self.stacks = stacks
         self._room = room
         self._kept: dict[Frame, Callable[[], Pixels]] = {}
         self._lock = Lock()
@@ -56,7 +72,7 @@ class MaskReader:
         Raises:
             DataError: the file cannot be read, or is no mask.
         """
-        mask = read_mask(frame.path, frame.frame)
+        mask = read_mask(frame.path, frame.frame, self.stacks)
         values = _distinct_colours(mask) if mask.ndim == 3 else distinct_values(mask)
         self._keep(frame, mask, values)
         return values[None]
@@ -64,7 +80,7 @@ class MaskReader:
     def read(self, frame: Frame) -> Pixels:
         """A mask (H, W) or (H, W, 3); raises `DataError` like `look`."""
         kept = self._kept.get(frame)
-        return read_mask(frame.path, frame.frame) if kept is None else kept()
+        return read_mask(frame.path, frame.frame, self.stacks) if kept is None else kept()
 
     def _keep(self, frame: Frame, mask: Pixels, values: Pixels) -> None:
         two = mask.ndim == 2 and len(values) <= 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bioseg_cli.axes import count_of_frames
 from bioseg_cli.evaluation.baselines import score_baselines
 from bioseg_cli.evaluation.folders import FolderTruth
 from bioseg_cli.evaluation.frames import MaskReader
@@ -31,7 +32,7 @@ def evaluate_masks(config: EvaluateConfig, output: Output, figures: Figures) -> 
     """
     if config.predictions is None or config.truth is None:
         raise ValueError("predicted and true masks are needed")
-    reader = MaskReader()
+    reader = MaskReader(stacks=config.stacks)
     if config.truth_is_dataset:
         from bioseg_cli.dataset.reader import Dataset
 
@@ -41,7 +42,10 @@ def evaluate_masks(config: EvaluateConfig, output: Output, figures: Figures) -> 
             return _report(config, truth, dataset, masks, list(truth.remarks), output, figures)
     folder = FolderTruth(config.truth, config.masks_are, config.classes, config.images, reader, output)
     masks = masks_for_folder(config.predictions, folder, reader, output)
-    return _report(config, folder, None, masks, [f"True masks: {folder.reading.sentence}."], output, figures)
+    notes = [f"True masks: {folder.reading.sentence}.", *folder.notes]
+    if sentence := count_of_frames(len(set(folder.groups)), len(folder.frames)):
+        notes.append(f"True masks: {sentence}.")
+    return _report(config, folder, None, masks, notes, output, figures)
 
 
 def _report(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,15 +12,21 @@ from bioseg_cli.ahead import WORKERS, made_ahead
 from bioseg_cli.config import read_yaml
 from bioseg_cli.dataset.schema import Pixels
 from bioseg_cli.errors import DataError
-from bioseg_cli.evaluation.folders import FolderTruth, survey_regions
+from bioseg_cli.evaluation.folders import FolderTruth, survey_masks, survey_values
 from bioseg_cli.evaluation.frames import Frame, MaskReader
+from bioseg_cli.mask_traits import MaskTraits
 from bioseg_cli.prediction.settings import RECORD_NAME
-from bioseg_cli.prepare.masks import MOST_CLASSES, MaskReading
+from bioseg_cli.prepare.agreement import use_of_palettes
+from bioseg_cli.prepare.mask_values import pack
+from bioseg_cli.prepare.masks import MaskReading, MaskSurvey
 from bioseg_cli.prepare.recipe import listing
+from bioseg_cli.prepare.smear import refuse_pictures
 from bioseg_cli.runs.console import Output
 
-Read = Callable[[Pixels], Pixels]
-"""From the values of a mask, (H, W) or (H, W, 3), to class codes (H, W)."""
+RELABEL = "Save the predictions as PNG or TIFF of class codes: threshold probabilities first."
+
+Read = Callable[[Pixels, MaskTraits], Pixels]
+"""From the values of a mask, (H, W) or (H, W, 3), and what its file says of them, to class codes (H, W)."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +38,8 @@ class MaskValues:
     values: frozenset[int]
     of_bioseg: bool
     """`bioseg predict` made them: class codes, whatever the values of the masks it was trained with."""
+    survey: MaskSurvey
+    """Of whole masks where there are more than two values."""
 
 
 def look_at(folder: Path, frames: Sequence[Frame], reader: MaskReader, output: Output) -> MaskValues:
@@ -53,21 +61,21 @@ def look_at(folder: Path, frames: Sequence[Frame], reader: MaskReader, output: O
             where=folder,
             fix="Predict them without --raw-clusters, or score the run itself: `bioseg evaluate RUN`.",
         )
-
-    def values_of(frame: Frame) -> tuple[bool, set[int]]:
-        values = reader.look(frame)
-        return values.ndim == 3, set(values.reshape(-1).tolist())
-
-    with made_ahead(values_of, frames, most=4 * WORKERS) as found:
-        looks = list(output.track(found, "Looking at the predicted masks", len(frames)))
-    values = frozenset[int]().union(*(found for _, found in looks))
-    if len(values) > MOST_CLASSES:
-        _refuse_pictures(folder, frames, reader, output)
+    with made_ahead(reader.look, frames, most=4 * WORKERS) as found:
+        looks = list(zip(frames, output.track(found, "Looking at the predicted masks", len(frames)), strict=True))
+    survey = survey_values(looks)
+    if survey.several:
+        survey = survey_masks(frames, reader, output, regions=False)
+    try:
+        refuse_pictures(survey.looks)
+    except DataError as error:
+        raise DataError(error.what, where=error.where or folder, fix=RELABEL) from None
     return MaskValues(
         folder=folder,
-        coloured=any(coloured for coloured, _ in looks),
-        values=values,
+        coloured=any(values.ndim == 3 for _, values in looks),
+        values=frozenset(value for _, values in looks for value in values.reshape(-1).tolist()),
         of_bioseg=of_bioseg,
+        survey=survey,
     )
 
 
@@ -80,25 +88,26 @@ def interpret(seen: MaskValues, truth: MaskReading | None, names: Sequence[str])
         names: (K,) of the classes.
 
     Returns:
-        The function from masks (H, W) or (H, W, 3) to codes (H, W), and one line on what it does.
+        The function from a mask (H, W) or (H, W, 3) and its traits to codes (H, W), and one line on what it does.
 
     Raises:
         DataError: the values fit no reading.
     """
     codes = {code: code for code in range(len(names))}
     own = None if truth is None or seen.of_bioseg or truth.codes is None else truth
+    by_colour = None if own is None else _by_colour(seen, own)
+    if by_colour is not None:
+        return by_colour.labels, "read like the true masks, by colour"
     if own is not None and own.kind == "colours" and (seen.coloured or not seen.values <= codes.keys()):
         return own.labels, "read like the true masks, by colour"
     if len(names) == 2 and (0 in seen.values or seen.coloured):
-        return (
-            lambda mask: (mask.any(axis=-1) if mask.ndim == 3 else mask != 0).astype(np.uint8),
-            f"all but 0 is {names[1]!r}",
-        )
+        return _foreground(seen, names)
     if not seen.coloured:
+        _refuse_unclean(seen)
         if own is not None and own.codes is not None and own.kind == "classes" and seen.values <= own.codes.keys():
             return own.labels, "read like the true masks, by value"
         if seen.values <= codes.keys():
-            return lambda mask: mask, "the values are class codes"
+            return lambda mask, _: mask, "the values are class codes"
     found = "colours" if seen.coloured else listing([str(value) for value in sorted(seen.values)], 8)
     expected = ", ".join(f"{code} {name!r}" for code, name in enumerate(names))
     raise DataError(
@@ -106,6 +115,49 @@ def interpret(seen: MaskValues, truth: MaskReading | None, names: Sequence[str])
         where=seen.folder,
         fix="Save the predictions as class codes.",
     )
+
+
+def _foreground(seen: MaskValues, names: Sequence[str]) -> tuple[Read, str]:
+    """All but 0, or what is nearer to the brighter of two levels in masks that are not clean."""
+    said = f"all but 0 is {names[1]!r}"
+    if seen.values == {0}:
+        return lambda mask, _: (mask != 0).astype(np.uint8), said
+    try:
+        reading = seen.survey.reading("binary", names)
+    except DataError as error:
+        raise DataError(error.what, where=error.where or seen.folder, fix=RELABEL) from None
+    return reading.labels, reading.sentence if reading.cuts or reading.by_colour else said
+
+
+def _by_colour(seen: MaskValues, truth: MaskReading) -> MaskReading | None:
+    """The reading by colour of predictions with palettes that show the colours of the truth at other indices."""
+    looks = [look for look in seen.survey.looks if look.traits.palette is not None]
+    if truth.codes is None or not looks:
+        return None
+    if truth.kind == "colours":
+        codes = dict(truth.codes)
+    else:
+        shown = use_of_palettes(looks, "classes").colours
+        if not truth.shown or (shown and shown.items() <= truth.shown.items()):
+            return None
+        codes = {colour: truth.codes[index] for index, colour in truth.shown.items()}
+    coloured = [pack(look.traits.colours(look.counts.values)).tolist() for look in looks]
+    if not all(codes.keys() >= set(colours) for colours in coloured):
+        return None
+    return replace(truth, kind="colours", codes=codes, by_colour=True)
+
+
+def _refuse_unclean(seen: MaskValues) -> None:
+    """Raise `DataError` where JPEG changed the numbers of classes, or palettes contradict each other."""
+    if seen.values == {0}:
+        return
+    try:
+        seen.survey.reading("classes", ())
+        torn = use_of_palettes(seen.survey.looks, None).said
+    except DataError as error:
+        raise DataError(error.what, where=error.where or seen.folder, fix=RELABEL) from None
+    if torn:
+        raise DataError("The palettes of the predicted masks differ from file to file", where=seen.folder, fix=RELABEL)
 
 
 def refuse_doubt(seen: MaskValues, truth: FolderTruth) -> None:
@@ -116,13 +168,3 @@ def refuse_doubt(seen: MaskValues, truth: FolderTruth) -> None:
             where=truth.folder,
             fix=f"Say what the true masks are: --masks-are binary, or --masks-are {truth.reading.kind}.",
         )
-
-
-def _refuse_pictures(folder: Path, frames: Sequence[Frame], reader: MaskReader, output: Output) -> None:
-    # So many values are numbered objects, each in one piece; a probability map saved as a picture has them too, and
-    # "all but 0" of it is nearly everything.
-    survey = survey_regions(frames, reader, output)
-    try:
-        survey.reading(None, ())
-    except DataError as error:
-        raise DataError(error.what, where=folder, fix="Give masks of labels: threshold probabilities first.") from None

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from bioseg_cli.axes import count_of_frames
 from bioseg_cli.config import ClassInfo
 from bioseg_cli.dataset.schema import Pixels
 from bioseg_cli.errors import DataError
-from bioseg_cli.evaluation.folders import FolderTruth, files_by_name, find_file, mask_files
+from bioseg_cli.evaluation.folders import FolderTruth, mask_files, predictions_of
 from bioseg_cli.evaluation.frames import Frame, MaskReader, frames_of
 from bioseg_cli.evaluation.meaning import Read, interpret, look_at, refuse_doubt
 from bioseg_cli.evaluation.truth import DatasetTruth
+from bioseg_cli.names import as_seen, pair, stem_of
+from bioseg_cli.notes import reading_notes
 from bioseg_cli.prepare.crops import Crop
 from bioseg_cli.prepare.recipe import listing
 from bioseg_cli.runs.console import Output
@@ -59,7 +63,7 @@ class PredictedMasks:
             DataError: the prediction has another size than its truth.
         """
         pair = self.pairs[number]
-        codes = self._read(self._reader.read(pair.frame))
+        codes = self._read(self._reader.read(pair.frame), pair.frame.traits)
         if codes.shape == pair.shape:
             return codes
         if pair.crop is not None and codes.shape == pair.source_shape:
@@ -85,15 +89,11 @@ def masks_for_folder(folder: Path, truth: FolderTruth, reader: MaskReader, outpu
         DataError: predictions are missing (they are listed), hold another number of frames, or values that are no
             class.
     """
-    by_name = files_by_name(mask_files(folder))
-    found = [find_file(by_name, one.path.stem) for one in truth.frames]
-    paths = _complete(found, truth.names, folder)
-    users: dict[Path, str] = {}
+    pairing = predictions_of([one.path for one in truth.frames], folder)
+    paths = _complete([pairing.found.get(one.path) for one in truth.frames], truth.names, folder)
     pairs = []
     for one, path in zip(truth.frames, paths, strict=True):
-        if users.setdefault(path, one.path.name) != one.path.name:
-            raise DataError(f"{users[path]} and {one.path.name} are both named like the prediction", where=path)
-        frames = frames_of(path)
+        frames = frames_of(path, reader.stacks)
         if len(frames) != one.of:
             raise DataError(
                 f"The prediction holds {len(frames)} masks, the truth {one.path.name} {one.of}",
@@ -101,7 +101,8 @@ def masks_for_folder(folder: Path, truth: FolderTruth, reader: MaskReader, outpu
                 fix="Predict every frame.",
             )
         pairs.append(Pair(frames[one.frame], one.shape))
-    return _predicted(folder, pairs, truth, truth.classes, reader, output)
+    said = pairing.remarks(lambda mask: mask.name, lambda prediction: prediction.name)
+    return _predicted(folder, pairs, truth, truth.classes, reader, output, said)
 
 
 def masks_for_dataset(folder: Path, truth: DatasetTruth, reader: MaskReader, output: Output) -> PredictedMasks:
@@ -119,30 +120,56 @@ def masks_for_dataset(folder: Path, truth: DatasetTruth, reader: MaskReader, out
     Raises:
         DataError: predictions are missing (they are listed), or hold values that are no class.
     """
-    by_name = files_by_name(mask_files(folder))
-    sources = [truth.dataset.source(int(index)) for index in truth.indices]
-    files_of_stem: dict[str, set[str]] = {}
-    for index in range(truth.dataset.size):
-        file = truth.dataset.source(index).file
-        files_of_stem.setdefault(Path(file).stem, set()).add(file)
+    dataset = truth.dataset
+    sources = [dataset.source(int(index)) for index in truth.indices]
+    # All images take part, whatever is scored: each finds the prediction that is named like it and like no other.
+    names = [dataset.name(index) for index in range(dataset.size)]
+    files = list(dict.fromkeys(dataset.source(index).file for index in range(dataset.size)))
+    stems = {file: stem_of(Path(file)) for file in files}
+    # Two sequences may both have a t001: such a name says nothing.
+    shared = Counter(map(as_seen, stems.values()))
+    own, said = _predictions(folder, {name: name for name in names}, set(truth.names))
+    telling = {file: stem for file, stem in stems.items() if shared[as_seen(stem)] == 1}
+    whole, also_said = _predictions(folder, telling, {source.file for source in sources})
     found: list[Frame | None] = []
     for name, source in zip(truth.names, sources, strict=True):
-        stem = Path(source.file).stem
-        own = find_file(by_name, name)
-        # Two sequences may both have a t001: such a name says nothing.
-        path = find_file(by_name, stem) if own is None and len(files_of_stem[stem]) == 1 else own
-        frames = [] if path is None else frames_of(path)
-        if own is not None and len(frames) == 1:
+        path = own.get(name, whole.get(source.file))
+        frames = [] if path is None else frames_of(path, reader.stacks)
+        if name in own and len(frames) == 1:
             found.append(frames[0])
         else:
             found.append(frames[source.frame] if source.frame < len(frames) else None)
     complete = _complete(found, truth.names, folder)
-    shape = truth.dataset.image_shape[1:]
+    shape = dataset.image_shape[1:]
     pairs = [
         Pair(frame, shape, Crop(*source.origin, *shape), source.shape)
         for frame, source in zip(complete, sources, strict=True)
     ]
-    return _predicted(folder, pairs, None, truth.classes, reader, output)
+    return _predicted(folder, pairs, None, truth.classes, reader, output, dict.fromkeys([*said, *also_said]))
+
+
+def _predictions(folder: Path, images: dict[str, str], wanted: set[str]) -> tuple[dict[str, Path], tuple[str, ...]]:
+    """The predictions of images in a folder, by the key of the image, and what a reader must know of their names.
+
+    Args:
+        folder: of predictions.
+        images: their names, by a key.
+        wanted: keys of those that matter; of the others, names that could go together in several ways are none's.
+
+    Raises:
+        DataError: several predictions are named like one wanted image, or one like several.
+    """
+    pairing = pair({path: stem_of(path) for path in mask_files(folder)}, images, images=True)
+    for doubt in pairing.doubts:
+        if wanted.intersection(doubt.offered):
+            files, names = sorted(path.name for path in doubt.wanted), sorted(images[key] for key in doubt.offered)
+            raise DataError(
+                f"{listing(files)} {'is' if len(files) == 1 else 'are all'} named like {' and '.join(names)}",
+                where=folder,
+                fix="Name each prediction like its image, and keep one of each.",
+            )
+    found = {image: path for path, image in pairing.found.items()}
+    return found, pairing.remarks(lambda prediction: prediction.name, lambda image: images[image])
 
 
 def _complete(found: Sequence[FoundT | None], names: Sequence[str], folder: Path) -> list[FoundT]:
@@ -163,6 +190,7 @@ def _predicted(
     classes: Sequence[ClassInfo],
     reader: MaskReader,
     output: Output,
+    said: Iterable[str],
 ) -> PredictedMasks:
     """Decide what the values of all masks mean, and say so."""
     frames = list(dict.fromkeys(pair.frame for pair in pairs))
@@ -170,7 +198,10 @@ def _predicted(
     if truth is not None and truth.recognised:
         refuse_doubt(seen, truth)
     read, meaning = interpret(seen, None if truth is None else truth.reading, [one.name for one in classes])
-    notes = [f"Predicted masks: {meaning}."]
+    read_as = reading_notes({frame.path.name: frame.notes for frame in frames}, "predicted masks")
+    notes = [f"Predicted masks: {meaning}.", *said, *read_as]
+    if sentence := count_of_frames(len({frame.path for frame in frames}), len(frames)):
+        notes.append(f"Predicted masks: {sentence}.")
     unused = len(mask_files(folder)) - len({frame.path for frame in frames})
     if unused:
         notes.append(f"{unused} predicted masks have no truth and were left out.")

@@ -15,6 +15,9 @@ from bioseg_cli.evaluation.scores import Difference, ImageCounts, Score
 from bioseg_cli.evaluation.truth import Predict, Segment, Truth
 from bioseg_cli.metrics.confusion import iou_per_class
 
+UNSEEN = "*"
+"""Marks the scores of a class that no label of the training showed."""
+
 
 @dataclass(frozen=True)
 class LabelBudget:
@@ -74,6 +77,8 @@ class Evaluation:
         control: its difference to the control, where one was given.
         head: which head of the run, where it has clusters.
         mapping: how these clusters became classes.
+        unseen: names of the classes that no label of the training showed; None where that is not known, or is of no
+            account.
     """
 
     name: str
@@ -84,6 +89,7 @@ class Evaluation:
     control: Difference | None = None
     head: str | None = None
     mapping: ClusterMapping | None = None
+    unseen: tuple[str, ...] | None = None
 
     def compared_with(self, control: Difference) -> Evaluation:
         """The same, with its difference to the control."""
@@ -145,6 +151,7 @@ class Report:
                 "state": one.state,
                 **({} if one.mapping is None else {"head": one.head, "mapping": one.mapping.to_json()}),
                 "labels": None if one.labels is None else {"count": one.labels.count, "of": one.labels.of},
+                "unseen": None if one.unseen is None else list(one.unseen),
                 "data": self.data,
                 "split": self.split,
                 **one.score.to_json(),

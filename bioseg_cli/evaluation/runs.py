@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
@@ -23,12 +24,15 @@ from bioseg_cli.evaluation.clusters import (
     likeliest_clusters,
     mapping_notes,
 )
+from bioseg_cli.evaluation.controls import control_notes, refuse_no_control
+from bioseg_cli.evaluation.failures import RunFailures
 from bioseg_cli.evaluation.network import NetworkOnTruth
 from bioseg_cli.evaluation.report import ClusterMapping, Evaluation, Figures, Report, shown_path
 from bioseg_cli.evaluation.scores import ImageCounts, Resampling, difference, score_images
 from bioseg_cli.evaluation.settings import EvaluateConfig
 from bioseg_cli.evaluation.states import SavedState, data_path, load_state, saved_states
 from bioseg_cli.evaluation.truth import DatasetTruth, Predict, counts_of_images, remarks
+from bioseg_cli.evaluation.unseen import unseen_classes, unseen_note
 from bioseg_cli.metrics.confusion import confusion_counts
 from bioseg_cli.model.saved import LoadedModel
 from bioseg_cli.prediction.predictor import Predictor
@@ -46,34 +50,48 @@ IMAGES_HELD = 16
 Counts = TypeVar("Counts")
 
 
-def evaluate_runs(config: EvaluateConfig, output: Output, figures: Figures) -> list[Report]:
+def evaluate_runs(
+    config: EvaluateConfig, output: Output, figures: Figures, failures: RunFailures | None = None
+) -> list[Report]:
     """Score every run on the split of its data set, a report a data set.
 
     Args:
         config: settings.
         output: for progress bars.
         figures: draws what was scored while its images can be read.
+        failures: takes the runs that cannot be scored; the others are. None = the first failure is raised.
 
     Raises:
         DataError: no run, no such state, a data set that is gone or has changed, or other classes than the run's.
-        UsageError: a head or a mapping that a run does not have, or a control of clusters.
+        UsageError: a head or a mapping that a run does not have, or a control that is none.
     """
     device = resolve_device(config.device)
     precision = resolve_precision(config.precision, device)
-    states = [state for path in config.runs for state in saved_states(RunDirectory.open(path), config.state)]
-    if config.mapping != "both" and not any(state.of_clusters for state in states):
+    failures = failures or RunFailures(several=False)
+    states: list[SavedState] = []
+    for run in config.runs:
+        with failures.of(run):
+            states += saved_states(RunDirectory.open(run), config.state)
+    if config.mapping != "both" and states and not any(state.of_clusters for state in states):
         raise UsageError("--mapping is for runs of train-iic, and there is none", fix="Leave it out.")
     control = None
     if config.control is not None:
         wanted = None if config.state == "all" else config.state
         (control,) = saved_states(RunDirectory.open(config.control), wanted)
+        refuse_no_control(states, control)
     by_data: dict[Path, list[SavedState]] = {}
     for state in states:
-        by_data.setdefault(data_path(state, config), []).append(state)
-    reports = []
+        with failures.of(state.run.path):
+            by_data.setdefault(data_path(state, config), []).append(state)
+    reports: list[Report] = []
     for path, group in by_data.items():
-        with Dataset(path) as dataset:
-            reports.append(_Scoring(config, dataset, precision, output, figures).report(group, control))
+        with ExitStack() as opened:
+            scoring = None
+            with failures.of(*(state.run.path for state in group)):
+                dataset = opened.enter_context(Dataset(path))
+                scoring = _Scoring(config, dataset, precision, output, figures, failures)
+            if scoring is not None:
+                reports += scoring.reports(group, control)
     return reports
 
 
@@ -97,26 +115,40 @@ class _Scoring:
     """
 
     def __init__(
-        self, config: EvaluateConfig, dataset: Dataset, precision: Precision, output: Output, figures: Figures
+        self,
+        config: EvaluateConfig,
+        dataset: Dataset,
+        precision: Precision,
+        output: Output,
+        figures: Figures,
+        failures: RunFailures,
     ) -> None:
         self.config = config
         self.dataset = dataset
         self.precision = precision
         self.output = output
         self.figures = figures
+        self.failures = failures
         self.truth = DatasetTruth(dataset, config.split)
         self.resampling = Resampling(config.draws, config.seed, config.by_group)
         split = SPLIT_REMARKS.get(config.split)
         self.notes = [*self.truth.remarks, *([] if split is None else [split])]
 
-    def report(self, states: Sequence[SavedState], control: SavedState | None) -> Report:
-        """Everything scored on the data set."""
+    def reports(self, states: Sequence[SavedState], control: SavedState | None) -> list[Report]:
+        """Everything scored on the data set; none where no state could be."""
         control_row = None if control is None else self._control(control)
         rows: list[Evaluation] = []
         for state in states:
-            model = self._load(state)
-            has_clusters = model.card.outputs == "clusters"
-            rows += (self._cluster_rows if has_clusters else self._class_rows)(state, model, control_row)
+            with self.failures.of(state.run.path):
+                model = self._load(state)
+                if model.card.outputs == "clusters":
+                    rows += self._cluster_rows(state, model)
+                else:
+                    rows += self._class_rows(state, model, control_row)
+        if not rows:
+            return []
+        if control is not None:
+            self.notes += control_notes(states, control)
         notes = [*self.notes, *remarks(self.truth, rows[0].images, by_group=self.config.by_group)]
         baselines, said = score_baselines(
             self.config.chosen_baselines,
@@ -127,7 +159,7 @@ class _Scoring:
             self.output,
             label_budgets(states, self.dataset),
         )
-        return Report(
+        report = Report(
             data=shown_path(self.dataset.path),
             split=self.config.split,
             evaluations=tuple(rows),
@@ -135,6 +167,7 @@ class _Scoring:
             control=control_row,
             notes=tuple(dict.fromkeys([*notes, *said])),
         )
+        return [report]
 
     def _load(self, state: SavedState) -> LoadedModel:
         model, said = load_state(state, self.dataset, self.precision.device, same_data=self.config.data is None)
@@ -142,20 +175,14 @@ class _Scoring:
         return model
 
     def _control(self, state: SavedState) -> Evaluation:
-        model = self._load(state)
-        if model.card.outputs == "clusters":
-            raise UsageError(
-                "The control is a run of train-iic, which has clusters and no classes",
-                where=state.name,
-                fix="Give a run of train-uda with --unsup-loss none.",
-            )
-        return self._classes(state, model)[0]
+        return self._classes(state, self._load(state))[0]
 
     def _class_rows(self, state: SavedState, model: LoadedModel, control: Evaluation | None) -> list[Evaluation]:
         """The row of a model that predicts classes."""
         chosen_heads(self.config, state, model.card)
         row, predict = self._classes(state, model)
-        row = self._compared(row, control)
+        if control is not None:
+            row = row.compared_with(difference(row.images, control.images, self.resampling))
         self.figures.differences(row, self.truth, predict)
         return [row]
 
@@ -177,7 +204,7 @@ class _Scoring:
         images = counts_of_images(self.truth, self._tracked(state, network.compared(count)))
         return self._evaluation(state, images), network
 
-    def _cluster_rows(self, state: SavedState, model: LoadedModel, control: Evaluation | None) -> list[Evaluation]:
+    def _cluster_rows(self, state: SavedState, model: LoadedModel) -> list[Evaluation]:
         """A row for each head and mapping of a model that predicts clusters."""
         predictor = self._predictor(model, raw_clusters=True)
         heads = chosen_heads(self.config, state, model.card)
@@ -200,7 +227,6 @@ class _Scoring:
         for head, chosen in mappings.items():
             for mapping in chosen:
                 row = self._evaluation(state, counts.mapped(head, mapping), head, mapping)
-                row = self._compared(row, control)
                 self.figures.differences(row, self.truth, as_classes(segment, head, mapping))
                 rows.append(row)
         self.figures.clusters(rows, self.truth, segment)
@@ -225,9 +251,10 @@ class _Scoring:
         self, state: SavedState, images: ImageCounts, head: str | None = None, mapping: ClusterMapping | None = None
     ) -> Evaluation:
         score = score_images(images, [one.name for one in self.truth.classes], self.resampling)
-        return Evaluation(state.name, images, score, state.state, state.labels, head=head, mapping=mapping)
-
-    def _compared(self, row: Evaluation, control: Evaluation | None) -> Evaluation:
-        if control is None:
-            return row
-        return row.compared_with(difference(row.images, control.images, self.resampling))
+        # The oracle's images are those that are scored.
+        unseen = None if mapping is not None and mapping.kind == "oracle" else unseen_classes(state, self.dataset)
+        if unseen:
+            self.notes.append(unseen_note(state, unseen))
+        return Evaluation(
+            state.name, images, score, state.state, state.labels, head=head, mapping=mapping, unseen=unseen
+        )

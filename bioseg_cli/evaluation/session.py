@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from bioseg_cli.errors import DataError, PartialFailure
+from bioseg_cli.evaluation.failures import RunFailures
 from bioseg_cli.evaluation.report import Evaluation, Figures, Report, images_csv, table_csv
 from bioseg_cli.evaluation.settings import EvaluateConfig
 from bioseg_cli.evaluation.table import render
@@ -25,13 +27,15 @@ def evaluate_and_report(config: EvaluateConfig, output: Output, *, overwrite: bo
 
     Raises:
         UsageError: a file to write exists already.
-        DataError: see `masks.evaluate_masks` and `runs.evaluate_runs`.
+        DataError: see `masks.evaluate_masks` and `runs.evaluate_runs`; or not one of several runs can be scored.
+        PartialFailure: some of several runs cannot be scored; the others are, and what was asked for is written.
     """
     for path in (config.csv, config.out):
         if path is not None:
             refuse_existing(path, overwrite=overwrite)
     several = len(config.runs) > 1 or config.state == "all"
     figures: Figures = NoFigures() if config.out is None else FiguresIn(config.out, several=several)
+    failures = RunFailures(several=len(config.runs) > 1)
     if config.predictions is not None:
         from bioseg_cli.evaluation.masks import evaluate_masks
 
@@ -43,8 +47,14 @@ def evaluate_and_report(config: EvaluateConfig, output: Output, *, overwrite: bo
     else:
         from bioseg_cli.evaluation.runs import evaluate_runs
 
-        reports = evaluate_runs(config, output, figures)
+        reports = evaluate_runs(config, output, figures, failures)
+        for error in failures.found.values():
+            output.warn(f"Left out: {'. '.join(str(error).splitlines())}")
+        if not reports:
+            raise DataError(f"Not one of the {len(config.runs)} runs could be scored", fix="The reasons are above.")
     document: dict[str, Any] = {"runs": [run for report in reports for run in report.to_json()]}
+    if failures.found:
+        document["failures"] = [{"run": str(run), "error": str(error)} for run, error in failures.found.items()]
     if config.csv is not None:
         write_text(config.csv, table_csv(reports))
     if config.out is not None:
@@ -62,6 +72,11 @@ def evaluate_and_report(config: EvaluateConfig, output: Output, *, overwrite: bo
     for report in reports:
         output.show(render(report))
     output.result(document)
+    if failures.found:
+        raise PartialFailure(
+            f"{len(failures.found)} of {len(config.runs)} runs could not be scored, the others were",
+            fix="The reasons are above.",
+        )
     return reports
 
 

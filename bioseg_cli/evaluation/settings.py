@@ -7,7 +7,18 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from bioseg_cli.config import Config, DeviceName, Names, PrecisionName, SplitName, StateName
+from bioseg_cli.axes import Stacks
+from bioseg_cli.config import (
+    AXES_ABOUT,
+    PLANES_ABOUT,
+    AxisLetters,
+    Config,
+    DeviceName,
+    Names,
+    PrecisionName,
+    SplitName,
+    StateName,
+)
 from bioseg_cli.prediction.settings import DATASET_SUFFIXES
 
 FOLDER_OPTIONS = "--masks-are, --classes and --images"
@@ -54,6 +65,8 @@ class EvaluateConfig(Config):
     images: Path | None = Field(
         default=None, description="Folder of the images, for the baselines and the figure of --out."
     )
+    axes: AxisLetters | None = Field(default=None, description=AXES_ABOUT)
+    planes: bool = Field(default=False, description=PLANES_ABOUT)
     baselines: Names = Field(
         default=("otsu", "all-background"),
         description="What to score beside, separated by commas: otsu, kmeans, local, forest (random trees on filter "
@@ -106,9 +119,16 @@ class EvaluateConfig(Config):
                 raise ValueError("--cross-validate trains runs again; masks have nothing to train")
         elif self.cross_validate and (self.control is not None or self.state is not None):
             raise ValueError("--cross-validate trains anew: --control and --state, which are of saved runs, do not fit")
-        elif self.truth is not None or self._folder_options:
-            raise ValueError(f"--truth, {FOLDER_OPTIONS} go with --predictions; runs have a data set (--data)")
+        elif self.truth is not None or self._folder_options or self.stacks != Stacks():
+            raise ValueError(
+                f"--truth, --axes, --planes, {FOLDER_OPTIONS} go with --predictions; runs have a data set (--data)"
+            )
         return self
+
+    @property
+    def stacks(self) -> Stacks:
+        """What is said of mask files and images that hold several of them."""
+        return Stacks(self.axes, self.planes)
 
     @property
     def chosen_baselines(self) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from bioseg_cli.evaluation.report import Evaluation, Report
+from bioseg_cli.evaluation.report import UNSEEN, Evaluation, Report
 
 CLASSES_ACROSS = 3
 """Classes that fit beside each other in 80 columns; more are listed below each other."""
@@ -127,8 +127,9 @@ def _named_rows(report: Report) -> Iterator[tuple[Evaluation, Text]]:
 
 
 def _pairs(one: Evaluation) -> Iterator[str]:
-    for iou, dice in zip(one.score.iou, one.score.dice, strict=True):
-        yield "absent" if np.isnan(iou) else f"{iou:.4f} ({dice:.4f})"
+    for name, iou, dice in zip(one.score.classes, one.score.iou, one.score.dice, strict=True):
+        pair = "absent" if np.isnan(iou) else f"{iou:.4f} ({dice:.4f})"
+        yield f"{pair} {UNSEEN}" if name in (one.unseen or ()) else pair
 
 
 def _value(value: float) -> str:

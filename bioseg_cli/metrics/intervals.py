@@ -1,4 +1,4 @@
-"""How far a number can be trusted: t intervals over repeats, bootstrap intervals over images, paired tests."""
+"""How far a number can be trusted: t intervals over repeats, bootstrap intervals over images."""
 
 from __future__ import annotations
 
@@ -26,45 +26,24 @@ class MeanInterval(NamedTuple):
     high: float
 
 
-class PairedTest(NamedTuple):
-    """A test statistic and its two-sided p value."""
-
-    statistic: float
-    p_value: float
-
-
 def t_interval(values: Sequence[float] | NDArray[np.float64], confidence: float = 0.95) -> MeanInterval:
     """Student's t interval of the mean of independent repeats, such as seeds.
 
+    Of equal values it has no width.
+
     Raises:
-        ValueError: fewer than two values, from which no spread can be told.
+        ValueError: fewer than two values, from which no spread can be told, or one that is not a finite number.
     """
     from scipy.stats import t
 
     sample = np.asarray(values, dtype=np.float64)
     if sample.size < 2:
         raise ValueError("an interval needs at least two values")
+    if not np.isfinite(sample).all():
+        raise ValueError("an interval needs finite values")
     mean, sd = float(sample.mean()), float(sample.std(ddof=1))
     half = float(t.ppf((1 + confidence) / 2, sample.size - 1)) * sd / sample.size**0.5
     return MeanInterval(mean, sd, mean - half, mean + half)
-
-
-def paired_t(first: Sequence[float] | NDArray[Any], second: Sequence[float] | NDArray[Any]) -> PairedTest:
-    """Student's paired t test of `first` - `second`, value by value (the same seeds, images or label draws)."""
-    from scipy.stats import ttest_rel
-
-    result = ttest_rel(np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64))
-    return PairedTest(float(result.statistic), float(result.pvalue))
-
-
-def exact_wilcoxon(first: Sequence[float] | NDArray[Any], second: Sequence[float] | NDArray[Any]) -> PairedTest:
-    """Wilcoxon's signed-rank test with its exact distribution; with five pairs p can't go below 0.0625."""
-    from scipy.stats import wilcoxon
-
-    statistic, p_value = wilcoxon(
-        np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64), method="exact"
-    )
-    return PairedTest(float(statistic), float(p_value))
 
 
 def bootstrap_interval(
@@ -93,7 +72,16 @@ def bootstrap_interval(
     Returns:
         (2, *S) lower and upper limit; NaN with fewer than two images or groups, and for a value undefined in every
         draw. Draws that leave a value undefined (a class they do not contain) are left out for that value.
+
+    Raises:
+        ValueError: an item that is not finite, groups of other images, no draw, or a confidence outside (0, 1).
     """
+    if not np.isfinite(items).all():
+        raise ValueError("a bootstrap needs finite items")
+    if groups is not None and len(groups) != len(items):
+        raise ValueError(f"there are {len(groups)} groups for {len(items)} images")
+    if draws < 1 or not 0 < confidence < 1:
+        raise ValueError(f"a bootstrap needs draws and a confidence between 0 and 1, got {draws} and {confidence}")
     units = np.asarray(items, dtype=np.float64) if groups is None else _sum_by_group(items, groups)
     shape = units.shape[1:]
     flat = units.reshape(len(units), math.prod(shape))

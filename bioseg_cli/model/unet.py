@@ -148,6 +148,19 @@ def _mirrored(length: int, before: int, total: int) -> Tensor:
 
 
 @contextlib.contextmanager
+def without_dropout(network: nn.Module) -> Iterator[None]:
+    """Let every unit through, in training mode too; normalisations stay in their mode."""
+    active = [module for module in network.modules() if isinstance(module, nn.Dropout) and module.training]
+    try:
+        for module in active:
+            module.eval()
+        yield
+    finally:
+        for module in active:
+            module.train()
+
+
+@contextlib.contextmanager
 def own_batch_statistics(network: nn.Module) -> Iterator[None]:
     """Let batch norm use the statistics of the batch, in training and evaluation mode, and leave the running ones."""
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d | nn.SyncBatchNorm)]

@@ -13,11 +13,14 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from bioseg_cli.axes import count_of_frames
+from bioseg_cli.calibration import unusable_sizes
 from bioseg_cli.config import StateName, read_yaml
-from bioseg_cli.errors import DataError, PartialFailure
+from bioseg_cli.errors import BiosegError, DataError, PartialFailure
 from bioseg_cli.files import refuse_existing, sha256_of
 from bioseg_cli.images import PixelSize
 from bioseg_cli.model.saved import LoadedModel
+from bioseg_cli.notes import reading_notes
 from bioseg_cli.prediction.here import PredictionHere
 from bioseg_cli.prediction.reading import Reading
 from bioseg_cli.prediction.settings import PARTS_PREFIX, RECORD_NAME, PredictConfig
@@ -143,18 +146,40 @@ def _counted(sources: Sequence[AnySource]) -> str:
 
 
 def _report(record: dict[str, Any], config: PredictConfig, output: Output, trained: PixelSize | None) -> None:
+    for sentence in _remarks_on_files(record["files"]):
+        output.say(sentence)
     sizes = [PixelSize.from_json(entry["pixel_size"]) for entry in record["files"] if entry["pixel_size"]]
     if trained is not None and (others := sum(_differs(size, trained) for size in sizes)):
         output.warn(
             f"{others} of the images have another pixel size than the training images ({trained.x:g} {trained.unit}): "
             "objects of another size may be missed. Rescale the images to it."
         )
+    for note in reading_notes({entry["name"]: entry.get("notes", ()) for entry in record["files"]}, "images"):
+        output.say(note)
     count = len(record["files"])
     output.show(f"{count} mask{'s' if count != 1 else ''} written to {config.out}")
     output.result({**record, "out": str(config.out)})
 
 
-def _raise_failures(failures: Sequence[DataError], total: int, out: Path) -> None:
+def _remarks_on_files(entries: Sequence[dict[str, Any]]) -> list[str]:
+    """How the files were understood, where that is not plain from them."""
+    stacks = [entry for entry in entries if "axes" in entry]
+    frames = sum(entry["shape"][0] if len(entry["shape"]) == 3 else 1 for entry in stacks)
+    remarks = []
+    if sentence := count_of_frames(len(stacks), frames):
+        remarks.append(f"{sentence}; a mask has a page for each frame of its file")
+    told = [entry for entry in stacks if entry["axes_by"] == "channels"]
+    for axes in dict.fromkeys(entry["axes"] for entry in told):
+        names = [Path(entry["input"]).name for entry in told if entry["axes"] == axes]
+        more = f" and {len(names) - 1} more files" if len(names) > 1 else ""
+        remarks.append(
+            f"Nothing in {names[0]}{more} names the axes; read as {axes}, which alone gives the channels of the model"
+        )
+    sizes = unusable_sizes([(Path(entry["input"]).name, entry.get("no_pixel_size")) for entry in entries])
+    return remarks + [sentence[0].upper() + sentence[1:] for sentence in sizes]
+
+
+def _raise_failures(failures: Sequence[BiosegError], total: int, out: Path) -> None:
     if len(failures) == total == 1:
         raise failures[0]
     if len(failures) == total:
@@ -166,4 +191,4 @@ def _raise_failures(failures: Sequence[DataError], total: int, out: Path) -> Non
 
 
 def _differs(size: PixelSize, trained: PixelSize) -> bool:
-    return size.unit == trained.unit and max(size.x / trained.x, trained.x / size.x) > PIXEL_SIZE_TOLERANCE
+    return size.unit == trained.unit and size.differs(trained, PIXEL_SIZE_TOLERANCE)

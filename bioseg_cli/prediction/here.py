@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bioseg_cli.errors import DataError
+from bioseg_cli.errors import BiosegError, OutputError
 from bioseg_cli.model.saved import load_model
+from bioseg_cli.prediction.failures import failure_of
 from bioseg_cli.prediction.pipeline import WHOLE, ImagePrediction
 from bioseg_cli.prediction.predictor import Predictor
 from bioseg_cli.prediction.settings import PredictConfig
@@ -58,7 +59,7 @@ class PredictionHere:
         self._config = config
         self._output = output
 
-    def predict(self, sources: Sequence[AnySource], record: dict[str, Any]) -> list[DataError]:
+    def predict(self, sources: Sequence[AnySource], record: dict[str, Any]) -> list[BiosegError]:
         """Predict every source; returns why those that are left out are.
 
         Args:
@@ -67,8 +68,7 @@ class PredictionHere:
                 each source as it ends.
 
         Raises:
-            DataError: an output cannot be written.
-            RunError: memory ran out.
+            OutputError: nothing can be written.
         """
         predictor = self._predictor
         record["device"] = str(self._precision.device)
@@ -83,10 +83,10 @@ class PredictionHere:
                 "largest_batch": predictor.largest_batch,
             }
 
-    def _predict_all(self, sources: Sequence[AnySource], record: dict[str, Any]) -> list[DataError]:
-        failures: list[DataError] = []
+    def _predict_all(self, sources: Sequence[AnySource], record: dict[str, Any]) -> list[BiosegError]:
+        failures: list[BiosegError] = []
 
-        def leave_out(source: AnySource, error: DataError) -> None:
+        def leave_out(source: AnySource, error: BiosegError) -> None:
             failures.append(error)
             record["failures"].append({"input": str(source.path), "name": source.name, "error": str(error)})
             if len(sources) > 1:
@@ -103,10 +103,10 @@ class PredictionHere:
                 continue
             try:
                 record["files"].append(predict_volume(source, self._predictor, self._config, self._output))
-            except DataError as error:
-                if error.where != str(source.path):
-                    raise  # the output cannot be written, and no other one could
-                leave_out(source, error)
+            except OutputError:
+                raise
+            except Exception as error:
+                leave_out(source, failure_of(source, error))
         return failures
 
 

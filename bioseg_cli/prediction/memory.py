@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import torch
@@ -22,22 +23,23 @@ USABLE_SHARE = 0.7
 """Of the free memory; the rest is for pixels, probabilities and whatever else runs."""
 
 
-def fitting_tile(architecture: UNetConfig, device: torch.device, overlap: int | None, *, processes: int = 1) -> int:
-    """The largest tile, halved from `DEFAULT_TILE`, whose activations fit in the free memory of `device`.
+def fitting_tile(architecture: UNetConfig, usable: float, overlap: int | None) -> int:
+    """The largest tile, halved from `DEFAULT_TILE`, whose activations fit in the memory.
 
     Args:
         architecture: of the network.
-        device: which memory.
+        usable: memory in bytes.
         overlap: that the tiles must have, which is at most half of one; None where it may shrink with them.
-        processes: that share the memory evenly.
     """
-    free = free_bytes(device)
     tile = DEFAULT_TILE
-    if free is None:
-        return tile
-    while activation_bytes(architecture, tile) > USABLE_SHARE * free / processes and may_halve(tile, overlap):
+    while activation_bytes(architecture, tile**2) > usable and may_halve(tile, overlap):
         tile //= 2
     return tile
+
+
+def sees_the_tile(architecture: UNetConfig) -> bool:
+    """Whether the network normalises by what it is shown, so that the size of the tile is part of the result."""
+    return architecture.norm in ("instance", "group")
 
 
 def may_halve(tile: int, overlap: int | None) -> bool:
@@ -45,9 +47,15 @@ def may_halve(tile: int, overlap: int | None) -> bool:
     return tile // 2 >= max(SMALLEST_TILE, 2 * (overlap or 0))
 
 
-def activation_bytes(architecture: UNetConfig, tile: int) -> int:
-    """Estimated memory of one pass over a tile, at 4 bytes a value whatever the precision: some layers keep it."""
-    return LIVE_MAPS * architecture.width * tile**2 * 4
+def activation_bytes(architecture: UNetConfig, pixels: int) -> int:
+    """Estimated memory of a pass over so many pixels, at 4 bytes a value in any precision: some layers keep it."""
+    return LIVE_MAPS * architecture.width * pixels * 4
+
+
+def usable_bytes(device: torch.device, processes: int = 1) -> float:
+    """The part of the free memory of `device` that one of `processes` may take; infinite where nobody knows."""
+    free = free_bytes(device)
+    return math.inf if free is None else USABLE_SHARE * free / processes
 
 
 def free_bytes(device: torch.device) -> int | None:

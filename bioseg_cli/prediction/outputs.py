@@ -13,31 +13,25 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryFile
-from typing import IO, Any
+from typing import Any
 
-import imagecodecs
 import numpy as np
-import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
-from bioseg_cli.ahead import made_ahead
+from bioseg_cli.errors import BiosegError, OutputError
 from bioseg_cli.files import replacing
-from bioseg_cli.images import PixelSize, tiff_options
+from bioseg_cli.prediction.failures import failure_of
 from bioseg_cli.prediction.overlay import Preview
+from bioseg_cli.prediction.pages import STRIP_BYTES, Scratch, write_pages
 from bioseg_cli.prediction.reading import Reading
 from bioseg_cli.prediction.settings import PredictConfig
 from bioseg_cli.prediction.sources import OpenSource, Source, mask_path
 
-STRIP_BYTES = 2**18
-"""Size of the compressed strips before compression: viewers read them one by one."""
 WAITING = 16
 """Blocks of rows that wait to be written at most."""
 THREADS = 2
 """Images written at once."""
-COMPRESSED_AHEAD = 8
-"""Strips that are compressed before they are written at most."""
 UNFINISHED = 4
 """Images that wait for the rest of their writing at most."""
 
@@ -87,7 +81,7 @@ class ImageOutput:
         """Write finished rows: probabilities (K, h, W) of the head, which may be overwritten afterwards.
 
         Raises:
-            DataError: writing failed.
+            Exception: what went wrong with the rows before.
         """
         step = max(1, STRIP_BYTES // self._width)
         for first in range(0, probabilities.shape[-2], step):
@@ -136,23 +130,24 @@ class ImageOutput:
             if self._config.probabilities:
                 written.append(out / "probabilities" / f"{self.source.name}.tif")
                 temporary_probabilities = files.enter_context(replacing(written[-1]))
-                scratch = _Scratch(files, written[-1], len(self._reading.values), self._height, self._width)
+                scratch = Scratch(files, written[-1], len(self._reading.values), self._height, self._width)
             labels = (rows.labels for rows in self._kept(given, scratch, files, written))
-            _write_pages(temporary, labels, shape, self._reading.dtype, "TYX"[-len(shape) :], size)
+            write_pages(temporary, labels, shape, self._reading.dtype, "TYX"[-len(shape) :], size)
             if scratch is not None:
                 shape = (frames, len(self._reading.values), self._height, self._width)[frames == 1 :]
                 dtype = np.dtype(np.float32)
-                _write_pages(temporary_probabilities, scratch.rows(), shape, dtype, "TCYX"[-len(shape) :], size)
+                write_pages(temporary_probabilities, scratch.rows(), shape, dtype, "TCYX"[-len(shape) :], size)
         return {
             "input": str(self.source.path),
             "name": self.source.name,
             "outputs": [path.relative_to(out).as_posix() for path in written],
             "shape": list((frames, self._height, self._width)[frames == 1 :]),
             "pixel_size": None if size is None else size.to_json(),
+            **self._opened.about,
         }
 
     def _kept(
-        self, given: Iterator[_Rows], scratch: _Scratch | None, files: ExitStack, written: list[Path]
+        self, given: Iterator[_Rows], scratch: Scratch | None, files: ExitStack, written: list[Path]
     ) -> Iterator[_Rows]:
         """The same rows; their probabilities are set aside, and pictures written when their frame is complete."""
         for rows in given:
@@ -175,12 +170,20 @@ class Outputs:
         config: what is written, and where.
         reading: what the channels of the head become.
         done: called with each image's entry of the record, in order, as soon as its files are there.
+        failed: called with an image whose files cannot be written, in its place, and why.
     """
 
-    def __init__(self, config: PredictConfig, reading: Reading, done: Callable[[Entry], None]) -> None:
+    def __init__(
+        self,
+        config: PredictConfig,
+        reading: Reading,
+        done: Callable[[Entry], None],
+        failed: Callable[[Source, BiosegError], None],
+    ) -> None:
         self._config = config
         self._reading = reading
         self._done = done
+        self._failed = failed
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="writing")
         self._finished: deque[ImageOutput] = deque()
         self._current: ImageOutput | None = None
@@ -193,8 +196,8 @@ class Outputs:
             self.abandon()
             while self._finished:
                 try:
-                    self._done(self._finished.popleft().entry())
-                except Exception:
+                    self._settle(self._finished.popleft())
+                except OutputError:
                     if kind is None:
                         raise  # else the first of two errors is told
         finally:
@@ -212,7 +215,8 @@ class Outputs:
         """Write rows of a frame, see `ImageOutput.take`; all those of one image before the next.
 
         Raises:
-            DataError: writing failed.
+            OutputError: nothing can be written any more.
+            Exception: what went wrong with the files of this image.
         """
         if self._current is None:
             self._current = ImageOutput(source, opened, self._config, self._reading)
@@ -223,77 +227,20 @@ class Outputs:
             self._finished.append(self._current)
             self._current = None
             while len(self._finished) > UNFINISHED:
-                self._done(self._finished.popleft().entry())
+                self._settle(self._finished.popleft())
+
+    def _settle(self, output: ImageOutput) -> None:
+        try:
+            entry = output.entry()
+        except OutputError:
+            raise
+        except Exception as error:
+            self._failed(output.source, failure_of(output.source, error))
+        else:
+            self._done(entry)
 
     def abandon(self, source: Source | None = None) -> None:
         """Remove what was written of an image that is not complete: of `source`, or of any."""
         if self._current is not None and (source is None or source is self._current.source):
             self._current.abandon()
             self._current = None
-
-
-class _Scratch:
-    """Probabilities (frames, V, H, W) set aside in a file, since pages come one after the other and rows do not."""
-
-    def __init__(self, files: ExitStack, path: Path, values: int, height: int, width: int) -> None:
-        # Beside the output, where there is room for it; it has no name, so that nothing can leave it behind.
-        self._file: IO[bytes] = files.enter_context(TemporaryFile(dir=path.parent))  # noqa: SIM115 - it is one
-        self._values, self._height, self._width = values, height, width
-
-    def put(self, frame: int, top: int, rows: NDArray[np.float32]) -> None:
-        for value, channel in enumerate(rows):
-            row = (frame * self._values + value) * self._height + top
-            self._file.seek(row * self._width * rows.itemsize)
-            self._file.write(np.ascontiguousarray(channel).data)
-
-    def rows(self) -> Iterator[NDArray[np.float32]]:
-        """Yield all rows, a strip at a time, page by page."""
-        step = _rows_a_strip(self._width, 4)
-        self._file.seek(0)
-        while True:
-            for top in range(0, self._height, step):  # strips end with their page
-                content = self._file.read(min(step, self._height - top) * self._width * 4)
-                if not content:
-                    return
-                yield np.frombuffer(content, np.float32).reshape(-1, self._width)
-
-
-def _write_pages(
-    path: Path,
-    rows: Iterator[NDArray[Any]],
-    shape: tuple[int, ...],
-    dtype: np.dtype[Any],
-    axes: str,
-    size: PixelSize | None,
-) -> None:
-    """Write pages (H, W) from blocks (h, W) of their rows, as a TIFF of such a shape (..., H, W) and type."""
-    height, width = shape[-2:]
-    step = _rows_a_strip(width, dtype.itemsize)
-    strips = _strips(rows, height, width, step, dtype)
-    options = tiff_options(shape, dtype, axes, size)
-    with made_ahead(_compressed, strips, most=COMPRESSED_AHEAD) as compressed:
-        tifffile.imwrite(path, compressed, shape=shape, dtype=dtype, rowsperstrip=step, **options)
-
-
-def _compressed(strip: bytes) -> bytes:
-    return bytes(imagecodecs.deflate_encode(strip))
-
-
-def _rows_a_strip(width: int, itemsize: int) -> int:
-    return max(1, STRIP_BYTES // (width * itemsize))
-
-
-def _strips(
-    blocks: Iterator[NDArray[Any]], height: int, width: int, step: int, dtype: np.dtype[Any]
-) -> Iterator[bytes]:
-    """Yield the pixels of strips of `step` rows, the last of a page fewer."""
-    strip = np.empty((min(step, height), width), dtype)
-    filled, left = 0, height  # rows of the strip, rows of the page that are not in a strip yet
-    for block in blocks:
-        while len(block):
-            count = min(len(block), min(step, left) - filled)
-            strip[filled : filled + count] = block[:count]
-            block, filled = block[count:], filled + count
-            if filled == min(step, left):
-                yield strip[:filled].tobytes()
-                filled, left = 0, left - filled or height

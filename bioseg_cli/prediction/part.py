@@ -40,17 +40,18 @@ def do_part(part: Part) -> dict[str, Any]:
 
     Returns:
         `files`, `failures` and the other keys that `PredictionHere.predict` gives a record, and `out`, the folder that
-        holds the outputs; or `problem`, what went wrong.
+        holds the outputs; or `unwritable`, the `what` and `fix` of an `OutputError`; or `problem`, what went wrong,
+        with `crashed` where the process gave no answer: a single one of the files may be the cause.
     """
     folder = part.config.out
     try:
         out = Path(tempfile.mkdtemp(prefix=f"{part.number}-", dir=folder))
         log = out.with_suffix(".log")
         attempt = part.model_copy(update={"config": part.config.model_copy(update={"out": out})})
-        return {**ask(WORKER, attempt.model_dump_json(), log, threads=part.threads), "out": str(out)}
+        return {**ask(WORKER, attempt.to_line(), log, threads=part.threads), "out": str(out)}
     except NoAnswer as error:
         *_, last = ["nothing", *log.read_text(encoding="utf-8", errors="replace").splitlines()]
-        return {"problem": f"{error}; the last that it said is: {last}"}
+        return {"problem": f"{error}; the last that it said is: {last}", "crashed": True}
     except OSError as error:
         return {"problem": f"{platform.node()} could not begin in {folder} ({error.strerror}): it needs that folder"}
     finally:
@@ -60,4 +61,4 @@ def do_part(part: Part) -> dict[str, Any]:
 
 def lost_part(part: Part) -> dict[str, Any]:
     """What is said of a part that several workers died over."""
-    return {"problem": "Several workers died over it"}
+    return {"problem": "Several workers died over it", "crashed": True}

@@ -7,7 +7,7 @@ are read, predicted and written a row of tiles at a time.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,14 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bioseg_cli.ahead import made_ahead, read_ahead
-from bioseg_cli.errors import DataError
+from bioseg_cli.errors import BiosegError, OutputError
+from bioseg_cli.prediction.failures import failure_of
 from bioseg_cli.prediction.outputs import Entry, Outputs
 from bioseg_cli.prediction.overlay import Preview
 from bioseg_cli.prediction.predictor import Predictor
 from bioseg_cli.prediction.settings import PredictConfig
 from bioseg_cli.prediction.sources import OpenSource, Source
 from bioseg_cli.runs.console import ProgressLine
-from bioseg_cli.runs.device import is_out_of_memory
+from bioseg_cli.runs.device import is_device_failure, is_out_of_memory
 
 AHEAD = 8
 """Images that are read before they are needed at most."""
@@ -55,7 +56,31 @@ class _Unreadable:
     """Why a source cannot be read, or not any further."""
 
     source: Source
-    error: DataError
+    error: BiosegError
+
+
+class _ImageFailed(Exception):
+    """Reading or writing the image at hand failed; the network has nothing to do with it."""
+
+    def __init__(self, source: Source, error: Exception) -> None:
+        super().__init__()
+        self.failure = _Unreadable(source, failure_of(source, error))
+
+
+def _of_all(error: Exception) -> bool:
+    """Whether other images would meet the same: in smaller batches or tiles they may not."""
+    return isinstance(error, OutputError) or is_out_of_memory(error) or is_device_failure(error)
+
+
+@contextmanager
+def _of_image(source: Source) -> Iterator[None]:
+    """Whatever fails within it is the failure of one image, but for an output that no image could be written to."""
+    try:
+        yield
+    except (OutputError, _ImageFailed):
+        raise
+    except Exception as error:
+        raise _ImageFailed(source, error) from error
 
 
 class ImagePrediction:
@@ -74,7 +99,7 @@ class ImagePrediction:
         predictor: Predictor,
         config: PredictConfig,
         done: Callable[[Entry], None],
-        leave_out: Callable[[Source, DataError], None],
+        leave_out: Callable[[Source, BiosegError], None],
         progress: ProgressLine,
     ) -> None:
         self._predictor = predictor
@@ -90,11 +115,11 @@ class ImagePrediction:
     def run(self, sources: Sequence[Source]) -> None:
         """Predict all of them, in order.
 
-        Where memory runs out, images that are not written yet are begun again in smaller batches or tiles.
+        Where memory runs out, images that are not written yet are begun again in smaller batches or tiles. An image
+        that does not fit whatever the batch and the tile is left out.
 
         Raises:
-            DataError: an output cannot be written.
-            RunError: memory ran out whatever the batch and the tile.
+            OutputError: nothing can be written.
         """
         self._single = len(sources) == 1
         while True:
@@ -106,23 +131,23 @@ class ImagePrediction:
                     raise
             # Out here, what the traceback held is free for the next attempt.
             if not self._predictor.back_off():
-                _, height, width = self._current.opened.shape
-                raise self._predictor.out_of_memory(height, width, self._current.source.path)
+                source, (_, height, width) = self._current.source, self._current.opened.shape
+                self._drop(source, self._predictor.out_of_memory(height, width, source.path))
 
     def _attempt(self, sources: Sequence[Source]) -> None:
         waiting: list[_Frame] = []  # of one size, to be predicted together
         with (
-            Outputs(self._config, self._predictor.reading, self._written) as outputs,
+            Outputs(self._config, self._predictor.reading, self._written, self._drop) as outputs,
             made_ahead(self._open, sources, most=AHEAD) as opened,
             closing(self._frames(opened)) as frames,
         ):
             for frame in frames:
                 if isinstance(frame, _Unreadable):
                     waiting = [other for other in waiting if other.source is not frame.source]
-                    self._drop(frame, outputs)
+                    self._abandon(frame, outputs)
                     continue
                 if frame.source.name in self._settled:
-                    continue  # an earlier frame of it was not readable
+                    continue  # an earlier frame of it failed
                 if waiting and (frame.pixels is None or frame.opened.shape != waiting[0].opened.shape):
                     self._predict_whole(waiting, outputs)
                     waiting = []
@@ -139,21 +164,20 @@ class ImagePrediction:
     def _open(self, source: Source) -> _Opened | _Frame | _Unreadable:
         """Open a source; an image that needs no tiles is read at once. Called in threads."""
         try:
-            opened = source.open()
-        except DataError as error:
-            return _Unreadable(source, error)
-        try:
-            channels, height, width = opened.shape
-            self._predictor.check(channels, opened.dtype, source.path)
-            if opened.frames > 1 or len(self._predictor.plan(height, width)) > 1:
-                return _Opened(source, opened)
-            frame = self._read_whole(source, opened, 0)
-        except DataError as error:
-            opened.close()
-            return _Unreadable(source, error)
-        except BaseException:
-            opened.close()
-            raise
+            with _of_image(source):
+                opened = source.open(self._predictor.card.architecture.in_channels)
+            try:
+                with _of_image(source):
+                    channels, height, width = opened.shape
+                    self._predictor.check(channels, opened.dtype, source.path)
+                    if opened.frames > 1 or len(self._predictor.plan(height, width, source.path)) > 1:
+                        return _Opened(source, opened)
+                    frame = self._read_whole(source, opened, 0)
+            except BaseException:
+                opened.close()
+                raise
+        except _ImageFailed as error:
+            return error.failure
         opened.close()
         return frame
 
@@ -165,19 +189,28 @@ class ImagePrediction:
                 continue
             source, opened = one.source, one.opened
             with closing(opened):
-                if len(self._predictor.plan(*opened.shape[1:])) > 1:
+                if len(self._predictor.plan(*opened.shape[1:], source.path)) > 1:
                     for number in range(opened.frames):
-                        yield _Frame(source, opened, number, None, self._preview(opened))
+                        try:
+                            with _of_image(source):
+                                preview = self._preview(opened)
+                        except _ImageFailed as error:
+                            yield error.failure
+                            break
+                        yield _Frame(source, opened, number, None, preview)
                 else:
                     with closing(read_ahead(self._whole_frames(source, opened))) as frames:
                         yield from frames
 
     def _whole_frames(self, source: Source, opened: OpenSource) -> Iterator[_Frame | _Unreadable]:
-        try:
-            for number in range(opened.frames):
-                yield self._read_whole(source, opened, number)
-        except DataError as error:
-            yield _Unreadable(source, error)
+        for number in range(opened.frames):
+            try:
+                with _of_image(source):
+                    frame = self._read_whole(source, opened, number)
+            except _ImageFailed as error:
+                yield error.failure
+                return
+            yield frame
 
     def _read_whole(self, source: Source, opened: OpenSource, number: int) -> _Frame:
         pixels = opened.read(number, 0, opened.shape[1])
@@ -193,8 +226,25 @@ class ImagePrediction:
         """Predict frames of one size together."""
         self._current = frames[0]
         images = np.stack([frame.pixels for frame in frames if frame.pixels is not None])
-        for frame, probabilities in zip(frames, self._predictor.predict_whole(images), strict=True):
-            outputs.take(frame.source, frame.opened, frame.number, 0, probabilities, frame.preview)
+        try:
+            predicted = self._predictor.predict_whole(images)
+        except Exception as error:
+            if _of_all(error):
+                raise
+            if len(frames) > 1:  # one of them is the cause
+                for frame in frames:
+                    self._predict_whole([frame], outputs)
+            else:
+                self._abandon(_ImageFailed(self._current.source, error).failure, outputs)
+            return
+        for frame, probabilities in zip(frames, predicted, strict=True):
+            if frame.source.name in self._settled:
+                continue  # an earlier frame of it could not be written
+            try:
+                with _of_image(frame.source):
+                    outputs.take(frame.source, frame.opened, frame.number, 0, probabilities, frame.preview)
+            except _ImageFailed as error:
+                self._abandon(error.failure, outputs)
 
     def _predict_rows(self, frame: _Frame, outputs: Outputs) -> None:
         """Predict a frame that is larger than a tile."""
@@ -203,25 +253,33 @@ class ImagePrediction:
         _, height, width = opened.shape
 
         def read(start: int, stop: int) -> NDArray[Any]:
-            pixels = opened.read(number, start, stop)
-            if preview is not None:
-                preview.take_pixels(start, pixels)
-            return pixels
+            with _of_image(frame.source):
+                pixels = opened.read(number, start, stop)
+                if preview is not None:
+                    preview.take_pixels(start, pixels)
+                return pixels
 
         try:
             with closing(self._predictor.finished_rows(read, height, width)) as finished:
                 for top, probabilities in finished:
-                    outputs.take(frame.source, opened, number, top, probabilities, preview)
+                    with _of_image(frame.source):
+                        outputs.take(frame.source, opened, number, top, probabilities, preview)
                     self._show((number + (top + probabilities.shape[-2]) / height) / opened.frames)
-        except DataError as error:
-            if error.where != str(frame.source.path):
-                raise  # the output cannot be written, and no other one could
-            self._drop(_Unreadable(frame.source, error), outputs)
+        except _ImageFailed as error:
+            self._abandon(error.failure, outputs)
+        except Exception as error:
+            if _of_all(error):
+                raise
+            self._abandon(_ImageFailed(frame.source, error).failure, outputs)
 
-    def _drop(self, unreadable: _Unreadable, outputs: Outputs) -> None:
-        outputs.abandon(unreadable.source)
-        self._settled.add(unreadable.source.name)
-        self._leave_out(unreadable.source, unreadable.error)
+    def _abandon(self, failure: _Unreadable, outputs: Outputs) -> None:
+        """Leave an image out, and what is written of it."""
+        outputs.abandon(failure.source)
+        self._drop(failure.source, failure.error)
+
+    def _drop(self, source: Source, error: BiosegError) -> None:
+        self._settled.add(source.name)
+        self._leave_out(source, error)
         self._show(1)
 
     def _written(self, entry: Entry) -> None:

@@ -17,8 +17,9 @@ from bioseg_cli.ahead import read_ahead
 from bioseg_cli.errors import DataError, RunError
 from bioseg_cli.model.saved import LoadedModel
 from bioseg_cli.model.unet import folded
-from bioseg_cli.prediction.memory import fitting_tile, may_halve
+from bioseg_cli.prediction.memory import activation_bytes, fitting_tile, may_halve, sees_the_tile, usable_bytes
 from bioseg_cli.prediction.reading import Reading
+from bioseg_cli.prediction.settings import DEFAULT_TILE
 from bioseg_cli.prediction.tiling import TilePlan, blended_rows, gathered, lossless_overlap, plan_tiles, tile_rows
 from bioseg_cli.runs.device import Precision, is_out_of_memory
 
@@ -37,9 +38,11 @@ class Predictor:
         head: which head of the network is asked.
         raw_clusters: clusters stay clusters and are not mapped to classes.
         tile: side of the tiles of larger images, in pixels; by default as large as the free memory allows, and smaller
-            when an allocation fails nevertheless.
+            when an allocation fails nevertheless. Where the network normalises by what it is shown, the tile is part of
+            the result: it is then `DEFAULT_TILE` unless it is given, whatever the memory.
         overlap: pixels that neighbouring tiles share; by default `lossless_overlap`, or half a tile where that is less.
-        any_dtype: accept pixel types other than the training images'.
+        any_dtype: accept pixel types other than the training images'. None: no, and the command has none of the options
+            of `predict`, which errors then do not advise.
         say: is told once when memory ran out and smaller batches or tiles took over.
         processes: that share the memory evenly.
         tta: average over the eight quarter turns and reflections of each tile (test-time augmentation).
@@ -63,7 +66,7 @@ class Predictor:
         raw_clusters: bool = False,
         tile: int | None = None,
         overlap: int | None = None,
-        any_dtype: bool = False,
+        any_dtype: bool | None = None,
         say: Callable[[str], None] | None = None,
         processes: int = 1,
         tta: bool = False,
@@ -72,9 +75,12 @@ class Predictor:
         self.reading = Reading.of(model, head, raw_clusters=raw_clusters)
         self._network = folded(model.network).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._precision = precision
-        self.tile = tile or fitting_tile(model.card.architecture, precision.device, overlap, processes=processes)
+        self._usable = usable_bytes(precision.device, processes)
+        self._affordable_tile = fitting_tile(self.card.architecture, self._usable, overlap)
+        self._tile_is_default = tile is None and sees_the_tile(self.card.architecture)
+        self._tile_may_shrink = tile is None and not self._tile_is_default
+        self.tile = tile or (DEFAULT_TILE if self._tile_is_default else self._affordable_tile)
         self.largest_batch = 1
-        self._tile_is_given = tile is not None
         self._overlap_given = overlap
         self._batch_limit = BATCH_LIMIT
         self._last_batch = 1
@@ -94,7 +100,8 @@ class Predictor:
             raise DataError(
                 f"The image is {dtype}, the model was trained on {self.card.image_dtype}: the numbers differ",
                 where=where,
-                fix=f"Give {self.card.image_dtype} images, or --any-dtype if the numbers mean the same.",
+                fix=f"Give {self.card.image_dtype} images"
+                + ("." if self._any_dtype is None else ", or --any-dtype if the numbers mean the same."),
             )
 
     @property
@@ -106,11 +113,31 @@ class Predictor:
 
     def batch_size(self, height: int, width: int) -> int:
         """How many images of this size are predicted at once: as many as have the pixels of one tile together."""
-        return max(1, min(self._batch_limit, self.tile**2 // (height * width)))
+        side = self._affordable_tile if self._tile_is_default else self.tile
+        return max(1, min(self._batch_limit, side**2 // (height * width)))
 
-    def plan(self, height: int, width: int) -> TilePlan:
-        """The tiles of an image of this size."""
+    def plan(self, height: int, width: int, where: Path | None = None) -> TilePlan:
+        """The tiles of an image of this size, from the file `where`.
+
+        Raises:
+            RunError: the free memory is too small for the default tile, and another would change the result.
+        """
+        if self._tile_is_default:
+            self._check_memory(min(height, self.tile), min(width, self.tile), where)
         return plan_tiles(height, width, self.tile, self.overlap, 2**self.card.architecture.depth)
+
+    def _check_memory(self, height: int, width: int, where: Path | None) -> None:
+        needed = activation_bytes(self.card.architecture, height * width)
+        if height * width <= self._affordable_tile**2 or needed <= self._usable:
+            return
+        takes, free = f"{needed / 2**20:.0f} MiB of memory", f"{self._usable / 2**20:.0f} MiB"
+        raise RunError(
+            f"{height} x {width} pixels at once take about {takes}, and {free} is free for them; with "
+            f"{self.card.architecture.norm} norm a smaller tile gives another result, so none is chosen unasked",
+            where=where,
+            fix=f"Give `bioseg predict` --tile {self._affordable_tile}, or --tile {self.tile} to try it all the same. "
+            "`bioseg evaluate` scores masks too.",
+        )
 
     def normalised(self, pixels: NDArray[Any]) -> NDArray[np.float32]:
         """Pixels (..., C, H, W) in their own type as the network takes them."""
@@ -154,7 +181,7 @@ class Predictor:
         """Halve the batch, or else the tile, after an allocation failed; False where neither can be any smaller."""
         if self._last_batch > 1:
             self._batch_limit = self._last_batch // 2
-        elif not self._tile_is_given and may_halve(self.tile, self._overlap_given):
+        elif self._tile_may_shrink and may_halve(self.tile, self._overlap_given):
             self.tile //= 2
         else:
             return False
@@ -169,7 +196,9 @@ class Predictor:
     def out_of_memory(self, height: int, width: int, where: Path | None) -> RunError:
         """The error for an image that does not fit in memory whatever the batch and the tile."""
         what = f"Memory ran out predicting an image of {height} x {width} pixels in tiles of {self.tile}"
-        return RunError(what, where=where, fix=f"Give --tile {max(64, self.tile // 2)}.")
+        smaller = max(64, min(self.tile, max(height, width)) // 2)
+        fix = f"Give --tile {smaller}." if self._any_dtype is not None else "Free some memory."
+        return RunError(what, where=where, fix=fix)
 
     def probabilities(self, pixels: NDArray[Any], where: Path | None = None) -> NDArray[np.float32]:
         """Probability of each channel of the head (..., K, H, W), float32, for pixels in their own type.
@@ -198,9 +227,10 @@ class Predictor:
         while True:
             try:
                 if pixels.ndim == 3 or len(pixels) <= self._batch_limit:
-                    return self._predict_array(heads, pixels)
+                    return self._predict_array(heads, pixels, where)
                 starts = range(0, len(pixels), self._batch_limit)
-                return np.concatenate([self._predict_array(heads, pixels[i : i + starts.step]) for i in starts])
+                parts = [pixels[start : start + starts.step] for start in starts]
+                return np.concatenate([self._predict_array(heads, part, where) for part in parts])
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
@@ -208,8 +238,9 @@ class Predictor:
             if not self.back_off():
                 raise self.out_of_memory(height, width, where)
 
-    def _predict_array(self, heads: Sequence[str], pixels: NDArray[Any]) -> NDArray[np.float32]:
-        plan = self.plan(*pixels.shape[-2:])
+    def _predict_array(self, heads: Sequence[str], pixels: NDArray[Any], where: Path | None) -> NDArray[np.float32]:
+        height, width = pixels.shape[-2:]
+        plan = self.plan(height, width, where)
         return gathered(self._finished_rows(heads, lambda top, bottom: pixels[..., top:bottom, :], plan), plan)
 
     def labels(self, probabilities: NDArray[np.float32]) -> NDArray[np.unsignedinteger[Any]]:

@@ -7,7 +7,8 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from bioseg_cli.config import Config, DeviceName, PrecisionName, StateName
+from bioseg_cli.axes import Stacks
+from bioseg_cli.config import AXES_ABOUT, PLANES_ABOUT, AxisLetters, Config, DeviceName, PrecisionName, StateName
 from bioseg_cli.runs.crew import one_crew
 
 RECORD_NAME = "predictions.yaml"
@@ -53,7 +54,8 @@ class PredictConfig(Config):
     split: Literal["train", "val", "test", "all"] = Field(
         default="val", description="Which images of a data set to predict."
     )
-    planes: bool = Field(default=False, description="Take every plane of a TIFF stack as an image of its own.")
+    axes: AxisLetters | None = Field(default=None, description=AXES_ABOUT)
+    planes: bool = Field(default=False, description=PLANES_ABOUT)
     axis: Literal["x", "y", "z"] | None = Field(
         default=None,
         description="Cut volumes into slices across x (left to right), y (back to front) or z (bottom to top). By "
@@ -68,7 +70,7 @@ class PredictConfig(Config):
         default=None,
         ge=64,
         description="Side of the tiles that larger images are predicted in, in pixels. By default 1024, or less where "
-        "the free memory asks for it.",
+        "the free memory asks for it; always 1024 with instance or group norm, where the tile changes the result.",
     )
     overlap: int | None = Field(
         default=None,
@@ -101,6 +103,11 @@ class PredictConfig(Config):
         default=None,
         description="Address of a running Dask scheduler (tcp://HOST:8786) whose workers take the files instead.",
     )
+
+    @property
+    def stacks(self) -> Stacks:
+        """What is said of files that hold several images."""
+        return Stacks(self.axes, self.planes)
 
     @model_validator(mode="after")
     def _one_crew(self) -> Self:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bioseg_cli.axes import Stacks
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.errors import DataError, UsageError
 from bioseg_cli.images import IMAGE_SUFFIXES, ImageFile, PixelSize, list_images
+from bioseg_cli.names import on_any_disk, stem_of
 from bioseg_cli.prediction.settings import DATASET_SUFFIXES, PredictConfig
 from bioseg_cli.volumes import VOLUME_SUFFIXES, is_volume
+
+_PICTURE_OF_MANY = re.compile(r"_[fs][0-9]{3,}$")
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,8 @@ class OpenSource:
     read: Callable[[int, int, int], NDArray[Any]]
     """Pixels (C, stop - start, W) of a frame, by its number, start and stop; raises `DataError`."""
     close: Callable[[], None]
+    about: Mapping[str, Any] = field(default_factory=dict)
+    """What the record says of a file, beside what was made of it."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +47,8 @@ class Source:
     path: Path
     name: str
     """Its outputs are called this, before the suffix."""
-    open: Callable[[], OpenSource]
-    """Raises `DataError` where it is not a readable image."""
+    open: Callable[[int], OpenSource]
+    """Called with the channels that the model takes; raises `DataError` where it is not a readable image."""
 
 
 @dataclass(frozen=True)
@@ -73,8 +80,10 @@ def find_sources(config: PredictConfig, opened: ExitStack) -> list[AnySource]:
                 raise DataError(f"The data set has no {config.split} images", where=given, fix="Give another --split.")
             sources += [_dataset_source(dataset, index) for index in chosen]
         else:
-            sources += file_sources(list_images([given], (*IMAGE_SUFFIXES, *VOLUME_SUFFIXES)), config.planes)
+            sources += file_sources(list_images([given], (*IMAGE_SUFFIXES, *VOLUME_SUFFIXES)), config.stacks)
     _check_names(sources, config.out)
+    if config.overlay:
+        _check_pictures(sources, config.out)
     _check_options(sources, config)
     return sources
 
@@ -84,13 +93,13 @@ def is_dataset(path: Path) -> bool:
     return path.suffix.lower() in DATASET_SUFFIXES
 
 
-def file_sources(paths: Sequence[Path], planes: bool) -> list[AnySource]:
-    """Image files, with `planes` every plane of a stack as a frame, and volumes."""
-    return [_volume_source(path) if is_volume(path) else _image_source(path, planes) for path in paths]
+def file_sources(paths: Sequence[Path], stacks: Stacks) -> list[AnySource]:
+    """Image files, whose axes are named by `stacks` where they do not do so, and volumes."""
+    return [_volume_source(path) if is_volume(path) else _image_source(path, stacks) for path in paths]
 
 
 def _dataset_source(dataset: Dataset, index: int) -> Source:
-    def opened() -> OpenSource:
+    def opened(_channels: int) -> OpenSource:
         # Decoded when rows are asked for, and then once.
         image = cache(lambda: dataset.image(index))
         return OpenSource(
@@ -105,10 +114,15 @@ def _dataset_source(dataset: Dataset, index: int) -> Source:
     return Source(dataset.path, dataset.name(index), opened)
 
 
-def _image_source(path: Path, planes: bool) -> Source:
-    def opened() -> OpenSource:
-        file = ImageFile(path, planes=planes)
+def _image_source(path: Path, stacks: Stacks) -> Source:
+    def opened(channels: int) -> OpenSource:
+        file = ImageFile(path, replace(stacks, channels=channels))
         info = file.info
+        about: dict[str, Any] = {} if info.axes is None else {"axes": info.axes.shown, "axes_by": info.axes.by}
+        if info.no_size is not None:
+            about["no_pixel_size"] = info.no_size
+        if info.notes:
+            about["notes"] = list(info.notes)
         return OpenSource(
             frames=info.frames,
             shape=(info.channels, info.height, info.width),
@@ -116,9 +130,10 @@ def _image_source(path: Path, planes: bool) -> Source:
             pixel_size=info.pixel_size,
             read=lambda frame, start, stop: file.read(frame, slice(start, stop)),
             close=file.close,
+            about=about,
         )
 
-    return Source(path, path.stem.removesuffix(".ome"), opened)
+    return Source(path, stem_of(path), opened)
 
 
 def _volume_source(path: Path) -> VolumeSource:
@@ -140,9 +155,8 @@ def _check_names(sources: Sequence[AnySource], out: Path) -> None:
     owners: dict[str, AnySource] = {}
     inputs = {source.path.resolve() for source in sources}
     for source in sources:
-        # Two names that differ in case alone are one file on Windows and macOS.
         mask = mask_path(out, source)
-        first = owners.setdefault(mask.name.casefold(), source)
+        first = owners.setdefault(on_any_disk(mask.name), source)
         if first is not source:
             raise UsageError(
                 f"{first.path} and {source.path} would have the same mask {mask.name}",
@@ -151,6 +165,19 @@ def _check_names(sources: Sequence[AnySource], out: Path) -> None:
             )
         if mask.resolve() in inputs:
             raise UsageError("The mask would replace the image", where=mask, fix="Choose another --out.")
+
+
+def _check_pictures(sources: Sequence[AnySource], out: Path) -> None:
+    """Refuse two sources of which one may be called like the picture of a frame (NAME_f000) or slice of the other."""
+    owners = {on_any_disk(source.name): source for source in sources}
+    for source in sources:
+        first = owners.get(_PICTURE_OF_MANY.sub("", on_any_disk(source.name)), source)
+        if first is not source:
+            raise UsageError(
+                f"Pictures of {first.path} and {source.path} would have the same names",
+                where=out,
+                fix="Predict them one after the other, each with its own --out, or leave out --overlay.",
+            )
 
 
 def mask_path(out: Path, source: AnySource) -> Path:

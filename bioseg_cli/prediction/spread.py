@@ -9,14 +9,14 @@ from __future__ import annotations
 import math
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from bioseg_cli.errors import DataError
+from bioseg_cli.errors import BiosegError, DataError, OutputError
 from bioseg_cli.files import write_failure
 from bioseg_cli.model.saved import load_model
 from bioseg_cli.prediction.here import left_out
@@ -24,7 +24,8 @@ from bioseg_cli.prediction.part import WANTED, Part, do_part, lost_part
 from bioseg_cli.prediction.reading import Reading
 from bioseg_cli.prediction.settings import PARTS_PREFIX, PredictConfig
 from bioseg_cli.prediction.sources import AnySource, VolumeSource
-from bioseg_cli.runs.console import Output
+from bioseg_cli.printable import printable
+from bioseg_cli.runs.console import Output, ProgressLine
 from bioseg_cli.runs.crew import spread, threads_each
 from bioseg_cli.runs.device import resolve_device
 
@@ -48,7 +49,7 @@ class PredictionSpread:
         self._config = config
         self._output = output
 
-    def predict(self, sources: Sequence[AnySource], record: dict[str, Any]) -> list[DataError]:
+    def predict(self, sources: Sequence[AnySource], record: dict[str, Any]) -> list[BiosegError]:
         """Predict every source, see `PredictionHere.predict`; the entries of the record are in the same order.
 
         Args:
@@ -58,58 +59,79 @@ class PredictionSpread:
         Raises:
             UsageError: Dask is not installed.
             RunError: no scheduler answers, or it has another bioseg.
-            DataError: an output cannot be written.
+            OutputError: nothing can be written.
         """
         config = self._config
         jobs = min(config.jobs, len(sources))
         # Images first, as in one process.
         ordered = sorted(sources, key=lambda source: isinstance(source, VolumeSource))
         given = {str(source.path.absolute()): source for source in ordered}
-        ends: dict[int, dict[str, Any]] = {}
+        ends: list[dict[str, Any]] = []
         try:
             with (
                 _temporary_folder(config.out) as folder,
-                closing(
-                    spread(
-                        do_part,
-                        self._parts(list(given), folder, jobs),
-                        at_once=jobs,
-                        scheduler=config.scheduler,
-                        lost=lost_part,
-                    )
-                ) as ended,
-                _wanted(folder),
                 self._output.progress("Predicting", len(sources)) as progress,
             ):
-                for part, end in ended:
-                    ends[part.number] = {**end, "files": [], "failures": []}
-                    self._take([given[str(path)] for path in part.config.inputs], end, ends[part.number])
-                    progress.advance(len(part.config.inputs))
+                size = self._files_a_part(len(sources), jobs)
+                crashed = self._do(_parts_of(list(given), size), folder, given, ends, progress)
+                # One file may have been the cause: each of the others gets its mask.
+                self._do([[path] for path in crashed], folder, given, ends, progress)
         finally:
-            _merge([ends[number] for number in sorted(ends)], record)
+            _merge(ends, [str(source.path) for source in ordered], record)
         if isinstance(record["device"], list) or isinstance(record["precision"], list):
             self._output.warn(
                 "The workers differ in device or precision, and so in rounding. Give --device, --precision."
             )
         return [DataError(entry["error"]) for entry in record["failures"]]
 
-    def _parts(self, paths: Sequence[str], folder: Path, jobs: int) -> list[Part]:
+    def _files_a_part(self, count: int, jobs: int) -> int:
+        workers = jobs if self._config.scheduler is None else WORKERS
+        return min(FILES_A_PART, math.ceil(count / (PARTS_EACH * workers)))
+
+    def _do(
+        self,
+        parts: Sequence[Sequence[str]],
+        folder: Path,
+        given: Mapping[str, AnySource],
+        ends: list[dict[str, Any]],
+        progress: ProgressLine,
+    ) -> list[str]:
+        """Do parts, given as absolute paths, and add their ends; returns the files of those of several that crashed."""
         config = self._config
-        workers = jobs if config.scheduler is None else WORKERS
-        size = min(FILES_A_PART, math.ceil(len(paths) / (PARTS_EACH * workers)))
+        jobs = min(config.jobs, len(given))
         shared = {"run": self.model.path.absolute(), "state": None, "out": folder, "jobs": 1, "scheduler": None}
-        return [
+        planned = [
             Part(
                 number=number,
-                config=config.model_copy(update={**shared, "inputs": tuple(map(Path, paths[first : first + size]))}),
+                config=config.model_copy(update={**shared, "inputs": tuple(map(Path, paths))}),
                 threads=threads_each(jobs) if config.scheduler is None else None,
                 processes=jobs,
             )
-            for number, first in enumerate(range(0, len(paths), size))
+            for number, paths in enumerate(parts)
         ]
+        crashed: list[str] = []
+        if not planned:
+            return crashed
+        with (
+            closing(spread(do_part, planned, at_once=jobs, scheduler=config.scheduler, lost=lost_part)) as ended,
+            _stopped_on_failure(folder),
+        ):
+            for part, end in ended:
+                paths = [str(path) for path in part.config.inputs]
+                if "crashed" in end and len(paths) > 1:
+                    crashed += paths
+                    continue
+                taken: dict[str, Any] = {**end, "files": [], "failures": []}
+                ends.append(taken)
+                self._take([given[path] for path in paths], end, taken)
+                progress.advance(len(paths))
+        return crashed
 
     def _take(self, sources: Sequence[AnySource], end: dict[str, Any], taken: dict[str, Any]) -> None:
         """Move the outputs of a part into place; its entries, with the inputs as they were given, go to `taken`."""
+        if "unwritable" in end:
+            what, fix = end["unwritable"]
+            raise OutputError(what, where=self._config.out, fix=fix)
         if problem := end.get("problem"):
             first, last = sources[0].path, sources[-1].path
             self._output.warn(f"Left out {first if first == last else f'{first} to {last}'}: {problem}")
@@ -122,7 +144,7 @@ class PredictionSpread:
             taken["files"].append({**entry, "input": given[entry["input"]]})
         for entry in end["failures"]:
             path = entry["input"]
-            error = entry["error"].replace(path, given[path])
+            error = entry["error"].replace(printable(path), printable(given[path]))
             taken["failures"].append({**entry, "input": given[path], "error": error})
             self._output.warn(left_out(error))
 
@@ -135,18 +157,21 @@ def _temporary_folder(out: Path) -> Iterator[Path]:
     except OSError as error:
         raise write_failure(error, out / PARTS_PREFIX) from error
     try:
+        (folder / WANTED).touch()
         yield folder
     finally:
+        (folder / WANTED).unlink(missing_ok=True)
         shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
-def _wanted(folder: Path) -> Iterator[None]:
-    (folder / WANTED).touch()
+def _stopped_on_failure(folder: Path) -> Iterator[None]:
+    """What fails within it, or Ctrl-C, tells the processes first that nobody waits for them."""
     try:
         yield
-    finally:
+    except BaseException:
         (folder / WANTED).unlink(missing_ok=True)
+        raise
 
 
 def _move(path: Path, target: Path) -> None:
@@ -157,9 +182,16 @@ def _move(path: Path, target: Path) -> None:
         raise write_failure(error, target) from error
 
 
-def _merge(ends: Sequence[dict[str, Any]], record: dict[str, Any]) -> None:
+def _parts_of(paths: Sequence[str], size: int) -> list[Sequence[str]]:
+    return [paths[first : first + size] for first in range(0, len(paths), size)]
+
+
+def _merge(ends: Sequence[dict[str, Any]], order: Sequence[str], record: dict[str, Any]) -> None:
+    place = {path: number for number, path in enumerate(order)}
     for name in ("files", "failures"):
-        record[name] = [entry for end in ends for entry in end[name]]
+        entries = [entry for end in ends for entry in end[name]]
+        record[name] = sorted(entries, key=lambda entry: place[entry["input"]])
+    ends = sorted(ends, key=lambda end: min((place[entry["input"]] for entry in end["files"]), default=len(order)))
     done = [end for end in ends if "tiles" in end]
     if not done:
         return

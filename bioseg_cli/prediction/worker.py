@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import threading
@@ -9,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from bioseg_cli.errors import OutputError
 from bioseg_cli.prediction.here import PredictionHere
 from bioseg_cli.prediction.part import WANTED, Part
 from bioseg_cli.prediction.sources import file_sources
@@ -20,15 +22,18 @@ def perform(job: bytes) -> dict[str, Any]:
     """Predict the files of a part.
 
     Raises:
-        BiosegError: not one of them can be predicted, or the masks cannot be written.
+        BiosegError: not one of them can be predicted.
     """
-    part = Part.model_validate_json(job)
+    part = Part.model_validate(json.loads(job))
     config = part.config
     wanted = config.out.parent / WANTED
     threading.Thread(target=_stop_without, args=(wanted,), daemon=True).start()
     record: dict[str, Any] = {"files": [], "failures": []}
     here = PredictionHere(config.run, config, Output(quiet=True), processes=part.processes)
-    here.predict(file_sources(config.inputs, config.planes), record)
+    try:
+        here.predict(file_sources(config.inputs, config.stacks), record)
+    except OutputError as error:
+        return {"unwritable": [error.what, error.fix]}
     return record
 
 

@@ -73,6 +73,7 @@ def collect(config: FluoHoechstConfig, output: Output) -> Collection:
             notes.append(f"{unlisted} images stand in no official list and were left out")
         paths = {stem: path for stem, path in paths.items() if stem in splits}
     infos = inspect_images(list(paths.values()), output)
+    pixel_size, remarks = common_pixel_size(infos)
     images: list[SourceImage] = []
     for info in infos:
         stem = info.path.stem
@@ -92,8 +93,8 @@ def collect(config: FluoHoechstConfig, output: Output) -> Collection:
         dtype=infos[0].dtype,
         keep_groups=config.split_by != "random",
         masks_read_as="red above 0 is 'nucleus', the rest 'background'",
-        pixel_size=common_pixel_size(infos),
-        notes=tuple(notes),
+        pixel_size=pixel_size,
+        notes=(*notes, *remarks),
     )
 
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
+from bioseg_cli.axes import Stacks
 from bioseg_cli.config import ClassInfo
 from bioseg_cli.dataset.schema import Pixels
 from bioseg_cli.errors import DataError
 from bioseg_cli.images import ImageInfo, inspect_image, list_images, read_mask
+from bioseg_cli.mask_traits import mask_traits
+from bioseg_cli.names import Doubt, Pairing, as_seen, has_mask_suffix, is_mask_name, pair, stem_of
+from bioseg_cli.notes import reading_notes
 from bioseg_cli.prepare.masks import PALETTE, MaskReading, MaskSurvey
 from bioseg_cli.prepare.recipe import (
     BACKGROUND,
@@ -20,14 +23,12 @@ from bioseg_cli.prepare.recipe import (
     file_frames,
     inspect_images,
     listing,
+    stack_notes,
 )
 from bioseg_cli.prepare.settings import FolderConfig
 from bioseg_cli.runs.console import Output
 
-MASK_SUFFIX = re.compile(r"[-_. ](cp_)?(masks?|seg|segmentations?|labels?|gt|annotations?)$", re.IGNORECASE)
-IMAGE_SUFFIX = re.compile(r"[-_. ](images?|img|raw)$", re.IGNORECASE)
-MASK_PREFIX = re.compile(r"^(man_seg|masks?|seg|segmentations?|labels?|gt|annotations?)([-_. ]|(?=\d))", re.IGNORECASE)
-LAST_NUMBER = re.compile(r"\d+$")
+_SAVE_UPRIGHT = "Turn the image the way the mask was drawn, and save it without an orientation."
 
 
 def collect(config: FolderConfig, output: Output) -> Collection:
@@ -41,11 +42,16 @@ def collect(config: FolderConfig, output: Output) -> Collection:
     for folder in (config.images, config.masks):
         if folder is not None and not folder.is_dir():
             raise DataError("There is no such folder", where=folder, fix="Check the path.")
-    images, masks = _pair(config.images, config.masks)
-    infos = inspect_images(images, output)
+    images, pairing = _pair(config.images, config.masks)
+    masks = {image: mask for mask, image in pairing.found.items()}
+    infos = inspect_images(images, output, config.stacks)
+    pixel_size, notes = common_pixel_size(infos)
+    notes += reading_notes({info.path.name: info.notes for info in infos}, "images")
+    notes += pairing.remarks(lambda mask: mask.name, lambda image: image.name)
     reading = None
     if masks:
-        reading = _survey(infos, masks, config, output)
+        reading, masks_notes = _survey(infos, masks, config, output)
+        notes += masks_notes
     return Collection(
         images=tuple(
             image
@@ -54,7 +60,8 @@ def collect(config: FolderConfig, output: Output) -> Collection:
                 info,
                 file=info.path.name,
                 group=_group(info.path, config.group_by),
-                labels=None if reading is None else _labels_of(masks.get(info.path), reading),
+                labels=None if reading is None else _labels_of(masks.get(info.path), reading, config.stacks),
+                stacks=config.stacks,
             )
         ),
         classes=reading.classes if reading else (BACKGROUND, ClassInfo(name="foreground", colour=PALETTE[0])),
@@ -62,22 +69,17 @@ def collect(config: FolderConfig, output: Output) -> Collection:
         dtype=infos[0].dtype,
         keep_groups=config.split_by != "random",
         masks_read_as=reading.sentence if reading else "there are none: only train-iic can use this data set",
-        pixel_size=common_pixel_size(infos),
+        pixel_size=pixel_size,
+        notes=(*notes, *stack_notes(infos)),
     )
 
 
-def _pair(images_folder: Path, masks_folder: Path | None) -> tuple[list[Path], dict[Path, Path]]:
-    """The image files, and the mask file of those that have one."""
+def _pair(images_folder: Path, masks_folder: Path | None) -> tuple[list[Path], Pairing[Path, Path]]:
+    """The image files, and the masks of those that have one."""
     images = list_images([images_folder])
     if masks_folder is None:
-        together = [path.name for path in images if MASK_SUFFIX.search(path.stem)]
-        if together and len(together) < len(images):
-            raise DataError(
-                f"{listing(together)} look{'s like a mask' if len(together) == 1 else ' like masks'} among the images",
-                where=images_folder,
-                fix="Give --masks too; it may be the same folder.",
-            )
-        return images, {}
+        _refuse_masks_among(images, images_folder, fix="Give --masks too; it may be the same folder.")
+        return images, Pairing()
     if "ERR_SEG" in masks_folder.resolve().name:
         raise DataError(
             "ERR_SEG holds the Cell Tracking Challenge's deliberately wrong masks",
@@ -86,7 +88,7 @@ def _pair(images_folder: Path, masks_folder: Path | None) -> tuple[list[Path], d
         )
     masks = list_images([masks_folder])
     if masks_folder.resolve() == images_folder.resolve():
-        masks = [path for path in masks if MASK_SUFFIX.search(path.stem) or MASK_PREFIX.match(path.stem)]
+        masks = [path for path in masks if is_mask_name(path)]
         images = [path for path in images if path not in set(masks)]
         if not masks or not images:
             raise DataError(
@@ -94,87 +96,120 @@ def _pair(images_folder: Path, masks_folder: Path | None) -> tuple[list[Path], d
                 where=images_folder,
                 fix="Rename the masks, or put them into a folder of their own.",
             )
-    by_name, by_number = _by_name(images), _by_number(images)
-    paired: dict[Path, Path] = {}
-    alone: list[str] = []
-    for mask in masks:
-        image = next((by_name[name] for name in _image_names(mask.stem) if name in by_name), None)
-        if image is None and MASK_PREFIX.match(mask.stem) and (number := LAST_NUMBER.search(mask.stem)):
-            image = by_number.get(int(number[0]))
-        if image is None:
-            alone.append(mask.name)
-        elif image in paired:
-            raise DataError(
-                f"{paired[image].name} and {mask.name} are both masks of {image.name}",
-                where=masks_folder,
-                fix="Keep one of them.",
-            )
-        else:
-            paired[image] = mask
+    pairing = pair(_stems(masks), _stems(images), images=True)
+    for doubt in pairing.doubts:
+        _refuse_doubt(doubt, masks_folder)
+    alone = [mask.name for mask in masks if mask not in pairing.found]
     if alone:
         raise DataError(
             f"{len(alone)} of {len(masks)} masks have no image: {listing(alone)}",
             where=masks_folder,
             fix="Name each mask like its image (NAME_mask and mask_NAME are allowed), or move these away.",
         )
-    return images, paired
+    unlabelled = [path for path in images if path not in set(pairing.found.values())]
+    _refuse_masks_among(unlabelled, images_folder, fix="Move them to the masks or away.", images=images)
+    return images, pairing
 
 
-def _by_name(images: Sequence[Path]) -> dict[str, Path]:
-    names: dict[str, Path] = {}
-    for path in images:
-        for name in {path.stem, IMAGE_SUFFIX.sub("", path.stem)}:
-            if name in names:
-                raise DataError(
-                    f"{names[name].name} and {path.name} have one name, so a mask could belong to either",
-                    where=path.parent,
-                    fix="Rename one of them, or move it away.",
-                )
-            names[name] = path
-    return names
+def _stems(paths: Sequence[Path]) -> dict[Path, str]:
+    return {path: stem_of(path) for path in paths}
 
 
-def _by_number(images: Sequence[Path]) -> dict[int, Path]:
-    """The images whose names end in a number that no other name ends in."""
-    numbered = [(int(number[0]), path) for path in images if (number := LAST_NUMBER.search(path.stem))]
-    counts = Counter(number for number, _ in numbered)
-    return {number: path for number, path in numbered if counts[number] == 1}
+def _refuse_doubt(doubt: Doubt[Path, Path], folder: Path) -> None:
+    masks, images = ([path.name for path in paths] for paths in (doubt.wanted, doubt.offered))
+    if len(images) == 1:
+        raise DataError(
+            f"{_joined(masks)} are {'both' if len(masks) == 2 else 'all'} masks of {images[0]}",
+            where=folder,
+            fix="Keep one of them.",
+        )
+    raise DataError(
+        f"{_joined(images)} have one name, so the mask {masks[0]} could belong to either",
+        where=doubt.offered[0].parent,
+        fix="Rename one of them, or move it away.",
+    )
 
 
-def _image_names(mask_stem: str) -> list[str]:
-    """The names the image of a mask may have, the likeliest first."""
-    return [mask_stem, MASK_SUFFIX.sub("", mask_stem), MASK_PREFIX.sub("", mask_stem)]
+def _refuse_masks_among(
+    suspects: Sequence[Path], folder: Path, *, fix: str, images: Sequence[Path] | None = None
+) -> None:
+    """Raise where the names of some images are those of masks.
+
+    Args:
+        suspects: images without a mask.
+        folder: of the images.
+        fix: what to do.
+        images: where masks are given, all images: a suspect is then one that is named like the mask of another.
+    """
+    named_so = [path for path in suspects if is_mask_name(path)]
+    others = [path for path in images or suspects if path not in set(named_so)]
+    of_others = pair(_stems(named_so), _stems(others), images=True)
+    masks = [*of_others.found, *(mask for doubt in of_others.doubts for mask in doubt.wanted)]
+    if images is None and len(endings := [path for path in suspects if has_mask_suffix(path)]) < len(suspects):
+        masks += endings
+    if names := sorted({path.name for path in masks}):
+        raise DataError(
+            f"{listing(names)} look{'s like a mask' if len(names) == 1 else ' like masks'} among the images",
+            where=folder,
+            fix=fix,
+        )
 
 
-def _survey(infos: Sequence[ImageInfo], masks: dict[Path, Path], config: FolderConfig, output: Output) -> MaskReading:
+def _joined(names: Sequence[str]) -> str:
+    return listing(names) if len(names) > 2 else " and ".join(names)
+
+
+def _survey(
+    infos: Sequence[ImageInfo], masks: dict[Path, Path], config: FolderConfig, output: Output
+) -> tuple[MaskReading, list[str]]:
+    """What the masks mean, and what reading them does to them."""
     survey = MaskSurvey()
+    notes: dict[str, tuple[str, ...]] = {}
     labelled = [info for info in infos if info.path in masks]
     for info in output.track(labelled, "Looking at the masks", len(labelled)):
         path = masks[info.path]
-        mask = inspect_image(path)
+        mask = inspect_image(path, config.stacks)
         if (mask.frames, mask.height, mask.width) != (info.frames, info.height, info.width):
             raise DataError(
                 f"The mask is {_extent(mask)}, its image {info.path.name} {_extent(info)}",
                 where=path,
-                fix="Export the mask at the image's own size, a page for each of its frames.",
+                fix=_SAVE_UPRIGHT
+                if info.orientation != mask.orientation and info.stored_shape == mask.stored_shape
+                else "Export the mask at the image's own size, a page for each of its frames.",
             )
+        _refuse_unclear_turn(info, mask)
+        notes[path.name] = mask.notes
+        traits = mask_traits(path)
         for frame in range(mask.frames):
-            survey.add(read_mask(path, frame), where=path)
-    return survey.reading(config.masks_are, config.classes)
+            pixels = read_mask(path, frame, config.stacks)
+            survey.add(pixels, where=path, traits=traits, regions=config.masks_are is None)
+    return survey.reading(config.masks_are, config.classes), reading_notes(notes, "masks")
 
 
-def _labels_of(mask: Path | None, reading: MaskReading) -> Callable[[int], Pixels] | None:
-    return None if mask is None else partial(_read_labels, mask, reading)
+def _refuse_unclear_turn(image: ImageInfo, mask: ImageInfo) -> None:
+    """Refuse a mask of which nothing says whether it was drawn on the image as it is shown or as it is stored."""
+    if image.orientation != mask.orientation and image.stored_shape == mask.stored_shape:
+        raise DataError(
+            f"The image has orientation {image.orientation}, its mask {mask.path.name} {mask.orientation}, and the "
+            "mask fits the image turned or not",
+            where=image.path,
+            fix=_SAVE_UPRIGHT,
+        )
 
 
-def _read_labels(mask: Path, reading: MaskReading, frame: int) -> Pixels:
-    return reading.labels(read_mask(mask, frame))
+def _labels_of(mask: Path | None, reading: MaskReading, stacks: Stacks) -> Callable[[int], Pixels] | None:
+    return None if mask is None else partial(_read_labels, mask, reading, stacks)
+
+
+def _read_labels(mask: Path, reading: MaskReading, stacks: Stacks, frame: int) -> Pixels:
+    return reading.labels(read_mask(mask, frame, stacks), mask_traits(mask))
 
 
 def _group(path: Path, pattern: str | None) -> str:
     if pattern is None:
         return path.stem
-    found = re.search(pattern, path.name)
+    # Names that look the same are of one group.
+    found = re.search(as_seen(pattern), as_seen(path.name))
     if found is None:
         raise DataError(f"--group-by {pattern!r} does not match the name", where=path, fix="Widen the expression.")
     return found[1] if found.re.groups else found[0]

@@ -7,17 +7,34 @@ values fit two readings the user is asked, since a wrong guess would train witho
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from bioseg_cli.config import IGNORE_BY_DTYPE, ClassInfo
 from bioseg_cli.dataset.schema import IntArray, Pixels
 from bioseg_cli.errors import DataError, UsageError
+from bioseg_cli.mask_traits import NO_TRAITS, MaskTraits
+from bioseg_cli.prepare.agreement import (
+    LARGEST_CODE,
+    full_scale,
+    refuse_contradiction,
+    use_of_palettes,
+)
+from bioseg_cli.prepare.mask_values import (
+    Look,
+    hexadecimal,
+    look_at,
+    pack,
+    pooled,
+    rgb,
+    without_tint,
+    written,
+)
 from bioseg_cli.prepare.recipe import BACKGROUND, label_dtype
 from bioseg_cli.prepare.settings import MaskKind
+from bioseg_cli.prepare.smear import MOST_CLASSES, Cut, cuts_of, find_smears, refuse_pictures, scattered
 
 PALETTE = (
     (230, 159, 0),
@@ -32,12 +49,6 @@ PALETTE = (
 
 FEW_VALUES = 8
 """Up to so many values could be classes even where each is one region a mask."""
-MOST_CLASSES = 32
-"""More values than this are not taken for classes unless the user says so."""
-CHANNEL_SHIFTS = (32, 16, 0)
-"""Bits that red, green and blue are moved by to stand side by side in one integer."""
-LARGEST_CLASS_BESIDE_IGNORE = 63
-"""255 and 65535 mean "ignore" beside classes numbered up to this; beside greys such as 128 they are a class."""
 
 
 @dataclass(frozen=True)
@@ -47,22 +58,33 @@ class MaskReading:
     Attributes:
         kind: binary, instances, classes or colours.
         classes: name and colour by code.
-        codes: code by mask value; None: everything but 0 is the second class.
+        codes: code by mask value; None: everything but 0 is the second class, or what a cut leaves.
         sentence: the reading in one line, for the user.
+        cuts: by bytes a value, where the foreground begins in masks that are not clean; without, it is all but 0.
+        by_colour: masks with a palette are read by its colours; otherwise by their indices.
+        shown: packed colour of each index, where masks have palettes that agree.
     """
 
     kind: MaskKind
     classes: tuple[ClassInfo, ...]
     codes: Mapping[int, int] | None
     sentence: str
+    cuts: Mapping[int, Cut] = field(default_factory=dict)
+    by_colour: bool = False
+    shown: Mapping[int, int] = field(default_factory=dict)
 
-    def labels(self, mask: Pixels) -> Pixels:
-        """Class codes (H, W) of a mask (H, W) or (H, W, 3)."""
+    def labels(self, mask: Pixels, traits: MaskTraits = NO_TRAITS) -> Pixels:
+        """Class codes (H, W) of a mask (H, W) or (H, W, 3) whose file has such traits."""
+        if self.by_colour and traits.palette is not None:
+            mask = traits.shown(mask)
+        mask = without_tint(mask)
         if self.codes is None:
-            drawn = mask != 0
-            codes: Pixels = (drawn.any(axis=-1) if mask.ndim == 3 else drawn).astype(np.uint8)
+            cut = self.cuts.get(mask.dtype.itemsize)
+            if cut is not None:
+                return cut.foreground(mask).astype(np.uint8)
+            codes: Pixels = ((mask != 0).any(axis=-1) if mask.ndim == 3 else mask != 0).astype(np.uint8)
             return codes
-        values = _pack(mask if mask.ndim == 3 else mask[..., None]) if self.kind == "colours" else mask
+        values = pack(mask if mask.ndim == 3 else mask[..., None]) if self.kind == "colours" else mask
         dtype = np.dtype(label_dtype(len(self.classes)))
         if values.dtype.kind != "u" or values.itemsize > 2:
             return map_values(values, self.codes).astype(dtype)
@@ -95,51 +117,37 @@ def map_values(values: Pixels, codes: Mapping[int, int], *, other: int | None = 
 
 
 class MaskSurvey:
-    """Looks at every mask once (`add`), then says what they mean (`reading`)."""
+    """Looks at every mask once (`add`), then says what they mean (`reading`).
+
+    Attributes:
+        looks: what each mask holds.
+    """
 
     def __init__(self) -> None:
-        self._greys: set[int] = set()
-        self._colours: set[int] = set()
-        self._bytes = 1
-        self._pairs = 0
-        self._single_regions = 0
+        self.looks: list[Look] = []
 
-    def add(self, mask: Pixels, *, where: Path | None = None, regions: bool = True) -> None:
-        """See one mask (H, W) or (H, W, 3), read from the file `where`.
+    def add(
+        self, mask: Pixels, *, where: Path | None = None, traits: MaskTraits = NO_TRAITS, regions: bool = True
+    ) -> None:
+        """See one mask (H, W) or (H, W, 3), read from the file `where` with such traits.
 
-        Without `regions` the values alone: enough where the user says what they mean, or beside 0 there is only one.
+        Without `regions` no connected regions: enough where the user says what the values mean, or beside 0 there is
+        only one.
 
         Raises:
-            DataError: negative values.
+            DataError: negative values, or an index that the palette lacks.
         """
         if mask.min(initial=0) < 0:
             raise DataError(
                 f"The mask holds negative values, down to {mask.min()}", where=where, fix="Labels count from 0."
             )
-        self._bytes = max(self._bytes, mask.dtype.itemsize)
-        packed = mask if mask.ndim == 2 else _pack(mask)
-        values = np.unique(packed)
-        (self._greys if mask.ndim == 2 else self._colours).update(values.tolist())
-        if not regions:
-            return
-        from skimage.measure import label  # slow to import, and not always needed
-
-        # Regions of equal value: an instance is one region, a class is usually many. 0 is no region.
-        numbered, count = label(packed, background=0, connectivity=2, return_num=True)  # type: ignore[no-untyped-call]
-        if count:
-            value_of = np.zeros(count + 1, dtype=packed.dtype)
-            value_of[numbered.reshape(-1)] = packed.reshape(-1)
-            regions_by_value = np.unique(value_of[1:], return_counts=True)[1]
-            self._pairs += len(regions_by_value)
-            self._single_regions += int((regions_by_value == 1).sum())
+        mask = without_tint(mask)
+        self.looks.append(look_at(mask, where=where, traits=traits, regions=regions))
 
     @property
-    def _values(self) -> list[int]:
-        """All mask values, ascending; packed colours where any mask has colours."""
-        if self._colours:
-            greys = np.array(sorted(self._greys), dtype=np.int64)
-            return sorted(self._colours | set(_pack(greys[:, None]).tolist()))
-        return sorted(self._greys)
+    def several(self) -> bool:
+        """Whether there are more than two values over all masks."""
+        return len({value for look in self.looks for value in look.counts.values.tolist()}) > 2
 
     def reading(self, kind: MaskKind | None, names: Sequence[str]) -> MaskReading:
         """Decide what the masks mean.
@@ -152,61 +160,104 @@ class MaskSurvey:
             DataError: all masks are empty, or the values fit no reading or two.
             UsageError: the number of names does not fit.
         """
-        if self._values in ([], [0]):
-            raise DataError("All masks are empty: they hold 0 and nothing else", fix="Check the folder of --masks.")
+        use = use_of_palettes(self.looks, kind)
+        masks = _Masks(
+            [look.in_colour() for look in self.looks] if use.by_colour else self.looks,
+            coloured=use.by_colour and kind == "colours",
+        )
+        if masks.values in ([], [0]):
+            raise DataError(
+                "All masks are empty: they hold 0 and nothing else", fix="Check that this is the folder of masks."
+            )
         guessed = kind is None
-        kind = kind or self._recognise()
-        if kind in ("binary", "instances"):
-            reading = self._foreground(kind, names)
-        elif kind == "colours":
-            reading = self._by_colour(names)
-        else:
-            reading = self._by_value(names)
+        kind = kind or masks.recognise()
+        reading = masks.read_as(kind, names)
         if guessed:
             others = "|".join(one for one in ("binary", "instances", "classes", "colours") if one != kind)
-            sentence = f"{reading.sentence} (recognised as {kind}; --masks-are {others} reads them otherwise)"
-            reading = MaskReading(reading.kind, reading.classes, reading.codes, sentence)
-        return reading
+            said = f" (recognised as {kind}; --masks-are {others} reads them otherwise)"
+            reading = replace(reading, sentence=reading.sentence + said)
+        if use.said:
+            reading = replace(reading, sentence=f"{reading.sentence}; {use.said}")
+        shown = {reading.codes.get(index): colour for index, colour in use.colours.items()} if reading.codes else {}
+        if reading.kind == "classes" and len(shown) == len(reading.classes) == len(set(shown.values())):
+            coloured = (one.model_copy(update={"colour": rgb(shown[code])}) for code, one in enumerate(reading.classes))
+            reading = replace(reading, classes=tuple(coloured))
+        return replace(reading, by_colour=use.by_colour, shown=use.colours)
 
-    def _recognise(self) -> MaskKind:
-        values = self._values
+
+class _Masks:
+    """All masks of a folder, those with palettes as they are to be read; `coloured`: the greys too are colours."""
+
+    def __init__(self, looks: Sequence[Look], *, coloured: bool) -> None:
+        self._looks = looks
+        self._coloured = coloured or any(look.coloured for look in looks)
+        alike = [look.packed() for look in looks] if self._coloured else looks
+        self.values: list[int] = pooled([look.counts for look in alike]).values.tolist() if alike else []
+        self._smears = find_smears(alike)
+
+    def recognise(self) -> MaskKind:
+        """What the values mean where only one reading fits; otherwise raises `DataError`."""
+        values = self.values
         objects = len(values) - (values[0] == 0)
-        by_class: MaskKind = "colours" if self._colours else "classes"
-        if objects == 1:
+        by_class: MaskKind = "colours" if self._coloured else "classes"
+        refuse_pictures(self._looks)
+        for smear in self._smears.values():
+            raise smear.refusal()
+        if objects == 1 or full_scale(self._looks):
             return "binary"
         if values[0] != 0 and objects <= MOST_CLASSES:
             return by_class
-        single = self._single_regions / self._pairs
+        regions = np.concatenate([look.regions for look in self._looks if look.regions is not None])
+        single = (regions == 1).sum() / (regions > 0).sum()
         if (objects > FEW_VALUES and single >= 0.9) or (objects > MOST_CLASSES and single >= 0.5):
             return "instances"
         if objects > MOST_CLASSES:
-            raise DataError(
-                f"The masks hold {objects} values scattered like a picture's, not like labels",
-                fix="Export masks without smoothing or JPEG compression, or give --masks-are binary to take all but 0.",
-            )
+            raise scattered(objects)
+        refuse_contradiction(self._looks)
         if single < 0.5:
             return by_class
         raise DataError(
-            f"The masks hold {self._listing(values)}: numbered objects, or classes",
+            f"The masks hold {self._written(values)}: numbered objects, or classes",
             fix=f"Say which: --masks-are instances or --masks-are {by_class}.",
         )
 
-    def _foreground(self, kind: MaskKind, names: Sequence[str]) -> MaskReading:
+    def read_as(self, kind: MaskKind, names: Sequence[str]) -> MaskReading:
+        """Read the values as the user says, or as was recognised; raises `DataError` where that cannot be."""
+        if kind == "binary":
+            refuse_pictures(self._looks)
+            return self._foreground(kind, names, cuts_of(self._smears))
+        for smear in self._smears.values():
+            if smear.lossy:
+                raise smear.refusal()
+        if kind == "instances":
+            return self._foreground(kind, names, {})
+        return self._by_colour(names) if kind == "colours" else self._by_value(names)
+
+    def _foreground(self, kind: MaskKind, names: Sequence[str], cuts: Mapping[int, Cut]) -> MaskReading:
         classes = _named(["background", "foreground"], names, found="two classes, 0 and all else")
-        objects = "every numbered object" if kind == "instances" else self._listing([v for v in self._values if v])
-        return MaskReading(kind, classes, None, f"{objects} is {classes[1].name!r}, 0 is {classes[0].name!r}")
+        background, foreground = (repr(one.name) for one in classes)
+        if cuts:
+            sides = (
+                str(cut) + (f" in masks of {8 * size} bits" if len(cuts) > 1 else "")
+                for size, cut in sorted(cuts.items())
+            )
+            sentence = f"{', '.join(sides)} are {foreground}, the others {background}"
+        else:
+            objects = "every numbered object" if kind == "instances" else self._written([v for v in self.values if v])
+            sentence = f"{objects} is {foreground}, 0 is {background}"
+        return MaskReading(kind, classes, None, sentence, cuts)
 
     def _by_value(self, names: Sequence[str]) -> MaskReading:
-        if self._colours:
+        if self._coloured:
             raise DataError("The masks are coloured", fix="Give --masks-are colours.")
-        values = self._values
-        largest = 255 if self._bytes == 1 else 65535
-        ignored = values[-1] in (255, largest) and len(values) > 2 and values[-2] <= LARGEST_CLASS_BESIDE_IGNORE
+        values = self.values
+        largest = 255 if max(look.itemsize for look in self._looks) == 1 else 65535
+        ignored = values[-1] in (255, largest) and len(values) > 2 and values[-2] <= LARGEST_CODE
         ignore_value = values.pop() if ignored else None
         if names and values[-1] < len(names):
             values = list(range(len(names)))
         default = ["background" if value == 0 else f"class {value}" for value in values]
-        classes = _named(default, names, found=self._listing(values))
+        classes = _named(default, names, found=self._written(values))
         codes = {value: code for code, value in enumerate(values)}
         sentence = ", ".join(f"{value} is {classes[code].name!r}" for value, code in codes.items())
         if ignore_value is not None:
@@ -215,43 +266,22 @@ class MaskSurvey:
         return MaskReading("classes", classes, codes, sentence)
 
     def _by_colour(self, names: Sequence[str]) -> MaskReading:
-        colours = self._values
-        if not self._colours:
+        colours = self.values
+        if not self._coloured:
             raise DataError("The masks have no colours, only greys", fix="Give --masks-are classes or instances.")
-        default = ["background" if colour == 0 else _hexadecimal(colour) for colour in colours]
-        found = f"{len(colours)} colours, {', '.join(map(_hexadecimal, colours[:MOST_CLASSES]))}"
+        default = ["background" if colour == 0 else hexadecimal(colour) for colour in colours]
+        found = f"{len(colours)} colours, {', '.join(map(hexadecimal, colours[:MOST_CLASSES]))}"
         classes = tuple(
-            ClassInfo(name=one.name, colour=_rgb(colour))
+            ClassInfo(name=one.name, colour=rgb(colour))
             for one, colour in zip(_named(default, names, found=found), colours, strict=True)
         )
         sentence = ", ".join(
-            f"{_hexadecimal(colour)} is {one.name!r}" for colour, one in zip(colours, classes, strict=True)
+            f"{hexadecimal(colour)} is {one.name!r}" for colour, one in zip(colours, classes, strict=True)
         )
         return MaskReading("colours", classes, {colour: code for code, colour in enumerate(colours)}, sentence)
 
-    def _listing(self, values: Sequence[int]) -> str:
-        shown = [_hexadecimal(value) if self._colours else str(value) for value in values]
-        text = ", ".join(shown[:FEW_VALUES])
-        if len(shown) > FEW_VALUES:
-            text += f" ... {shown[-1]} ({len(shown)} values)"
-        return ("value " if len(shown) == 1 else "values ") + text
-
-
-def _pack(colours: Pixels) -> npt.NDArray[np.int64]:
-    """Colours (..., 3), or greys (..., 1), as one integer each: red, green and blue side by side."""
-    packed: npt.NDArray[np.int64] = (colours.astype(np.int64) << np.array(CHANNEL_SHIFTS)).sum(axis=-1)
-    return packed
-
-
-def _rgb(packed: int) -> tuple[int, int, int]:
-    channels = [packed >> shift & 0xFFFF for shift in CHANNEL_SHIFTS]
-    if max(channels) > 255:
-        channels = [value >> 8 for value in channels]
-    return channels[0], channels[1], channels[2]
-
-
-def _hexadecimal(packed: int) -> str:
-    return "#{:02x}{:02x}{:02x}".format(*_rgb(packed))
+    def _written(self, values: Sequence[int]) -> str:
+        return written(values, coloured=self._coloured)
 
 
 def _named(default: Sequence[str], names: Sequence[str], *, found: str) -> tuple[ClassInfo, ...]:

@@ -17,6 +17,7 @@ from bioseg_cli.dataset.schema import IntArray
 from bioseg_cli.images import write_png
 from bioseg_cli.pictures import IGNORED_COLOUR, as_rgb, draw_outlines, in_class_colours
 from bioseg_cli.prepare.splits import SPLITS
+from bioseg_cli.printable import printable
 
 COLUMNS = 6
 SIDE, NARROWEST, GAP = 300, 200, 12
@@ -50,7 +51,7 @@ def write_picture(path: Path, dataset: Dataset) -> None:
         left = GAP + step * place
         title = split if dataset.labelled[index] else f"{split}, no mask"
         draw.text((left, GAP), title, BLACK, _font(TITLE_SIZE))
-        draw.text((left, GAP + LINE), _shortened(dataset.name(index), step - GAP), GREY, _font(TEXT_SIZE))
+        draw.text((left, GAP + LINE), _shortened(printable(dataset.name(index)), step - GAP), GREY, _font(TEXT_SIZE))
         for row, panel in enumerate(panels):
             sheet.paste(Image.fromarray(panel), (left, top + row * (height + GAP)))
     for x, line, name, swatch in legend:

@@ -14,6 +14,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from bioseg_cli.axes import Stacks, count_of_frames
+from bioseg_cli.calibration import unusable_sizes
 from bioseg_cli.config import IGNORE_BY_DTYPE, ClassInfo, SplitName
 from bioseg_cli.dataset.schema import Pixels
 from bioseg_cli.errors import DataError
@@ -90,15 +92,20 @@ def label_dtype(classes: int) -> str:
     return "uint8" if classes <= IGNORE_BY_DTYPE["uint8"] else "uint16"
 
 
-def inspect_images(paths: Sequence[Path], output: Output) -> list[ImageInfo]:
+def inspect_images(paths: Sequence[Path], output: Output, stacks: Stacks | None = None) -> list[ImageInfo]:
     """Read every header and refuse a mixture of channel counts or types.
 
     Raises:
-        DataError: a file cannot be read, or differs from the first in channels or type.
+        DataError: files that cannot be read, all of them are named; or one differs from the first in channels or type.
     """
     infos: list[ImageInfo] = []
+    unreadable: list[DataError] = []
     for path in output.track(paths, "Reading headers", len(paths)):
-        info = inspect_image(path)
+        try:
+            info = inspect_image(path, stacks)
+        except DataError as error:
+            unreadable.append(error)
+            continue
         first = infos[0] if infos else info
         if (info.channels, info.dtype) != (first.channels, first.dtype):
             raise DataError(
@@ -107,13 +114,54 @@ def inspect_images(paths: Sequence[Path], output: Output) -> list[ImageInfo]:
                 fix="All images of a data set share one channel count and type: convert them, or move these away.",
             )
         infos.append(info)
+    refuse_unreadable(unreadable, len(paths))
     return infos
 
 
-def common_pixel_size(infos: Sequence[ImageInfo]) -> PixelSize | None:
-    """The pixel size all files state, or None where one differs or states none."""
-    sizes = {info.pixel_size for info in infos}
-    return sizes.pop() if len(sizes) == 1 else None
+def common_pixel_size(infos: Sequence[ImageInfo]) -> tuple[PixelSize | None, list[str]]:
+    """The pixel size of all files that state one, None where they differ or none does; and what is to be said of it."""
+    stated = [info for info in infos if info.pixel_size is not None]
+    notes = unusable_sizes([(info.path.name, info.no_size) for info in infos])
+    if not stated:
+        return None, notes
+    first, *others = (info.pixel_size for info in stated)
+    assert first is not None
+    different = [
+        info for info, size in zip(stated[1:], others, strict=True) if size is not None and size.differs(first)
+    ]
+    if different:
+        one, other = stated[0], different[0]
+        notes.append(
+            f"the images differ in pixel size, so none is recorded: {one.path.name} has {one.pixel_size}, "
+            f"{other.path.name} {other.pixel_size}"
+        )
+        return None, notes
+    silent = [info.path.name for info in infos if info.pixel_size is None]
+    if silent:
+        notes.append(
+            f"{len(silent)} of {len(infos)} files give no pixel size ({listing(silent, 3)}); that of the others, "
+            f"{first}, is recorded for all"
+        )
+    return first, notes
+
+
+def stack_notes(infos: Sequence[ImageInfo]) -> list[str]:
+    """How many frames the files hold, where that is another number."""
+    sentence = count_of_frames(len(infos), sum(info.frames for info in infos))
+    return [] if sentence is None else [f"{sentence}; the frames of a file are in one group"]
+
+
+def refuse_unreadable(errors: Sequence[DataError], total: int) -> None:
+    """Raise for files that cannot be read: the one error, or one that says of each file what is wrong with it."""
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        reasons = [f"{Path(str(error.where)).name} ({error.what})" for error in errors]
+        raise DataError(
+            f"{len(errors)} of {total} files cannot be used: {listing(reasons, most=20)}",
+            where=Path(str(errors[0].where)).parent,
+            fix="Repair these files, or move them away.",
+        )
 
 
 def file_frames(
@@ -123,6 +171,7 @@ def file_frames(
     group: str,
     labels: Callable[[int], Pixels] | None,
     official: SplitName | None = None,
+    stacks: Stacks | None = None,
 ) -> list[SourceImage]:
     """The records of all frames of a file on disk; `labels` reads the class codes (H, W) of a frame.
 
@@ -131,7 +180,7 @@ def file_frames(
     file_hash = cache(partial(sha256_of, info.path))
 
     def load(frame: int) -> Loaded:
-        pixels = read_frame(info.path, frame)
+        pixels = read_frame(info.path, frame, stacks)
         codes = None if labels is None else labels(frame)
         if codes is not None and codes.shape != pixels.shape[1:]:
             raise DataError(

@@ -8,7 +8,8 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from bioseg_cli.config import Config, Names
+from bioseg_cli.axes import Stacks
+from bioseg_cli.config import AXES_ABOUT, PLANES_ABOUT, AxisLetters, Config, Names
 
 MaskKind = Literal["binary", "instances", "classes", "colours"]
 NormalisationMethod = Literal["minmax", "percentile"]
@@ -113,7 +114,7 @@ class FolderConfig(FrameConfig):
     command: ClassVar[str] = "prepare folder"
     recipe: ClassVar[str] = "folder"
 
-    images: Path = Field(description="Folder of images: TIFF (a page is a frame), PNG, ...; all of one type.")
+    images: Path = Field(description="Folder of images: TIFF, PNG, ...; all of one type.")
     masks: Path | None = Field(
         default=None,
         description="Folder of masks named like their images (a suffix such as _mask is allowed); "
@@ -133,6 +134,13 @@ class FolderConfig(FrameConfig):
     split_by: Literal["group", "random"] = Field(
         default="group", description="Keep groups whole (a file, or what --group-by says), or draw single images."
     )
+    axes: AxisLetters | None = Field(default=None, description=AXES_ABOUT)
+    planes: bool = Field(default=False, description=PLANES_ABOUT)
+
+    @property
+    def stacks(self) -> Stacks:
+        """What is said of files that hold several images."""
+        return Stacks(self.axes, self.planes)
 
     @model_validator(mode="after")
     def _names_and_pattern(self) -> Self:

@@ -123,7 +123,8 @@ class _Page:
         for number, line in enumerate(text.split("\n")):
             # On one base line with its neighbours, whatever letters they have.
             base = y + _height(points, number) + BASE * _height(points, 1)
-            written = self.figure.text(x / self.width, 1 - base / self.height, line, fontsize=points)
+            place = (x / self.width, 1 - base / self.height)
+            written = self.figure.text(*place, line, fontsize=points, parse_math=False)
             written.set_horizontalalignment("center" if centred else "left")
             if most is not None:
                 _shorten(written, most)

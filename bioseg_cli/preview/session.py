@@ -17,6 +17,7 @@ from bioseg_cli.files import refuse_existing
 from bioseg_cli.preview.figure import Sheet, write_sheet
 from bioseg_cli.preview.settings import PreviewConfig
 from bioseg_cli.preview.views import Panel, single_operations, strong_panels, weak_panels
+from bioseg_cli.printable import printable
 from bioseg_cli.runs.console import Output
 
 ORIGINAL = "original"
@@ -81,9 +82,9 @@ def draw_views(dataset: Dataset, indices: IntArray, config: PreviewConfig) -> tu
         outlined = bool(dataset.labelled[indices].any())
     longest = max(height, width) if config.crop is None else config.crop
     sheet = Sheet(
-        title=f"{dataset.path.stem}: {title}",
+        title=f"{printable(dataset.path.stem)}: {title}",
         headings=headings,
-        names=tuple(dataset.name(index) for index in indices.tolist()),
+        names=tuple(printable(dataset.name(index)) for index in indices.tolist()),
         shape=(min(height, longest), min(width, longest)),
         without_caption=len(headings) - (STRONG_DRAWS if config.strong else WEAK_DRAWS),
         caption_lines=config.strong_ops if config.strong else WEAK_CAPTION_LINES,

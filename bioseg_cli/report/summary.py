@@ -28,9 +28,11 @@ def sentences(findings: Findings) -> list[str]:
         for one in (
             _compared(findings),
             _against_the_control(findings),
+            _without_control(findings),
             _without_labels(findings),
             _repeats(findings),
             _missing(findings),
+            _unseen(findings),
             _collapsed(findings),
         )
         if one
@@ -94,6 +96,33 @@ def _against_the_control(findings: Findings) -> str:
         said += f" Of the {tests} of all states, {_number(small)} {_are(small)} below {SIGNIFICANT} after Holm’s "
         said += "correction."
     return said
+
+
+def _without_control(findings: Findings) -> str:
+    """Runs whose place in the tables has a control that is not theirs."""
+    said = [
+        f"{run.name} is not compared with the control of its labels and seed: they differ in "
+        f"{words.listed(run.unlike_control)}."
+        for run in findings.results.runs
+        if run.unlike_control
+    ]
+    more = len(said) - NAMED
+    return " ".join(said[:NAMED]) + (f" So with {more} more." if more > 0 else "")
+
+
+def _unseen(findings: Findings) -> str:
+    by_classes: dict[tuple[str, tuple[str, ...]], list[RunResult]] = {}
+    for run in findings.results.runs:
+        if run.unseen:
+            by_classes.setdefault((run.data, run.unseen), []).append(run)
+    said = []
+    for (data, classes), runs in by_classes.items():
+        what = words.listed([f"‘{name}’" for name in classes])
+        said.append(
+            f"{words.counted(len(runs), 'run')} on {data} had no label of {what}, which could not be learnt, and "
+            f"{_are(len(runs))} counted all the same: {_named(runs)}."
+        )
+    return " ".join(said)
 
 
 def _are(count: int) -> str:

@@ -116,7 +116,7 @@ def _score_cell(one: Cell | None, notes: FootNotes, *, best: bool = False) -> Ma
 
 
 def lacking(one: Cell) -> str:
-    """What a reader must know of the runs of a cell: those that are not in its mean, and those that collapsed."""
+    """What a reader must know of the runs of a cell: that some are not in its mean, collapsed, or lack a class."""
     said = []
     if one.failed:
         ended = len(one.runs) - len(one.failed)
@@ -124,6 +124,11 @@ def lacking(one: Cell) -> str:
         said += how_they_ended(one.failed)
     if one.collapsed:
         said.append(f"{len(one.collapsed)} of {words.counted(len(one.runs), 'run')} collapsed")
+    unseen = [run for run in one.runs if run.unseen]
+    for classes in dict.fromkeys(run.unseen for run in unseen):
+        count = sum(run.unseen == classes for run in unseen)
+        what = words.listed([f"‘{name}’" for name in classes])
+        said.append(f"{count} of {words.counted(len(one.runs), 'run')} without a label of {what}")
     return "; ".join(said)
 
 

@@ -2,10 +2,14 @@
 
 On a terminal progress is a bar with the time left; in a pipe or a log file it is plain, timestamped lines, few enough
 to read. With `--json` standard output carries one JSON document and nothing else.
+
+Names of files are shown as they are: no markup in them is followed, and what a terminal would obey or cannot show is
+escaped.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
@@ -13,8 +17,12 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import IO, Any, TypeVar
 
-from rich.console import Console, RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.segment import Segment
+from rich.text import Text
+
+from bioseg_cli.printable import printable
 
 PLAIN_SECONDS = 10.0
 """Without a terminal, a progress line is written at most this often."""
@@ -52,7 +60,7 @@ class Output:
     def _line(self, text: str) -> None:
         console = self._bar.console if self._bar is not None else self._err
         stamp = "" if self._err.is_terminal else time.strftime("%Y-%m-%d %H:%M:%S ")
-        console.print(stamp + text, soft_wrap=True)
+        console.print(stamp + printable(text), soft_wrap=True)
 
     def show(self, what: RenderableType) -> None:
         """A table or a text that is the command's result; on standard output, unless it goes there as JSON."""
@@ -83,9 +91,34 @@ class PlainConsole(Console):
     def __init__(self, file: IO[str], *, width: int | None = None, soft_wrap: bool = False) -> None:
         super().__init__(file=file, width=width, soft_wrap=soft_wrap, highlight=False, markup=False, emoji=False)
 
+    def render_str(self, text: str, **options: Any) -> Text:
+        """A string as a text, of which the width is measured before it is rendered."""
+        return super().render_str(_lines(text), **options)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
+        """The parts of what is printed, in which nothing but Rich's own control codes is one."""
+        for part in super().render(renderable, options):
+            text = _lines(part.text)
+            yield part if part.control or text == part.text else Segment(text, part.style)
+
     def on_broken_pipe(self) -> None:
         """Leave it to `commands.binding`: Rich would exit with 1, which here means that some inputs failed."""
         raise
+
+
+def _lines(text: str) -> str:
+    """A text of lines, each of them printable."""
+    return "\n".join(map(printable, text.split("\n")))
+
+
+def show_every_character() -> None:
+    """Have characters that standard output or standard error has no byte for written as escapes.
+
+    A console of an old code page, or a locale without any, would else end a command whose work is done.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _plain(value: Any) -> Any:
@@ -102,7 +135,7 @@ class ProgressLine:
 
     def __init__(self, output: Output, description: str, total: int, done: int) -> None:
         self._output = output
-        self._description = description
+        self._description = printable(description)
         self._total = total
         self._done = done
         self._first = done

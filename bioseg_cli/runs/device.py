@@ -77,3 +77,8 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
         isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
     )
+
+
+def is_device_failure(error: BaseException) -> bool:
+    """Whether the device itself has failed: nothing more can be computed on it."""
+    return isinstance(error, RuntimeError) and "CUDA error" in str(error)

@@ -107,8 +107,10 @@ def _cell(
     count = None if one.budget is None else one.budget.count
     values = results.values(one.data, one.loss, count, state, head, mapping)
     control = None
-    if values and one.loss != CONTROL and count is not None:
-        control = compare(values, results.values(one.data, CONTROL, count, state))
+    if one.loss != CONTROL and count is not None:
+        without = {run.repeat for run in runs if run.unlike_control}
+        controlled = {repeat: value for repeat, value in values.items() if repeat not in without}
+        control = compare(controlled, results.values(one.data, CONTROL, count, state))
     return Cell(
         data=one.data,
         loss=one.loss,

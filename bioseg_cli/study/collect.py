@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from bioseg_cli.config import SplitName
 from bioseg_cli.errors import DataError, UsageError
+from bioseg_cli.evaluation.report import Evaluation
 from bioseg_cli.runs.console import Output
 from bioseg_cli.runs.directory import RunDirectory
 from bioseg_cli.runs.manifest import read_manifest
@@ -23,6 +25,7 @@ from bioseg_cli.study.results import (
     run_request,
 )
 from bioseg_cli.study.settings import Plan
+from bioseg_cli.training.alike import unlike_control, unlike_repeat
 
 
 def results_of(paths: Sequence[Path], *, split: SplitName, output: Output) -> StudyResults:
@@ -52,12 +55,13 @@ def results_of_study(folder: StudyFolder) -> StudyResults:
     manifest = read_manifest(folder.path)
     try:
         plan = Plan.model_validate(manifest["config"])
+        runs = [_run_of_study(folder, plan, entry) for entry in manifest["runs"]]
         files = {data: {name: Path(file) for name, file in of.items()} for data, of in manifest["data"].items()}
         return StudyResults(
             title=manifest["title"],
             split=plan.split,
             files=files,
-            runs=tuple(_run_of_study(folder, plan, entry) for entry in manifest["runs"]),
+            runs=with_controls(runs, [_manifest(run) for run in runs]),
             baselines={data: _baselines(folder, plan, data) for data in files},
             settings=manifest["config"],
         )
@@ -74,7 +78,7 @@ def _run_of_study(folder: StudyFolder, plan: Plan, entry: dict[str, Any]) -> Run
         status, failure = "failed", entry["failure"]
     elif failure is None and status not in ENDED:
         failure = entry.get("failure")
-    collapse = read_manifest(path).get("collapse", {}) if status in ENDED else {}
+    manifest = read_manifest(path) if status in ENDED else {}
     return RunResult(
         name=entry["name"],
         path=path,
@@ -86,9 +90,37 @@ def _run_of_study(folder: StudyFolder, plan: Plan, entry: dict[str, Any]) -> Run
         hash=entry["hash"],
         status=status,
         failure=failure,
-        collapse=collapse,
+        collapse=manifest.get("collapse", {}),
         rows=rows,
+        unseen=_unseen(manifest),
     )
+
+
+def _manifest(run: RunResult) -> dict[str, Any] | None:
+    return read_manifest(run.path) if run.status in ENDED else None
+
+
+def _unseen(manifest: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple((manifest.get("labels") or manifest.get("mapped_by") or {}).get("unseen", ()))
+
+
+def with_controls(runs: Sequence[RunResult], manifests: Sequence[Mapping[str, Any] | None]) -> tuple[RunResult, ...]:
+    """The runs, each with what it differs in from the one that its place in the tables makes its control.
+
+    Args:
+        runs: of a study, or any.
+        manifests: of each; None where it has not ended.
+    """
+    known = {
+        (run.data, run.loss, run.count, run.repeat): manifest for run, manifest in zip(runs, manifests, strict=True)
+    }
+    found = []
+    for run, manifest in zip(runs, manifests, strict=True):
+        control = known.get((run.data, CONTROL, run.count, run.repeat))
+        if run.count is not None and manifest is not None and control is not None:
+            run = replace(run, unlike_control=tuple(unlike_control(manifest, control)))
+        found.append(run)
+    return tuple(found)
 
 
 def _baselines(folder: StudyFolder, plan: Plan, data: str) -> tuple[ScoreRow, ...]:
@@ -109,6 +141,7 @@ def results_of_runs(paths: Sequence[Path], split: SplitName, output: Output) -> 
     from bioseg_cli.evaluation.settings import EvaluateConfig
 
     manifests = [RunDirectory.open(path).manifest for path in paths]
+    refuse_no_repeats(paths, manifests)
     data_names = _data_names([Path(manifest["data"]["path"]) for manifest in manifests])
     runs = []
     baselines: dict[str, tuple[ScoreRow, ...]] = {}
@@ -120,15 +153,28 @@ def results_of_runs(paths: Sequence[Path], split: SplitName, output: Output) -> 
         (report,) = evaluate_runs(config, output, NoFigures())
         baselines.setdefault(data, tuple(ScoreRow.of(one) for one in report.baselines))
         files.setdefault(data, {})["iic" if manifest["command"] == "train-iic" else "uda"] = file
-        runs.append(_run_alone(path, manifest, data, tuple(ScoreRow.of(one) for one in report.evaluations)))
+        runs.append(_run_alone(path, manifest, data, report.evaluations))
     return StudyResults(
         title=", ".join(path.name for path in paths),
         split=split,
         files=files,
-        runs=tuple(runs),
+        runs=with_controls(runs, manifests),
         baselines=baselines,
         settings={},
     )
+
+
+def refuse_no_repeats(paths: Sequence[Path], manifests: Sequence[Mapping[str, Any]]) -> None:
+    """Raise `UsageError` where a cell of the tables would be the mean of runs that are no repeats of each other."""
+    cells: dict[tuple[Any, ...], tuple[Path, Mapping[str, Any]]] = {}
+    for path, manifest in zip(paths, manifests, strict=True):
+        loss, count = manifest["config"].get("unsup_loss", IIC), manifest.get("labels", {}).get("count")
+        first, known = cells.setdefault((manifest["data"]["path"], loss, count), (path, manifest))
+        if said := unlike_repeat(known, manifest):
+            raise UsageError(
+                f"{first} and {path} would be repeats of one figure of the tables, and differ in {', '.join(said)}",
+                fix="Report them one at a time.",
+            )
 
 
 def _data_names(files: Sequence[Path]) -> dict[Path, str]:
@@ -138,7 +184,7 @@ def _data_names(files: Sequence[Path]) -> dict[Path, str]:
     return {file: file.stem if stems[file.stem] == 1 else str(file) for file in distinct}
 
 
-def _run_alone(path: Path, manifest: dict[str, Any], data: str, rows: tuple[ScoreRow, ...]) -> RunResult:
+def _run_alone(path: Path, manifest: dict[str, Any], data: str, scored: Sequence[Evaluation]) -> RunResult:
     labels, settings = manifest.get("labels"), manifest["config"]
     loss = settings.get("unsup_loss", IIC)
     budget = None
@@ -158,5 +204,6 @@ def _run_alone(path: Path, manifest: dict[str, Any], data: str, rows: tuple[Scor
         status=manifest["status"],
         failure=manifest.get("failure"),
         collapse=manifest.get("collapse", {}),
-        rows=rows,
+        rows=tuple(ScoreRow.of(one) for one in scored),
+        unseen=next((one.unseen for one in scored if one.unseen), ()),
     )

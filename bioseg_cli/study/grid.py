@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.errors import UsageError
 from bioseg_cli.runs.manifest import run_hash
 from bioseg_cli.study.settings import DEFAULT_RATIOS, Plan
+from bioseg_cli.training.labels import refuse_single_class
 from bioseg_cli.training.settings import TrainConfig, TrainIICConfig, TrainUDAConfig
 
 CONTROL = "none"
@@ -90,8 +91,8 @@ def expand(plan: Plan, source: Path) -> list[PlannedRun]:
         source: its file, for messages.
 
     Raises:
-        DataError: a data set is missing or damaged.
-        UsageError: settings that do not exist, or more labels than there are.
+        DataError: a data set is missing or damaged, or all its masks show a single class.
+        UsageError: settings that do not exist, more labels than there are, or labels that show a single class.
     """
     facts = {file: _facts(file) for file in dict.fromkeys(_files(plan))}
     runs: dict[str, PlannedRun] = {}
@@ -99,7 +100,20 @@ def expand(plan: Plan, source: Path) -> list[PlannedRun]:
         for data in plan.data:
             for run in _runs_of(plan, data, facts, draw, seed, source):
                 runs.setdefault(run.name, run)
+    for data in plan.data:
+        if (file := plan.file_of(data, "uda")) is not None:
+            of_data = (run for run in runs.values() if run.data == data)
+            _refuse_single_class(file, {(run.draw, run.budget.count) for run in of_data if run.budget}, source)
     return list(runs.values())
+
+
+def _refuse_single_class(file: Path, budgets: Iterable[tuple[int, int]], source: Path) -> None:
+    """Raise an error where the labelled images of a draw and budget show one class: no run could learn from them."""
+    with Dataset(file) as dataset:
+        for draw, count in sorted(budgets):
+            of_draw = dataset.label_budgets(draw)
+            fix = f"Of label draw {draw}, ask for {of_draw.enough} labels or more of {file}."
+            refuse_single_class(dataset, of_draw, count, fix=fix, where=source)
 
 
 def _files(plan: Plan) -> Iterator[Path]:

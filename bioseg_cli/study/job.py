@@ -73,9 +73,11 @@ Job = Annotated[RunJob | BaselinesJob, Field(discriminator="kind")]
 def do_job(job: Job) -> str | None:
     """Do a job in a new process; returns what went wrong, or None."""
     try:
-        problem = ask(WORKER, job.model_dump_json(), job.log, threads=job.threads)["problem"]
+        problem = ask(WORKER, job.to_line(), job.log, threads=job.threads)["problem"]
     except NoAnswer as error:
         return f"{error}; its log is {job.log}"
+    except OSError as error:
+        return f"It could not begin ({error.strerror or error}); its log would be {job.log}"
     return None if problem is None else str(problem)
 
 

@@ -81,6 +81,8 @@ class RunResult:
         failure: what went wrong.
         collapse: of a run of IIC, by state and head: how its clusters came to nothing.
         rows: its scores; none where it has not ended or could not be scored.
+        unseen: names of the classes that none of its labels shows.
+        unlike_control: in what it differs from the run that would be its control; where in something, it has none.
     """
 
     name: str
@@ -95,11 +97,18 @@ class RunResult:
     failure: str | None = None
     collapse: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     rows: tuple[ScoreRow, ...] = ()
+    unseen: tuple[str, ...] = ()
+    unlike_control: tuple[str, ...] = ()
 
     @property
     def repeat(self) -> Repeat:
         """Label draw and seed."""
         return self.draw, self.seed
+
+    @property
+    def count(self) -> int | None:
+        """Number of labelled images; None without labels."""
+        return None if self.budget is None else self.budget.count
 
     def row(self, state: str, head: str | None = None, mapping: str | None = None) -> ScoreRow | None:
         """Its scores for a state, and for clusters a head and mapping."""
@@ -150,8 +159,7 @@ class StudyResults:
         """Mean IoU of every scored run of a cell, by repeat."""
         found = {}
         for run in self.runs:
-            count = None if run.budget is None else run.budget.count
-            if (run.data, run.loss, count) == (data, loss, budget):
+            if (run.data, run.loss, run.count) == (data, loss, budget):
                 row = run.row(state, head, mapping)
                 if row is not None:
                     found[run.repeat] = row.mean_iou
@@ -171,6 +179,14 @@ def baselines_request(split: str, baselines: Sequence[str]) -> dict[str, Any]:
 def write_scores(rows: list[ScoreRow], request: Mapping[str, Any], identity: str) -> str:
     """The content of a file of scores."""
     return json.dumps({"hash": identity, "request": request, "rows": [vars(row) for row in rows]}, indent=1) + "\n"
+
+
+def is_scored(path: Path, request: Mapping[str, Any], identity: str) -> bool:
+    """Whether the file holds these scores; damaged ones are none, and can be had again."""
+    try:
+        return read_scores(path, request, identity) is not None
+    except DataError:
+        return False
 
 
 def read_scores(path: Path, request: Mapping[str, Any], identity: str | None) -> tuple[ScoreRow, ...] | None:

@@ -17,7 +17,7 @@ from bioseg_cli.study.collect import results_of_study
 from bioseg_cli.study.folder import ENDED, StudyFolder, status_of
 from bioseg_cli.study.grid import PlannedRun, expand, read_plan
 from bioseg_cli.study.job import BaselinesJob, Job, RunJob, do_job, lost_job
-from bioseg_cli.study.results import read_scores
+from bioseg_cli.study.results import is_scored, read_scores
 from bioseg_cli.study.settings import Plan, StudyConfig
 from bioseg_cli.study.table import document, render, render_runs
 
@@ -87,7 +87,7 @@ class _Study:
         if overwrite:
             # Not before it is known that all can be scored: what is refused loses nothing.
             self._forget()
-        missing = [job for job in jobs if read_scores(job.scores, job.request, job.hash) is None]
+        missing = [job for job in jobs if not is_scored(job.scores, job.request, job.hash)]
         self._save("running")
         done = len(jobs) - len(missing)
         if done:

@@ -14,7 +14,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from bioseg_cli.metrics.intervals import MeanInterval, PairedTest, exact_wilcoxon, paired_t, t_interval
+from bioseg_cli.metrics.intervals import MeanInterval, t_interval
+from bioseg_cli.metrics.paired import PairedTest, all_alike, differences, paired_t, wilcoxon_signed_rank
 
 Repeat = tuple[int, int]
 """Label draw and seed of a run."""
@@ -57,7 +58,7 @@ class Comparison:
     Attributes:
         difference: with its interval.
         t: paired t test; None with a single unit, or where all differences are equal.
-        wilcoxon: exact signed-rank test; None as well.
+        wilcoxon: signed-rank test; None as well.
         unpaired: runs of one that the other has no match for.
     """
 
@@ -77,10 +78,12 @@ def estimate(values: Mapping[Repeat, float]) -> Estimate:
     """The mean of at least one run.
 
     Raises:
-        ValueError: no run.
+        ValueError: no run, or a value that is not a finite number.
     """
     if not values:
         raise ValueError("an estimate needs at least one run")
+    if not np.isfinite(list(values.values())).all():
+        raise ValueError("an estimate needs finite values")
     units, unit = _units(values)
     sample = np.array(units)
     interval = t_interval(sample) if len(units) > 1 else None
@@ -88,20 +91,25 @@ def estimate(values: Mapping[Repeat, float]) -> Estimate:
 
 
 def compare(values: Mapping[Repeat, float], control: Mapping[Repeat, float]) -> Comparison | None:
-    """`values` minus `control`, draw and seed alike; None where they share no repeat."""
+    """`values` minus `control`, draw and seed alike; None where they share no repeat.
+
+    Raises:
+        ValueError: a value that is not a finite number.
+    """
     shared = [repeat for repeat in values if repeat in control]
     if not shared:
         return None
     unpaired = len(values) + len(control) - 2 * len(shared)
     first, _ = _units({repeat: values[repeat] for repeat in shared})
     second, _ = _units({repeat: control[repeat] for repeat in shared})
-    difference = estimate({repeat: values[repeat] - control[repeat] for repeat in shared})
-    # Without spread both tests are undefined.
-    tested = len(first) > 1 and np.ptp(np.subtract(first, second)) > 0
+    gains = differences([values[repeat] for repeat in shared], [control[repeat] for repeat in shared])
+    difference = estimate(dict(zip(shared, gains.tolist(), strict=True)))
+    # Without spread t is undefined; that differences are all equal is then said instead of a p value.
+    tested = not all_alike(first, second)
     return Comparison(
         difference,
         t=paired_t(first, second) if tested else None,
-        wilcoxon=exact_wilcoxon(first, second) if tested else None,
+        wilcoxon=wilcoxon_signed_rank(first, second) if tested else None,
         unpaired=unpaired,
     )
 
@@ -140,8 +148,14 @@ def reversals(by_budget: Mapping[int, Mapping[Repeat, float]]) -> list[Reversal]
 
 
 def holm(p_values: Sequence[float]) -> NDArray[np.float64]:
-    """Corrected p values of n tests made together, so that a false one among all stays rare (Holm 1979)."""
+    """Corrected p values of n tests made together, so that a false one among all stays rare (Holm 1979).
+
+    Raises:
+        ValueError: a p value that is not in [0, 1].
+    """
     raw = np.asarray(p_values, dtype=np.float64)
+    if not ((raw >= 0) & (raw <= 1)).all():
+        raise ValueError("p values are in [0, 1]")
     order = np.argsort(raw)
     stepped = np.maximum.accumulate(raw[order] * np.arange(len(raw), 0, -1))
     corrected = np.empty_like(raw)

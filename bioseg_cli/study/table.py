@@ -42,6 +42,15 @@ def notes(every: Sequence[Cell]) -> list[str]:
         said.append(f"{one.name} is {one.status}" + (f": {one.failure}" if one.failure else "") + ".")
     for one in {run.name: run for cell in every for run in cell.collapsed}.values():
         said.append(f"{one.name} has collapsed; its scores are counted all the same.")
+    runs = {run.name: run for cell in every for run in cell.runs}.values()
+    for one in runs:
+        if one.unseen:
+            said.append(
+                f"{one.name} has no label of {' and '.join(map(repr, one.unseen))}; that is counted all the same."
+            )
+    for one in runs:
+        if one.unlike_control:
+            said.append(f"{one.name} is not compared: it and the control differ in {', '.join(one.unlike_control)}.")
     return said
 
 
@@ -64,7 +73,15 @@ def document(results: StudyResults) -> dict[str, Any]:
         "cells": [one.to_json() for one in cells(results)],
         "baselines": {data: {row.name: row.mean_iou for row in rows} for data, rows in results.baselines.items()},
         "runs": [
-            {"name": run.name, "hash": run.hash, "status": run.status, "failure": run.failure} for run in results.runs
+            {
+                "name": run.name,
+                "hash": run.hash,
+                "status": run.status,
+                "failure": run.failure,
+                "unseen": list(run.unseen),
+                "unlike_control": list(run.unlike_control),
+            }
+            for run in results.runs
         ],
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from bioseg_cli.runs.process import answer
 from bioseg_cli.study.folder import ENDED, run_manifest
 from bioseg_cli.study.grid import COMMANDS
 from bioseg_cli.study.job import BaselinesJob, Job, RunJob
-from bioseg_cli.study.results import ScoreRow, read_scores, write_scores
+from bioseg_cli.study.results import ScoreRow, is_scored, write_scores
 from bioseg_cli.training.restarts import train_with_restarts
 from bioseg_cli.training.session import train
 from bioseg_cli.training.settings import TrainIICConfig, TrainUDAConfig
@@ -42,7 +43,7 @@ def perform(job: Job, output: Output) -> None:
     """
     try:
         with FileLock(job.log.with_name(f"{job.name}.lock"), timeout=LOCK_SECONDS):
-            if read_scores(job.scores, job.request, job.hash) is not None:
+            if is_scored(job.scores, job.request, job.hash):
                 return
             if isinstance(job, RunJob):
                 train_run(job, output)
@@ -99,7 +100,7 @@ def score_data(job: BaselinesJob, output: Output) -> list[ScoreRow]:
 
 def reply(line: bytes) -> dict[str, None]:
     """Do the job that a line of JSON holds; raises `BiosegError` where it fails."""
-    perform(TypeAdapter(Job).validate_json(line), Output())
+    perform(TypeAdapter(Job).validate_python(json.loads(line)), Output())
     return {"problem": None}
 
 

@@ -11,40 +11,11 @@ from numpy.typing import NDArray
 from bioseg_cli.config import SplitName
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.dataset.schema import IntArray
-from bioseg_cli.errors import UsageError
 from bioseg_cli.metrics.mapping import contingency, hungarian, many_to_one
 from bioseg_cli.model.saved import HeadMapping
 from bioseg_cli.model.unet import UNet
 from bioseg_cli.runs.console import Output
 from bioseg_cli.runs.device import Precision
-
-
-def mapping_images(dataset: Dataset, wanted: str) -> tuple[SplitName, IntArray]:
-    """The labelled images that decide: training images in the data set's label order, else validation images.
-
-    Args:
-        dataset: open data set; its test split is never taken from.
-        wanted: how many, or "all". Fewer are the first of more.
-
-    Returns:
-        Their split and indices; none where no image has a mask.
-
-    Raises:
-        UsageError: more were asked for than there are.
-    """
-    split: SplitName = "train"
-    available = dataset.label_order
-    if not len(available):
-        split, available = "val", dataset.indices("val", labelled=True)
-    if wanted == "all":
-        return split, available
-    if len(available) and int(wanted) > len(available):
-        raise UsageError(
-            f"{wanted} labelled images were asked for, the {split} split has {len(available)}",
-            where=dataset.path,
-            fix=f"Give --map-labels {len(available)} or less, or all.",
-        )
-    return split, available[: int(wanted)]
 
 
 @torch.inference_mode()

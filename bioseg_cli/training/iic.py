@@ -3,7 +3,7 @@
 A step sees images X and second views R(X), R a rotation by 0 to 360 degrees and what else was asked for. The prediction
 on R(X) is brought back by the inverse of R, pixels that left the frame are masked out, and the mutual information of
 the two maps is maximised. Two heads share one trunk: the main one has a cluster for each class, the auxiliary one
-several times as many. No label is read before the training is over.
+several times as many. No label is read while they are trained.
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ from bioseg_cli.model.unet import UNet, own_batch_statistics
 from bioseg_cli.runs.console import Output
 from bioseg_cli.runs.device import Precision
 from bioseg_cli.runs.directory import RunDirectory
-from bioseg_cli.training.clusters import cluster_tables, fit_mappings, mapping_images
+from bioseg_cli.training.clusters import cluster_tables, fit_mappings
 from bioseg_cli.training.collapse import WORDS, Collapse, HeadWatch, diagnose, otsu_bright
+from bioseg_cli.training.labels import labels_to_name_clusters
 from bioseg_cli.training.losses import mutual_information_loss
 from bioseg_cli.training.method import Criterion, Row, RunEnd, probabilities
 from bioseg_cli.training.settings import TrainIICConfig
@@ -68,7 +69,7 @@ class IIC:
     Raises:
         DataError: no validation image.
         UsageError: an auxiliary head of fewer clusters than the main one, displacements as large as the images, or
-            more labelled images for the mapping than there are.
+            more labelled images for the mapping than there are, or images that show a single class.
     """
 
     outputs: ClassVar[Literal["clusters"]] = "clusters"
@@ -105,7 +106,8 @@ class IIC:
                     where=dataset.path,
                     fix="Make it again with `bioseg prepare`, of enough images for every split.",
                 )
-        self.mapping_split, self.mapping_indices = mapping_images(dataset, config.map_labels)
+        naming = labels_to_name_clusters(dataset, config)
+        self.mapping_split, self.mapping_indices = naming.split, naming.indices
         self.name = "iic"
         clusters = f"{main}+{self.heads['aux']}"
         self.run_name = f"{dataset.path.stem}-iic-{config.preset}-{clusters}clusters-seed{config.seed}"
@@ -115,9 +117,11 @@ class IIC:
             "mapped_by": {
                 "split": self.mapping_split,
                 "images": [dataset.name(index) for index in self.mapping_indices.tolist()],
+                "unseen": list(naming.unseen),
             },
         }
-        self.remarks = [self._mapping_remark()]
+        self.remarks = [] if naming.warnings and not len(naming.indices) else [self._mapping_remark()]
+        self.warnings = naming.warnings
         self._views = [kind for kind in VIEWS if kind in config.views]
         self._passes = [("main", "aux")] if config.heads == "joint" else [("aux",), ("main",)]
         self._pass_steps = -(-len(self.training) // config.batch_size)
@@ -229,9 +233,6 @@ class IIC:
                 model = load_model(run.checkpoint(state), self.device)
                 network = model.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
                 tables = cluster_tables(network, self.dataset, self.mapping_indices, precision, output)
-                if not tables["main"].any():
-                    output.warn("the masks that should name the clusters leave every pixel out: nothing is mapped")
-                    break
                 mappings = fit_mappings(tables, self.mapping_split, len(self.mapping_indices))
                 save_model(model.path, network.state_dict(), model.card.model_copy(update={"mappings": mappings}))
                 run.manifest.setdefault("mappings", {})[state] = {

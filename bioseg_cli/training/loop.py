@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -205,6 +205,9 @@ class Trainer:
         losses = {f"train_{name}": total / state.step for name, total in state.sums.items()}
         self.network.eval()
         metrics = self.processes.of_the_first(self.method.validate(self.kept, self.precision))
+        chosen_by = {criterion.metric: metrics[criterion.metric] for criterion in self.method.criteria.values()}
+        if not all(map(math.isfinite, chosen_by.values())):
+            raise self._no_choice(chosen_by)
         state.epoch += 1
         rate = float(self.optimizer.param_groups[0]["lr"])
         state.rows.append(
@@ -263,10 +266,16 @@ class Trainer:
     def _out_of_patience(self) -> bool:
         return self.config.patience is not None and self.state.stale >= self.config.patience and self.state.step == 0
 
-    def _not_finite(self, values: dict[str, float], images: list[str]) -> RunError:
-        shown = ", ".join(f"{name} {value}" for name, value in values.items())
+    def _no_choice(self, metrics: dict[str, float]) -> RunError:
         return RunError(
-            f"The loss is not finite at step {self.state.updates + 1} ({shown}), on {', '.join(images)}",
+            f"The validation after step {self.state.updates} is not finite ({_listed(metrics)}): it chooses no state",
+            where=self.run.path,
+            fix="Lower --lr, or look at the masks of the validation images.",
+        )
+
+    def _not_finite(self, values: dict[str, float], images: list[str]) -> RunError:
+        return RunError(
+            f"The loss is not finite at step {self.state.updates + 1} ({_listed(values)}), on {', '.join(images)}",
             where=self.run.path,
             fix="Lower --lr, or look at these images.",
         )
@@ -277,3 +286,7 @@ class Trainer:
             where=self.run.path,
             fix="Give a smaller --crop, --batch-size or --width, then --resume or --overwrite.",
         )
+
+
+def _listed(values: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in values.items())

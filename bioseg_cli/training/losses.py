@@ -23,11 +23,14 @@ def soft_dice_loss(
     squared: bool = True,
     background: bool = True,
     pool_batch: bool = False,
-    smooth: float = 1e-5,
+    smooth: float = 1.0,
 ) -> Tensor:
     """1 - soft Dice (Milletari et al. 2016, equation 2), averaged over classes and images.
 
-    A class that is absent still counts: predicting it there is what its loss punishes.
+    A class that an image lacks still counts: its loss is S / (S + smooth), with S the sum of its squared probabilities
+    there. With a smoothing of 1, doubts cost little and one false pixel costs half of all there is to lose. With 1e-5,
+    doubts cost all of it: 128 x 128 pixels at a probability of 0.0003 have S = 0.0018 and a loss of 0.995, to which 500
+    false pixels add 0.005.
 
     Args:
         logits: (B, K, H, W).
@@ -35,7 +38,7 @@ def soft_dice_loss(
         squared: squared probabilities in the denominator, as in the paper; plain sums otherwise.
         background: whether class 0 counts.
         pool_batch: sum over the batch before the ratio, instead of a ratio for each image.
-        smooth: added to numerator and denominator.
+        smooth: added to numerator and denominator, in pixels.
     """
     counted = (labels != IGNORE)[:, None]
     probabilities = torch.softmax(logits, dim=1) * counted

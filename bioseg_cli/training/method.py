@@ -49,6 +49,10 @@ class Method(Protocol):
         """What the reader should know before it starts."""
 
     @property
+    def warnings(self) -> Sequence[str]:
+        """What the reader must see before it starts, such as a class that no label shows."""
+
+    @property
     def heads(self) -> Mapping[str, int]:
         """Output channels of each head of the network."""
 

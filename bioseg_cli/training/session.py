@@ -116,6 +116,8 @@ def train(
             f"{path}: {method.name}, width {config.width}, {trainer.total_steps} steps, on {device} in "
             f"{precision.name} ({precision.reason})" + (f", {launch.count} processes" if launch.count > 1 else "")
         )
+        for warning in method.warnings:
+            output.warn(warning)
         for remark in (*said, *method.remarks):
             output.say(remark)
         try:

@@ -126,6 +126,10 @@ class TrainUDAConfig(TrainConfig):
     """Semi-supervised training by Unsupervised Data Augmentation (UDA)."""
 
     command: ClassVar[str] = "train-uda"
+    of_unlabelled: ClassVar[frozenset[str]] = frozenset(
+        {"unsup_loss", "unsup_weight", "stop_gradient", "sharpen", "confidence", "strong_ops"}
+    )
+    """The settings of the unsupervised loss: a control does not depend on them."""
 
     preset: Literal["paper", "best"] = Field(
         default="paper",
@@ -198,7 +202,12 @@ class TrainUDAConfig(TrainConfig):
     )
     dice_squared: bool = Field(default=True, description="Squared probabilities in the denominator of Dice (V-Net).")
     dice_background: bool = Field(default=True, description="Whether the background counts as a class in Dice.")
-    dice_smooth: float = Field(default=1e-5, gt=0, description="Added to numerator and denominator of Dice.")
+    dice_smooth: float = Field(
+        default=1.0,
+        gt=0,
+        description="Pixels added to numerator and denominator of Dice. Far below 1, images that lack a class say "
+        "nothing of false positives.",
+    )
 
     @model_validator(mode="before")
     @classmethod

@@ -28,10 +28,11 @@ from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.dataset.schema import IntArray
 from bioseg_cli.errors import UsageError
 from bioseg_cli.metrics.confusion import confusion_counts, mean_iou
-from bioseg_cli.model.unet import UNet, own_batch_statistics
+from bioseg_cli.model.unet import UNet, own_batch_statistics, without_dropout
 from bioseg_cli.runs.console import Output
 from bioseg_cli.runs.device import Precision
 from bioseg_cli.runs.directory import RunDirectory
+from bioseg_cli.training.labels import labels_to_learn
 from bioseg_cli.training.losses import (
     cross_entropy,
     drop_learnt,
@@ -84,7 +85,9 @@ class UDA:
         device: where views and losses are computed.
 
     Raises:
-        UsageError: more labels asked for than there are, or no unlabelled image is left for the consistency.
+        DataError: masks of a single class.
+        UsageError: more labels asked for than there are, labels that show a single class, or no unlabelled image is
+            left for the consistency.
     """
 
     outputs: ClassVar[Literal["classes"]] = "classes"
@@ -94,9 +97,8 @@ class UDA:
         self.config = config
         self.device = device
         self.heads = {"main": len(dataset.classes)}
-        self.labelled: IntArray = dataset.label_subset(
-            ratio=config.label_ratio, count=config.labels, draw=config.label_draw
-        )
+        labels = labels_to_learn(dataset, config)
+        self.labelled: IntArray = labels.indices
         self.unlabelled: IntArray = np.setdiff1d(dataset.indices("train"), self.labelled)
         self.validation = dataset.indices("val")
         validated = int(dataset.labelled[self.validation].sum())
@@ -118,10 +120,12 @@ class UDA:
                 "of": len(dataset.label_order),
                 "draw": config.label_draw,
                 "images": [dataset.name(index) for index in self.labelled.tolist()],
+                "unseen": list(labels.unseen),
             },
             "unlabelled": len(self.unlabelled) if self.consistency else 0,
             "validation": validated,
         }
+        self.warnings = labels.warnings
         self.remarks = []
         if self.consistency and config.augment == "paper" and dataset.image_shape[0] != 3:
             self.remarks.append("The images are not RGB: of the nine strong operations, color changes nothing")
@@ -201,10 +205,11 @@ class UDA:
         # Labelled and weak images feed the running batch-norm statistics kept for prediction; strong ones, inverted or
         # solarized, are normalised by their own, here and in validation, and leave those alone.
         if self._fixed_target:
-            # A pass of its own, without the backward pass that batch norm would tie to that of the labelled images.
+            # A pass of its own, without the backward pass that batch norm would tie to that of the labelled images, and
+            # without dropout: a target is what the network says, and not what a random half of it says.
             with precision.autocast():
                 logits = network(images)["main"].float()
-                with torch.no_grad():
+                with torch.no_grad(), without_dropout(network):
                     weak_logits = network(weak_images)["main"].float()
         else:
             with precision.autocast():

@@ -1,0 +1,114 @@
+"""Which pages of a TIFF are its images, and which only previews, pyramid levels and transparency masks of them."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import tifffile
+
+from bioseg_cli.errors import DataError
+from bioseg_cli.orientation import ORIENTATION_TAG, UPRIGHT
+
+PageTags = dict[int, int]
+"""The values of `_READ_TAGS` that a page has."""
+
+_KIND_TAG, _OLD_KIND_TAG, _PHOTOMETRIC_TAG = 254, 255, 262
+_READ_TAGS = (_KIND_TAG, _OLD_KIND_TAG, _PHOTOMETRIC_TAG, ORIENTATION_TAG)
+_BYTES_OF_TYPE = {1: 1, 3: 2, 4: 4, 16: 8}
+_REDUCED, _TRANSPARENCY = 0b1, 0b100
+_OLD_REDUCED = 2
+_SCANNER_KINDS = ("svs", "ndpi", "scn", "bif", "qpi", "philips", "lsm")  # further series are labels and thumbnails
+
+
+def main_series(tif: tifffile.TiffFile, path: Path) -> tifffile.TiffPageSeries:
+    """The one image or series of images in the file, without its previews.
+
+    Pages that call themselves reduced images or transparency masks (NewSubfileType 1 and 4), and pages below another
+    (SubIFDs) where there is a full one, are no images of their own. A page of half, a third or a quarter the size that
+    says nothing of itself may be one; two that halve on in the same way are a pyramid.
+
+    Raises:
+        DataError: pages are missing, there are several unrelated images, or pages lie or look different ways.
+    """
+    tags = _page_tags(tif, path)
+    found = tif.series
+    if not found:
+        raise DataError("The TIFF holds no image", where=path, fix="Copy or export it again.")
+    if found[0].kind in _SCANNER_KINDS:
+        return found[0]
+    full = [series for series in (_without_previews(each, tags) for each in found) if series is not None] or found
+    unmarked = [
+        level
+        for series in full
+        for level in series.levels[1:]
+        if not (level.keyframe.is_reduced or level.keyframe.is_subifd)
+    ]
+    separate = full + unmarked if len(unmarked) == 1 else full
+    if len(separate) > 1:
+        shapes = ", ".join("x".join(map(str, each.shape)) for each in separate[:4])
+        fix = "Save each as its own file."
+        raise DataError(f"The file holds {len(separate)} separate images ({shapes})", where=path, fix=fix)
+    _check_alike([page for page in tags if not _is_preview(page)], path)
+    return full[0]
+
+
+def _page_tags(tif: tifffile.TiffFile, path: Path) -> list[PageTags]:
+    """What every page says of itself; `DataError` where the file breaks off.
+
+    tifffile ends the list of pages at the first that lies outside the file, and a shorter series looks whole.
+    """
+    handle, layout = tif.filehandle, tif.tiff
+    order = "little" if tif.byteorder == "<" else "big"
+    tag_format = f"{tif.byteorder}HH{'Q8s' if layout.is_bigtiff else 'I4s'}"
+    handle.seek(8 if layout.is_bigtiff else 4)
+    offset = struct.unpack(layout.offsetformat, handle.read(layout.offsetsize))[0]
+    seen: set[int] = set()
+    found: list[PageTags] = []
+    while offset:
+        handle.seek(offset)
+        count = handle.read(layout.tagnosize) if offset < handle.size and offset not in seen else b""
+        size = layout.tagsize * struct.unpack(layout.tagnoformat, count)[0] if len(count) == layout.tagnosize else 0
+        content = handle.read(size + layout.offsetsize) if size else b""
+        if not size or len(content) < size + layout.offsetsize:
+            fix = "Copy or export it again."
+            raise DataError(f"The file is truncated: it breaks off after page {len(found)}", where=path, fix=fix)
+        seen.add(offset)
+        found.append(
+            {
+                code: int.from_bytes(value[: _BYTES_OF_TYPE[kind]], order)  # type: ignore[arg-type]
+                for code, kind, _, value in struct.iter_unpack(tag_format, content[:size])
+                if code in _READ_TAGS and kind in _BYTES_OF_TYPE
+            }
+        )
+        offset = struct.unpack(layout.offsetformat, content[size:])[0]
+    return found
+
+
+def _is_preview(page: PageTags) -> bool:
+    return bool(page.get(_KIND_TAG, 0) & (_REDUCED | _TRANSPARENCY)) or page.get(_OLD_KIND_TAG) == _OLD_REDUCED
+
+
+def _without_previews(series: tifffile.TiffPageSeries, tags: list[PageTags]) -> tifffile.TiffPageSeries | None:
+    """The series without its previews; None where there is nothing else."""
+    keyframe = series.keyframe
+    if series.kind not in ("generic", "uniform"):  # these programs say themselves which pages are the image
+        return None if keyframe.is_reduced or keyframe.is_mask else series
+    if keyframe.is_subifd:  # its tags are not among those of the chain
+        return None if keyframe.is_reduced or keyframe.is_mask else series
+    kept = [page for page in series.pages if page is not None and not _is_preview(tags[page.index])]
+    if not kept or len(kept) == len(series.pages):
+        return series if kept else None
+    stacked = (len(kept), *keyframe.shape)
+    return tifffile.TiffPageSeries(kept, stacked, series.dtype, "I" + keyframe.axes, kind=series.kind)
+
+
+def _check_alike(pages: list[PageTags], path: Path) -> None:
+    for tag, default, what in (
+        (ORIENTATION_TAG, UPRIGHT, "lie different ways round: their orientations (tag 274)"),
+        (_PHOTOMETRIC_TAG, None, "differ in what their values look like: their PhotometricInterpretations"),
+    ):
+        values = sorted({page.get(tag, default) for page in pages}, key=str)
+        if len(values) > 1:
+            said = ", ".join("none" if value is None else str(value) for value in values)
+            raise DataError(f"The pages of the file {what} are {said}", where=path, fix="Save each as its own file.")

@@ -1,0 +1,14 @@
+"""Text as it may be shown: what a terminal would obey, or cannot show, becomes an escape such as `\\n` or `\\udcff`."""
+
+from __future__ import annotations
+
+
+def printable(text: str) -> str:
+    """The same text on one line, in characters that can be seen.
+
+    Control characters (a line break, the start of a terminal's command), characters without a width, and the bytes of a
+    name that is not UTF-8 are replaced by their escapes, as Python writes them.
+    """
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in text)

@@ -1,0 +1,100 @@
+"""In what two trainings differ, by their manifests: whether one is the control of the other, or its repeat.
+
+The supervised control of a run has its data, labelled images, seed and settings, and no unlabelled image: only then is
+the difference of their scores the work of the unlabelled images. A repeat differs in its seed and labelled images.
+Where and in how many processes they were trained is of no account; nor is the precision, which is rounding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from bioseg_cli.runs.manifest import NO_MATTER
+from bioseg_cli.training.settings import TrainConfig, TrainIICConfig, TrainUDAConfig
+
+Manifest = Mapping[str, Any]
+
+CONTROL = "none"
+"""The unsupervised loss of a control."""
+
+OF_THE_MACHINE = frozenset({"device", "precision"})
+
+FILLED_IN = frozenset({"preset", "minutes"})
+"""Settings that others have come of before the training began."""
+
+SAID_BY_IMAGES = frozenset({"ratio", "labels", "label_draw"})
+"""Settings that may differ where they come to the same labelled images."""
+
+BUDGET = ("steps", "epochs", "patience")
+"""Settings that may differ where they come to the same number of updates."""
+
+OF_A_REPEAT = frozenset({"seed", "labelled images"})
+
+
+def unlike_control(run: Manifest, control: Manifest) -> list[str]:
+    """In what a run and what may be its control differ, such as `width (4 and 2)`; empty for its control.
+
+    Args:
+        run: manifest of a run of train-uda.
+        control: manifest of any run.
+    """
+    if control["command"] != TrainUDAConfig.command:
+        return [f"the command ({run['command']} and {control['command']})"]
+    loss = control["config"]["unsup_loss"]
+    said = [] if loss == CONTROL else [f"unsup_loss ({loss}, and that of a control is {CONTROL})"]
+    return said + _unlike(run, control, TrainUDAConfig.of_unlabelled)
+
+
+def unlike_repeat(first: Manifest, second: Manifest) -> list[str]:
+    """In what two runs of one command differ beside their seed and labelled images; empty for repeats."""
+    return _unlike(first, second, OF_A_REPEAT)
+
+
+def _unlike(first: Manifest, second: Manifest, leaving_out: frozenset[str]) -> list[str]:
+    budgets = all(map(_spent_its_budget, (first, second)))
+    ours, theirs = _facts(first, by_updates=budgets), _facts(second, by_updates=budgets)
+    names = [name for name in ours if name not in leaving_out and ours[name] != theirs[name]]
+    return [_said(name, ours[name], theirs[name]) for name in names]
+
+
+def _spent_its_budget(manifest: Manifest) -> bool:
+    ended = manifest["status"] in ("finished", "collapsed") and "progress" in manifest
+    return ended and manifest["config"].get("patience") is None
+
+
+def _facts(manifest: Manifest, *, by_updates: bool) -> dict[str, Any]:
+    """All that a result depends on, by its name; `by_updates`: its budget is the number of updates it came to."""
+    model: type[TrainConfig] = TrainIICConfig if manifest["command"] == TrainIICConfig.command else TrainUDAConfig
+    # A manifest of an earlier version lacks the settings that are younger.
+    known = {name: field.default for name, field in model.model_fields.items()}
+    config = model.model_construct(**{**known, **manifest["config"]})
+    left_out = (
+        NO_MATTER | OF_THE_MACHINE | FILLED_IN | SAID_BY_IMAGES | (frozenset(BUDGET) if by_updates else frozenset())
+    )
+    values = {name: getattr(config, name) for name in model.model_fields if name not in left_out}
+    # Left to its default, or given as what the default is.
+    network = config.architecture(1, {})
+    values |= {"norm": network.norm, "dropout": network.dropout}
+    return {
+        "data": manifest["data"]["content_hash"],
+        "labelled images": frozenset(manifest.get("labels", {}).get("images", ())),
+        **({"updates": manifest["progress"]["updates"]} if by_updates else {}),
+        **values,
+    }
+
+
+def _said(name: str, ours: Any, theirs: Any) -> str:
+    if name == "data":
+        return "the data set"
+    if name == "labelled images":
+        if len(ours) != len(theirs):
+            return f"the number of labelled images ({len(ours)} and {len(theirs)})"
+        return f"the labelled images ({len(ours & theirs)} of {len(ours)} are the same)"
+    return f"{name} ({_shown(ours)} and {_shown(theirs)})"
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return "none" if value is None else str(value)

@@ -1,0 +1,192 @@
+"""An option that a message names exists in every command that can show it."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import typer
+from test_predict import save_random_model
+
+import bioseg_cli
+from bioseg_cli.app import app
+from bioseg_cli.commands.binding import _errors_shown
+from bioseg_cli.config import Config
+from bioseg_cli.errors import DataError
+from bioseg_cli.evaluation.settings import EvaluateConfig
+from bioseg_cli.model.saved import load_model
+from bioseg_cli.prediction.predictor import Predictor
+from bioseg_cli.prediction.settings import PredictConfig
+from bioseg_cli.prepare.settings import FolderConfig
+from bioseg_cli.runs.device import resolve_precision
+from bioseg_cli.training.settings import TrainUDAConfig
+
+PACKAGE = Path(bioseg_cli.__file__).parent
+OPTION = re.compile(r"(?<![\w-])--[a-z]+(?:-[a-z]+)*(?![\w-])")
+
+FOLDERS = ("prepare folder", "predict", "evaluate")
+STUDY = ("prepare fluohoechst", "prepare phc", "prepare fluogfp")
+SPLIT = ("prepare folder", *STUDY, "prepare bigbrain")
+PREPARE = ("prepare demo", *SPLIT)
+TRAIN = ("train-uda", "train-iic")
+
+REACHED_BY: dict[str, tuple[str, ...]] = {
+    "axes.py": FOLDERS,  # where a command has no such options, it has no `Stacks` either
+    "config.py": FOLDERS,
+    "tiff.py": FOLDERS,
+    "images.py": FOLDERS,
+    "files.py": (*PREPARE, "preview", "predict", "evaluate", "report"),
+    "commands/": (),  # they advise what they find among the fields of the settings
+    "dataset/reader.py": ("train-uda",),
+    "dataset/": (*PREPARE, *TRAIN),
+    "evaluation/": ("evaluate",),
+    "prediction/": ("predict",),
+    "preview/": ("preview",),
+    "prepare/bigbrain": ("prepare bigbrain",),
+    "prepare/build.py": SPLIT,  # every image of the demo has a mask
+    "prepare/download.py": (*STUDY, "prepare bigbrain"),
+    "prepare/fluohoechst.py": ("prepare fluohoechst",),
+    "prepare/folder.py": ("prepare folder",),
+    "prepare/agreement.py": ("prepare folder", "evaluate"),
+    "prepare/masks.py": ("prepare folder", "evaluate"),
+    "prepare/smear.py": ("prepare folder", "evaluate"),
+    "prepare/planes.py": ("prepare bigbrain",),
+    "prepare/recipe.py": PREPARE,
+    "prepare/spool.py": ("prepare bigbrain",),
+    "prepare/splits.py": ("prepare folder", *STUDY),
+    "prepare/tally.py": PREPARE,
+    "prepare/tissues.py": ("prepare bigbrain",),
+    "prepare/tracking_challenge.py": ("prepare phc", "prepare fluogfp"),
+    "report/": ("report",),
+    "runs/crew.py": ("predict", "study"),
+    "runs/device.py": (*TRAIN, "predict", "evaluate"),
+    "runs/directory.py": TRAIN,
+    "study/": ("study",),
+    "training/iic.py": ("train-iic",),
+    "training/clusters.py": ("train-iic",),
+    "training/restarts.py": ("train-iic",),
+    "training/uda.py": ("train-uda",),
+    "training/": TRAIN,
+}
+"""By the beginning of a module's path, the longest that fits; settings classes know their commands themselves."""
+
+OF_ANOTHER: dict[tuple[str, str], tuple[str, ...]] = {
+    ("evaluation/meaning.py", "--raw-clusters"): ("predict",),
+    ("evaluation/controls.py", "--run"): ("train-uda",),
+    ("evaluation/controls.py", "--unsup-loss"): ("train-uda",),
+    ("runs/directory.py", "--state"): ("predict", "evaluate"),
+    ("training/labels.py", "--labels"): ("train-uda",),
+    ("training/labels.py", "--map-labels"): ("train-iic",),
+    ("training/uda.py", "--val-share"): PREPARE,  # "Prepare it again ..."
+}
+"""Options of another command than the one that shows the message, which says so."""
+
+NOT_OURS = {"--help", "--version", "--nproc-per-node", "--always", "--dirty", "--abbrev", "--match"}
+"""Options of Typer, torchrun and git."""
+NO_MESSAGES = {"report/style.py", "app.py"}
+
+
+def commands() -> dict[str, set[str]]:
+    """The options of every command, by its name."""
+    found: dict[str, set[str]] = {}
+
+    def walk(command: object, name: str) -> None:
+        for inner, one in getattr(command, "commands", {}).items():
+            walk(one, f"{name} {inner}".strip())
+        if not hasattr(command, "commands"):
+            parameters = command.params  # type: ignore[attr-defined]
+            found[name] = {flag for one in parameters for flag in (*one.opts, *one.secondary_opts)}
+
+    walk(typer.main.get_command(app), "")
+    return found
+
+
+def literals(tree: ast.AST, owner: str | None = None) -> Iterator[tuple[str | None, str]]:
+    """Every string of a module that is no docstring, with the class it stands in."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+            continue
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield owner, node.value
+        yield from literals(node, node.name if isinstance(node, ast.ClassDef) and owner is None else owner)
+
+
+def heirs(model: type[Config]) -> Iterator[str]:
+    """The commands of a settings class and of those made from it."""
+    if model.command and model.flags:
+        yield model.command
+    for one in model.__subclasses__():
+        yield from heirs(one)
+
+
+def reached(name: str, owner: str | None) -> tuple[str, ...]:
+    module = importlib.import_module(f"bioseg_cli.{name.removesuffix('.py').replace('/', '.')}")
+    model = getattr(module, owner, None) if owner else None
+    if isinstance(model, type) and issubclass(model, Config):
+        return tuple(heirs(model))
+    fitting = [start for start in REACHED_BY if name.startswith(start)]
+    assert fitting, f"{name} names an option: add to REACHED_BY which commands show its messages"
+    return REACHED_BY[max(fitting, key=len)]
+
+
+ADVICE = sorted(
+    {
+        (path.relative_to(PACKAGE).as_posix(), owner or "", option)
+        for path in PACKAGE.rglob("*.py")
+        if path.relative_to(PACKAGE).as_posix() not in NO_MESSAGES
+        for owner, text in literals(ast.parse(path.read_text()))
+        for option in OPTION.findall(text)
+        if option not in NOT_OURS
+    }
+)
+
+
+@pytest.fixture(scope="module")
+def options() -> dict[str, set[str]]:
+    return commands()
+
+
+@pytest.mark.parametrize(("name", "owner", "option"), ADVICE)
+def test_advice_exists_where_it_is_given(options: dict[str, set[str]], name: str, owner: str, option: str) -> None:
+    where = OF_ANOTHER.get((name, option)) or reached(name, owner or None)
+    lacking = [command for command in where if option not in options[command]]
+    assert not lacking, f"{name} advises {option}, which {lacking} lack"
+
+
+@pytest.mark.parametrize(
+    ("settings", "advice"),
+    [
+        (PredictConfig, "Use smaller images or a smaller --tile."),
+        (TrainUDAConfig, "Use smaller images or a smaller --crop."),
+        (FolderConfig, "Use smaller images or a smaller --crop."),  # its --tile is a switch
+        (EvaluateConfig, "Use smaller images."),
+    ],
+)
+def test_memory_is_saved_by_what_the_command_has(
+    settings: type[Config], advice: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(typer.Exit), _errors_shown(settings.model_fields, debug=False):
+        raise MemoryError
+    assert capsys.readouterr().err.splitlines()[-1] == advice
+
+
+def test_evaluate_does_not_advise_the_options_of_predict(tmp_path: Path) -> None:
+    model = load_model(save_random_model(tmp_path / "m.safetensors"), torch.device("cpu"))
+    precision = resolve_precision("fp32", torch.device("cpu"))
+    for any_dtype, advice in ((None, "Give uint16 images."), (False, "or --any-dtype if the numbers mean the same.")):
+        predictor = Predictor(model, precision, any_dtype=any_dtype)
+        with pytest.raises(DataError) as error:
+            predictor.check(1, np.dtype(np.float32))
+        assert error.value.fix is not None and error.value.fix.endswith(advice)
+        assert ("--tile" in str(predictor.out_of_memory(64, 64, None))) == (any_dtype is not None)
+
+
+def test_the_search_finds_advice(options: dict[str, set[str]]) -> None:
+    assert ("axes.py", "", "--planes") in ADVICE and ("prepare/settings.py", "FolderConfig", "--masks") in ADVICE
+    assert len(ADVICE) > 80 and len(options) == 13
