@@ -59,7 +59,7 @@ PACKAGES = {
         ("augment/*",),
         ("test_affine.py", "test_photometric.py", "test_policy.py", "test_second_view.py", "test_oracle_augment.py"),
     ),
-    "scores": Package(("evaluation/scores.py",), ("test_evaluate_parts.py",)),
+    "scores": Package(("evaluation/scores.py",), ("test_scores.py", "test_evaluate_parts.py")),
     "statistics": Package(("study/statistics.py",), ("test_study_plan.py",)),
     "dataset": Package(("dataset/*",), ("test_dataset.py", "test_dataset_files.py", "test_batches.py")),
     # `distributed` and `joint_norm` are about several processes, whose tests take seconds each.

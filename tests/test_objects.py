@@ -54,6 +54,12 @@ def test_background_is_no_match_and_no_object() -> None:
     assert seg_score(full, full) == 1
 
 
+def test_an_object_of_one_pixel_that_is_not_found_scores_nothing() -> None:
+    truth = objects((1, slice(3, 4), slice(3, 4)))
+    np.testing.assert_array_equal(seg_scores(truth, objects((1, *RIGHT))), [0])
+    np.testing.assert_array_equal(seg_scores(truth, objects((1, slice(3, 4), slice(3, 5)))), [0.5])
+
+
 def test_one_predicted_object_may_match_several_true_ones_but_covers_each_in_part() -> None:
     truth = objects((1, slice(0, 4), slice(0, 4)), (2, slice(4, 8), slice(0, 4)))
     merged = objects((1, slice(0, 8), slice(0, 4)))
