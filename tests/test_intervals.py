@@ -51,7 +51,9 @@ def test_equal_images_leave_no_doubt_and_different_ones_do():
 def test_the_number_of_draws_held_at_once_does_not_matter(monkeypatch):
     counts = np.random.default_rng(0).integers(0, 50, size=(9, 2, 2))
     whole = bootstrap_interval(counts, pooled_iou, draws=50, seed=3)
-    monkeypatch.setattr("bioseg_cli.metrics.intervals.BLOCK_WEIGHTS", 9 * 7)
+    monkeypatch.setattr(intervals, "BLOCK_WEIGHTS", 9 * 7)
+    # Weights that were kept would be used again, in the block that they were drawn in.
+    monkeypatch.setattr(intervals, "KEPT_WEIGHTS", 0)
     np.testing.assert_array_equal(bootstrap_interval(counts, pooled_iou, draws=50, seed=3), whole)
 
 
