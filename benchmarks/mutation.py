@@ -1,10 +1,10 @@
 """Change the code on purpose, one small change at a time, and count the changes that no test notices.
 
-`python -m benchmarks.mutation [--package NAME ...] [--sample N] [--seed S] [--survivors]`. Mutmut makes the changes
+`python -m benchmarks.mutation [--package NAME ...] [--sample N] [--seed S] [--rest]`. Mutmut makes the changes
 (mutants) and runs the tests that reach each; this module chooses what is changed and by which tests it is to be
 noticed, and prints what came of it. Every package is copied to build/mutation/NAME first, where mutmut leaves all that
 it knows: `cd build/mutation/NAME && mutmut show MUTANT` prints a mutant, and build/mutation/NAME.txt lists those that
-no test noticed.
+no test noticed. With --rest the mutants of functions that changed since, and those that no test noticed, are tested.
 
 A mutant that mypy refuses is not tested, and counts neither for the tests nor against them.
 """
@@ -29,9 +29,12 @@ from benchmarks.timing import printer
 
 FOLDER = Path("build/mutation")
 
+REFUSED = "refused by mypy"
+NOT_DRAWN = "not drawn"
+
 STATES = {
-    0: "survived", 1: "killed", 3: "killed", 5: "not covered", 33: "not covered", 37: "refused by mypy",
-    36: "timed out", -24: "timed out", 24: "timed out", 152: "timed out", 255: "timed out", None: "not drawn",
+    0: "survived", 1: "killed", 3: "killed", 5: "not covered", 33: "not covered", 37: REFUSED,
+    36: "timed out", -24: "timed out", 24: "timed out", 152: "timed out", 255: "timed out", None: NOT_DRAWN,
 }  # fmt: skip
 """What mutmut's numbers mean; another number is a crash, which is noticed too."""
 
@@ -41,42 +44,43 @@ UNNOTICED = ("survived", "not covered")
 
 @dataclass(frozen=True)
 class Package:
-    """What is changed, by a pattern of files, and the options of pytest that choose its tests."""
+    """What is changed, and the tests by which it is to be noticed.
+
+    Attributes:
+        files: patterns of files in bioseg_cli.
+        tests: tests/test_NAME.py.
+        leave_out: files that match but are not changed.
+        slow: tests/test_NAME::TEST that are not run.
+    """
 
     files: tuple[str, ...]
     tests: tuple[str, ...]
+    leave_out: tuple[str, ...] = ()
+    slow: tuple[str, ...] = ()
 
 
 PACKAGES = {
     "metrics": Package(
         ("metrics/*",),
-        (
-            "test_metrics.py", "test_intervals.py", "test_mapping.py", "test_objects.py", "test_oracle_metrics.py",
-            "test_oracle_data_prep.py",
-        ),
+        ("metrics", "intervals", "paired", "mapping", "objects", "oracle_metrics", "oracle_data_prep"),
     ),
-    "augment": Package(
-        ("augment/*",),
-        ("test_affine.py", "test_photometric.py", "test_policy.py", "test_second_view.py", "test_oracle_augment.py"),
-    ),
-    "scores": Package(("evaluation/scores.py",), ("test_scores.py", "test_evaluate_parts.py")),
-    "statistics": Package(("study/statistics.py",), ("test_study_plan.py",)),
-    "dataset": Package(("dataset/*",), ("test_dataset.py", "test_dataset_files.py", "test_batches.py")),
-    # `distributed` and `joint_norm` are about several processes, whose tests take seconds each.
+    "augment": Package(("augment/*",), ("affine", "photometric", "policy", "second_view", "oracle_augment")),
+    "scores": Package(("evaluation/scores.py",), ("scores", "evaluate_parts")),
+    "statistics": Package(("study/statistics.py",), ("study_plan", "paired")),
+    "dataset": Package(("dataset/*",), ("dataset", "dataset_files", "batches", "label_budgets")),
     "training": Package(
-        tuple(
-            f"training/{module}.py"
-            for module in (
-                "average", "clusters", "collapse", "iic", "loop", "losses", "method", "record", "restarts", "session",
-                "settings", "state", "uda",
-            )
-        ),
+        ("training/*",),
         (
-            "test_losses.py", "test_uda.py", "test_iic.py", "test_iic_collapse.py", "test_oracle_losses.py",
-            "test_oracle_uda_options.py", "test_training.py", "test_training_resume.py", "test_iic_training.py",
-            "--deselect=tests/test_iic_training.py::test_a_run_on_the_demo_data_does_not_collapse",
-            "--deselect=tests/test_training_resume.py::test_a_signal_saves_and_exits_130",
-            "--deselect=tests/test_training_resume.py::test_a_killed_run_resumes_to_the_same_weights",
+            "losses", "uda", "iic", "iic_collapse", "oracle_losses", "oracle_uda_options", "training",
+            "training_loop", "training_resume", "iic_training",
+        ),
+        # They are about several processes, whose tests take seconds each.
+        leave_out=("training/distributed.py", "training/joint_norm.py"),
+        # So do these.
+        slow=(
+            "iic_training.py::test_a_run_on_the_demo_data_does_not_collapse",
+            "training_resume.py::test_a_signal_saves_and_exits_130",
+            "training_resume.py::test_a_killed_run_resumes_to_the_same_weights",
         ),
     ),
 }  # fmt: skip
@@ -84,21 +88,23 @@ PACKAGES = {
 
 def settings(package: Package) -> str:
     """The setup.cfg that mutmut reads."""
-    only = [f"bioseg_cli/{pattern}" for pattern in package.files]
-    tests = [test if test.startswith("-") else f"tests/{test}" for test in package.tests]
     check = ["mypy", "bioseg_cli", "--output", "json", "--disable-error-code", "unused-ignore"]
+    tests = [f"tests/test_{name}.py" for name in package.tests]
     return "\n".join(
         (
             "[mutmut]",
             "source_paths = bioseg_cli",
-            listed("only_mutate", only),
+            listed("only_mutate", [f"bioseg_cli/{pattern}" for pattern in package.files]),
+            listed("do_not_mutate", [f"bioseg_cli/{path}" for path in package.leave_out]),
             # The words of a refusal are not changed; whether it comes, and when, is.
             r"do_not_mutate_patterns = ^\s*raise \w+\(",
             listed("type_check_command", check),
             # Torch is loaded once, and no test has run in the process that the mutants' processes are forked from.
             "process_isolation = forkserver",
             "on_dependency_change = ignore",
-            listed("pytest_add_cli_args_test_selection", tests),
+            listed(
+                "pytest_add_cli_args_test_selection", tests + [f"--deselect=tests/test_{test}" for test in package.slow]
+            ),
         )
     )
 
@@ -121,13 +127,13 @@ def prepare(name: str, *, keep: bool) -> Path:
     return folder
 
 
-def mutmut(folder: Path, *arguments: str) -> None:
+def mutmut(folder: Path, *arguments: str, check: bool = True) -> None:
     """Run mutmut in a folder: this Python's programs, a thread a process, the same random numbers every time."""
     path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
     surroundings = {**os.environ, "PATH": path, "OMP_NUM_THREADS": "1", "CI": "true", "PYTHONHASHSEED": "0"}
     with (folder / "mutmut.log").open("w") as log:
         code = subprocess.run(["mutmut", *arguments], cwd=folder, env=surroundings, stdout=log, stderr=log).returncode
-    if code:
+    if code and check:
         raise SystemExit(f"mutmut exited with {code}: see {log.name}")
 
 
@@ -140,24 +146,22 @@ def found(folder: Path) -> dict[str, str]:
     return states
 
 
-def run(name: str, sample: int | None, seed: int, *, survivors: bool) -> dict[str, str]:
-    """The mutants of a package and what became of each."""
-    folder = prepare(name, keep=survivors)
-    if survivors:
-        left = [mutant for mutant, state in found(folder).items() if state in UNNOTICED]
-        if left:
-            mutmut(folder, "run", *left)
-    elif sample is None:
+def run(name: str, sample: int | None, seed: int, *, rest: bool) -> dict[str, str]:
+    """The mutants of a package and what became of each, those that were not drawn aside."""
+    folder = prepare(name, keep=rest)
+    if sample is None and not rest:
         mutmut(folder, "run")
-    else:
-        # Nothing but a run makes the mutants: run some, then draw among all.
-        mutmut(folder, "run", "*__mutmut_1")
-        mutants = sorted(found(folder))
-        drawn = random.Random(seed).sample(mutants, min(sample, len(mutants)))
-        mutmut(folder, "run", *drawn)
-        states = found(folder)
-        return {mutant: states[mutant] if mutant in drawn else "not drawn" for mutant in mutants}
-    return found(folder)
+        return found(folder)
+    # Nothing but a run makes the mutants, also one that then finds no mutant of the name.
+    mutmut(folder, "run", "none", check=False)
+    states = found(folder)
+    drawn = sorted(states)
+    if sample is not None:
+        drawn = random.Random(seed).sample(drawn, min(sample, len(drawn)))
+    wanted = [mutant for mutant in drawn if not rest or states[mutant] not in (*NOTICED, REFUSED)]
+    if wanted:
+        mutmut(folder, "run", *wanted)
+    return {mutant: state if mutant in drawn else NOT_DRAWN for mutant, state in found(folder).items()}
 
 
 def main() -> None:
@@ -165,12 +169,14 @@ def main() -> None:
     parser.add_argument("--package", nargs="+", choices=PACKAGES, default=list(PACKAGES))
     parser.add_argument("--sample", type=int, help="so many mutants a package, drawn at random; without it all")
     parser.add_argument("--seed", type=int, default=0, help="the draw")
-    parser.add_argument("--survivors", action="store_true", help="test only those that no test noticed the last time")
+    parser.add_argument(
+        "--rest", action="store_true", help="keep what was found, and test what no test has noticed yet"
+    )
     arguments = parser.parse_args()
-    columns = ("killed", "timed out", "crashed", "survived", "not covered", "refused by mypy", "not drawn")
+    columns = ("killed", "timed out", "crashed", "survived", "not covered", REFUSED, NOT_DRAWN)
     table = Table("package", "mutants", *columns, "noticed", "95 % interval")
     for name in arguments.package:
-        states = run(name, arguments.sample, arguments.seed, survivors=arguments.survivors)
+        states = run(name, arguments.sample, arguments.seed, rest=arguments.rest)
         counts = collections.Counter(states.values())
         noticed = sum(counts[state] for state in NOTICED)
         tested = noticed + sum(counts[state] for state in UNNOTICED)
