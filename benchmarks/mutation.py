@@ -50,7 +50,7 @@ class Package:
         files: patterns of files in bioseg_cli.
         tests: tests/test_NAME.py.
         leave_out: files that match but are not changed.
-        slow: tests/test_NAME::TEST that are not run.
+        slow: tests/test_NAME.py::TEST that are not run: they take seconds, or start a process with the code as it is.
     """
 
     files: tuple[str, ...]
@@ -67,16 +67,28 @@ PACKAGES = {
     "augment": Package(("augment/*",), ("affine", "photometric", "policy", "second_view", "oracle_augment")),
     "scores": Package(("evaluation/scores.py",), ("scores", "evaluate_parts")),
     "statistics": Package(("study/statistics.py",), ("study_plan", "paired")),
-    "dataset": Package(("dataset/*",), ("dataset", "dataset_files", "batches", "label_budgets")),
+    "dataset": Package(
+        ("dataset/*",),
+        ("dataset", "dataset_files", "batches", "label_budgets"),
+        slow=(
+            "dataset_files.py::test_a_full_disk_is_an_error_of_ours_and_leaves_nothing",
+            "label_budgets.py::test_a_class_without_a_label_is_named_before_training_even_when_quiet",
+            "label_budgets.py::test_a_report_names_it_too",
+            "label_budgets.py::test_a_resumed_run_keeps_the_images_that_its_manifest_names",
+            "label_budgets.py::test_a_study_names_it_too",
+            "label_budgets.py::test_clusters_without_a_label_of_a_class_are_marked_where_labels_named_them",
+            "label_budgets.py::test_labels_of_a_single_class_are_refused_with_what_to_do",
+            "label_budgets.py::test_masks_that_all_show_a_single_class_are_refused",
+        ),
+    ),
     "training": Package(
         ("training/*",),
         (
             "losses", "uda", "iic", "iic_collapse", "oracle_losses", "oracle_uda_options", "training",
             "training_loop", "training_resume", "iic_training",
         ),
-        # They are about several processes, whose tests take seconds each.
+        # Their tests start several processes.
         leave_out=("training/distributed.py", "training/joint_norm.py"),
-        # So do these.
         slow=(
             "iic_training.py::test_a_run_on_the_demo_data_does_not_collapse",
             "training_resume.py::test_a_signal_saves_and_exits_130",
