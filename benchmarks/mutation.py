@@ -100,30 +100,21 @@ PACKAGES = {
 
 def settings(package: Package) -> str:
     """The setup.cfg that mutmut reads."""
-    check = ["mypy", "bioseg_cli", "--output", "json", "--disable-error-code", "unused-ignore"]
     tests = [f"tests/test_{name}.py" for name in package.tests]
-    return "\n".join(
-        (
-            "[mutmut]",
-            "source_paths = bioseg_cli",
-            listed("only_mutate", [f"bioseg_cli/{pattern}" for pattern in package.files]),
-            listed("do_not_mutate", [f"bioseg_cli/{path}" for path in package.leave_out]),
-            # The words of a refusal are not changed; whether it comes, and when, is.
-            r"do_not_mutate_patterns = ^\s*raise \w+\(",
-            listed("type_check_command", check),
-            # Torch is loaded once, and no test has run in the process that the mutants' processes are forked from.
-            "process_isolation = forkserver",
-            "on_dependency_change = ignore",
-            listed(
-                "pytest_add_cli_args_test_selection", tests + [f"--deselect=tests/test_{test}" for test in package.slow]
-            ),
-        )
-    )
-
-
-def listed(name: str, values: list[str]) -> str:
-    """A setting of several lines."""
-    return "\n    ".join((f"{name} =", *values))
+    values = {
+        "source_paths": ["bioseg_cli"],
+        "only_mutate": [f"bioseg_cli/{pattern}" for pattern in package.files],
+        "do_not_mutate": [f"bioseg_cli/{path}" for path in package.leave_out],
+        # The words of a refusal are not changed; whether it comes, and when, is.
+        "do_not_mutate_patterns": [r"^\s*raise \w+\("],
+        "type_check_command": ["mypy", "bioseg_cli", "--output", "json", "--disable-error-code", "unused-ignore"],
+        # Torch is loaded once, and no test has run in the process that the mutants' processes are forked from.
+        "process_isolation": ["forkserver"],
+        "on_dependency_change": ["ignore"],
+        "pytest_add_cli_args_test_selection": tests + [f"--deselect=tests/test_{test}" for test in package.slow],
+    }
+    written = [f"{name} = " + "\n    ".join(several) for name, several in values.items() if several]
+    return "\n".join(("[mutmut]", *written))
 
 
 def prepare(name: str, *, keep: bool) -> Path:

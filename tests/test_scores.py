@@ -7,6 +7,8 @@ interval are the values of one image alone and of the other alone.
 from __future__ import annotations
 
 import json
+import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -85,7 +87,9 @@ def test_an_image_without_a_counted_pixel_changes_no_score() -> None:
 
 
 def test_one_image_has_a_score_and_no_spread() -> None:
-    score = score_images(counts_of(GOOD), NAMES, Resampling())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        score = score_images(counts_of(GOOD), NAMES, Resampling())
     assert score.image_wise_mean == pytest.approx(np.mean(GOOD_IOU))
     assert np.isnan(score.image_wise_sd)
     document = score.to_json()
@@ -120,6 +124,16 @@ def test_the_document_has_the_documented_keys_and_plain_numbers() -> None:
         "images": 2,
         "confusion": [[140, 24], [21, 15]],
     }
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"classes": ("background",)}, {"iou": np.ones(3)}, {"dice": np.ones(3)}, {"iou_intervals": ((0.0, 1.0),)}],
+)
+def test_every_class_has_every_number_or_there_is_no_document(changed: dict[str, object]) -> None:
+    score = score_images(counts_of(GOOD, POOR), NAMES, Resampling())
+    with pytest.raises(ValueError, match="zip"):
+        replace(score, **changed).to_json()
 
 
 def test_a_difference_is_paired_image_by_image() -> None:
