@@ -36,9 +36,9 @@ STATES = {
     0: "survived", 1: "killed", 3: "killed", 5: "not covered", 33: "not covered", 37: REFUSED,
     36: "timed out", -24: "timed out", 24: "timed out", 152: "timed out", 255: "timed out", None: NOT_DRAWN,
 }  # fmt: skip
-"""What mutmut's numbers mean; another number is a crash, which is noticed too."""
+"""What mutmut's numbers mean; another number is a crash, which is as good as a failing test."""
 
-NOTICED = ("killed", "timed out", "crashed")
+NOTICED = ("killed", "timed out")
 UNNOTICED = ("survived", "not covered")
 
 
@@ -145,7 +145,7 @@ def found(folder: Path) -> dict[str, str]:
     states = {}
     for path in sorted((folder / "mutants").rglob("*.meta")):
         for mutant, code in json.loads(path.read_text())["exit_code_by_key"].items():
-            states[mutant] = STATES.get(code, "crashed")
+            states[mutant] = STATES.get(code, "killed")
     return states
 
 
@@ -176,7 +176,7 @@ def main() -> None:
         "--rest", action="store_true", help="keep what was found, and test what no test has noticed yet"
     )
     arguments = parser.parse_args()
-    columns = ("killed", "timed out", "crashed", "survived", "not covered", REFUSED, NOT_DRAWN)
+    columns = (*NOTICED, *UNNOTICED, REFUSED, NOT_DRAWN)
     table = Table("package", "mutants", *columns, "noticed", "95 % interval")
     for name in arguments.package:
         states = run(name, arguments.sample, arguments.seed, rest=arguments.rest)
