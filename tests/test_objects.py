@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 
@@ -47,7 +49,9 @@ def test_background_is_no_match_and_no_object() -> None:
     truth = objects((1, *LEFT), (2, *RIGHT))
     np.testing.assert_array_equal(seg_scores(truth, np.zeros_like(truth)), [0, 0])
     assert seg_score(truth, objects((5, *LEFT))) == 0.5
-    assert np.isnan(seg_score(np.zeros_like(truth), truth))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert np.isnan(seg_score(np.zeros_like(truth), truth))
     assert seg_scores(np.zeros_like(truth), truth).shape == (0,)
     # What fills the image has no background beside it.
     full = np.full((4, 4), 3)
