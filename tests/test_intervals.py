@@ -120,6 +120,11 @@ def test_two_images_have_an_interval_from_one_to_the_other():
     np.testing.assert_allclose(bootstrap_interval(sums, pooled_iou), [[1 / 3, 1 / 3], [0.6, 1 / 3]])
 
 
+def test_a_single_draw_has_equal_limits_and_is_the_seeds():
+    drawn = {bootstrap_mean([0.25, 0.75], draws=1, seed=seed) for seed in range(12)}
+    assert drawn == {(0.25, 0.25), (0.5, 0.5), (0.75, 0.75)}
+
+
 def test_less_confidence_is_a_narrower_interval():
     values = np.arange(101) / 100
     wide, narrow = bootstrap_mean(values, draws=4000), bootstrap_mean(values, draws=4000, confidence=0.5)
