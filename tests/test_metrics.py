@@ -114,7 +114,9 @@ def test_tables_of_any_size_are_counted_alike(clusters):
     expected = np.zeros((K, clusters), dtype=np.int64)
     counted = labels != 255
     np.add.at(expected, (labels[counted], assigned[counted]), 1)
-    np.testing.assert_array_equal(joint_counts(labels, assigned, (K, clusters), 255), expected)
+    found = joint_counts(labels, assigned, (K, clusters), 255)
+    assert found.dtype == np.int64
+    np.testing.assert_array_equal(found, expected)
 
 
 @pytest.mark.parametrize(

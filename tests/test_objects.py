@@ -80,6 +80,7 @@ def test_objects_wholly_in_the_border_do_not_count_and_others_count_whole() -> N
     prediction = truth.copy()
     prediction[prediction == 3] = 0
     assert seg_score(truth, prediction) == pytest.approx(2 / 3)
+    np.testing.assert_array_equal(seg_scores(truth, prediction), [1, 1, 0])
     assert seg_score(truth, prediction, border=2) == 1
 
 
