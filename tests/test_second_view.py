@@ -42,6 +42,9 @@ def test_the_exposure_of_ones_and_zeros_keeps_the_image() -> None:
         ({"offset": 5.0}, 0.4 + 5 * SPREAD, 1.0),
         ({"gamma": 2.0}, 0.16, 0.36),
         ({"gain": 1.5, "offset": 1.0, "gamma": 2.0}, (0.6 + SPREAD) ** 2, 1.0),
+        # What is darker than the range is black before the response, which would make it brighter or no number.
+        ({"offset": -5.0, "gamma": 2.0}, 0.0, (0.6 - 5 * SPREAD) ** 2),
+        ({"offset": -5.0, "gamma": 0.5}, 0.0, (0.6 - 5 * SPREAD) ** 0.5),
         ({"gain": 0.5, "offset": -1.0, "gamma": 0.5}, (0.2 - SPREAD) ** 0.5, (0.3 - SPREAD) ** 0.5),
     ],
 )
