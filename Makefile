@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo test lint bench bench-full soak results clean
+.PHONY: help setup demo test lint bench bench-full soak mutate results clean
 .DEFAULT_GOAL := help
 
 help:  ## Show the targets
@@ -41,6 +41,10 @@ bench-full: $(READY)  ## The benchmarks behind benchmarks/RESULTS.md
 soak: $(READY)  ## Kill trainings and a study at random moments and resume them, many times
 	$(BIN)/python -m benchmarks.soak
 	$(BIN)/python -m benchmarks.study_soak
+
+mutate: $(READY)  ## Break the code in thousands of ways and count what no test notices; MUTATE="--package metrics"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[mutate]'
+	$(BIN)/python -m benchmarks.mutation $(MUTATE)
 
 results: $(READY)  ## The figures of docs/results.md; BIOSEG_DATA names the folder that holds BBBC039
 	PATH="$(abspath $(BIN)):$$PATH" benchmarks/results_bbbc039.sh

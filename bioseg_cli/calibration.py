@@ -34,14 +34,14 @@ class _UnusableError(Exception):
     """What is wrong with a size that a file states."""
 
 
-def calibration(tif: tifffile.TiffFile) -> tuple[Calibration | None, str | None]:
+def calibration(tif: tifffile.TiffFile, page: tifffile.TiffPage) -> tuple[Calibration | None, str | None]:
     """The size of a pixel, from OME, LSM, MetaMorph or ImageJ metadata or resolution tags; and why a stated one is
-    not used, which is None where it is, or where the file states none.
+    not used, which is None where it is, or where the file states none. Resolution tags are those of `page`.
 
     Micrometres, or the file's own word where it is not metric. Raises nothing.
     """
     try:
-        stated = _stated(tif)
+        stated = _stated(tif, page)
         return (None if stated is None else _in_one_unit(*stated)), None
     except _UnusableError as problem:
         return None, str(problem)
@@ -72,19 +72,19 @@ def declares_entities(description: str) -> bool:
     return re.search(r"<!\s*(DOCTYPE|ENTITY)", description, re.IGNORECASE) is not None
 
 
-def _stated(tif: tifffile.TiffFile) -> tuple[float, str, float, str] | None:
+def _stated(tif: tifffile.TiffFile, page: tifffile.TiffPage) -> tuple[float, str, float, str] | None:
     """Height and its unit, width and its unit."""
-    page = tif.pages.first
-    if "<OME" in page.description:
-        return _of_ome(page.description)
+    first = tif.pages.first  # which is where programs describe the file, and may be a preview of the page
+    if "<OME" in first.description:
+        return _of_ome(first.description)
     if tif.is_lsm and (lsm := tif.lsm_metadata):
         sizes = [_number(lsm[name], name) for name in ("VoxelSizeY", "VoxelSizeX")]
         return sizes[0], "m", sizes[1], "m"
     if tif.is_stk and (stk := tif.stk_metadata) and stk.get("SpatialCalibration"):
         unit = str(stk["CalibrationUnits"])
         return _number(stk["YCalibration"], "YCalibration"), unit, _number(stk["XCalibration"], "XCalibration"), unit
-    if page.is_imagej:
-        described = dict(line.partition("=")[::2] for line in page.description.splitlines())
+    if first.is_imagej:
+        described = dict(line.partition("=")[::2] for line in first.description.splitlines())
         unit = described.get("unit", "")
         return _of_tags(page, unit, described.get("yunit", unit))
     number = page.tags.valueof("ResolutionUnit")

@@ -36,25 +36,17 @@ logging.getLogger("tifffile").addHandler(_LOG)
 
 @contextmanager
 def damage_refused(path: Path) -> Iterator[None]:
-    """Raise `DataError` at the end of what is read of a TIFF in this thread, if tifffile logged damage to pixels.
-
-    What else was wrong with the file then comes of the damage, and is not said.
-    """
+    """Raise `DataError` at the end of what is read of a TIFF in this thread, if tifffile logged damage to pixels."""
     lines: list[str] = []
     _LOG.heard.lines = lines
-    consequence = None
     try:
         yield
-    except DataError as error:
-        consequence = error
     finally:
         _LOG.heard.lines = None
     if serious := next(filter(_is_serious, lines), None):
         reason = re.sub(r".*<tifffile\.[^>]*> ?", "", serious).strip(" '()")[:80]
         what = f"The file is damaged: tifffile reports {reason or 'invalid tags'!r}"
-        raise DataError(what, where=path, fix="Copy or export it again.") from consequence
-    if consequence is not None:
-        raise consequence
+        raise DataError(what, where=path, fix="Copy or export it again.")
 
 
 def _is_serious(line: str) -> bool:

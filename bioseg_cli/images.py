@@ -194,9 +194,9 @@ class ImageFile:
                     self._tif = open_tiff(path)
                     series = checked_series(self._tif, path)
                     axes = axes_of(self._tif, series, stacks, path)
-                    self._appearance = appearance(self._tif, series, path)
                     self._frames = TiffFrames(self._tif, series, axes.letters)
-                    self.info = self._tiff_info(self._tif, series, axes)
+                self._appearance = appearance(self._tif, series, path)
+                self.info = self._tiff_info(self._tif, series, axes)
             except BaseException:
                 self.close()
                 raise
@@ -209,7 +209,7 @@ class ImageFile:
 
     def _tiff_info(self, tif: tifffile.TiffFile, series: tifffile.TiffPageSeries, axes: NamedAxes) -> ImageInfo:
         count, (channels, height, width) = self._frames.count, self._frames.shape
-        found, no_size = calibration(tif)
+        found, no_size = calibration(tif, series.keyframe)
         size = None if found is None else PixelSize(*found)
         dtype = np.dtype(np.uint8) if series.dtype == bool else series.dtype.newbyteorder("=")
         if self._appearance.palette is not None and not self._labels:

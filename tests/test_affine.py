@@ -75,6 +75,7 @@ def test_labels_move_to_the_nearest_pixel_and_the_outside_is_ignored(size):
     # SciPy has no "ignore" of its own: shifting by one makes its 0 ours.
     expected = by_scipy((labels + 1).astype(float), affine, order=0).astype(int) - 1
     assert moved.dtype == torch.int64
+    assert moved.shape == size
     assert (moved.numpy() == expected).mean() > 0.995
     assert (moved == -1).any()
 
@@ -158,6 +159,14 @@ def test_padding_is_as_invalid_as_the_outside_of_the_frame():
 def test_the_identity_returns_the_images_untouched():
     images = torch.rand(2, 3, 5, 7)
     assert Affine.identity(2).warp(images) is images
+
+
+def test_where_not_chosen_nothing_moves():
+    images = np.stack([noise(16, 16, 1), noise(16, 16, 2), noise(16, 16, 3)])
+    chosen = Affine.similarity(torch.tensor([90.0, 90.0, 180.0])).where(torch.tensor([True, False, True]))
+    moved = chosen.warp(torch.from_numpy(images)[:, None])[:, 0].numpy()
+    np.testing.assert_allclose(moved, [np.rot90(images[0]), images[1], np.rot90(images[2], 2)], atol=1e-9)
+    assert torch.equal(chosen.matrix[1], Affine.identity(1).matrix[0])
 
 
 def test_each_image_of_a_batch_has_its_own_transform():

@@ -74,7 +74,7 @@ def spoil(monkeypatch: pytest.MonkeyPatch, phase: str, name: str, error: Excepti
     """Have a phase of the prediction of one image fail."""
     if phase == "opening":
         monkeypatch.setattr(
-            ImageFile, "__init__", raising(ImageFile.__init__, error, lambda _, path: path.stem == name)
+            ImageFile, "__init__", raising(ImageFile.__init__, error, lambda _, path, *__: path.stem == name)
         )
     elif phase == "reading":
         monkeypatch.setattr(ImageFile, "read", raising(ImageFile.read, error, lambda file, *_: file.path.stem == name))

@@ -122,6 +122,46 @@ def test_images_are_the_same_whatever_fits_in_memory(dataset: Dataset, cache: in
             np.testing.assert_allclose(source.batch(all_of(index)).images[0], dataset.image(index) / 4000, atol=1e-7)
 
 
+@pytest.mark.parametrize(("labels", "bytes_each"), [(True, 2400 + 600), (False, 2400 + 1200)])
+@pytest.mark.parametrize("slack", [-1, 0])
+def test_images_are_read_again_only_where_memory_ran_out(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch, labels: bool, bytes_each: int, slack: int
+):
+    read = []
+    whole = dataset.image
+    monkeypatch.setattr(dataset, "image", lambda index: (read.append(index), whole(index))[1])
+    # Of three images two fit, or for want of a byte one.
+    source = ImageSource(dataset, 2 * bytes_each + slack, labels=labels)
+    for _ in range(3):
+        source.batch(all_of(0, 1, 2))
+    assert Counter(read) == {0: 1, 1: 1 if slack == 0 else 3, 2: 3}
+
+
+def test_without_labels_every_label_is_ignore_and_no_mask_is_read(dataset: Dataset, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(dataset, "labels", None)
+    batch = ImageSource(dataset, CACHE, labels=False).batch(all_of(0, PADDED))
+    assert batch.labels.dtype == torch.int64
+    assert batch.labels.shape == (2, *SIZE)
+    assert (batch.labels == IGNORE).all()
+    np.testing.assert_allclose(batch.images[0], dataset.image(0) / 4000, atol=1e-7)
+
+
+def test_a_batch_moves_whole(dataset: Dataset):
+    batch = ImageSource(dataset, CACHE).batch(all_of(1, PADDED))
+    moved = batch.to(torch.device("meta"))
+    assert {moved.images.device.type, moved.labels.device.type, moved.shown.device.type} == {"meta"}
+    assert (moved.images.shape, moved.labels.shape, moved.shown.shape) == (
+        batch.images.shape, batch.labels.shape, batch.shown.shape,
+    )  # fmt: skip
+    assert moved.indices == (1, PADDED)
+
+
+def test_streams_stay_what_they_were():
+    """Runs are repeated and resumed by these numbers."""
+    expected = {"order": 772650, "crop": 307499, "augment": 341783, "validate": 897715}
+    assert {purpose: random_stream(3, purpose, 1, 2).integers(10**6) for purpose in expected} == expected
+
+
 def test_a_stream_is_the_same_every_time_it_is_asked_for():
     assert random_stream(5, "augment", 3, 7).random(4).tolist() == random_stream(5, "augment", 3, 7).random(4).tolist()
 

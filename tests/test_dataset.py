@@ -283,6 +283,8 @@ def test_any_hdf5_program_reads_the_pixels_a_chunk_an_image(write: Write, dtype:
         images, labels = file["images"], file["labels"]
         assert (images.chunks, labels.chunks) == ((1, *SHAPE), (1, *SHAPE[1:]))
         assert images.compression == labels.compression == "gzip"
+        assert images.compression_opts == labels.compression_opts == 1
+        assert (images.shuffle, labels.shuffle) == (np.dtype(dtype).itemsize > 1, False)
         np.testing.assert_array_equal(images[:], [one.image for one in items])
         np.testing.assert_array_equal(labels[:], [one.labels for one in items])
 

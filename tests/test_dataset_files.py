@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import subprocess
 import sys
 import textwrap
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import h5py
@@ -210,6 +211,38 @@ def test_a_label_without_a_class_is_refused_by_its_file_name(tmp_path: Path):
         one.add(item(np.full((4, 5), 255)))
         one.finish(INFO)
     assert caught.value.where == "cells_007.tif"
+
+
+@contextlib.contextmanager
+def no_file_longer_than(length: int) -> Iterator[None]:
+    """What is written beyond `length` bytes fails, as on a full disk."""
+    import resource
+
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (length, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="file size limits are of POSIX")
+@pytest.mark.parametrize("images", [1, 2, 9])
+def test_wherever_the_disk_is_full_the_earlier_file_stays(tmp_path: Path, images: int):
+    path = tmp_path / "d.h5"
+    path.write_text("precious")
+    image = np.random.default_rng(0).integers(0, 255, (1, 1100, 1100), dtype=np.uint8)
+    with (
+        no_file_longer_than(1_000_000 * images),
+        pytest.raises(DataError, match="could not be written") as caught,
+        writer(path, count=9, image_shape=image.shape, overwrite=True) as one,
+    ):
+        for _ in range(9):
+            one.add(Item(image, None, "train", "g", SOURCE))
+        one.finish(INFO)
+    assert caught.value.where == str(path)
+    assert path.read_text() == "precious"
+    assert list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="file size limits are of POSIX")

@@ -7,7 +7,7 @@ import pytest
 
 from bioseg_cli.metrics import intervals
 from bioseg_cli.metrics.confusion import iou_per_class
-from bioseg_cli.metrics.intervals import bootstrap_interval, bootstrap_mean, t_interval
+from bioseg_cli.metrics.intervals import bootstrap_interval, bootstrap_mean, mean_of_sums, t_interval
 
 
 def pooled_iou(sums):
@@ -51,7 +51,9 @@ def test_equal_images_leave_no_doubt_and_different_ones_do():
 def test_the_number_of_draws_held_at_once_does_not_matter(monkeypatch):
     counts = np.random.default_rng(0).integers(0, 50, size=(9, 2, 2))
     whole = bootstrap_interval(counts, pooled_iou, draws=50, seed=3)
-    monkeypatch.setattr("bioseg_cli.metrics.intervals.BLOCK_WEIGHTS", 9 * 7)
+    monkeypatch.setattr(intervals, "BLOCK_WEIGHTS", 9 * 7)
+    # Weights that were kept would be used again, in the block that they were drawn in.
+    monkeypatch.setattr(intervals, "KEPT_WEIGHTS", 0)
     np.testing.assert_array_equal(bootstrap_interval(counts, pooled_iou, draws=50, seed=3), whole)
 
 
@@ -104,6 +106,56 @@ def test_the_seed_decides_the_draws():
 def test_a_t_interval_of_one_value_is_refused():
     with pytest.raises(ValueError, match="at least two"):
         t_interval([0.9])
+
+
+def test_a_t_interval_of_two_values_is_that_of_the_table():
+    # Student's t of one degree of freedom: 12.706 at 95 %, 6.314 at 90 %.
+    assert t_interval([3, 1]) == pytest.approx((2, 2**0.5, 2 - 12.7062, 2 + 12.7062), abs=1e-4)
+    assert t_interval([3, 1], 0.9) == pytest.approx((2, 2**0.5, 2 - 6.3138, 2 + 6.3138), abs=1e-4)
+
+
+def test_two_images_have_an_interval_from_one_to_the_other():
+    np.testing.assert_allclose(bootstrap_mean([0.25, 0.75]), [0.25, 0.75])
+    sums = np.array([[[6, 2], [2, 2]], [[1, 1], [1, 1]]])
+    np.testing.assert_allclose(bootstrap_interval(sums, pooled_iou), [[1 / 3, 1 / 3], [0.6, 1 / 3]])
+
+
+def test_a_single_draw_has_equal_limits_and_is_the_seeds():
+    drawn = {bootstrap_mean([0.25, 0.75], draws=1, seed=seed) for seed in range(12)}
+    assert drawn == {(0.25, 0.25), (0.5, 0.5), (0.75, 0.75)}
+
+
+def test_less_confidence_is_a_narrower_interval():
+    values = np.arange(101) / 100
+    wide, narrow = bootstrap_mean(values, draws=4000), bootstrap_mean(values, draws=4000, confidence=0.5)
+    # The mean of 101 such values has a standard deviation of 0.029: 1.96 and 0.674 of those on either side.
+    deviation = values.std() / 101**0.5
+    assert wide == pytest.approx((0.5 - 1.96 * deviation, 0.5 + 1.96 * deviation), abs=0.003)
+    assert narrow == pytest.approx((0.5 - 0.674 * deviation, 0.5 + 0.674 * deviation), abs=0.003)
+
+
+def test_without_other_numbers_it_is_a_thousand_draws_of_seed_0():
+    values = np.random.default_rng(1).random(30)
+    assert bootstrap_mean(values) == bootstrap_mean(values, draws=1000, seed=0)
+    assert bootstrap_mean(values) != bootstrap_mean(values, draws=1001)
+    assert bootstrap_mean(values) != bootstrap_mean(values, draws=999)
+    counts = np.random.default_rng(0).integers(1, 50, size=(9, 2, 2))
+    whole = bootstrap_interval(counts, pooled_iou, draws=1000, seed=0, confidence=0.95)
+    np.testing.assert_array_equal(bootstrap_interval(counts, pooled_iou), whole)
+
+
+def test_values_of_single_precision_are_added_up_in_double():
+    values = np.array([0.1, 0.2, 0.4, 0.7], dtype=np.float32)
+    exact = values.astype(np.float64)
+    assert t_interval(values) == t_interval(exact)
+    assert bootstrap_mean(values) == bootstrap_mean(exact)
+
+
+def test_a_mean_of_no_values_is_not_a_number_and_no_division_by_zero():
+    with np.errstate(all="raise"):
+        np.testing.assert_array_equal(mean_of_sums(np.array([[3.0, 2.0], [0.0, 0.0], [0.5, 1.0]])), [1.5, np.nan, 0.5])
+    sums = np.arange(12.0).reshape(2, 3, 2)
+    np.testing.assert_allclose(mean_of_sums(sums), [[0, 2 / 3, 4 / 5], [6 / 7, 8 / 9, 10 / 11]])
 
 
 @pytest.mark.parametrize("seed", [0, 7])

@@ -76,6 +76,7 @@ def test_probabilities_of_a_class_are_those_of_its_clusters_together():
     mapping = np.array([2, 0, 2, 0])
     summed = class_probabilities(clusters, mapping, 3)
     assert summed.shape == (2, 3, 5, 6)
+    assert summed.dtype == np.float32
     np.testing.assert_allclose(summed.sum(axis=1), 1, atol=1e-6)
     np.testing.assert_allclose(summed[:, 2], clusters[:, 0] + clusters[:, 2])
     assert (summed[:, 1] == 0).all()

@@ -80,6 +80,15 @@ def test_empty_classes(labels, predictions, expected):
     np.testing.assert_equal(mean_iou(counts, background=False), expected[1])
 
 
+def test_a_class_that_is_nowhere_is_no_division_by_zero():
+    counts = np.array([[[3, 1, 0], [0, 2, 0], [0, 0, 0]], [[0, 0, 0]] * 3])
+    with np.errstate(all="raise"):
+        np.testing.assert_allclose(iou_per_class(counts), [[3 / 4, 2 / 3, np.nan], [np.nan] * 3])
+        np.testing.assert_allclose(dice_per_class(counts), [[6 / 7, 4 / 5, np.nan], [np.nan] * 3])
+        np.testing.assert_allclose(pixel_accuracy(counts), [5 / 6, np.nan])
+        np.testing.assert_allclose(mean_over_classes(iou_per_class(counts)), [17 / 24, np.nan])
+
+
 def test_mean_over_classes_leaves_out_absent_ones_row_by_row():
     values = np.array([[1.0, np.nan, 0.5], [0.2, 0.4, 0.6], [np.nan, np.nan, np.nan]])
     np.testing.assert_allclose(mean_over_classes(values), [0.75, 0.4, np.nan])
@@ -106,7 +115,9 @@ def test_tables_of_any_size_are_counted_alike(clusters):
     expected = np.zeros((K, clusters), dtype=np.int64)
     counted = labels != 255
     np.add.at(expected, (labels[counted], assigned[counted]), 1)
-    np.testing.assert_array_equal(joint_counts(labels, assigned, (K, clusters), 255), expected)
+    found = joint_counts(labels, assigned, (K, clusters), 255)
+    assert found.dtype == np.int64
+    np.testing.assert_array_equal(found, expected)
 
 
 @pytest.mark.parametrize(
@@ -151,3 +162,21 @@ def test_objects_wholly_in_the_border_do_not_count():
     assert seg_scores(truth, truth, border=1).tolist() == [1.0]
     assert seg_scores(truth, np.zeros_like(truth), border=1).tolist() == [0.0]
     assert seg_scores(truth, truth).tolist() == [1.0, 1.0]
+
+
+def test_labels_are_held_to_the_classes_and_clusters_to_the_clusters():
+    two, four = np.array([0, 1]), np.array([0, 3])
+    assert joint_counts(two, four, (2, 4)).tolist() == [[1, 0, 0, 0], [0, 0, 0, 1]]
+    with pytest.raises(DataError, match=r"labels hold 3; 0\.\.1 are possible"):
+        joint_counts(four, two, (2, 4))
+    with pytest.raises(DataError, match=r"clusters hold 3; 0\.\.1 are possible"):
+        joint_counts(two, four, (2, 2), what="clusters")
+
+
+@pytest.mark.parametrize(
+    ("strange", "shown"), [([9, 7, 8, 7, 6, 5], "5, 6, 7, 8, 9;"), ([9, 4, 8, 7, 6, 5], "4, 5, 6, 7, 8, ...;")]
+)
+def test_of_many_values_out_of_range_the_first_five_are_named(strange, shown):
+    with pytest.raises(DataError) as caught:
+        confusion_counts(np.array([0, *strange]), np.zeros(7, dtype=int), 2)
+    assert caught.value.what == f"The labels hold {shown} 0..1 are possible"

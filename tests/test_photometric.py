@@ -104,8 +104,9 @@ def test_sharpness_leaves_the_border_as_it_is():
     assert not torch.allclose(sharper[:, 1:-1, 1:-1], image[:, 1:-1, 1:-1])
 
 
-def test_an_image_too_small_to_smooth_is_left_alone():
-    image = torch.rand(1, 2, 9)
+@pytest.mark.parametrize("size", [(2, 9), (9, 2)])
+def test_an_image_too_small_to_smooth_is_left_alone(size):
+    image = torch.rand(1, *size)
     assert torch.equal(ops.sharpness(image, 1.9), image)
 
 
@@ -193,6 +194,13 @@ def test_equalize_with_more_bins_tells_apart_what_256_would_merge():
     coarse, deep = ops.equalize(image), ops.equalize(image, 4096)
     assert coarse.unique().numel() < 20
     assert deep.unique().numel() > 150
+
+
+def test_grey_is_the_luma_of_three_channels_and_the_mean_of_others_pixel_by_pixel():
+    two = torch.tensor([[[0.1, 0.2]], [[0.3, 0.8]]])
+    torch.testing.assert_close(ops.grey(two), torch.tensor([[[0.2, 0.5]]]))
+    three = torch.eye(3)[:, None]
+    torch.testing.assert_close(ops.grey(three), torch.tensor([[[0.2989, 0.587, 0.114]]]))
 
 
 def test_contrast_pivots_on_the_mean_of_all_channels():

@@ -108,6 +108,11 @@ def test_solarize_inverts_more_of_the_image_with_every_magnitude():
     assert np.diff(inverted).min() > 0
 
 
+@pytest.mark.parametrize("name", ["autocontrast", "invert", "equalize"])
+def test_operations_of_one_strength_have_no_parameter(name):
+    assert Operation(name, parameter_of(name, 17, -1)) == Operation(name)
+
+
 def test_the_same_generator_draws_the_same_view():
     assert draw_strong(6, 2, generator(3)).operations == draw_strong(6, 2, generator(3)).operations
     assert draw_strong(6, 2, generator(3)).operations != draw_strong(6, 2, generator(4)).operations
@@ -181,6 +186,12 @@ def test_operations_are_applied_to_their_own_image_in_the_order_drawn():
     changed = view.colour(images)
     torch.testing.assert_close(changed[0], 1 - images[0] * 0.5)
     assert torch.equal(changed[1], images[1])
+
+
+def test_a_view_of_other_images_than_it_was_drawn_for_is_not_applied():
+    view = StrongView(((Operation("invert"),), ()), draw_strong(2, 1, generator()).rotation)
+    with pytest.raises(ValueError, match="zip"):
+        view.colour(torch.rand(3, 1, 4, 4))
 
 
 def test_deep_images_are_equalized_with_more_levels():

@@ -289,7 +289,7 @@ def test_arrays_too_are_predicted_in_less_memory(model: Path) -> None:
 @pytest.mark.parametrize(("tile", "left"), [(256, 256), (None, 128)])
 def test_memory_that_suffices_for_nothing_is_an_error(model: Path, tmp_path: Path, tile: int | None, left: int) -> None:
     tifffile.imwrite(tmp_path / "a.tif", discs(1, size=300)[0][0], metadata=None)
-    predictor = predictor_of(model, tile=tile)
+    predictor = predictor_of(model, tile=tile, any_dtype=False)
     limit(predictor, 100)
     with pytest.raises(RunError, match=f"300 x 300 pixels in tiles of {left}") as error:
         predict_files(predictor, [tmp_path / "a.tif"], tmp_path / "out")

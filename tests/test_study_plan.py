@@ -149,6 +149,24 @@ def test_a_single_run_has_no_interval_and_says_why() -> None:
     assert (comparison.t, comparison.clear) == (None, None)
 
 
+def test_two_runs_have_an_interval_and_of_seeds_alone_it_says_so() -> None:
+    seeds = estimate({(0, 0): 0.5, (0, 1): 0.7})
+    assert (seeds.unit, seeds.runs, seeds.units) == ("seed", 2, (0.5, 0.7))
+    # Student's t of one degree of freedom is 12.706; the mean's standard error is 0.1.
+    assert seeds.interval == pytest.approx((0.6, 0.02**0.5, 0.6 - 1.27062, 0.6 + 1.27062), abs=1e-5)
+    assert seeds.reservation == "the interval is over seeds alone"
+    draws = estimate({(0, 0): 0.5, (1, 0): 0.7})
+    assert (draws.unit, draws.units, draws.interval) == ("label draw", (0.5, 0.7), seeds.interval)
+    assert draws.reservation is None
+
+
+def test_as_good_with_more_labels_is_no_fall() -> None:
+    even = {5: {(0, 0): 0.5, (0, 1): 0.7}, 10: {(0, 0): 0.7, (0, 1): 0.5}}
+    assert reversals(even) == []
+    even[10][0, 0] = 0.69
+    assert [(fall.less, fall.more) for fall in reversals(even)] == [(5, 10)]
+
+
 def test_only_repeats_that_both_have_are_compared() -> None:
     first = {(0, 0): 0.9, (1, 1): 0.8, (2, 2): 0.7}
     second = {(0, 0): 0.8, (2, 2): 0.5, (3, 3): 0.1}

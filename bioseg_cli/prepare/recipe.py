@@ -157,10 +157,11 @@ def refuse_unreadable(errors: Sequence[DataError], total: int) -> None:
         raise errors[0]
     if errors:
         reasons = [f"{Path(str(error.where)).name} ({error.what})" for error in errors]
+        fixes = dict.fromkeys(error.fix for error in errors)
         raise DataError(
             f"{len(errors)} of {total} files cannot be used: {listing(reasons, most=20)}",
             where=Path(str(errors[0].where)).parent,
-            fix="Repair these files, or move them away.",
+            fix=fixes.popitem()[0] if len(fixes) == 1 else "Repair these files, or move them away.",
         )
 
 
