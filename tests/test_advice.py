@@ -70,6 +70,7 @@ REACHED_BY: dict[str, tuple[str, ...]] = {
     "study/": ("study",),
     "training/iic.py": ("train-iic",),
     "training/clusters.py": ("train-iic",),
+    "training/fit.py": ("train-uda",),
     "training/restarts.py": ("train-iic",),
     "training/uda.py": ("train-uda",),
     "training/": TRAIN,

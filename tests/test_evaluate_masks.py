@@ -281,7 +281,10 @@ def test_reports_are_not_replaced_unasked(folders, bioseg):
         (["--predictions", "p", "--truth", "t", "--head", "aux"], "--head"),
         (["--predictions", "p", "--truth", "t", "--mapping", "oracle"], "--mapping"),
         (["--predictions", "p", "--truth", "t", "--state", "last"], "--state"),
-        (["run", "--baselines", "otsu,sauvola"], "'sauvola' (known: otsu, kmeans, local, all-background, or none)"),
+        (
+            ["run", "--baselines", "otsu,sauvola"],
+            "'sauvola' (known: otsu, kmeans, local, forest, all-background, or none)",
+        ),
         (["run", "--baselines", "none,otsu"], "'none'"),
     ],
 )

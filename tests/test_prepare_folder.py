@@ -140,7 +140,7 @@ def test_hidden_files_are_neither_images_nor_masks(folder) -> None:
     for name in ("._cell0.png", ".DS_Store", "Thumbs.db"):
         (folder.images / name).write_bytes(b"\0\5\x16\7")
         (folder.masks / name).write_bytes(b"\0\5\x16\7")
-    assert folder.prepare()["images"]["train"] == {"labelled": 4, "unlabelled": 0}
+    assert folder.prepare()["images"]["train"] == {"labelled": 5, "unlabelled": 0}
 
 
 def test_images_and_masks_in_one_folder(folder) -> None:

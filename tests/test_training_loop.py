@@ -24,7 +24,7 @@ from bioseg_cli.training.loop import Trainer
 from bioseg_cli.training.method import Method, list_metrics
 from bioseg_cli.training.record import TrainingRun
 from bioseg_cli.training.settings import TrainUDAConfig
-from bioseg_cli.training.uda import UDA
+from bioseg_cli.training.uda import CRITERIA
 
 FP32 = resolve_precision("fp32", torch.device("cpu"))
 BIAS = "heads.main.bias"
@@ -42,7 +42,7 @@ class Scripted:
     remarks: Sequence[str] = ()
     heads: Mapping[str, int] = {"main": 2}
     outputs = "classes"
-    criteria = UDA.criteria
+    criteria = CRITERIA
 
     def __init__(
         self, epoch_steps: int, metrics: Sequence[Mapping[str, float]] = (), nan_at: int | None = None
