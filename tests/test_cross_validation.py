@@ -82,8 +82,18 @@ def test_a_run_is_cross_validated_on_its_own_labels(bioseg: Cli, run: Path, tmp_
     assert row["images"] == 3
     assert 0.5 < row["mean_iou"] < 1
     assert row["intervals"]["mean_iou"][0] < row["mean_iou"]
-    assert "with 10 of the run's 40 updates" in " ".join(row["notes"])
+    assert "with 40 of the run's 40 updates" in " ".join(row["notes"])
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+
+
+def test_a_training_has_a_share_of_the_updates_and_not_too_few(
+    bioseg: Cli, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bioseg_cli.evaluation.cross_validation.LEAST_UPDATES", 13)
+    result = bioseg("evaluate", run, "--cross-validate")
+    assert "training 3 of 3, 13 updates, without disc" in result.output
+    monkeypatch.setattr("bioseg_cli.evaluation.cross_validation.LEAST_UPDATES", 3)
+    assert "training 1 of 3, 10 updates, without disc" in bioseg("evaluate", run, "--cross-validate").output
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,8 @@ from bioseg_cli.training.settings import TrainUDAConfig
 from bioseg_cli.training.uda import UDA
 
 BUDGET_SHARE = 0.25
-"""Share of the run's updates that each training has."""
+LEAST_UPDATES = 300
+"""Each training has this share of the run's updates, and no fewer than these where the run had as many."""
 MOST_LABELS = 10
 """With more labelled images a validation split costs little and says more."""
 PARTS_OF_ONE = 4
@@ -108,13 +109,16 @@ def _report(run: RunDirectory, config: EvaluateConfig, precision: Precision, out
             )
         labelled = labelled_images(run, dataset)
         folds = leave_out(dataset, labelled)
-        updates = math.ceil(BUDGET_SHARE * int(run.manifest["progress"]["updates"]))
+        whole = int(run.manifest["progress"]["updates"])
+        updates = max(math.ceil(BUDGET_SHARE * whole), min(whole, LEAST_UPDATES))
         settings = {**run.manifest["config"], "steps": updates, "epoch_steps": updates, "patience": None}
         training = build_config(TrainUDAConfig, settings)
         predicted = []
         for number, fold in enumerate(folds, 1):
+            left_out = "" if fold.part.all() else f"part {number} of "
             output.say(
-                f"{run.path}: training {number} of {len(folds)}, {updates} updates, without {dataset.name(fold.index)}"
+                f"{run.path}: training {number} of {len(folds)}, {updates} updates, without {left_out}"
+                f"{dataset.name(fold.index)}"
             )
             predicted.append(_prediction(dataset, labelled, fold, training, config, precision, output))
         return _scored(run, dataset, folds, predicted, updates, config, output)

@@ -75,7 +75,7 @@ class EvaluateConfig(Config):
     cross_validate: bool = Field(
         default=False,
         description="Score the recipe of runs of train-uda on their own labelled images: each is left out of a short "
-        "training, a quarter of the run's updates, and then scored. For up to 10 labelled images.",
+        "training, and then scored. For up to 10 labelled images.",
     )
     tta: bool = Field(
         default=False,

@@ -156,7 +156,10 @@ def refuse_unreadable(errors: Sequence[DataError], total: int) -> None:
     if len(errors) == 1:
         raise errors[0]
     if errors:
-        reasons = [f"{Path(str(error.where)).name} ({error.what})" for error in errors]
+        names_by_reason: dict[str, list[str]] = {}
+        for error in errors:
+            names_by_reason.setdefault(error.what, []).append(Path(str(error.where)).name)
+        reasons = [f"{listing(names)} ({reason})" for reason, names in names_by_reason.items()]
         fixes = dict.fromkeys(error.fix for error in errors)
         raise DataError(
             f"{len(errors)} of {total} files cannot be used: {listing(reasons, most=20)}",
