@@ -191,7 +191,7 @@ def test_holm_is_the_smallest_level_at_which_each_is_still_rejected(p_values):
 
 
 def test_p_values_of_single_precision_are_corrected_in_double():
-    p_values = np.array([0.011, 0.2, 0.07], dtype=np.float32)
+    p_values = np.array([0.019, 0.2, 0.07], dtype=np.float32)
     assert holm(p_values).tolist() == holm(p_values.tolist()).tolist()
 
 
