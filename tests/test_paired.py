@@ -99,7 +99,7 @@ def test_as_many_pairs_as_are_counted_are_counted_and_one_more_is_not(monkeypatc
     assert wilcoxon_signed_rank([1, 1, 1, 1], [0, 0, 0, 0]) == pytest.approx((0, 2 * norm.sf(5 / 2.5)))
 
 
-@pytest.mark.parametrize("signs", [76, 100])
+@pytest.mark.parametrize("signs", [76, 92])
 def test_a_share_is_at_most_one_also_where_it_is_added_up_from_many(signs):
     # With as many of either sign, every choice is as small; added up, their shares are a rounding above 1.
     found = wilcoxon_signed_rank([1, -1] * (signs // 2), [0] * signs)
