@@ -253,29 +253,6 @@ def test_another_exposure_keeps_the_range_and_the_order_of_grey_levels() -> None
     assert torch.equal(brighter[1], changed[1])
 
 
-def test_another_exposure_is_its_formula_and_clipped_to_the_range() -> None:
-    images = torch.rand(3, 2, 6, 7, generator=torch.Generator().manual_seed(1))
-    exposure = Exposure(
-        gain=torch.tensor([1.5, 0.7, 1.0]),
-        offset=torch.tensor([0.2, -0.2, 0.1]),
-        gamma=torch.tensor([0.8, 1.5, 1.0]),
-        noise=torch.tensor([0.5, 0.0, 0.3]),
-        noise_seed=9,
-    )
-    grain = torch.randn(3, 2, 6, 7, generator=torch.Generator().manual_seed(9))
-    changed = exposure.apply(images)
-    for number in range(3):
-        image, spread = images[number].numpy(), float(images[number].std())
-        gain, offset, gamma, noise = (
-            float(values[number]) for values in (exposure.gain, exposure.offset, exposure.gamma, exposure.noise)
-        )
-        exposed = np.clip(gain * image + offset * spread, 0, 1) ** gamma
-        expected = np.clip(exposed + noise * spread * grain[number].numpy(), 0, 1)
-        np.testing.assert_allclose(changed[number], expected, atol=1e-5)
-    assert float(changed.min()) == 0
-    assert float(changed.max()) == 1
-
-
 def test_exposures_fill_their_ranges() -> None:
     exposure = draw_second_view(("photometric",), 4000, np.random.default_rng(0)).exposure
     assert exposure is not None
