@@ -16,8 +16,13 @@ from conftest import SPLITS, write_discs
 from safetensors.torch import load_file
 
 from bioseg_cli.dataset.reader import Dataset
+from bioseg_cli.errors import UsageError
 from bioseg_cli.model.saved import load_model
+from bioseg_cli.runs.launch import Launch
 from bioseg_cli.training.loop import learning_rate
+from bioseg_cli.training.record import UnwrittenRun
+from bioseg_cli.training.session import check_shares
+from bioseg_cli.training.settings import TrainUDAConfig
 
 Cli = Callable[..., Result]
 SMALL = ("--labels", 2, "--width", 2, "--quiet")
@@ -235,6 +240,22 @@ def test_memory_that_runs_out_says_what_to_make_smaller(
     result = bioseg("train-uda", disc_dataset, "--run", tmp_path / "run", *SMALL)
     assert result.exit_code == 4
     assert "--crop" in result.output
+
+
+@pytest.mark.parametrize(("images", "processes", "fits"), [(1, 2, 2), (6, 4, 8), (7, 3, 9), (9, 2, 10)])
+def test_processes_share_a_batch_equally_or_not_at_all(images: int, processes: int, fits: int) -> None:
+    with pytest.raises(UsageError, match=f"--batch-size {images} is the images of all {processes} processes") as error:
+        check_shares(TrainUDAConfig(batch_size=images), Launch(count=processes))
+    assert str(error.value.fix).startswith(f"Give --batch-size {fits}, or")
+    check_shares(TrainUDAConfig(batch_size=fits), Launch(count=processes))
+
+
+def test_a_process_that_does_not_write_its_run_leaves_nothing(tmp_path: Path) -> None:
+    run = UnwrittenRun.create(tmp_path / "run", {"status": "running"}, overwrite=False)
+    run.save_manifest()
+    run.write_metrics([{"epoch": 1}])
+    assert (run.path, run.manifest) == (tmp_path / "run", {"status": "running"})
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_step_schedule_drops_at_epochs_30_60_and_90_of_100() -> None:

@@ -126,6 +126,18 @@ def test_a_signal_saves_and_exits_130(
     assert_equal_runs(run, uninterrupted)
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_first_signal_asks_and_the_second_ends(number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+    with session.stop_signals() as stop_requested:
+        assert not stop_requested()
+        signal.raise_signal(number)
+        assert stop_requested()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(number)
+    assert signal.getsignal(number) is before
+
+
 def test_a_finished_run_goes_on_with_a_larger_budget(bioseg: Cli, disc_dataset: Path, tmp_path: Path) -> None:
     run, whole = tmp_path / "run", tmp_path / "whole"
     constant = (*SETTINGS, "--schedule", "constant")
