@@ -344,6 +344,9 @@ def test_any_hdf5_program_reads_the_pixels_a_chunk_an_image(write: Write, dtype:
         assert (images.chunks, labels.chunks) == ((1, *SHAPE), (1, *SHAPE[1:]))
         assert images.compression == labels.compression == "gzip"
         assert images.compression_opts == labels.compression_opts == 1
+        assert {str(h5py.check_string_dtype(file[name].dtype)) for name in ("split", "group", "source/file")} == {
+            "string_info(encoding='utf-8', length=None)"
+        }
         # Of the two bits by which a chunk says how hard it was packed, the fastest level has none.
         assert images.id.read_direct_chunk((0, 0, 0, 0))[1][1] >> 6 == 0
         assert (images.shuffle, labels.shuffle) == (np.dtype(dtype).itemsize > 1, False)

@@ -106,10 +106,9 @@ class ImageSource:
 
 def _crop_window(extent: slice, length: int, crop: int, random: np.random.Generator) -> slice:
     if crop >= length:
-        return slice(0, length)
-    low, high = extent.start, extent.stop - crop
-    if high < low:
-        low, high = max(0, high), min(low, length - crop)
+        return slice(None)
+    # A crop that is larger than the extent contains all of it, where the image is long enough for that.
+    low, high = np.clip(sorted((extent.start, extent.stop - crop)), 0, length - crop)
     start = int(random.integers(low, high, endpoint=True))
     return slice(start, start + crop)
 

@@ -53,7 +53,7 @@ def read_image(images: h5py.Dataset, index: int) -> Pixels:
         # HDF5 itself leaves a filter out where an image would become larger by it.
         if not left_out:
             pixels = np.empty(shape, dtype)
-            content = pixels.reshape(-1).view(np.uint8)
+            content = pixels.ravel().view(np.uint8)
             try:
                 found = imagecodecs.deflate_decode(chunk, out=content.data)
             except imagecodecs.DeflateError as error:
@@ -69,4 +69,4 @@ def read_image(images: h5py.Dataset, index: int) -> Pixels:
 
 def bytes_of(pixels: Pixels) -> memoryview:
     """The bytes of an array in C order, without a copy where that is how they lie in memory."""
-    return np.ascontiguousarray(pixels).reshape(-1).view(np.uint8).data
+    return pixels.ravel().view(np.uint8).data
