@@ -169,6 +169,25 @@ def test_a_loss_that_is_not_finite_names_step_and_images(bioseg: Cli, disc_datas
     assert "not finite" in record["failure"]
 
 
+def test_the_first_line_and_the_manifest_say_what_is_trained_and_where(
+    bioseg: Cli, disc_dataset: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    words = ("train-uda", disc_dataset, "--run", run, "--steps", 1, "--device", "cpu", "--precision", "fp32")
+    said = bioseg(*words, *SMALL[:-1]).output
+    assert f"{run}: uda-kl, width 2, 1 steps, on cpu in fp32 (" in said
+    assert "processes" not in said
+    record = manifest(run)
+    assert set(record) == {
+        "command", "status", "config", "hash", "data", "environment", "times", "labels", "unlabelled", "device",
+        "precision", "layout", "processes", "progress", "best", "metrics",
+    }  # fmt: skip
+    assert set(record["precision"]) == {"name", "reason"}
+    assert set(record["data"]) == {"path", "content_hash"}
+    assert (record["device"], record["precision"]["name"], record["processes"]) == ("cpu", "fp32", 1)
+    assert list(record["times"]) == ["started", "ended"]
+
+
 def test_a_data_set_without_labelled_validation_images_is_refused(bioseg: Cli, tmp_path: Path) -> None:
     data = write_discs(tmp_path / "d.h5", ("train", "train", "val"), unlabelled=(2,))
     result = bioseg("train-uda", data, "--run", tmp_path / "run", "--labels", 1)
