@@ -85,7 +85,7 @@ PACKAGES = {
         ("training/*",),
         (
             "losses", "uda", "iic", "iic_collapse", "oracle_losses", "oracle_uda_options", "training",
-            "training_loop", "training_resume", "iic_training",
+            "training_loop", "training_resume", "iic_training", "label_budgets", "controls",
         ),
         # Their tests start several processes.
         leave_out=("training/distributed.py", "training/joint_norm.py"),
@@ -93,6 +93,17 @@ PACKAGES = {
             "iic_training.py::test_a_run_on_the_demo_data_does_not_collapse",
             "training_resume.py::test_a_signal_saves_and_exits_130",
             "training_resume.py::test_a_killed_run_resumes_to_the_same_weights",
+            "controls.py::test_a_report_makes_no_mean_of_runs_that_are_no_repeats",
+            "controls.py::test_a_report_pairs_a_run_with_its_own_control_alone",
+            "controls.py::test_another_precision_is_no_other_control_and_is_said",
+            "controls.py::test_in_a_study_the_own_control_is_found_by_data_labels_and_repeat",
+            "controls.py::test_no_control_is_refused_with_what_it_differs_in_and_how_to_get_one",
+            "controls.py::test_the_command_that_is_advised_trains_the_control",
+            "label_budgets.py::test_a_report_names_it_too",
+            "label_budgets.py::test_a_run_of_an_earlier_version_is_looked_at_where_its_data_are",
+            "label_budgets.py::test_a_study_names_it_too",
+            "label_budgets.py::test_clusters_without_a_label_of_a_class_are_marked_where_labels_named_them",
+            "label_budgets.py::test_evaluate_marks_the_class_that_the_training_had_no_label_of",
         ),
     ),
 }  # fmt: skip

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 import scipy.ndimage as ndi
@@ -159,6 +161,17 @@ def test_padding_is_as_invalid_as_the_outside_of_the_frame():
 def test_the_identity_returns_the_images_untouched():
     images = torch.rand(2, 3, 5, 7)
     assert Affine.identity(2).warp(images) is images
+
+
+def test_torch_has_nothing_to_say_of_a_warp():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warp(similarity(20), noise(9, 12))
+
+
+def test_images_move_where_they_are():
+    moved = Affine.similarity(torch.tensor([20.0, 30.0])).warp(torch.rand(2, 3, 9, 12, device="meta"))
+    assert (moved.device.type, moved.shape) == ("meta", (2, 3, 9, 12))
 
 
 def test_where_not_chosen_nothing_moves():

@@ -70,6 +70,7 @@ def test_the_stored_ignore_label_and_missing_masks_become_ignore(dataset: Datase
 
 def test_padding_is_not_shown(dataset: Dataset):
     shown = ImageSource(dataset, CACHE).batch(all_of(0, PADDED)).shown
+    assert shown.dtype == torch.float32
     assert (shown[0] == 1).all()
     expected = np.zeros(SIZE)
     expected[:12, 4:] = 1

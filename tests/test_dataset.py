@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 
 from bioseg_cli.config import ClassInfo
-from bioseg_cli.dataset.reader import Dataset
+from bioseg_cli.dataset.reader import Dataset, find_dataset
 from bioseg_cli.dataset.schema import DatasetInfo, Item, ItemSource
 from bioseg_cli.dataset.writer import DatasetWriter
 from bioseg_cli.errors import DataError, UsageError
@@ -59,7 +60,7 @@ def write(tmp_path: Path) -> Write:
     return write
 
 
-def names_of(write: Write, *sources: dict[str, object], groups: str = "") -> list[str]:
+def names_of(write: Write, *sources: dict[str, object], groups: Sequence[str] = "") -> list[str]:
     items = []
     for index, source in enumerate(sources):
         one = item(index, **source)
@@ -168,6 +169,51 @@ def test_a_budget_without_any_labelled_training_image_is_refused(write: Write):
         dataset.label_subset(ratio=0.5)
 
 
+def test_a_budget_that_nothing_is_said_of_is_every_label(write: Write):
+    with Dataset(write([item(i) for i in range(5)])) as dataset:
+        np.testing.assert_array_equal(dataset.label_subset(), dataset.label_order)
+        with pytest.raises(UsageError, match="6 labelled images were asked for"):
+            dataset.label_subset(ratio=1.2)
+
+
+def test_the_data_set_given_or_else_the_only_one_there_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    assert find_dataset(Path("elsewhere.h5")) == Path("elsewhere.h5")
+    with pytest.raises(UsageError, match="data/ holds none") as none:
+        find_dataset(None)
+    assert none.value.fix == "Make one with `bioseg prepare`."
+    (tmp_path / "data").mkdir()
+    for name in ("b.h5", "notes.txt"):
+        (tmp_path / "data" / name).touch()
+    assert find_dataset(None) == Path("data/b.h5")
+    (tmp_path / "data" / "a.h5").touch()
+    with pytest.raises(UsageError, match="data/ holds several") as several:
+        find_dataset(None)
+    assert several.value.fix == f"Name one of {Path('data/a.h5')}, {Path('data/b.h5')}."
+
+
+def test_a_data_set_is_closed_when_it_is_left(write: Write):
+    path = write([item(0)])
+    with Dataset(path):
+        pass
+    h5py.File(path, "r+").close()
+
+
+def test_images_are_found_by_their_names_or_not_at_all(write: Write):
+    with Dataset(write([item(i) for i in range(4)])) as dataset:
+        assert dataset.named(["a2", "a0"]).tolist() == [2, 0]
+        assert dataset.named(["a2", "a4"]) is None
+        assert dataset.named([]).dtype == np.int64
+
+
+def test_names_that_are_not_utf8_come_back_as_they_were(write: Write):
+    odd = item(0, file="a\udcff.tif")
+    with Dataset(write([dataclasses.replace(odd, group="g\udcfe"), item(1)])) as dataset:
+        assert dataset.source(0).file == "a\udcff.tif"
+        assert dataset.group.tolist() == ["g\udcfe", "g1"]
+        assert dataset.name(0) == "a\udcff"
+
+
 def test_names_are_the_files_stems(write: Write):
     assert names_of(write, {"file": "t000.tif"}, {"file": "t001.tif"}) == ["t000", "t001"]
 
@@ -178,6 +224,7 @@ def test_names_get_only_the_parts_that_tell_them_apart(write: Write):
         "b_t0",
         "t1",
     ]
+    assert names_of(write, {"file": "t0.tif"}, {"file": "t0.tif"}, groups=["p/1", "p/2"]) == ["p_1_t0", "p_2_t0"]
     assert names_of(write, {"file": "s.tif", "frame": 0}, {"file": "s.tif", "frame": 2}) == ["s_f000", "s_f002"]
     assert names_of(write, {"file": "s.tif"}, {"file": "s.tif", "origin": (0, 512)}) == ["s_y0_x0", "s_y0_x512"]
 
@@ -187,6 +234,7 @@ def test_names_are_unique_even_where_nothing_tells_images_apart(write: Write):
     names = names_of(write, *sources)
     assert len(set(names)) == len(names)
     assert all(name.startswith("s") for name in names)
+    assert names_of(write, {"file": "s.tif"}, {"file": "s.tif"}) == ["s_00000", "s_00001"]
 
 
 @pytest.mark.parametrize(
@@ -253,6 +301,7 @@ def test_a_plane_counts_in_the_content_hash_but_not_its_last_bits(write: Write):
     assert rounded != PLANE
     assert hash_with(write, rounded) == hash_with(write, mirrored) == hash_with(write, PLANE)
     assert len({hash_with(write, plane) for plane in (None, PLANE, moved)}) == 3
+    assert hash_with(write, PLANE) == "5b88238170e48c26d0341f88fc3844dd9029ddf5cd0c2c0a89b0eea7212f0626"
 
 
 @pytest.mark.parametrize("plane", [PLANE[:2], tuple(row[:3] for row in PLANE), ((float("nan"),) * 4, *PLANE[1:])])
@@ -273,6 +322,17 @@ def test_the_content_hash_of_a_data_set_stays_what_it_was(tmp_path: Path):
     assert content_hash == "6fc1bda8efdafbcaf3b61ed8d1090c48ec2593d69dc0669b8eae81bad7ddc285"
 
 
+def test_the_label_order_of_a_data_set_stays_what_it_was(tmp_path: Path):
+    """Label budgets are its beginnings."""
+    path = tmp_path / "d.h5"
+    with DatasetWriter(path, count=9, image_shape=SHAPE, image_dtype=np.uint16) as writer:
+        for index in range(9):
+            writer.add(item(index, "val" if index == 4 else "train"))
+        writer.finish(INFO)
+    with Dataset(path) as dataset:
+        assert dataset.label_order.tolist() == [0, 8, 2, 5, 7, 1, 3, 6]
+
+
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32, np.int32])
 def test_any_hdf5_program_reads_the_pixels_a_chunk_an_image(write: Write, dtype: type):
     items = [
@@ -284,12 +344,27 @@ def test_any_hdf5_program_reads_the_pixels_a_chunk_an_image(write: Write, dtype:
         assert (images.chunks, labels.chunks) == ((1, *SHAPE), (1, *SHAPE[1:]))
         assert images.compression == labels.compression == "gzip"
         assert images.compression_opts == labels.compression_opts == 1
+        assert {str(h5py.check_string_dtype(file[name].dtype)) for name in ("split", "group", "source/file")} == {
+            "string_info(encoding='utf-8', length=None)"
+        }
+        # Of the two bits by which a chunk says how hard it was packed, the fastest level has none.
+        assert images.id.read_direct_chunk((0, 0, 0, 0))[1][1] >> 6 == 0
         assert (images.shuffle, labels.shuffle) == (np.dtype(dtype).itemsize > 1, False)
         np.testing.assert_array_equal(images[:], [one.image for one in items])
         np.testing.assert_array_equal(labels[:], [one.labels for one in items])
 
 
-@pytest.mark.parametrize("options", [{"compression": "gzip", "shuffle": True, "chunks": (1, 2, 64, 64)}, {}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"compression": "gzip", "shuffle": True, "chunks": (1, 2, 64, 64)},
+        {"compression": "gzip", "chunks": (1, 2, 64, 64)},
+        {"compression": "gzip", "chunks": (2, 1, 32, 64)},
+        {"compression": "lzf", "chunks": (1, 2, 64, 64)},
+        {},
+    ],
+    ids=str,
+)
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_pixels_that_hdf5_packed_itself_or_not_at_all_are_read(write: Write, options: dict[str, object], dtype: type):
     path = write([item(0), item(1)])

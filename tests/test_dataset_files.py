@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import shutil
 import subprocess
 import sys
@@ -18,7 +19,7 @@ import pytest
 from bioseg_cli.config import ClassInfo
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.dataset.schema import SCHEMA_ATTRIBUTE, SCHEMA_VERSION, DatasetInfo, Item, ItemSource
-from bioseg_cli.dataset.writer import DatasetWriter
+from bioseg_cli.dataset.writer import DatasetWriter, _RememberingFile
 from bioseg_cli.errors import DataError, UsageError
 from bioseg_cli.images import Normalisation
 
@@ -111,13 +112,17 @@ def test_a_newer_schema_asks_for_a_newer_bioseg(damaged):
     ],
 )
 def test_a_damaged_data_set_is_refused_when_opened(damaged, change):
-    assert "damaged" in refusal(damaged(change))
+    path = damaged(change)
+    assert "damaged" in refusal(path)
+    # It is closed again: HDF5 opens no file for writing that this process still reads.
+    h5py.File(path, "r+").close()
 
 
-def test_a_label_without_a_class_is_named_when_it_is_read(damaged):
+@pytest.mark.parametrize("code", [2, 7, 254])
+def test_a_label_without_a_class_is_named_when_it_is_read(damaged, code: int):
     with (
-        Dataset(damaged(lambda file: file["labels"].__setitem__((3, 5, 5), 7))) as dataset,
-        pytest.raises(DataError, match=r"labels\[3\] holds 7, the data set has 2 classes"),
+        Dataset(damaged(lambda file: file["labels"].__setitem__((3, 5, 5), code))) as dataset,
+        pytest.raises(DataError, match=rf"labels\[3\] holds {code}, the data set has 2 classes"),
     ):
         dataset.labels(3)
 
@@ -213,6 +218,17 @@ def test_a_label_without_a_class_is_refused_by_its_file_name(tmp_path: Path):
     assert caught.value.where == "cells_007.tif"
 
 
+def test_a_single_class_may_have_no_label_yet(tmp_path: Path):
+    for labels in (None, np.full((4, 5), 255)):
+        with writer(tmp_path / "d.h5", count=1, overwrite=True) as one:
+            one.add(item(labels))
+            one.finish(dataclasses.replace(INFO, classes=INFO.classes[:1]))
+        with Dataset(tmp_path / "d.h5") as dataset:
+            assert (dataset.labels(0) == 255).all()
+            assert dataset.label_order.dtype == np.int64
+            assert len(dataset.label_order) == (0 if labels is None else 1)
+
+
 @contextlib.contextmanager
 def no_file_longer_than(length: int) -> Iterator[None]:
     """What is written beyond `length` bytes fails, as on a full disk."""
@@ -243,6 +259,21 @@ def test_wherever_the_disk_is_full_the_earlier_file_stays(tmp_path: Path, images
     assert caught.value.where == str(path)
     assert path.read_text() == "precious"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="file size limits are of POSIX")
+def test_the_first_failure_of_a_file_is_remembered_and_hdf5_is_told_of_none(tmp_path: Path):
+    with no_file_longer_than(100), _RememberingFile(tmp_path / "x", "w+") as file:
+        assert file.write(b"a" * 60) == 60
+        assert file.truncate(80) == 80
+        assert file.failure is None
+        assert file.truncate(101) == 101
+        first = file.failure
+        assert isinstance(first, OSError)
+        assert file.truncate(102) == 102
+        assert file.write(b"b" * 60) == 60
+        assert file.failure is first
+    assert (tmp_path / "x").read_bytes() == b"a" * 60 + bytes(20)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="file size limits are of POSIX")

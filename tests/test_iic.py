@@ -20,7 +20,9 @@ from bioseg_cli.dataset.batches import ImageBatch, random_stream
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.errors import DataError, UsageError
 from bioseg_cli.model.unet import UNet
+from bioseg_cli.runs.console import Output
 from bioseg_cli.runs.device import resolve_precision
+from bioseg_cli.runs.directory import RunDirectory
 from bioseg_cli.training.clusters import fit_mappings
 from bioseg_cli.training.iic import IIC, IICBatch
 from bioseg_cli.training.labels import labels_to_name_clusters
@@ -253,29 +255,6 @@ def test_another_exposure_keeps_the_range_and_the_order_of_grey_levels() -> None
     assert torch.equal(brighter[1], changed[1])
 
 
-def test_another_exposure_is_its_formula_and_clipped_to_the_range() -> None:
-    images = torch.rand(3, 2, 6, 7, generator=torch.Generator().manual_seed(1))
-    exposure = Exposure(
-        gain=torch.tensor([1.5, 0.7, 1.0]),
-        offset=torch.tensor([0.2, -0.2, 0.1]),
-        gamma=torch.tensor([0.8, 1.5, 1.0]),
-        noise=torch.tensor([0.5, 0.0, 0.3]),
-        noise_seed=9,
-    )
-    grain = torch.randn(3, 2, 6, 7, generator=torch.Generator().manual_seed(9))
-    changed = exposure.apply(images)
-    for number in range(3):
-        image, spread = images[number].numpy(), float(images[number].std())
-        gain, offset, gamma, noise = (
-            float(values[number]) for values in (exposure.gain, exposure.offset, exposure.gamma, exposure.noise)
-        )
-        exposed = np.clip(gain * image + offset * spread, 0, 1) ** gamma
-        expected = np.clip(exposed + noise * spread * grain[number].numpy(), 0, 1)
-        np.testing.assert_allclose(changed[number], expected, atol=1e-5)
-    assert float(changed.min()) == 0
-    assert float(changed.max()) == 1
-
-
 def test_exposures_fill_their_ranges() -> None:
     exposure = draw_second_view(("photometric",), 4000, np.random.default_rng(0)).exposure
     assert exposure is not None
@@ -374,6 +353,62 @@ def test_a_collapsed_head_counts_nothing_in_the_choice_of_the_state(
     monkeypatch.setattr("bioseg_cli.training.iic.diagnose", lambda _: next(kinds))
     half = IIC(dataset, TrainIICConfig(), CPU).validate(Pixelwise(), FP32)  # type: ignore[arg-type]
     assert half["val_information"] == pytest.approx(good["val_main_mi_share"] / 2)
+
+
+def measures(head: str, **values: float) -> dict[str, float]:
+    sound = {
+        "mi": 0.25, "mi_share": 0.5, "marginal_entropy": 0.75, "pixel_entropy": 0.5, "live_clusters": 2,
+        "constant_images": 0.25, "image_dependence": 0.5,
+    }  # fmt: skip
+    return {f"val_{head}_{name}": value for name, value in {**sound, **values}.items()}
+
+
+def test_an_epoch_is_described_by_both_heads_and_a_collapsed_one_is_named(dataset: Dataset) -> None:
+    described = IIC(dataset, TrainIICConfig(), CPU).describe(
+        {**measures("main"), **measures("aux", image_dependence=0)}
+    )
+    assert described == (
+        "main MI 0.250 of 0.693, entropy 0.75 overall and 0.50 a pixel, 2 of 2 clusters, 25% constant; "
+        "aux MI 0.250 of 2.303, entropy 0.75 overall and 0.50 a pixel, 2 of 10 clusters, 25% constant [one map]"
+    )
+
+
+FLAT = {"constant_images": 1.0}
+UNDIVIDED = "the main head has collapsed, one cluster: an image is never divided."
+
+
+@pytest.mark.parametrize(
+    ("kept", "last", "end", "kinds", "warned"),
+    [
+        ({}, {}, "finished", {"last": {}, "best-final": {}}, []),
+        (
+            {}, FLAT, "collapsed", {"last": {"main": "one cluster"}, "best-final": {}},
+            [f"{UNDIVIDED} The state best-final, of epoch 2, is from before."],
+        ),
+        (
+            FLAT, {}, "collapsed", {"last": {}, "best-final": {"main": "one cluster"}},
+            [f"{UNDIVIDED} The best state, of epoch 2, has too."],
+        ),
+        (
+            {"image_dependence": 0.0}, FLAT, "collapsed",
+            {"last": {"main": "one cluster"}, "best-final": {"main": "one map"}},
+            ["the main head has collapsed, one map: the clusters depend on the position and not on the image. The best "
+             "state, of epoch 2, has too."],
+        ),
+    ],
+)  # fmt: skip
+def test_a_run_ends_with_what_collapsed_in_its_best_and_in_its_last_epoch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: dict[str, float], last: dict[str, float], end: str,
+    kinds: dict[str, dict[str, str]], warned: list[str],
+) -> None:  # fmt: skip
+    said: list[str] = []
+    monkeypatch.setattr(Output, "warn", lambda _, text: said.append(text))
+    run = RunDirectory(tmp_path, {"best": {"best-final": {"epoch": 2}}})
+    rows = [{**measures("main", **one), **measures("aux")} for one in ({"mi_share": 0.0}, kept, {}, last)]
+    with Dataset(write_discs(tmp_path / "d.h5", unlabelled=tuple(range(len(SPLITS))))) as opened:
+        assert IIC(opened, TrainIICConfig(), CPU).conclude(run, rows, FP32, Output()) == end
+    assert run.manifest["collapse"] == kinds
+    assert said == warned
 
 
 def test_the_stable_preset_has_twice_the_clusters_in_the_main_head(dataset: Dataset) -> None:

@@ -149,8 +149,8 @@ HALVES = {"bright_area": 0.5, "otsu_area": 0.2, "otsu_inside": 0.9}
         ({**HALVES, "bright_area": 0.601}, None),
         ({**HALVES, "otsu_inside": 0.8}, "half and half"),
         ({**HALVES, "otsu_inside": 0.799}, None),
-        ({**HALVES, "bright_area": 0.45, "otsu_area": 0.3}, "half and half"),
-        ({**HALVES, "bright_area": 0.45, "otsu_area": 0.301}, None),
+        ({**HALVES, "bright_area": 0.5625, "otsu_area": 0.375}, "half and half"),
+        ({**HALVES, "bright_area": 0.5625, "otsu_area": 0.376}, None),
         # The first that holds is named.
         ({"pixel_entropy": 1.0, "marginal_entropy": 0.0, "image_dependence": 0.0, "mi_share": 0.0}, "uniform"),
         ({"marginal_entropy": 0.0, "image_dependence": 0.0, "mi_share": 0.0}, "one cluster"),

@@ -367,6 +367,8 @@ def test_stopped_restarts_are_resumed(
     stopped(bioseg, disc_dataset, run, steps, monkeypatch, *RESTARTS)
     result = bioseg("train-iic", "--resume", run)
     assert result.exit_code == 0, result.output
+    # The restart that was stopped, of 12 steps each, went on and did not begin anew.
+    assert len(manifest(run / "restarts" / f"seed{5 + steps // 12}")["times"]["resumed"]) == 1
     assert_equal_runs(run, restarted)
 
 

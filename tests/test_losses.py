@@ -14,6 +14,7 @@ from torch import Tensor
 
 from bioseg_cli.dataset.batches import IGNORE
 from bioseg_cli.training.losses import (
+    _quick_length,
     cross_entropy,
     displaced_joints,
     information_of,
@@ -189,6 +190,11 @@ def test_mutual_information_is_its_formula():
     for lamb in (1.0, 1.5):
         expected = -(joint * (np.log(joint) - lamb * np.log(rows) - lamb * np.log(columns))).sum()
         assert float(mutual_information_loss(first, second, valid, lamb=lamb)) == pytest.approx(expected, abs=1e-12)
+
+
+def test_fourier_transforms_are_of_the_next_length_without_a_large_prime():
+    lengths = {1: 1, 7: 8, 8: 8, 11: 12, 13: 15, 17: 18, 23: 24, 26: 27, 49: 50, 125: 125, 126: 128, 241: 243, 500: 500}
+    assert {length: _quick_length(length) for length in lengths} == lengths
 
 
 def test_independent_maps_share_no_information():

@@ -70,6 +70,27 @@ def test_equalize_is_pillows_lookup_table(seed, levels, skew):
     assert_within(ops.equalize(to_tensor(pixels)), ImageOps.equalize(Image.fromarray(pixels)), 1e-9)
 
 
+@pytest.mark.parametrize("below", [254, 255, 509, 510, 764, 765])
+def test_equalize_is_pillows_where_the_step_is_about_to_grow(below: int):
+    pixels = np.repeat([0, 90, 91, 200], [50, 100, below - 150, 7]).astype(np.uint8)[None]
+    mine = ops.equalize(to_tensor(pixels))
+    assert_within(mine, ImageOps.equalize(Image.fromarray(pixels)), 1e-9)
+    assert torch.equal(mine, to_tensor(pixels)) == (below == 254)
+
+
+def test_equalize_ranks_the_bins_that_grey_levels_are_nearest_to():
+    image = torch.tensor([[[0.2, 0.3, 0.7, 0.8]]])
+    torch.testing.assert_close(ops.equalize(image, bins=3), torch.tensor([[[0, 1 / 3, 1 / 3, 1]]]))
+
+
+@pytest.mark.parametrize("bins", [256, 4096])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_equalize_keeps_the_precision(dtype: torch.dtype, bins: int):
+    changed = ops.equalize(to_tensor(eight_bit()).to(dtype), bins)
+    assert changed.dtype == dtype
+    assert not torch.equal(changed, to_tensor(eight_bit()).to(dtype))
+
+
 @settings(deadline=None)
 @given(grey_images)
 def test_invert_is_pillows(pixels):

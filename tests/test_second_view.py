@@ -63,6 +63,29 @@ def test_noise_is_measured_in_the_images_own_standard_deviation() -> None:
     torch.testing.assert_close(changed(image, noise=0.5, gamma=2.0) - image**2, grain, atol=1e-6, rtol=0)
 
 
+def test_another_exposure_is_its_formula_and_clipped_to_the_range() -> None:
+    images = torch.rand(3, 2, 6, 7, generator=torch.Generator().manual_seed(1))
+    exposure = Exposure(
+        gain=torch.tensor([1.5, 0.7, 1.0]),
+        offset=torch.tensor([0.2, -0.2, 0.1]),
+        gamma=torch.tensor([0.8, 1.5, 1.0]),
+        noise=torch.tensor([0.5, 0.0, 0.3]),
+        noise_seed=9,
+    )
+    grain = torch.randn(3, 2, 6, 7, generator=torch.Generator().manual_seed(9))
+    changed = exposure.apply(images)
+    for number in range(3):
+        image, spread = images[number].numpy(), float(images[number].std())
+        gain, offset, gamma, noise = (
+            float(values[number]) for values in (exposure.gain, exposure.offset, exposure.gamma, exposure.noise)
+        )
+        exposed = np.clip(gain * image + offset * spread, 0, 1) ** gamma
+        expected = np.clip(exposed + noise * spread * grain[number].numpy(), 0, 1)
+        np.testing.assert_allclose(changed[number], expected, atol=1e-5)
+    assert float(changed.min()) == 0
+    assert float(changed.max()) == 1
+
+
 def test_noise_does_not_leave_the_range() -> None:
     assert (changed(two_levels(0.0, 1.0), noise=3.0).min(), changed(two_levels(0.0, 1.0), noise=3.0).max()) == (0, 1)
 
@@ -99,6 +122,16 @@ def test_a_view_is_the_exposure_and_then_the_geometry_and_its_outside_is_black()
     assert (seen[..., :3] == 0).all()
     torch.testing.assert_close(seen[..., 3:], two_levels(0.6 + SPREAD, 0.9 + SPREAD)[None, ..., 3:].clamp(max=1))
     torch.testing.assert_close(SecondView(moved, None).of(images)[..., 3:], images[..., 3:])
+
+
+def test_rotations_are_of_the_whole_circle_and_the_first_thing_drawn() -> None:
+    degrees, _, _ = draw_second_view({"rotation"}, 9, np.random.default_rng(0)).geometry.as_similarity()
+    np.testing.assert_allclose(degrees % 360, np.random.default_rng(0).uniform(0, 360, 9))
+
+
+def test_a_view_is_made_where_the_images_are() -> None:
+    view = draw_second_view({"rotation", "photometric"}, 2, np.random.default_rng(0))
+    assert view.of(torch.rand(2, 1, 8, 8, device="meta")).device.type == "meta"
 
 
 def test_only_what_is_asked_for_is_drawn() -> None:

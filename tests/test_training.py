@@ -18,8 +18,13 @@ from conftest import SPLITS, discs, write_discs
 from safetensors.torch import load_file
 
 from bioseg_cli.dataset.reader import Dataset
+from bioseg_cli.errors import UsageError
 from bioseg_cli.model.saved import load_model
+from bioseg_cli.runs.launch import Launch
 from bioseg_cli.training.loop import learning_rate
+from bioseg_cli.training.record import UnwrittenRun
+from bioseg_cli.training.session import check_shares
+from bioseg_cli.training.settings import TrainUDAConfig
 
 Cli = Callable[..., Result]
 SMALL = ("--labels", 2, "--width", 2, "--quiet")
@@ -166,6 +171,26 @@ def test_a_loss_that_is_not_finite_names_step_and_images(bioseg: Cli, disc_datas
     assert "not finite" in record["failure"]
 
 
+def test_the_first_line_and_the_manifest_say_what_is_trained_and_where(
+    bioseg: Cli, disc_dataset: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    words = ("train-uda", disc_dataset, "--run", run, "--steps", 1, "--device", "cpu", "--precision", "fp32")
+    said = bioseg(*words, *SMALL[:-1]).output
+    assert f"{run}: uda-kl, width 2, 1 steps, on cpu in fp32 (" in said
+    assert "processes" not in said
+    record = manifest(run)
+    assert set(record) == {
+        "command", "status", "config", "hash", "data", "environment", "times", "labels", "unlabelled", "validation",
+        "device",
+        "precision", "layout", "processes", "progress", "best", "metrics",
+    }  # fmt: skip
+    assert set(record["precision"]) == {"name", "reason"}
+    assert set(record["data"]) == {"path", "content_hash"}
+    assert (record["device"], record["precision"]["name"], record["processes"]) == ("cpu", "fp32", 1)
+    assert list(record["times"]) == ["started", "ended"]
+
+
 def test_without_a_labelled_validation_image_the_last_state_stands_for_the_run(bioseg: Cli, tmp_path: Path) -> None:
     data = write_discs(tmp_path / "d.h5", ("train", "train", "val"), unlabelled=(2,))
     run = tmp_path / "run"
@@ -247,6 +272,22 @@ def test_memory_that_runs_out_says_what_to_make_smaller(
     result = bioseg("train-uda", disc_dataset, "--run", tmp_path / "run", *SMALL)
     assert result.exit_code == 4
     assert "--crop" in result.output
+
+
+@pytest.mark.parametrize(("images", "processes", "fits"), [(1, 2, 2), (6, 4, 8), (7, 3, 9), (9, 2, 10)])
+def test_processes_share_a_batch_equally_or_not_at_all(images: int, processes: int, fits: int) -> None:
+    with pytest.raises(UsageError, match=f"--batch-size {images} is the images of all {processes} processes") as error:
+        check_shares(TrainUDAConfig(batch_size=images), Launch(count=processes))
+    assert str(error.value.fix).startswith(f"Give --batch-size {fits}, or")
+    check_shares(TrainUDAConfig(batch_size=fits), Launch(count=processes))
+
+
+def test_a_process_that_does_not_write_its_run_leaves_nothing(tmp_path: Path) -> None:
+    run = UnwrittenRun.create(tmp_path / "run", {"status": "running"}, overwrite=False)
+    run.save_manifest()
+    run.write_metrics([{"epoch": 1}])
+    assert (run.path, run.manifest) == (tmp_path / "run", {"status": "running"})
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_step_schedule_drops_at_epochs_30_60_and_90_of_100() -> None:

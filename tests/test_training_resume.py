@@ -69,6 +69,13 @@ def test_a_stopped_run_resumes_to_the_same_weights_bit_for_bit(
     resumed = bioseg("train-uda", "--resume", run)
     assert resumed.exit_code == 0, resumed.output
     assert_equal_runs(run, uninterrupted)
+    before = manifest(run)["times"]
+    assert bioseg("train-uda", "--resume", run).exit_code == 0
+    after = manifest(run)["times"]
+    assert set(after) == {"started", "resumed", "ended"}
+    assert after["started"] == before["started"]
+    assert len(after["resumed"]) == 2
+    assert after["resumed"][0] == before["resumed"][0]
 
 
 @pytest.fixture
@@ -126,6 +133,18 @@ def test_a_signal_saves_and_exits_130(
     assert_equal_runs(run, uninterrupted)
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_first_signal_asks_and_the_second_ends(number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+    with session.stop_signals() as stop_requested:
+        assert not stop_requested()
+        signal.raise_signal(number)
+        assert stop_requested()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(number)
+    assert signal.getsignal(number) is before
+
+
 def test_a_finished_run_goes_on_with_a_larger_budget(bioseg: Cli, disc_dataset: Path, tmp_path: Path) -> None:
     run, whole = tmp_path / "run", tmp_path / "whole"
     constant = (*SETTINGS, "--schedule", "constant")
@@ -157,6 +176,8 @@ def test_a_resumed_run_keeps_its_settings(bioseg: Cli, uninterrupted: Path) -> N
     result = bioseg("train-uda", "--resume", uninterrupted, "--width", 4)
     assert result.exit_code == 2
     assert "width (2, not 4)" in result.output
+    result = bioseg("train-uda", "--resume", uninterrupted, "--width", 4, "--lr", 0.5, "--epochs", 9)
+    assert "A resumed run keeps its settings: lr (0.01, not 0.5), width (2, not 4)" in " ".join(result.output.split())
 
 
 def test_a_changed_data_set_is_not_resumed_on(bioseg: Cli, tmp_path: Path) -> None:

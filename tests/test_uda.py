@@ -148,6 +148,22 @@ def test_the_running_statistics_are_of_the_labelled_and_the_weak_images(
     assert int(norm.num_batches_tracked) == passes
 
 
+@pytest.mark.parametrize("dice", ["image", "batch"])
+def test_dice_is_of_each_image_or_of_the_batch_as_was_asked(dataset: Dataset, dice: str) -> None:
+    settings = {"labels": 4, "batch_size": 4, "unsup_loss": "none", "dice": dice}
+    method = UDA(dataset, TrainUDAConfig.model_validate(settings), CPU)
+    batch = method.draw(0, 0)
+    images = batch.labelled_weak.warp(batch.labelled.images)
+    labels = batch.labelled_weak.warp(batch.labelled.labels, "nearest", fill=IGNORE)
+    found = method.loss(Pixelwise(), batch, FP32)["total"].detach()  # type: ignore[arg-type]
+    expected, other = (
+        soft_dice_loss(Pixelwise()(images)["main"], labels, pool_batch=pooled).detach()
+        for pooled in (dice == "batch", dice != "batch")
+    )
+    torch.testing.assert_close(found, expected)
+    assert abs(found - other) > 1e-4
+
+
 def test_strong_views_leave_the_running_statistics_alone(dataset: Dataset) -> None:
     method = UDA(dataset, TrainUDAConfig(labels=2), CPU)
     buffers = []

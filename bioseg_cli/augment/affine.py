@@ -37,13 +37,11 @@ class Affine:
         angle = torch.deg2rad(degrees.to(torch.float64))
         cos, sin = torch.cos(angle), torch.sin(angle)
         # Rows grow downwards: a counter-clockwise turn sends (0, +1), right, to (-1, 0), up.
-        rotation = torch.stack([torch.stack([cos, -sin], -1), torch.stack([sin, cos], -1)], -2)
+        rotation = torch.stack([cos, -sin, sin, cos], dim=1).reshape(len(degrees), 2, 2)
         if scale is not None:
-            rotation = rotation * scale.to(torch.float64)[:, None, None]
+            rotation = rotation * scale[:, None, None]
         if flip is not None:
-            mirror = torch.ones(len(degrees), 1, 2, dtype=torch.float64)
-            mirror[:, 0, 1] = torch.where(flip, -1.0, 1.0)
-            rotation = rotation * mirror
+            rotation = rotation * torch.where(flip[:, None, None], torch.tensor([1.0, -1.0]), 1.0)
         return cls(F.pad(rotation, (0, 1)))
 
     def as_similarity(self) -> tuple[Tensor, Tensor, Tensor]:

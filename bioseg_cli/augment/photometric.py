@@ -37,7 +37,7 @@ def solarize(image: Tensor, threshold: float) -> Tensor:
 
 def contrast(image: Tensor, factor: float) -> Tensor:
     """Scale the distance from the mean grey level: 0 is flat, 1 the image, above 1 more contrast."""
-    mean = grey(image).mean(dim=(-3, -2, -1), keepdim=True)
+    mean = grey(image).mean()
     return blend(image, mean, factor)
 
 
@@ -53,7 +53,7 @@ def color(image: Tensor, factor: float) -> Tensor:
 
 def sharpness(image: Tensor, factor: float) -> Tensor:
     """Scale the distance from a smoothed image: 0 is blurred, 1 the image, above 1 sharper. The border stays."""
-    channels, height, width = image.shape[-3:]
+    channels, height, width = image.shape
     if height < 3 or width < 3:
         return image
     kernel = image.new_tensor([[1, 1, 1], [1, 5, 1], [1, 1, 1]]) / 13
@@ -76,7 +76,7 @@ def equalize(image: Tensor, bins: int = EQUALIZE_BINS) -> Tensor:
 
 def _equalize_channel(channel: Tensor, bins: int) -> Tensor:
     level = (channel.clamp(0, 1) * (bins - 1)).round().to(torch.int64)
-    counts = torch.bincount(level.flatten(), minlength=bins)
+    counts = torch.bincount(level.flatten())
     below = counts.cumsum(0) - counts
     below_last = int(below[level.max()])
     if below_last == 0:

@@ -41,13 +41,12 @@ class Exposure:
     def apply(self, images: Tensor) -> Tensor:
         """Change (B, C, H, W) images in [0, 1]; they stay in [0, 1]."""
         gain, offset, gamma, noise = (
-            values.to(images.device, images.dtype)[:, None, None, None]
-            for values in (self.gain, self.offset, self.gamma, self.noise)
+            values.to(images)[:, None, None, None] for values in (self.gain, self.offset, self.gamma, self.noise)
         )
         spread = images.std(dim=(1, 2, 3), keepdim=True)
         # Drawn on the CPU, so that every device sees the same noise.
         generator = torch.Generator().manual_seed(self.noise_seed)
-        grain = torch.randn(images.shape, generator=generator, dtype=images.dtype).to(images.device)
+        grain = torch.randn(images.shape, generator=generator).to(images)
         exposed = (gain * images + offset * spread).clamp(0, 1) ** gamma
         return (exposed + noise * spread * grain).clamp(0, 1)
 

@@ -139,10 +139,9 @@ def _crop_window(
 ) -> slice:
     """Where a crop lies along one axis; one with an anchor holds it."""
     if crop >= length:
-        return slice(0, length)
-    low, high = extent.start, extent.stop - crop
-    if high < low:
-        low, high = max(0, high), min(low, length - crop)
+        return slice(None)
+    # A crop that is larger than the extent contains all of it, where the image is long enough for that.
+    low, high = np.clip(sorted((extent.start, extent.stop - crop)), 0, length - crop)
     if anchor is not None:
         low, high = max(low, anchor - crop + 1), min(high, anchor)
     start = int(random.integers(low, high, endpoint=True))

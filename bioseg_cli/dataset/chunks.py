@@ -33,10 +33,10 @@ def create_images(file: h5py.File, name: str, count: int, shape: tuple[int, ...]
 
 def pack(pixels: Pixels) -> bytes | bytearray:
     """The chunk of an image."""
-    content: Any = bytes_of(pixels)
-    if pixels.itemsize > 1:
-        content = np.ascontiguousarray(np.frombuffer(content, np.uint8).reshape(-1, pixels.itemsize).T)
-    return imagecodecs.deflate_encode(content, LEVEL)
+    # What `shuffle` does: the first bytes of all values, then the second ones; single bytes stay as they lie.
+    values = np.frombuffer(bytes_of(pixels), np.uint8).reshape(-1, pixels.itemsize)
+    shuffled: Any = np.ascontiguousarray(values.T)
+    return imagecodecs.deflate_encode(shuffled, LEVEL)
 
 
 def write_packed(images: h5py.Dataset, index: int, chunk: bytes | bytearray) -> None:
@@ -53,14 +53,14 @@ def read_image(images: h5py.Dataset, index: int) -> Pixels:
         # HDF5 itself leaves a filter out where an image would become larger by it.
         if not left_out:
             pixels = np.empty(shape, dtype)
-            content = pixels.reshape(-1).view(np.uint8)
+            content = pixels.ravel().view(np.uint8)
             try:
                 found = imagecodecs.deflate_decode(chunk, out=content.data)
             except imagecodecs.DeflateError as error:
                 raise OSError(str(error)) from error
             if len(found) != len(content):
                 raise OSError(f"{len(found)} bytes instead of {len(content)}")
-            if images.shuffle and dtype.itemsize > 1:
+            if images.shuffle:
                 pixels = np.ascontiguousarray(content.reshape(dtype.itemsize, -1).T).view(dtype).reshape(shape)
             return pixels
     pixels = images[index]
@@ -69,4 +69,4 @@ def read_image(images: h5py.Dataset, index: int) -> Pixels:
 
 def bytes_of(pixels: Pixels) -> memoryview:
     """The bytes of an array in C order, without a copy where that is how they lie in memory."""
-    return np.ascontiguousarray(pixels).reshape(-1).view(np.uint8).data
+    return pixels.ravel().view(np.uint8).data

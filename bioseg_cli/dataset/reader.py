@@ -144,7 +144,7 @@ class Dataset:
             chosen &= self.labelled == labelled
         return np.flatnonzero(chosen)
 
-    def label_subset(self, *, ratio: float | None = None, count: int | None = None, draw: int = 0) -> IntArray:
+    def label_subset(self, *, ratio: float = 1.0, count: int | None = None, draw: int = 0) -> IntArray:
         """The labelled training images of a budget; smaller budgets of a draw are inside its larger ones.
 
         A ratio is of the labelled training images, rounded (a half to the even number) and at least 1. Budgets show
@@ -160,7 +160,7 @@ class Dataset:
                 "No training image has a mask", where=self.path, fix="Prepare it again with masks for some images."
             )
         if count is None:
-            count = max(1, round((1.0 if ratio is None else ratio) * available))
+            count = max(1, round(ratio * available))
         if count > available:
             raise UsageError(
                 f"{count} labelled images were asked for, the training split has {available}",

@@ -93,7 +93,7 @@ class DatasetInfo:
             {
                 "recipe": self.recipe,
                 "settings": self.settings,
-                "classes": [one.model_dump(mode="json") for one in self.classes],
+                "classes": [one.model_dump() for one in self.classes],
                 "normalisation": self.normalisation.to_json(),
                 "pixel_size": None if self.pixel_size is None else self.pixel_size.to_json(),
             },

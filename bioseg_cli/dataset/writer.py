@@ -191,7 +191,7 @@ class DatasetWriter:
         self._digest.update(order.tobytes())
         content_hash = self._digest.hexdigest()
         file, items = self._file, self._items
-        file["labelled"] = np.array([item.labels is not None for item in items], dtype=bool)
+        file["labelled"] = np.array([item.labels is not None for item in items])
         _write_strings(file, "split", [item.split for item in items])
         _write_strings(file, "group", [item.group for item in items])
         _write_strings(file, "source/file", [item.source.file for item in items])
@@ -258,4 +258,4 @@ def label_order(items: Sequence[Item], seed: int) -> IntArray:
 
 def _write_strings(file: h5py.File, name: str, values: list[str]) -> None:
     encoded = [value.encode("utf-8", NAME_ERRORS) for value in values]
-    file.create_dataset(name, data=np.array(encoded, dtype=object), dtype=h5py.string_dtype())
+    file.create_dataset(name, data=encoded, dtype=h5py.string_dtype())
