@@ -38,6 +38,8 @@ def test_the_preset_fills_in_what_was_not_given() -> None:
         name: value for name, value in BEST.items() if name != "lr"
     }
     assert config.steps == 1000
+    assert (config.ratio, config.labels) == (1.0, None)
+    assert (settings(preset="best", labels=3).ratio, settings(preset="best", ratio=0.5).ratio) == (None, 0.5)
 
 
 @pytest.mark.parametrize(("given", "steps"), [({"steps": 7}, 7), ({"epochs": 3}, None), ({"minutes": 2}, None)])

@@ -138,7 +138,10 @@ class TrainUDAConfig(TrainConfig):
     )
 
     ratio: float | None = Field(
-        default=None, gt=0, le=1, description="Share of the labelled training images used with their labels (0.1)."
+        default=None,
+        gt=0,
+        le=1,
+        description="Share of the labelled training images used with their labels (0.1; with --preset best all).",
     )
     labels: int | None = Field(default=None, ge=1, description="Number of labelled images, instead of --ratio.")
     label_draw: int = Field(
@@ -214,8 +217,9 @@ class TrainUDAConfig(TrainConfig):
     def _fill_in_the_preset(cls, values: Any) -> Any:
         # A resumed run has its settings; filled in again they would count as given.
         if isinstance(values, dict) and values.get("preset") == "best" and values.get("resume") is None:
-            chosen = {**BEST, **({} if {"steps", "epochs", "minutes"} & set(values) else {"steps": BEST_STEPS})}
-            return {**chosen, **values}
+            budget = {} if {"steps", "epochs", "minutes"} & set(values) else {"steps": BEST_STEPS}
+            labels = {} if {"ratio", "labels"} & set(values) else {"ratio": 1.0}
+            return {**BEST, **budget, **labels, **values}
         return values
 
     @model_validator(mode="after")
