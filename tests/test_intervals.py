@@ -57,6 +57,38 @@ def test_the_number_of_draws_held_at_once_does_not_matter(monkeypatch):
     np.testing.assert_array_equal(bootstrap_interval(counts, pooled_iou, draws=50, seed=3), whole)
 
 
+def test_no_more_weights_are_held_at_once_than_there_may_be_or_those_of_one_draw(monkeypatch):
+    monkeypatch.setattr(intervals, "KEPT_WEIGHTS", 0)
+    for weights, expected in ((9 * 20, [20]), (9 * 8 + 8, [8, 8, 4]), (9, [1] * 20), (5, [1] * 20)):
+        monkeypatch.setattr(intervals, "BLOCK_WEIGHTS", weights)
+        at_once = []
+
+        def record(sums, at_once=at_once):
+            at_once.append(len(sums))
+            return sums
+
+        bootstrap_interval(np.ones((9, 2)), record, draws=20)
+        # The first sum asks for the shape alone.
+        assert at_once[1:] == expected
+
+
+@pytest.mark.parametrize(("may_be_kept", "expected"), [(9 * 50, 1), (9 * 50 - 1, 2)])
+def test_as_many_weights_as_may_be_kept_are_drawn_once(monkeypatch, may_be_kept, expected):
+    drawn = []
+    draw = intervals._weights
+
+    def record(*asked):
+        drawn.append(asked)
+        return draw(*asked)
+
+    monkeypatch.setattr(intervals, "_weights", record)
+    monkeypatch.setattr(intervals, "KEPT_WEIGHTS", may_be_kept)
+    intervals._kept_weights.cache_clear()
+    for counts in (np.ones((9, 2, 2)), np.ones((9, 3, 3))):
+        bootstrap_interval(counts, pooled_iou, draws=50)
+    assert drawn == [(9, 50, 0)] * expected
+
+
 def test_groups_are_drawn_whole():
     # Within a group all images agree, so drawing images understates the doubt that drawing groups shows.
     values = np.repeat([0.5, 0.6, 0.9], 20)
@@ -148,7 +180,16 @@ def test_values_of_single_precision_are_added_up_in_double():
     values = np.array([0.1, 0.2, 0.4, 0.7], dtype=np.float32)
     exact = values.astype(np.float64)
     assert t_interval(values) == t_interval(exact)
-    assert bootstrap_mean(values) == bootstrap_mean(exact)
+    for groups in (None, ["a", "b", "b", "c"]):
+        assert bootstrap_mean(values, groups=groups) == bootstrap_mean(exact, groups=groups)
+        sums = [bootstrap_interval(some, np.copy, groups=groups) for some in (values, exact)]
+        assert sums[0].tolist() == sums[1].tolist()
+
+
+def test_counts_of_a_byte_are_added_up_beyond_it():
+    # Weights are a byte each as well.
+    counts = np.full((5, 1), 200, dtype=np.uint8)
+    assert bootstrap_interval(counts, np.copy).tolist() == [[1000], [1000]]
 
 
 def test_a_mean_of_no_values_is_not_a_number_and_no_division_by_zero():

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import rankdata, ttest_rel, wilcoxon
+from scipy.stats import norm, rankdata, ttest_rel, wilcoxon
 
 from bioseg_cli.metrics import paired
 from bioseg_cli.metrics.intervals import bootstrap_interval, bootstrap_mean, t_interval
-from bioseg_cli.metrics.paired import EXACT_PAIRS, all_alike, paired_t, wilcoxon_signed_rank
+from bioseg_cli.metrics.paired import EXACT_PAIRS, all_alike, differences, paired_t, wilcoxon_signed_rank
 from bioseg_cli.study.statistics import compare, estimate, holm
 
 
@@ -72,6 +72,39 @@ def test_ties_that_rounding_takes_apart_are_ties():
     assert not all_alike(first, second)
     with pytest.raises(ValueError, match="two different"):
         paired_t(first[:3], second[:3])
+
+
+def test_differences_exactly_as_far_apart_as_rounding_may_take_them_are_equal(monkeypatch):
+    # A quarter of the largest value, 1, so that the limit itself is a number without rounding.
+    monkeypatch.setattr(paired, "ROUNDING", 0.25)
+    assert differences([1, 0.25, -0.25, 0.375], [0, 0, 0, 0]).tolist() == [1, 0, 0, 0.375]
+    assert all_alike([1, 0.75], [0, 0])
+    assert not all_alike([1, 0.625], [0, 0])
+    # Ranks 1.5 and 1.5: every choice of signs but those all alike has a sum of 1.5. Ranks 1 and 2: two choices have 0.
+    assert wilcoxon_signed_rank([1, -0.75], [0, 0]) == (1.5, 1)
+    assert wilcoxon_signed_rank([1, -0.625], [0, 0]) == (1, 1)
+
+
+def test_values_of_single_precision_are_subtracted_in_double():
+    first, second = np.array([0.7, 0.9, 0.8], dtype=np.float32), np.array([0.1, 0.01, 0.03], dtype=np.float32)
+    exact = first.astype(np.float64) - second.astype(np.float64)
+    assert (exact != first - second).all()
+    assert differences(first, second).tolist() == exact.tolist()
+
+
+def test_as_many_pairs_as_are_counted_are_counted_and_one_more_is_not(monkeypatch):
+    monkeypatch.setattr(paired, "EXACT_PAIRS", 3)
+    assert wilcoxon_signed_rank([1, 1, 1], [0, 0, 0]) == pytest.approx((0, 2 / 8))
+    # Four ranks of 2.5: the sum 0 is 5 below its mean, its variance 4 * 2.5**2 / 4.
+    assert wilcoxon_signed_rank([1, 1, 1, 1], [0, 0, 0, 0]) == pytest.approx((0, 2 * norm.sf(5 / 2.5)))
+
+
+@pytest.mark.parametrize("signs", [76, 92])
+def test_a_share_is_at_most_one_also_where_it_is_added_up_from_many(signs):
+    # With as many of either sign, every choice is as small; added up, their shares are a rounding above 1.
+    found = wilcoxon_signed_rank([1, -1] * (signs // 2), [0] * signs)
+    assert found.statistic == signs * (signs + 1) / 4
+    assert 1 - 1e-12 < found.p_value <= 1
 
 
 def test_beyond_the_pairs_that_are_counted_it_is_the_normal_approximation(monkeypatch):
@@ -155,6 +188,11 @@ def test_holm_is_the_smallest_level_at_which_each_is_still_rejected(p_values):
             rejected[which] = True
         sure = np.abs(corrected - level) > 1e-9
         np.testing.assert_array_equal((corrected <= level)[sure], rejected[sure])
+
+
+def test_p_values_of_single_precision_are_corrected_in_double():
+    p_values = np.array([0.019, 0.2, 0.07], dtype=np.float32)
+    assert holm(p_values).tolist() == holm(p_values.tolist()).tolist()
 
 
 @pytest.mark.parametrize("p_value", [np.nan, -0.1, 1.1])

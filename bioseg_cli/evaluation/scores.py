@@ -147,7 +147,7 @@ def score_images(images: ImageCounts, classes: Sequence[str], resampling: Resamp
         mean_iou_foreground=mean_iou(pooled, background=False),
         pixel_accuracy=float(pixel_accuracy(pooled)),
         image_wise_mean=float(own.mean()),
-        image_wise_sd=float(own.std(ddof=1)) if own.size > 1 else float("nan"),
+        image_wise_sd=float(own.std(ddof=1)) if own.size > 1 else np.nan,
         intervals={
             "mean_iou": pairs[0],
             "mean_iou_foreground": pairs[1],
@@ -185,8 +185,9 @@ def limits_json(limits: Limits) -> list[float | None]:
 def _pooled_values(sums: NDArray[np.float64]) -> NDArray[np.float64]:
     """(draws, K, K) -> (draws, 3 + K): both means, accuracy, and each class's IoU."""
     iou = iou_per_class(sums)
-    means = [mean_over_classes(iou), mean_over_classes(iou, background=False), pixel_accuracy(sums)]
-    return np.concatenate([np.stack(means, axis=-1), iou], axis=-1)
+    return np.column_stack(
+        [mean_over_classes(iou), mean_over_classes(iou, background=False), pixel_accuracy(sums), iou]
+    )
 
 
 def _mean_iou_gain(sums: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -64,7 +64,7 @@ def joint_counts(
     """
     if labels.shape != assigned.shape:
         raise DataError(f"The labels have shape {labels.shape}, the {what} {assigned.shape}")
-    kept_labels, kept = labels.reshape(-1), assigned.reshape(-1)
+    kept_labels, kept = labels.ravel(), assigned.ravel()
     if ignore is not None:
         counted = kept_labels != ignore
         if np.count_nonzero(counted) < counted.size:
@@ -75,9 +75,9 @@ def joint_counts(
     # Of the smallest type: time goes with the bytes that pass through memory.
     narrow = np.min_scalar_type(cells)
     joint = kept_labels.astype(narrow) * narrow.type(sizes[1])
-    joint += kept.astype(narrow, copy=False)
+    joint += kept.astype(narrow)
     if cells <= FEW_CELLS:
-        return np.array([np.count_nonzero(joint == cell) for cell in range(cells)], dtype=np.int64).reshape(sizes)
+        return np.fromiter((np.count_nonzero(joint == cell) for cell in range(cells)), np.int64).reshape(sizes)
     return np.bincount(joint, minlength=cells).astype(np.int64).reshape(sizes)
 
 

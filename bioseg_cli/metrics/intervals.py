@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -83,15 +82,13 @@ def bootstrap_interval(
     if draws < 1 or not 0 < confidence < 1:
         raise ValueError(f"a bootstrap needs draws and a confidence between 0 and 1, got {draws} and {confidence}")
     units = np.asarray(items, dtype=np.float64) if groups is None else _sum_by_group(items, groups)
-    shape = units.shape[1:]
-    flat = units.reshape(len(units), math.prod(shape))
-    sampled = statistic(np.zeros((1, *shape)))
+    sampled = statistic(np.zeros((1, *units.shape[1:])))
     limits = np.full((2, *sampled.shape[1:]), np.nan)
-    if len(flat) < 2:
+    if len(units) < 2:
         return limits
-    kept = len(flat) * draws <= KEPT_WEIGHTS
-    blocks = _kept_weights(len(flat), draws, seed) if kept else _weights(len(flat), draws, seed)
-    sampled = np.concatenate([statistic((weights.astype(np.float64) @ flat).reshape(-1, *shape)) for weights in blocks])
+    kept = len(units) * draws <= KEPT_WEIGHTS
+    blocks = _kept_weights(len(units), draws, seed) if kept else _weights(len(units), draws, seed)
+    sampled = np.concatenate([statistic(np.tensordot(weights, units, axes=1)) for weights in blocks])
     tails = [(1 - confidence) / 2, (1 + confidence) / 2]
     for index in np.ndindex(sampled.shape[1:]):
         defined = sampled[(slice(None), *index)]
@@ -124,7 +121,7 @@ def bootstrap_mean(
     confidence: float = 0.95,
 ) -> tuple[float, float]:
     """Percentile bootstrap interval of a mean over images, values (N,); NaN values are left out."""
-    sample = np.asarray(values, dtype=np.float64)
+    sample = np.asarray(values)
     defined = ~np.isnan(sample)
     low, high = bootstrap_interval(
         np.stack([np.where(defined, sample, 0.0), defined], axis=1),

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bioseg_cli.errors import DataError
+from bioseg_cli.metrics.confusion import joint_counts
 
 
 def seg_score(truth: NDArray[Any], prediction: NDArray[Any], border: int = 0) -> float:
@@ -26,7 +27,7 @@ def seg_score(truth: NDArray[Any], prediction: NDArray[Any], border: int = 0) ->
         DataError: the shapes differ.
     """
     scores = seg_scores(truth, prediction, border)
-    return float(scores.mean()) if len(scores) else float("nan")
+    return float(scores.mean()) if len(scores) else np.nan
 
 
 def seg_scores(truth: NDArray[Any], prediction: NDArray[Any], border: int = 0) -> NDArray[np.float64]:
@@ -35,8 +36,7 @@ def seg_scores(truth: NDArray[Any], prediction: NDArray[Any], border: int = 0) -
         raise DataError(f"The masks differ in shape: {truth.shape} and {prediction.shape}")
     true_ids, rows = np.unique(inside_field(truth, border), return_inverse=True)
     predicted_ids, columns = np.unique(inside_field(prediction, border), return_inverse=True)
-    counts = np.zeros((len(true_ids), len(predicted_ids)), dtype=np.int64)
-    np.add.at(counts, (rows.ravel(), columns.ravel()), 1)
+    counts = joint_counts(rows, columns, (len(true_ids), len(predicted_ids)))
     true_areas, predicted_areas = counts.sum(axis=1), counts.sum(axis=0)
     # More than half of an object can lie in one other only, so the largest overlap is the match or there is none.
     overlaps = np.where(predicted_ids > 0, counts, 0)

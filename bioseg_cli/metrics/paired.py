@@ -34,13 +34,13 @@ def differences(first: Values, second: Values) -> NDArray[np.float64]:
     Raises:
         ValueError: no pair, values without a partner, or a value that is not a finite number.
     """
-    pair = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
-    if pair[0].ndim != 1 or pair[0].shape != pair[1].shape or not pair[0].size:
-        raise ValueError(f"a paired test needs as many first as second values, got {pair[0].shape} and {pair[1].shape}")
-    if not np.isfinite(pair).all():
+    one, other = (np.asarray(values, dtype=np.float64) for values in (first, second))
+    if one.ndim != 1 or one.shape != other.shape or not one.size:
+        raise ValueError(f"a paired test needs as many first as second values, got {one.shape} and {other.shape}")
+    if not np.isfinite([one, other]).all():
         raise ValueError("a paired test needs finite values")
-    found: NDArray[np.float64] = pair[0] - pair[1]
-    return np.where(np.abs(found) <= _resolution(*pair), 0.0, found)
+    found: NDArray[np.float64] = one - other
+    return np.where(np.abs(found) <= _resolution(one, other), 0.0, found)
 
 
 def all_alike(first: Values, second: Values) -> bool:
@@ -93,8 +93,9 @@ def _twice_mid_ranks(sizes: NDArray[np.float64], resolution: float) -> NDArray[n
     """Twice the rank of each size, a whole number: equal sizes have the mean of the ranks that they take together."""
     order = np.argsort(sizes)
     group = np.cumsum(np.diff(sizes[order], prepend=sizes[order][:1]) > resolution)
-    last = np.cumsum(np.bincount(group)) if len(group) else np.zeros(0, dtype=np.int64)
-    first = np.concatenate([[1], last[:-1] + 1]) if len(group) else last
+    members = np.bincount(group)
+    last = np.cumsum(members)
+    first = last - members + 1
     twice = np.empty(len(sizes), dtype=np.int64)
     twice[order] = (first + last)[group]
     return twice
@@ -120,4 +121,4 @@ def _normal_p(twice: NDArray[np.int64], smaller: int) -> float:
 
     # Each rank r is added or not: mean r / 2, variance r^2 / 4. Ties are in the ranks already.
     distance = twice.sum() / 2 - smaller
-    return min(1.0, float(2 * norm.sf(distance / np.sqrt((twice.astype(np.float64) ** 2).sum() / 4))))
+    return float(2 * norm.sf(distance / np.sqrt(((twice / 2) ** 2).sum())))
