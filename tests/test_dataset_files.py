@@ -167,6 +167,15 @@ def test_an_exception_leaves_the_earlier_file_and_nothing_else(tmp_path: Path, e
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_data_set_that_cannot_be_begun_leaves_the_earlier_file_and_nothing_else(tmp_path: Path):
+    path = tmp_path / "d.h5"
+    path.write_text("precious")
+    with pytest.raises(TypeError), writer(path, image_dtype="datetime64[s]", overwrite=True):
+        pass
+    assert path.read_text() == "precious"
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_leaving_without_finish_is_an_error_and_writes_nothing(tmp_path: Path):
     with pytest.raises(RuntimeError, match="finish"), writer(tmp_path / "d.h5") as open_writer:
         open_writer.add(item())

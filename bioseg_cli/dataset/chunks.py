@@ -34,7 +34,7 @@ def create_images(file: h5py.File, name: str, count: int, shape: tuple[int, ...]
 def pack(pixels: Pixels) -> bytes | bytearray:
     """The chunk of an image."""
     # What `shuffle` does: the first bytes of all values, then the second ones; single bytes stay as they lie.
-    values = np.frombuffer(bytes_of(pixels), np.uint8).reshape(-1, pixels.itemsize)
+    values = np.frombuffer(bytes_of(pixels), np.uint8).reshape(pixels.size, pixels.itemsize)
     shuffled: Any = np.ascontiguousarray(values.T)
     return imagecodecs.deflate_encode(shuffled, LEVEL)
 
@@ -61,7 +61,7 @@ def read_image(images: h5py.Dataset, index: int) -> Pixels:
             if len(found) != len(content):
                 raise OSError(f"{len(found)} bytes instead of {len(content)}")
             if images.shuffle:
-                pixels = np.ascontiguousarray(content.reshape(dtype.itemsize, -1).T).view(dtype).reshape(shape)
+                pixels = np.ascontiguousarray(content.reshape(dtype.itemsize, pixels.size).T).view(dtype).reshape(shape)
             return pixels
     pixels = images[index]
     return pixels

@@ -92,20 +92,15 @@ class DatasetWriter:
         self._highest = (-1, "")
         self._digest = hashlib.sha256(f"{image_shape} {self._dtype} {label_dtype}".encode())
         self._finished = False
-        self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
-        temporary = self._stack.enter_context(replacing(self.path))
-        try:
-            self._raw = self._stack.enter_context(_RememberingFile(temporary, "w+"))
-            file = h5py.File(self._raw, "w")
-            self._file = self._stack.enter_context(file)
+        # __exit__ is not called for a failed __enter__: the temporary file has to go here.
+        with contextlib.ExitStack() as stack:
+            self._raw = stack.enter_context(_RememberingFile(stack.enter_context(replacing(self.path)), "w+"))
+            file = self._file = stack.enter_context(h5py.File(self._raw, "w"))
             self._images = chunks.create_images(file, "images", self._count, self._shape, self._dtype)
             self._labels = chunks.create_images(file, "labels", self._count, self._shape[1:], self._label_dtype)
-        except BaseException as error:
-            # __exit__ is not called for a failed __enter__: the temporary file has to go here.
-            self._stack.__exit__(type(error), error, error.__traceback__)
-            raise
+            self._stack = stack.pop_all()
         return self
 
     def add(self, item: Item) -> None:
@@ -165,11 +160,11 @@ class DatasetWriter:
             )
         codes = labels[labels != self.ignore]
         if not codes.size:
-            return labels.astype(self._label_dtype, copy=False), -1
+            return labels.astype(self._label_dtype), -1
         low, high = int(codes.min()), int(codes.max())
         if low < 0 or high > self.ignore:
             raise DataError(f"Labels from {low} to {high} do not fit {self._label_dtype}", where=file)
-        return labels.astype(self._label_dtype, copy=False), high
+        return labels.astype(self._label_dtype), high
 
     def _check_written(self) -> None:
         if self._raw.failure is not None:
@@ -197,8 +192,8 @@ class DatasetWriter:
         _write_strings(file, "source/file", [item.source.file for item in items])
         _write_strings(file, "source/sha256", [item.source.sha256 for item in items])
         file["source/frame"] = np.array([item.source.frame for item in items], dtype=np.int64)
-        file["source/origin"] = np.array([item.source.origin for item in items], dtype=np.int64).reshape(-1, 2)
-        file["source/shape"] = np.array([item.source.shape for item in items], dtype=np.int64).reshape(-1, 2)
+        file["source/origin"] = np.array([item.source.origin for item in items], dtype=np.int64)
+        file["source/shape"] = np.array([item.source.shape for item in items], dtype=np.int64)
         planes = [item.source.plane for item in items]
         if any(planes):
             file["source/plane"] = np.array([plane or NO_PLANE for plane in planes], dtype=np.float64)
@@ -215,9 +210,8 @@ class DatasetWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if kind is None and not self._finished:
-            kind, error = RuntimeError, RuntimeError("a data set was left without finish()")
-            self._stack.__exit__(kind, error, None)
-            raise error
+            with self._stack:
+                raise RuntimeError("a data set was left without finish()")
         self._stack.__exit__(kind, error, trace)
 
 
