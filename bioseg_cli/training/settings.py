@@ -133,8 +133,8 @@ class TrainUDAConfig(TrainConfig):
 
     preset: Literal["paper", "best"] = Field(
         default="paper",
-        description="The study's settings, or the recipe that does best with few labels for what was not given: a "
-        "stronger supervised recipe, a width and a crop that fit the images, minutes instead of hours.",
+        description="The study's settings, or for what was not given a recipe for few labels: stronger supervised "
+        "training, a width and a crop that fit the images, minutes instead of hours.",
     )
 
     ratio: float | None = Field(
