@@ -64,7 +64,7 @@ PACKAGES = {
         ("metrics/*",),
         ("metrics", "intervals", "paired", "mapping", "objects", "oracle_metrics", "oracle_data_prep"),
     ),
-    "augment": Package(("augment/*",), ("affine", "photometric", "policy", "second_view", "oracle_augment")),
+    "augment": Package(("augment/*",), ("affine", "photometric", "policy", "second_view", "microscopy", "oracle_augment")),
     "scores": Package(("evaluation/scores.py",), ("scores", "evaluate_parts")),
     "statistics": Package(("study/statistics.py",), ("study_plan", "paired")),
     "dataset": Package(
@@ -85,7 +85,7 @@ PACKAGES = {
         ("training/*",),
         (
             "losses", "uda", "iic", "iic_collapse", "oracle_losses", "oracle_uda_options", "training",
-            "training_loop", "training_resume", "iic_training", "label_budgets", "controls",
+            "training_loop", "training_resume", "iic_training", "label_budgets", "controls", "best_preset",
         ),
         # Their tests start several processes.
         leave_out=("training/distributed.py", "training/joint_norm.py"),
