@@ -64,7 +64,9 @@ PACKAGES = {
         ("metrics/*",),
         ("metrics", "intervals", "paired", "mapping", "objects", "oracle_metrics", "oracle_data_prep"),
     ),
-    "augment": Package(("augment/*",), ("affine", "photometric", "policy", "second_view", "microscopy", "oracle_augment")),
+    "augment": Package(
+        ("augment/*",), ("affine", "photometric", "policy", "second_view", "microscopy", "oracle_augment")
+    ),
     "scores": Package(("evaluation/scores.py",), ("scores", "evaluate_parts")),
     "statistics": Package(("study/statistics.py",), ("study_plan", "paired")),
     "dataset": Package(

@@ -1,0 +1,183 @@
+"""What a training recipe, and each part of it, is worth at few labels: arms with equal labels and updates, over draws.
+
+`python -m benchmarks.few_labels FOLDER --bed bbbc039 --arm best control [--labels 1] [--draws 0 1 2 3 4]
+[--reference best] [--steps 1000] [--jobs 2]`
+
+An arm is a set of settings of `bioseg train-uda` (`ARMS`), or `forest`, a random forest on the same labelled images.
+All networks have width 16 and see two crops of 192 pixels a step. No validation image is used: the last state is
+scored, by mean IoU with background on the validation images. An arm minus `--reference` is taken draw by draw, with
+Student's interval over the draws. Runs in FOLDER that are finished, at the same settings, are not trained again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import json
+import os
+import subprocess
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from rich.table import Table
+
+from benchmarks import machine, test_beds
+from benchmarks.timing import bioseg, printer, table_of
+from bioseg_cli.runs.directory import RunDirectory
+from bioseg_cli.runs.manifest import MANIFEST_NAME
+from bioseg_cli.study.statistics import Repeat, compare, estimate
+
+SIZE = {"width": 16, "crop": 192, "batch_size": 2}
+BEST = {"preset": "best"}
+
+ARMS: dict[str, dict[str, Any]] = {
+    "control": {"unsup_loss": "none"},
+    "best": BEST,
+    "best, Dice alone": {**BEST, "sup_loss": "dice"},
+    "best, Dice an image": {**BEST, "dice": "image"},
+    "best, images as they are": {**BEST, "augment": "paper"},
+    "best, small turns": {**BEST, "geometry": "paper"},
+    "best, crops anywhere": {**BEST, "crop_around": "anywhere"},
+    "best, rate in steps": {**BEST, "schedule": "step", "warmup": 0},
+    "best, no average": {**BEST, "ema": None},
+    "best, all labels": {**BEST, "ratio": 1.0, "labels": None},
+}
+"""Settings of `bioseg train-uda` by name; what they do not name is the same in all of them."""
+
+FOREST = "forest"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One training."""
+
+    arm: str
+    labels: int
+    draw: int
+
+    @property
+    def name(self) -> str:
+        """Of its run directory."""
+        words = "".join(letter if letter.isalnum() else "-" for letter in self.arm)
+        return f"{words}-{self.labels}labels-draw{self.draw}"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What all trainings on one data set have in common."""
+
+    data: Path
+    folder: Path
+    steps: int
+
+    def train(self, cell: Cell) -> Path:
+        """The run of a cell, trained now where it is missing or has other settings."""
+        run = self.folder / "runs" / cell.name
+        budget = {"steps": self.steps, "epoch_steps": self.steps}
+        settings = {**SIZE, **budget, "labels": cell.labels, **ARMS[cell.arm], "label_draw": cell.draw}
+        if (run / MANIFEST_NAME).is_file():
+            there = RunDirectory.open(run).manifest
+            same = all(there["config"][name] == value for name, value in settings.items())
+            if same and there["status"] == "finished":
+                return run
+        plan = self.folder / "settings" / f"{cell.name}.yaml"
+        plan.parent.mkdir(parents=True, exist_ok=True)
+        plan.write_text(yaml.safe_dump(settings))
+        call("train-uda", self.data, "--config", plan, "--run", run, "--quiet", "--overwrite")
+        return run
+
+    def score(self, cell: Cell) -> float:
+        """Mean IoU of a cell on the validation images; a forest's beside the run of the same labels."""
+        path = self.folder / "scores" / f"{cell.name}.json"
+        baselines = ("--baselines", "forest") if cell.arm == FOREST else ("--baselines", "none")
+        run = self.train(Cell("best", cell.labels, cell.draw) if cell.arm == FOREST else cell)
+        if not path.is_file() or path.stat().st_mtime < (run / MANIFEST_NAME).stat().st_mtime:
+            scored = call("evaluate", run, "--split", "val", "--state", "last", *baselines, "--json", "--quiet")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(scored)
+        result = json.loads(path.read_text())["runs"][0]
+        return float(result["baselines"][FOREST]["mean_iou"] if cell.arm == FOREST else result["mean_iou"])
+
+    def seconds(self, cell: Cell) -> float:
+        """Seconds that a training took."""
+        return float(RunDirectory.open(self.folder / "runs" / cell.name).manifest["progress"]["seconds"])
+
+
+def call(*arguments: object) -> str:
+    """What a `bioseg` command of one thread prints; its errors go to the screen and end this program."""
+    surroundings = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(bioseg(*arguments), stdout=subprocess.PIPE, text=True, env=surroundings)
+    if done.returncode:
+        raise SystemExit(f"bioseg {' '.join(map(str, arguments))} ended with {done.returncode}")
+    return done.stdout
+
+
+def tables(
+    comparison: Comparison, arms: Iterable[str], labels: int, draws: list[int], reference: str, jobs: int
+) -> Table:
+    """A row an arm: its scores, their mean and standard deviation, and the difference to the reference."""
+    cells = [Cell(arm, labels, draw) for arm in arms for draw in draws]
+    # The forest stands beside a run, which is trained first.
+    with ThreadPoolExecutor(jobs) as pool:
+        trained = [cell for cell in cells if cell.arm != FOREST]
+        scores = dict(zip(trained, pool.map(comparison.score, trained), strict=True))
+        forests = [cell for cell in cells if cell.arm == FOREST]
+        scores |= zip(forests, pool.map(comparison.score, forests), strict=True)
+    title = f"{comparison.data.stem}, labelled images: {labels}, {comparison.steps} updates"
+    table = table_of(title, "", *(f"draw {draw}" for draw in draws), "mean", "SD", f"minus {reference} (95 %)", "s")
+    of_arm = functools.partial(by_repeat, scores)
+    for arm in arms:
+        values = of_arm(arm)
+        units = estimate(values)
+        spread = (
+            f"{sum((value - units.mean) ** 2 for value in values.values()) ** 0.5 / max(len(values) - 1, 1) ** 0.5:.4f}"
+        )
+        gain = "" if arm == reference else difference(values, of_arm(reference))
+        time = "" if arm == FOREST else f"{min(comparison.seconds(cell) for cell in cells if cell.arm == arm):.0f}"
+        table.add_row(arm, *(f"{value:.4f}" for value in values.values()), f"{units.mean:.4f}", spread, gain, time)
+    return table
+
+
+def by_repeat(scores: Mapping[Cell, float], arm: str) -> dict[Repeat, float]:
+    """The scores of an arm by draw; every run has seed 0."""
+    return {(cell.draw, 0): score for cell, score in scores.items() if cell.arm == arm}
+
+
+def difference(values: Mapping[Repeat, float], reference: Mapping[Repeat, float]) -> str:
+    """Mean difference with its interval, where both have the same draws."""
+    compared = compare(values, reference)
+    if compared is None:
+        return ""
+    gain = compared.difference
+    interval = "" if gain.interval is None else f" ({gain.interval.low:+.4f} to {gain.interval.high:+.4f})"
+    return f"{gain.mean:+.4f}{interval}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--bed", choices=test_beds.BEDS, required=True)
+    parser.add_argument("--arm", nargs="+", choices=[*ARMS, FOREST], default=["best", "control", FOREST])
+    parser.add_argument("--reference", choices=[*ARMS, FOREST], default="best")
+    parser.add_argument("--labels", type=int, nargs="+", default=[1])
+    parser.add_argument("--draws", type=int, nargs="+", default=[0, 1, 2, 3, 4])
+    parser.add_argument("--steps", type=int, default=1000)
+    parser.add_argument("--jobs", type=int, default=2)
+    options = parser.parse_args()
+    data = options.folder / f"{options.bed}.h5"
+    if not data.is_file():
+        options.folder.mkdir(parents=True, exist_ok=True)
+        test_beds.write(options.bed, Path(os.environ["BIOSEG_DATA"]), data)
+    console = printer()
+    console.print(machine.describe())
+    comparison = Comparison(data, options.folder / options.bed, options.steps)
+    for labels in options.labels:
+        console.print(tables(comparison, options.arm, labels, options.draws, options.reference, options.jobs))
+
+
+if __name__ == "__main__":
+    main()
