@@ -125,6 +125,8 @@ def test_repeats_differ_in_seed_and_images_alone(disc_run: Path, misled_manifest
     assert unlike_repeat(run, other) == []
     other["config"] |= {"unsup_weight": 0.5, "dice_squared": False}
     assert unlike_repeat(run, other) == ["unsup_weight (1.0 and 0.5)", "dice_squared (on and off)"]
+    other["config"] |= {"unsup_weight": 1.0, "dice_squared": True, "crop": 64}
+    assert unlike_repeat(run, other) == ["crop (none and 64)"]
     clusters = {**misled_manifest, "config": {**misled_manifest["config"], "seed": 4}}
     assert unlike_repeat(misled_manifest, clusters) == []
     clusters["config"] |= {"lamb": 1.5}

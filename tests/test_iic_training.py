@@ -21,6 +21,8 @@ from bioseg_cli.images import Normalisation
 from bioseg_cli.metrics.mapping import contingency, hungarian, many_to_one
 from bioseg_cli.model.saved import ModelCard, load_model
 from bioseg_cli.training import session
+from bioseg_cli.training.iic import IIC
+from bioseg_cli.training.settings import TrainIICConfig
 
 Cli = Callable[..., Result]
 CPU = torch.device("cpu")
@@ -162,6 +164,14 @@ def test_an_epoch_is_described_on_the_screen(bioseg: Cli, disc_dataset: Path, tm
     assert "epoch 2 (4 updates" in result.output
     assert "of 0.693, entropy" in result.output
     assert "of 10 clusters" in result.output
+    assert "afterwards 8 labelled training images decide" in " ".join(result.output.split())
+
+
+def test_masks_of_the_validation_name_clusters_where_the_training_has_none(tmp_path: Path) -> None:
+    data = write_discs(tmp_path / "d.h5", ("train", "train", "val", "val"), unlabelled=(0, 1))
+    with Dataset(data) as dataset:
+        remarks = IIC(dataset, TrainIICConfig(width=2), CPU).remarks
+    assert any("afterwards 2 labelled validation images decide" in remark for remark in remarks)
 
 
 @pytest.mark.parametrize(
@@ -344,6 +354,7 @@ def test_of_the_restarts_the_most_informative_is_kept(
     restarts = record["restarts"]
     assert [one["seed"] for one in restarts] == [5, 6, 7]
     (kept,) = (one for one in restarts if one["kept"])
+    assert set(record["times"]) == {"started", "ended"}
     rivals = [one for one in restarts if one["status"] == "finished"] or restarts
     assert kept["information"] == max(one["information"] for one in rivals)
     assert len({one["information"] for one in restarts}) == 3
@@ -370,6 +381,7 @@ def test_stopped_restarts_are_resumed(
     # The restart that was stopped, of 12 steps each, went on and did not begin anew.
     assert len(manifest(run / "restarts" / f"seed{5 + steps // 12}")["times"]["resumed"]) == 1
     assert_equal_runs(run, restarted)
+    assert set(manifest(run)["times"]) == {"started", "resumed", "ended"}
 
 
 def test_restarts_are_replaced_only_when_asked(bioseg: Cli, disc_dataset: Path, tmp_path: Path) -> None:

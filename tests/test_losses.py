@@ -22,6 +22,7 @@ from bioseg_cli.training.losses import (
     mutual_information_loss,
     pseudo_label_consistency,
     soft_dice_loss,
+    tsa_threshold,
 )
 from bioseg_cli.training.settings import TrainUDAConfig
 
@@ -359,3 +360,11 @@ def test_cross_entropy_without_a_counted_pixel_is_0_and_has_a_gradient() -> None
     loss.backward()
     assert float(loss.detach()) == 0
     assert torch.equal(logits.grad, torch.zeros_like(logits))
+
+
+def test_training_signal_annealing_rises_from_a_guess_to_certainty() -> None:
+    # At 0 what a guess among 4 has, at 1 all; half-way by the schedules of Xie et al. 2020, section 2.3.
+    for schedule, half in (("linear", 0.5), ("exp", math.exp(-2.5)), ("log", 1 - math.exp(-2.5))):
+        found = [tsa_threshold(schedule, progress, 4) for progress in (0.0, 0.5, 1.0)]
+        share = {"linear": (0, 1), "exp": (math.exp(-5), 1), "log": (0, 1 - math.exp(-5))}[schedule]
+        assert found == pytest.approx([0.25 + 0.75 * each for each in (share[0], half, share[1])], abs=1e-12)

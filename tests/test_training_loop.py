@@ -250,8 +250,9 @@ def test_a_validation_that_is_not_finite_chooses_nothing(trainer: Train, metric:
 
 def test_a_loss_that_is_not_finite_moves_no_weight(trainer: Train) -> None:
     made = trainer(Scripted(2, nan_at=4), epochs=3, ema=0.9)
-    with pytest.raises(RunError, match=r"step 4 \(supervised 40.0, total nan\), on image4"):
+    with pytest.raises(RunError, match=r"step 4 \(supervised 40.0, total nan\), on image4") as raised:
         made.fit()
+    assert raised.value.where == str(made.run.path)
     assert float(made.network.state_dict()[BIAS][0]) == pytest.approx(-3, abs=1e-5)
     assert saved(made, "last") == pytest.approx(-1.5, abs=1e-5)
     assert resumable(made)["state"]["updates"] == 2
@@ -270,6 +271,14 @@ class Slow(Scripted):
     def loss(self, network: nn.Module, batch: int, precision: Precision) -> dict[str, Tensor]:
         self.now += 10
         return super().loss(network, batch, precision)
+
+
+def test_a_step_is_timed_as_the_mean_of_several(trainer: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    method = Slow(100)
+    monkeypatch.setattr(loop, "time", method)
+    made = trainer(method, steps=100)
+    assert made.timed() == {"step": 10, "validation": 0}
+    assert len(method.validated) == 1
 
 
 def test_the_time_of_all_parts_of_a_run_is_added_up(trainer: Train, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -193,6 +193,15 @@ def test_a_changed_data_set_is_not_resumed_on(bioseg: Cli, tmp_path: Path) -> No
     assert "not the one this run was trained on" in result.output
 
 
+def test_a_run_of_a_gpu_goes_on_without_one(bioseg: Cli, disc_dataset: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    bioseg("train-uda", disc_dataset, "--run", run, *SETTINGS, "--epochs", 1)
+    content = torch.load(run / "resume.pt", weights_only=True)
+    torch.save({**content, "random_cuda": [torch.zeros(16, dtype=torch.uint8)]}, run / "resume.pt")
+    result = bioseg("train-uda", "--resume", run, "--epochs", 2)
+    assert result.exit_code == 0, result.output
+
+
 @pytest.mark.parametrize("content", [b"", b"not a state", None])
 def test_a_damaged_state_is_refused(content: bytes | None, bioseg: Cli, disc_dataset: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"

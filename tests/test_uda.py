@@ -308,6 +308,37 @@ def test_a_batch_is_a_function_of_seed_epoch_and_step(dataset: Dataset) -> None:
     assert not torch.equal(first.weak.matrix, other.weak.matrix)
 
 
+@pytest.mark.parametrize(("geometry", "wide"), [("paper", False), ("wide", True)])
+def test_views_are_turned_as_far_as_was_asked(dataset: Dataset, geometry: str, wide: bool) -> None:
+    method = UDA(dataset, TrainUDAConfig(labels=2, geometry=geometry), CPU)
+    batches = [method.draw(0, step) for step in range(6)]
+    for views in ([batch.labelled_weak for batch in batches], [batch.weak for batch in batches]):
+        # The cosine of the angle times the scale: 15 degrees and 0.95 leave more than 0.9 of it.
+        assert (min(abs(float(view.matrix[0, 0, 0])) for view in views) < 0.9) == wide
+
+
+def test_labelled_and_unlabelled_images_have_orders_of_their_own(dataset: Dataset) -> None:
+    method = UDA(dataset, TrainUDAConfig(labels=4), CPU)
+    places = [
+        (
+            np.flatnonzero(method.labelled == batch.labelled.indices[0])[0],
+            np.flatnonzero(method.unlabelled == batch.unlabelled.indices[0])[0],
+        )
+        for epoch in range(4)
+        for batch in (method.draw(epoch, step) for step in range(4))
+        if batch.unlabelled is not None
+    ]
+    assert len(places) == 16
+    assert any(first != second for first, second in places)
+
+
+def test_the_loss_of_a_control_is_the_supervised_one_by_both_names(dataset: Dataset) -> None:
+    method = UDA(dataset, TrainUDAConfig(labels=2, unsup_loss="none"), CPU)
+    losses = method.loss(small_network(), method.draw(0, 0), FP32)
+    assert set(losses) == {"supervised", "total"}
+    assert float(losses["supervised"].detach()) == float(losses["total"].detach()) > 0
+
+
 def test_images_without_masks_are_used_as_unlabelled(tmp_path: Path) -> None:
     path = write_discs(tmp_path / "d.h5", unlabelled=(0, 3))
     with Dataset(path) as opened:
