@@ -22,7 +22,7 @@ demo: $(READY)  ## Generated images to a trained, measured model with pictures, 
 	PATH="$(abspath $(BIN)):$$PATH" examples/demo.sh demo
 
 test: $(READY)  ## Run the tests
-	$(BIN)/python -m pytest --durations=10
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile --durations=10
 
 lint: $(READY)  ## Check style, types and the direction of imports
 	$(BIN)/ruff format --check .
