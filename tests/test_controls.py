@@ -38,11 +38,12 @@ OTHERS: dict[str, Any] = {
     "confidence": 0.5, "tsa": "exp", "strong_ops": 5, "dice": "batch", "dice_squared": False,
     "dice_background": False, "dice_smooth": 0.125, "device": "cuda", "precision": "bf16", "cache": 1.0, "data": "x.h5",
     "run": "y", "resume": "z", "preset": "best", "minutes": 3.0, "epoch_steps": 7, "warmup": 7, "sup_loss": "ce-dice",
-    "augment": "microscopy", "geometry": "wide", "crop_around": "labels",
+    "augment": "microscopy", "geometry": "wide", "crop_around": "labels", "teacher": "average", "mix": "labelled",
+    "ramp": 0.5, "class_confidence": True, "pseudo_loss": "ce-dice", "denoise": 0.3,
 }  # fmt: skip
 """Of every setting of train-uda a value that the runs here do not have."""
 
-OF_NO_ACCOUNT = NO_MATTER | {"device", "precision", "preset", "minutes"} | TrainUDAConfig.of_unlabelled
+OF_NO_ACCOUNT = NO_MATTER | {"device", "precision", "preset", "minutes"} | TrainUDAConfig.of_unlabelled - {"denoise"}
 BY_WHAT_COMES_OF_THEM = {"ratio", "labels", "label_draw", "steps", "epochs"}
 
 
@@ -72,6 +73,12 @@ def test_a_control_has_the_settings_of_its_run_and_no_unlabelled_image(disc_run:
     assert unlike_control(control, control) == []
     assert unlike_control(run, run) == ["unsup_loss (kl, and that of a control is none)"]
     assert unlike_control(run, {**control, "command": "train-iic"}) == ["the command (train-uda and train-iic)"]
+    run["config"]["denoise"] = 0.5
+    assert unlike_control(run, control) == []
+    control["config"]["denoise"] = 0.5
+    assert unlike_control(run, control) == ["denoise (0.5, and that of a control is 0)"]
+    del control["config"]["denoise"]
+    assert unlike_control(run, control) == []
 
 
 @pytest.mark.parametrize("name", sorted(set(TrainUDAConfig.model_fields) - {"unsup_loss"}))
@@ -152,7 +159,7 @@ def test_a_control_does_not_depend_on_the_settings_of_the_unlabelled_images(disc
             return [*losses, *method.validate(network, precision).values()]
 
         plain = trained()
-        for name in TrainUDAConfig.of_unlabelled - {"unsup_loss"}:
+        for name in TrainUDAConfig.of_unlabelled - {"unsup_loss", "denoise"}:
             assert trained(**{name: OTHERS[name]}) == plain, name
         assert trained(dice_squared=False) != plain
 

@@ -41,6 +41,7 @@ class Scripted:
     record: Mapping[str, Any] = {}
     remarks: Sequence[str] = ()
     heads: Mapping[str, int] = {"main": 2}
+    training_heads: frozenset[str] = frozenset()
     outputs = "classes"
     criteria = CRITERIA
 
@@ -58,7 +59,9 @@ class Scripted:
     def draw(self, epoch: int, step: int) -> int:
         return epoch * self.epoch_steps + step + 1
 
-    def loss(self, network: nn.Module, batch: int, precision: Precision) -> dict[str, Tensor]:
+    def loss(
+        self, network: nn.Module, batch: int, precision: Precision, average: UNet | None = None
+    ) -> dict[str, Tensor]:
         assert all(module.training for module in network.modules())
         weights = sum(parameter.sum() for parameter in network.parameters())
         assert isinstance(weights, Tensor)
@@ -267,9 +270,11 @@ class Slow(Scripted):
     def monotonic(self) -> float:
         return self.now
 
-    def loss(self, network: nn.Module, batch: int, precision: Precision) -> dict[str, Tensor]:
+    def loss(
+        self, network: nn.Module, batch: int, precision: Precision, average: UNet | None = None
+    ) -> dict[str, Tensor]:
         self.now += 10
-        return super().loss(network, batch, precision)
+        return super().loss(network, batch, precision, average)
 
 
 def test_the_time_of_all_parts_of_a_run_is_added_up(trainer: Train, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -73,6 +73,7 @@ class IIC:
     """
 
     outputs: ClassVar[Literal["clusters"]] = "clusters"
+    training_heads: ClassVar[frozenset[str]] = frozenset()
     criteria: ClassVar[Mapping[StateName, Criterion]] = {
         "best-final": Criterion("val_information", higher_is_better=True)
     }
@@ -151,7 +152,9 @@ class IIC:
             trained=self._passes[which],
         )
 
-    def loss(self, network: nn.Module, batch: IICBatch, precision: Precision) -> dict[str, Tensor]:
+    def loss(
+        self, network: nn.Module, batch: IICBatch, precision: Precision, average: UNet | None = None
+    ) -> dict[str, Tensor]:
         """The loss of each head, and as total the sum of those that this step trains; float32 scalars."""
         config = self.config
         images = batch.images.to(self.device)

@@ -21,6 +21,7 @@ from bioseg_cli.runs.device import Precision, is_out_of_memory
 from bioseg_cli.training.average import WeightAverage
 from bioseg_cli.training.distributed import Alone
 from bioseg_cli.training.method import Method
+from bioseg_cli.training.network import build_network, saved_part
 from bioseg_cli.training.record import TrainingRun
 from bioseg_cli.training.settings import TrainConfig
 from bioseg_cli.training.state import Stateful, TrainingState, load_state
@@ -49,12 +50,6 @@ def learning_rate(schedule: str, initial: float, progress: float, *, risen: floa
     if schedule == "step":
         return initial * STEP_FACTOR ** math.floor(progress / STEP_PHASE + 1e-9)
     return initial
-
-
-def build_network(config: TrainConfig, dataset: Dataset, heads: dict[str, int]) -> UNet:
-    """The network of a configuration, its weights drawn from the configuration's seed."""
-    torch.manual_seed(config.seed)
-    return UNet(config.architecture(dataset.image_shape[0], heads))
 
 
 class Trainer:
@@ -90,7 +85,7 @@ class Trainer:
         self.output = output
         self.stop_requested = stop_requested
         self.processes = processes
-        self.network = build_network(config, dataset, dict(method.heads))
+        self.network = build_network(config, dataset, dict(method.heads), method.training_heads)
         # Channels last is the layout in which convolutions reach the hardware's matrix units without copies.
         self.network.to(device=precision.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.shared = processes.shared(self.network)
@@ -184,7 +179,8 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.processes.seed_step(self.config.seed, state.updates)
-        losses = method.loss(self.shared, batch, self.precision)
+        average = None if self.average is None else self.average.network
+        losses = method.loss(self.shared, batch, self.precision, average)
         values = {name: float(loss.detach()) for name, loss in losses.items()}
         if not all(map(math.isfinite, values.values())):
             raise self._not_finite(values, method.images_of(batch))
@@ -233,13 +229,15 @@ class Trainer:
         )
 
     def _save_checkpoint(self, name: StateName) -> None:
-        self.run.save_checkpoint(name, self.kept.state_dict(), self.card(name))
+        _, tensors = saved_part(self.kept, self.method.training_heads)
+        self.run.save_checkpoint(name, tensors, self.card(name))
 
     def card(self, name: StateName) -> ModelCard:
         """All that prediction needs to know of the network as it is, saved as that state."""
         dataset, info = self.dataset, self.dataset.info
+        architecture, _ = saved_part(self.kept, self.method.training_heads)
         return ModelCard(
-            architecture=self.kept.config,
+            architecture=architecture,
             outputs=self.method.outputs,
             classes=info.classes,
             normalisation=info.normalisation.to_json(),
