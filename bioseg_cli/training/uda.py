@@ -77,10 +77,11 @@ class UDA:
         self.learns_from_unlabelled = self.consistency.wanted or bool(denoised)
         if self.learns_from_unlabelled and not len(self.unlabelled):
             loss = "unsupervised loss" if self.consistency.wanted else "denoising head"
+            without = ["--unsup-loss none"] * self.consistency.wanted + ["--denoise 0"] * len(denoised)
             raise UsageError(
                 f"Every training image is used with its label: none is left for the {loss}",
                 where=dataset.path,
-                fix=f"Give a smaller --ratio, or --unsup-loss none{' --denoise 0' if denoised else ''}.",
+                fix=f"Give a smaller --ratio, or {' '.join(without)}.",
             )
         self.name = (f"uda-{config.unsup_loss}" if self.consistency.wanted else "supervised") + (
             "-denoise" if denoised else ""
