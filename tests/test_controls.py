@@ -253,6 +253,24 @@ def test_a_report_makes_no_mean_of_runs_that_are_no_repeats(bioseg: Cli, disc_ru
     assert {cell["runs"] for cell in found["cells"]} == {2}
 
 
+def test_a_run_that_denoises_has_a_control_and_is_none(
+    bioseg: Cli, disc_run: Path, disc_control: Path, tmp_path: Path
+) -> None:
+    other = changed(disc_control, tmp_path / "other", {"denoise": 0.5})
+    result = bioseg("evaluate", disc_run, "--control", other)
+    assert result.exit_code == 2
+    assert "they differ in denoise (0.5, and that of a control is 0)" in said(result)
+    result = bioseg("evaluate", other, "--control", disc_run)
+    assert f"--config {other}/manifest.yaml --unsup-loss none --denoise 0 --run {other}-control" in said(result)
+    result, found = reported(bioseg, other, disc_control, out=tmp_path / "page.html")
+    assert result.exit_code == 0, result.output
+    assert {(cell["loss"], cell["control"] is not None) for cell in found["cells"]} == {
+        ("denoise", True),
+        ("none", False),
+    }
+    assert "denoising" in (tmp_path / "page.html").read_text()
+
+
 def test_in_a_study_the_own_control_is_found_by_data_labels_and_repeat(disc_run: Path, disc_control: Path) -> None:
     results = study(kl_wins, iic=True)
     ours, theirs = manifest(disc_run), manifest(disc_control)

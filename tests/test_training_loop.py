@@ -53,6 +53,8 @@ class Scripted:
         self.nan_at = nan_at
         self.trained: list[float] = []
         """The followed weight at the begin of each step."""
+        self.averages: list[float | None] = []
+        """The followed weight of the average at the begin of each step."""
         self.validated: list[tuple[float, float]] = []
         """The followed weight and statistic in each validation."""
 
@@ -66,6 +68,8 @@ class Scripted:
         weights = sum(parameter.sum() for parameter in network.parameters())
         assert isinstance(weights, Tensor)
         self.trained.append(float(network.state_dict()[BIAS][0]))
+        assert average is None or not average.training
+        self.averages.append(None if average is None else float(average.state_dict()[BIAS][0]))
         network.state_dict()[MEAN].fill_(batch)
         value = float("nan") if batch == self.nan_at else float(batch)
         return {"supervised": torch.tensor(10.0 * batch), "total": weights - weights.detach() + value}
@@ -162,6 +166,8 @@ def test_the_average_of_weights_and_statistics_is_validated_and_kept(
     made.fit()
     # Weights and statistics of step n are -n and n; each is averaged alike.
     assert method.trained == pytest.approx([0, -1, -2, -3], abs=1e-5)
+    begins = [0, *(-average for average in averages[:-1])]
+    assert method.averages == ([None] * 4 if decay is None else pytest.approx(begins, abs=1e-5))
     assert method.validated == [pytest.approx((-average, average), abs=1e-5) for average in averages]
     for state, epoch in (("last", 4), ("best-miou", 4), ("best-supervised", 1), ("best-final", 1)):
         assert saved(made, state) == pytest.approx(-averages[epoch - 1], abs=1e-5), state
