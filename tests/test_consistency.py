@@ -1,4 +1,4 @@
-"""Targets of an averaged teacher, mixed images, thresholds by class and rising weights: values, gradients, whole runs."""
+"""Averaged teachers, mixed images, thresholds by class, rising weights: values, gradients and whole runs."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def test_the_loss_and_gradients_of_mixed_images_are_those_of_the_formula(
     assert drawn.mixing is not None
     batch = dataclasses.replace(drawn, mixing=dataclasses.replace(drawn.mixing, boxes=box(drawn)))
     network, average = small_network(), teacher()
-    losses = method.loss(network, batch, FP32, average)
+    losses = method.loss(network, batch, FP32, average if teacher_is == "average" else None)
     losses["total"].backward()
     # The student's passes are normalised by their own statistics; so is its target, where it makes that itself.
     again, source = small_network(), average if teacher_is == "average" else small_network()
@@ -177,8 +177,11 @@ def test_a_teacher_s_target_is_moved_by_it_alone_and_leaves_running_statistics_t
     valid = back.valid_mask(both.valid_mask(shown)) * weak.valid_mask(shown)
     pixels = (target * (target.log() - strong.clamp(min=1e-30).log())).sum(1, keepdim=True)
     assert float(found.detach()) == pytest.approx(float(pixels[valid > 0].mean().detach()), abs=1e-5)
-    with pytest.raises(ValueError, match="none is kept"):
+    with pytest.raises(ValueError, match="asked for and is not given"):
         method.loss(network, batch, FP32)
+    assert (method.teacher_decay, control.teacher_decay) == (0.9, None)
+    plain_decay = UDA(dataset, settings(unsup_loss="kl", teacher="average", ema=None), CPU).teacher_decay
+    assert plain_decay == 0.99
 
 
 def test_wide_views_are_mirrored_at_the_frame_where_a_teacher_or_mixing_sees_them(dataset: Dataset) -> None:
@@ -190,7 +193,7 @@ def test_wide_views_are_mirrored_at_the_frame_where_a_teacher_or_mixing_sees_the
         network, average = small_network(), teacher()
         for one in (network, average):
             one.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0]))
-        method.loss(network, dataclasses.replace(batch, weak=half), FP32, average)
+        method.loss(network, dataclasses.replace(batch, weak=half), FP32, average if "teacher" in given else None)
         _, weak, strong = seen[-3:]
         assert [bool((views[..., :4, :4] == 0).all()) for views in (weak, strong)] == [black, black]
 
@@ -239,7 +242,6 @@ def test_with_thresholds_by_class_the_rarer_one_counts_too(dataset: Dataset) -> 
 def test_only_a_loss_that_can_use_an_option_takes_it() -> None:
     fixed = "needs a fixed target, and {} has none: give --unsup-loss fixmatch, or kl as it is"
     for given, said in (
-        ({"teacher": "average", "ema": None}, "--teacher average is the average of the weights that --ema keeps"),
         ({"teacher": "average", "unsup_loss": "iid"}, "--teacher average " + fixed.format("--unsup-loss iid")),
         ({"mix": "labelled", "stop_gradient": False}, "--mix labelled " + fixed.format("--no-stop-gradient")),
         ({"mix": "cutmix", "batch_size": 1}, "--mix cutmix pastes from one unlabelled image of a step into another"),
@@ -261,6 +263,7 @@ def test_only_a_loss_that_can_use_an_option_takes_it() -> None:
 # Whole runs -----------------------------------------------------------------------------------------------------------
 
 TAUGHT = ("--unsup-loss", "fixmatch", "--teacher", "average", "--ema", 0.9)
+CUT = ("--mix", "cutmix", "--batch-size", 2, "--confidence", 0.3)
 SMALL = ("--labels", 2, "--width", 2, "--quiet")
 
 
@@ -268,18 +271,7 @@ SMALL = ("--labels", 2, "--width", 2, "--quiet")
     "options",
     [
         (*TAUGHT, "--mix", "labelled", "--ramp", 0.5, "--denoise", 0.5),
-        (
-            *TAUGHT,
-            "--mix",
-            "cutmix",
-            "--batch-size",
-            2,
-            "--class-confidence",
-            "--confidence",
-            0.3,
-            "--pseudo-loss",
-            "ce-dice",
-        ),  # fmt: skip
+        (*TAUGHT, *CUT, "--class-confidence", "--pseudo-loss", "ce-dice"),
         ("--unsup-loss", "kl", "--mix", "labelled", "--unet", "original"),
         ("--unsup-loss", "iid", "--denoise", 0.5, "--norm", "group"),
         ("--preset", "best", "--unsup-loss", "fixmatch", "--teacher", "average", "--mix", "labelled", "--crop", 32),
@@ -320,5 +312,5 @@ def test_a_stopped_run_of_a_teacher_that_mixes_resumes_bit_for_bit(
     assert rows(stopped) == rows(whole)
     assert same(weights(stopped, "last"), weights(whole, "last"))
     states = [torch.load(run / "resume.pt", weights_only=True) for run in (stopped, whole)]
-    for part in ("network", "average"):
+    for part in ("network", "average", "teacher"):
         assert same(states[0]["parts"][part], states[1]["parts"][part]), part

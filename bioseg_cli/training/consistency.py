@@ -28,6 +28,9 @@ from bioseg_cli.training.views import UDABatch
 
 FIXMATCH_CONFIDENCE = 0.95
 
+TEACHER_DECAY = 0.99
+"""Of the teacher's average, where --ema does not say another."""
+
 
 class Consistency:
     """The unsupervised loss of a batch.
@@ -38,6 +41,7 @@ class Consistency:
 
     Attributes:
         wanted: whether there is such a loss.
+        teacher_decay: of the average of the weights that predicts the target; None where the network itself does.
         fixed_target: whether no gradient flows to the target, which then has a pass of its own.
     """
 
@@ -45,6 +49,8 @@ class Consistency:
         self.config = config
         self.wanted = config.unsup_loss != "none"
         self.fixed_target = config.fixed_target
+        taught = self.wanted and config.teacher == "average"
+        self.teacher_decay = (config.ema or TEACHER_DECAY) if taught else None
         self._deep = deep
         # A frame that goes on as its mirror image has no black corners that a network would have to make sense of.
         # Without a teacher or mixing the study's black corners stay, as the runs there are have them.
@@ -59,18 +65,17 @@ class Consistency:
         return views.weak.warp(images.images, mirrored=self._mirrored)
 
     @torch.no_grad()
-    def target(self, network: nn.Module, average: UNet | None, weak_images: Tensor, precision: Precision) -> Tensor:
+    def target(self, network: nn.Module, teacher: UNet | None, weak_images: Tensor, precision: Precision) -> Tensor:
         """Logits of the weak view that no gradient flows to, in float32.
 
-        Of the average in evaluation mode, under its own batch-norm statistics, or else of the network in its mode but
+        Of the teacher in evaluation mode, under its own batch-norm statistics, or else of the network in its mode but
         without dropout: a target is what the network says, and not what a random half of it says.
         """
-        if self.config.teacher == "average":
-            if average is None:
-                raise ValueError("the average of the weights makes the target, and none is kept")
-            network = average
-        with precision.autocast(), without_dropout(network):
-            logits: Tensor = network(weak_images)["main"].float()
+        if (teacher is None) is not (self.teacher_decay is None):
+            raise ValueError("a teacher was asked for and is not given, or the other way round")
+        target_of = network if teacher is None else teacher
+        with precision.autocast(), without_dropout(target_of):
+            logits: Tensor = target_of(weak_images)["main"].float()
         return logits
 
     def loss(

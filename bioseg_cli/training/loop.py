@@ -92,6 +92,8 @@ class Trainer:
         self.optimizer = OPTIMIZERS[config.optimizer](self.network.parameters(), lr=config.lr)
         self.state = TrainingState()
         self.average = None if config.ema is None else WeightAverage(self.network, config.ema)
+        decay = method.teacher_decay
+        self.teacher = None if decay is None else WeightAverage(self.network, decay, follows=True)
         self.total_steps = config.total_steps(method.epoch_steps)
 
     def resume(self) -> None:
@@ -107,7 +109,8 @@ class Trainer:
     def _parts(self) -> dict[str, Stateful]:
         """Everything but the counters that the next step depends on."""
         parts: dict[str, Stateful] = {"network": self.network, "optimizer": self.optimizer}
-        return parts if self.average is None else {**parts, "average": self.average.network}
+        averages = {"average": self.average, "teacher": self.teacher}
+        return parts | {name: one.network for name, one in averages.items() if one is not None}
 
     def fit(self) -> dict[str, float]:
         """Train to the end of the budget; return the last epoch's metrics.
@@ -179,8 +182,8 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.processes.seed_step(self.config.seed, state.updates)
-        average = None if self.average is None else self.average.network
-        losses = method.loss(self.shared, batch, self.precision, average)
+        teacher = None if self.teacher is None else self.teacher.network
+        losses = method.loss(self.shared, batch, self.precision, teacher)
         values = {name: float(loss.detach()) for name, loss in losses.items()}
         if not all(map(math.isfinite, values.values())):
             raise self._not_finite(values, method.images_of(batch))
@@ -189,8 +192,9 @@ class Trainer:
         self.optimizer.step()
         state.step += 1
         state.updates += 1
-        if self.average is not None:
-            self.average.update(self.network, state.updates)
+        for average in (self.average, self.teacher):
+            if average is not None:
+                average.update(self.network, state.updates)
         for name, value in values.items():
             state.sums[name] = state.sums.get(name, 0.0) + value
         return values

@@ -122,8 +122,7 @@ BEST_STEPS = 1000
 """Its updates where no budget was given."""
 
 BEST_RAMP = 0.3
-"""Its `ramp` with `teacher: average`: the average of the first updates knows little, and its batch-norm statistics
-still hold the values they began with."""
+"""Its `ramp` with `teacher: average`: the teacher of the first updates knows little."""
 
 
 class TrainUDAConfig(TrainConfig):
@@ -215,8 +214,8 @@ class TrainUDAConfig(TrainConfig):
     )
     teacher: Literal["self", "average"] = Field(
         default="self",
-        description="KL and fixmatch: who predicts the weak view as the target, the network in training or the average "
-        "of its weights (--ema), which errs less.",
+        description="KL and fixmatch: who predicts the weak view as the target, the network in training or an average "
+        "of its weights, with the decay of --ema or 0.99.",
     )
     mix: Literal["none", "cutmix", "labelled"] = Field(
         default="none",
@@ -278,8 +277,6 @@ class TrainUDAConfig(TrainConfig):
             raise ValueError(
                 f"{asked} needs a fixed target, and {other} has none: give --unsup-loss fixmatch, or kl as it is"
             )
-        if self.teacher == "average" and self.ema is None:
-            raise ValueError("--teacher average is the average of the weights that --ema keeps: give --ema 0.99 too")
         if self.mix == "cutmix" and self.batch_size < 2:
             raise ValueError(
                 "--mix cutmix pastes from one unlabelled image of a step into another: give --batch-size 2 or more, or "

@@ -74,6 +74,7 @@ class UDA:
         validated = int(dataset.labelled[self.validation].sum())
         self.criteria = CRITERIA if validated else {}
         self.consistency = Consistency(config, deep=dataset.deep)
+        self.teacher_decay = self.consistency.teacher_decay
         self.learns_from_unlabelled = self.consistency.wanted or bool(denoised)
         if self.learns_from_unlabelled and not len(self.unlabelled):
             loss = "unsupervised loss" if self.consistency.wanted else "denoising head"
@@ -136,7 +137,7 @@ class UDA:
         return order[step * size : (step + 1) * size]
 
     def loss(
-        self, network: nn.Module, batch: UDABatch, precision: Precision, average: UNet | None = None
+        self, network: nn.Module, batch: UDABatch, precision: Precision, teacher: UNet | None = None
     ) -> dict[str, Tensor]:
         """Supervised, unsupervised, denoising and total loss of a step, float32 scalars."""
         labelled = batch.labelled.to(self.device)
@@ -157,7 +158,7 @@ class UDA:
             with precision.autocast():
                 said = network(seen)
             weak_images = self.consistency.weak_view(unlabelled, batch)
-            target = self.consistency.target(network, average, weak_images, precision)
+            target = self.consistency.target(network, teacher, weak_images, precision)
         else:
             weak_images = self.consistency.weak_view(unlabelled, batch)
             with precision.autocast():
