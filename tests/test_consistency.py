@@ -157,7 +157,7 @@ def test_a_teacher_s_target_is_moved_by_it_alone_and_leaves_running_statistics_t
     dataset: Dataset,
 ) -> None:
     method = UDA(dataset, settings(unsup_loss="kl", teacher="average"), CPU)
-    control = UDA(dataset, settings(unsup_loss="none"), CPU)
+    control = UDA(dataset, settings(unsup_loss="none", teacher="average"), CPU)
     batch = method.draw(0, 0)
     turned = Affine.similarity(torch.tensor([40.0, 200.0]))
     batch = dataclasses.replace(batch, strong=dataclasses.replace(batch.strong, rotation=turned))
@@ -207,7 +207,7 @@ def test_the_weight_rises_over_its_share_of_the_budget(dataset: Dataset) -> None
         assert share == pytest.approx(0.5 * factor, abs=1e-5), progress
     assert method.draw(1, 2).progress == pytest.approx(5 / 20)
     constant = UDA(dataset, settings(unsup_loss="kl", unsup_weight=0.5), CPU)
-    assert [constant.consistency.weight(progress) for progress in (0.0, 0.3)] == [0.5, 0.5]
+    assert [constant._unsupervised.weight(progress) for progress in (0.0, 0.3)] == [0.5, 0.5]
 
 
 def test_with_thresholds_by_class_the_rarer_one_counts_too(dataset: Dataset) -> None:

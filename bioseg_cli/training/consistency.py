@@ -40,16 +40,14 @@ class Consistency:
         deep: whether the stored pixels have more than 8 bits.
 
     Attributes:
-        wanted: whether there is such a loss.
         teacher_decay: of the average of the weights that predicts the target; None where the network itself does.
         fixed_target: whether no gradient flows to the target, which then has a pass of its own.
     """
 
     def __init__(self, config: TrainUDAConfig, *, deep: bool) -> None:
         self.config = config
-        self.wanted = config.unsup_loss != "none"
         self.fixed_target = config.fixed_target
-        taught = self.wanted and config.teacher == "average"
+        taught = config.unsup_loss != "none" and config.teacher == "average"
         self.teacher_decay = (config.ema or TEACHER_DECAY) if taught else None
         self._deep = deep
         # A frame that goes on as its mirror image has no black corners that a network would have to make sense of.

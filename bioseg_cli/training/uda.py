@@ -73,18 +73,19 @@ class UDA:
         self.validation = dataset.indices("val")
         validated = int(dataset.labelled[self.validation].sum())
         self.criteria = CRITERIA if validated else {}
-        self.consistency = Consistency(config, deep=dataset.deep)
-        self.teacher_decay = self.consistency.teacher_decay
-        self.learns_from_unlabelled = self.consistency.wanted or bool(denoised)
+        self.consistency = config.unsup_loss != "none"
+        self._unsupervised = Consistency(config, deep=dataset.deep)
+        self.teacher_decay = self._unsupervised.teacher_decay
+        self.learns_from_unlabelled = self.consistency or bool(denoised)
         if self.learns_from_unlabelled and not len(self.unlabelled):
-            loss = "unsupervised loss" if self.consistency.wanted else "denoising head"
-            without = ["--unsup-loss none"] * self.consistency.wanted + ["--denoise 0"] * len(denoised)
+            loss = "unsupervised loss" if self.consistency else "denoising head"
+            without = ["--unsup-loss none"] * self.consistency + ["--denoise 0"] * len(denoised)
             raise UsageError(
                 f"Every training image is used with its label: none is left for the {loss}",
                 where=dataset.path,
                 fix=f"Give a smaller --ratio, or {' '.join(without)}.",
             )
-        self.name = (f"uda-{config.unsup_loss}" if self.consistency.wanted else "supervised") + (
+        self.name = (f"uda-{config.unsup_loss}" if self.consistency else "supervised") + (
             "-denoise" if denoised else ""
         )
         drawn = f"-draw{config.label_draw}" if config.label_draw else ""
@@ -102,7 +103,7 @@ class UDA:
         }
         self.warnings = labels.warnings
         self.remarks = []
-        if self.consistency.wanted and config.augment == "paper" and dataset.image_shape[0] != 3:
+        if self.consistency and config.augment == "paper" and dataset.image_shape[0] != 3:
             self.remarks.append("The images are not RGB: of the nine strong operations, color changes nothing")
         if not validated:
             self.remarks.append(
@@ -150,17 +151,17 @@ class UDA:
         # Labelled and weak images feed the running batch-norm statistics kept for prediction; strong ones, inverted or
         # solarized, are normalised by their own, here and in validation, and leave those alone.
         target: Tensor | None = None
-        if unlabelled is None or not self.consistency.wanted:
+        if unlabelled is None or not self.consistency:
             with precision.autocast():
                 said = network(seen)
-        elif self.consistency.fixed_target:
+        elif self._unsupervised.fixed_target:
             # A pass of its own, without the backward pass that batch norm would tie to that of the labelled images.
             with precision.autocast():
                 said = network(seen)
-            weak_images = self.consistency.weak_view(unlabelled, batch)
-            target = self.consistency.target(network, teacher, weak_images, precision)
+            weak_images = self._unsupervised.weak_view(unlabelled, batch)
+            target = self._unsupervised.target(network, teacher, weak_images, precision)
         else:
-            weak_images = self.consistency.weak_view(unlabelled, batch)
+            weak_images = self._unsupervised.weak_view(unlabelled, batch)
             with precision.autocast():
                 joint = network(torch.cat([seen, weak_images]))
             said = {name: logits[: len(seen)] for name, logits in joint.items()}
@@ -170,8 +171,8 @@ class UDA:
         total = losses["supervised"]
         if unlabelled is not None and target is not None:
             example = Example.of_labels(images, labels, self.heads["main"])
-            losses["unsupervised"] = self.consistency.loss(network, unlabelled, target, batch, precision, example)
-            total = total + self.consistency.weight(batch.progress) * losses["unsupervised"]
+            losses["unsupervised"] = self._unsupervised.loss(network, unlabelled, target, batch, precision, example)
+            total = total + self._unsupervised.weight(batch.progress) * losses["unsupervised"]
         if unlabelled is not None and batch.hidden is not None:
             valid = batch.labelled_weak.valid_mask(labelled.shown, mirrored=mirrored)
             told = batch.hidden[0].loss(said[denoising.HEAD].float(), images, valid, self._views.spread)
@@ -229,7 +230,7 @@ class UDA:
                 counts += confusion_counts(
                     batch.labels.cpu().numpy(), logits.argmax(dim=1).cpu().numpy(), len(counts), IGNORE
                 )
-            if self.consistency.wanted:
+            if self.consistency:
                 views = UDABatch(
                     labelled=batch,
                     labelled_weak=Affine.identity(1),
@@ -238,7 +239,7 @@ class UDA:
                     strong=self._views.strong(1, random_stream(self.config.seed, "validate", index)),
                     progress=0.0,
                 )
-                unsupervised.append(float(self.consistency.loss(network, batch, logits, views, precision)))
+                unsupervised.append(float(self._unsupervised.loss(network, batch, logits, views, precision)))
         metrics = {"val_supervised": float(np.mean(supervised))}
         metrics["val_unsupervised"] = float(np.mean(unsupervised)) if unsupervised else 0.0
         metrics["val_total"] = metrics["val_supervised"] + self.config.unsup_weight * metrics["val_unsupervised"]
