@@ -79,6 +79,7 @@ REACHED_BY: dict[str, tuple[str, ...]] = {
 
 OF_ANOTHER: dict[tuple[str, str], tuple[str, ...]] = {
     ("evaluation/meaning.py", "--raw-clusters"): ("predict",),
+    ("evaluation/controls.py", "--denoise"): ("train-uda",),
     ("evaluation/controls.py", "--run"): ("train-uda",),
     ("evaluation/controls.py", "--unsup-loss"): ("train-uda",),
     ("runs/directory.py", "--state"): ("predict", "evaluate"),

@@ -42,6 +42,14 @@ def test_the_preset_fills_in_what_was_not_given() -> None:
     assert (settings(preset="best", labels=3).ratio, settings(preset="best", ratio=0.5).ratio) == (None, 0.5)
 
 
+def test_with_a_teacher_the_preset_raises_the_weight_of_its_loss_slowly() -> None:
+    taught = {"preset": "best", "unsup_loss": "fixmatch", "teacher": "average", "mix": "labelled"}
+    config = settings(**taught)
+    assert (config.ema, config.ramp, config.batch_size, config.augment) == (0.99, 0.3, 2, "microscopy")
+    assert settings(**taught, ramp=0.0).ramp == 0
+    assert settings(preset="best", unsup_loss="fixmatch").ramp == 0
+
+
 @pytest.mark.parametrize(("given", "steps"), [({"steps": 7}, 7), ({"epochs": 3}, None), ({"minutes": 2}, None)])
 def test_the_preset_leaves_a_budget_alone(given, steps) -> None:
     assert settings(preset="best", **given).steps == steps
@@ -56,9 +64,16 @@ def test_the_papers_settings_are_still_the_default() -> None:
 def test_settings_that_came_later_leave_the_hash_of_a_run_as_it_was() -> None:
     values = settings().model_dump(mode="json")
     later = {"preset", "sup_loss", "augment", "geometry", "crop_around", "warmup", "epoch_steps", "minutes"}
+    later |= {"teacher", "mix", "ramp", "class_confidence", "pseudo_loss", "denoise"}
     before = {name: value for name, value in values.items() if name not in later}
     assert run_hash("train-uda", values, "data") == run_hash("train-uda", before, "data")
-    for name, value in {"sup_loss": "ce-dice", "warmup": 5, "geometry": "wide"}.items():
+    for name, value in {
+        "sup_loss": "ce-dice",
+        "warmup": 5,
+        "geometry": "wide",
+        "denoise": 0.5,
+        "mix": "cutmix",
+    }.items():
         assert run_hash("train-uda", {**values, name: value}, "data") != run_hash("train-uda", before, "data")
 
 

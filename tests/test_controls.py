@@ -38,11 +38,12 @@ OTHERS: dict[str, Any] = {
     "confidence": 0.5, "tsa": "exp", "strong_ops": 5, "dice": "batch", "dice_squared": False,
     "dice_background": False, "dice_smooth": 0.125, "device": "cuda", "precision": "bf16", "cache": 1.0, "data": "x.h5",
     "run": "y", "resume": "z", "preset": "best", "minutes": 3.0, "epoch_steps": 7, "warmup": 7, "sup_loss": "ce-dice",
-    "augment": "microscopy", "geometry": "wide", "crop_around": "labels",
+    "augment": "microscopy", "geometry": "wide", "crop_around": "labels", "teacher": "average", "mix": "labelled",
+    "ramp": 0.5, "class_confidence": True, "pseudo_loss": "ce-dice", "denoise": 0.3,
 }  # fmt: skip
 """Of every setting of train-uda a value that the runs here do not have."""
 
-OF_NO_ACCOUNT = NO_MATTER | {"device", "precision", "preset", "minutes"} | TrainUDAConfig.of_unlabelled
+OF_NO_ACCOUNT = NO_MATTER | {"device", "precision", "preset", "minutes"} | TrainUDAConfig.of_unlabelled - {"denoise"}
 BY_WHAT_COMES_OF_THEM = {"ratio", "labels", "label_draw", "steps", "epochs"}
 
 
@@ -72,6 +73,12 @@ def test_a_control_has_the_settings_of_its_run_and_no_unlabelled_image(disc_run:
     assert unlike_control(control, control) == []
     assert unlike_control(run, run) == ["unsup_loss (kl, and that of a control is none)"]
     assert unlike_control(run, {**control, "command": "train-iic"}) == ["the command (train-uda and train-iic)"]
+    run["config"]["denoise"] = 0.5
+    assert unlike_control(run, control) == []
+    control["config"]["denoise"] = 0.5
+    assert unlike_control(run, control) == ["denoise (0.5, and that of a control is 0)"]
+    del control["config"]["denoise"]
+    assert unlike_control(run, control) == []
 
 
 @pytest.mark.parametrize("name", sorted(set(TrainUDAConfig.model_fields) - {"unsup_loss"}))
@@ -154,7 +161,7 @@ def test_a_control_does_not_depend_on_the_settings_of_the_unlabelled_images(disc
             return [*losses, *method.validate(network, precision).values()]
 
         plain = trained()
-        for name in TrainUDAConfig.of_unlabelled - {"unsup_loss"}:
+        for name in TrainUDAConfig.of_unlabelled - {"unsup_loss", "denoise"}:
             assert trained(**{name: OTHERS[name]}) == plain, name
         assert trained(dice_squared=False) != plain
 
@@ -246,6 +253,24 @@ def test_a_report_makes_no_mean_of_runs_that_are_no_repeats(bioseg: Cli, disc_ru
     result, found = reported(bioseg, disc_run, repeat, out=tmp_path / "page.html")
     assert result.exit_code == 0, result.output
     assert {cell["runs"] for cell in found["cells"]} == {2}
+
+
+def test_a_run_that_denoises_has_a_control_and_is_none(
+    bioseg: Cli, disc_run: Path, disc_control: Path, tmp_path: Path
+) -> None:
+    other = changed(disc_control, tmp_path / "other", {"denoise": 0.5})
+    result = bioseg("evaluate", disc_run, "--control", other)
+    assert result.exit_code == 2
+    assert "they differ in denoise (0.5, and that of a control is 0)" in said(result)
+    result = bioseg("evaluate", other, "--control", disc_run)
+    assert f"--config {other}/manifest.yaml --unsup-loss none --denoise 0 --run {other}-control" in said(result)
+    result, found = reported(bioseg, other, disc_control, out=tmp_path / "page.html")
+    assert result.exit_code == 0, result.output
+    assert {(cell["loss"], cell["control"] is not None) for cell in found["cells"]} == {
+        ("denoise", True),
+        ("none", False),
+    }
+    assert "denoising" in (tmp_path / "page.html").read_text()
 
 
 def test_in_a_study_the_own_control_is_found_by_data_labels_and_repeat(disc_run: Path, disc_control: Path) -> None:

@@ -253,12 +253,21 @@ def test_the_first_process_says_why_another_failed(found: list[dict[str, Any]]) 
 # Whole trainings.
 
 
-@pytest.mark.parametrize("loss", ["kl", "iid", "fixmatch", "none"])
-def test_two_processes_train_the_network_of_one(loss: str, bioseg: Cli, disc_dataset: Path, tmp_path: Path) -> None:
+TAUGHT = ("--teacher", "average", "--ema", 0.9, "--mix", "labelled", "--denoise", 0.5, "--confidence", 0.6)
+
+
+@pytest.mark.parametrize(
+    ("loss", "further"),
+    [("kl", ()), ("iid", ()), ("fixmatch", ()), ("none", ()), ("kl", (*TAUGHT, "--class-confidence"))],
+    ids=str,
+)
+def test_two_processes_train_the_network_of_one(
+    loss: str, further: tuple[object, ...], bioseg: Cli, disc_dataset: Path, tmp_path: Path
+) -> None:
     # Where rounding tips a ReLU or a maximum over, a gradient changes by a finite step, and Adam makes whole updates of
     # the smallest. One process with another number of threads differs from itself by 0.005 here at the default rate,
     # and two processes by as much. That there is no other difference shows the step in double precision above.
-    options = ("--unsup-loss", loss, "--lr", 1e-4, "--steps", 4, *SETTINGS)
+    options = ("--unsup-loss", loss, *further, "--lr", 1e-4, "--steps", 4, *SETTINGS)
     assert bioseg("train-uda", disc_dataset, "--run", tmp_path / "one", *options).exit_code == 0
     command = ("train-uda", disc_dataset, "--run", tmp_path / "two", *options)
     done = together(command, command, folder=tmp_path)

@@ -15,12 +15,14 @@ from torch import Tensor
 from bioseg_cli.dataset.batches import IGNORE
 from bioseg_cli.training.losses import (
     _quick_length,
+    class_thresholds,
     cross_entropy,
     displaced_joints,
     information_of,
     kl_consistency,
     mutual_information_loss,
     pseudo_label_consistency,
+    ramp_up,
     soft_dice_loss,
     tsa_threshold,
 )
@@ -368,3 +370,83 @@ def test_training_signal_annealing_rises_from_a_guess_to_certainty() -> None:
         found = [tsa_threshold(schedule, progress, 4) for progress in (0.0, 0.5, 1.0)]
         share = {"linear": (0, 1), "exp": (math.exp(-5), 1), "log": (0, 1 - math.exp(-5))}[schedule]
         assert found == pytest.approx([0.25 + 0.75 * each for each in (share[0], half, share[1])], abs=1e-12)
+
+
+def weighed(seed: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Logits of both views, and weights of 0, a half and 1."""
+    random = np.random.default_rng(seed)
+    return logits(seed), logits(seed + 1), torch.from_numpy(random.choice([0.0, 0.5, 1.0], (B, 1, H, W)))
+
+
+THRESHOLDS = [0.5, torch.tensor([0.4, 0.7, 0.9], dtype=torch.float64)]
+
+
+@pytest.mark.parametrize("confidence", THRESHOLDS, ids=["one", "by class"])
+@pytest.mark.parametrize("dice", [False, True])
+def test_pseudo_labels_of_weights_thresholds_and_pooled_dice_are_their_formula(confidence, dice):
+    weak, strong, weight = weighed(3)
+    mine = pseudo_label_consistency(weak, strong.softmax(1), weight, confidence=confidence, dice=dice)
+    p, q, w = softmax(weak.numpy()), softmax(strong.numpy()), weight.numpy()[:, 0]
+    entropy, overlap, sizes, counted = 0.0, np.zeros(K), np.zeros(K), 0
+    for b, row, column in np.ndindex(B, H, W):
+        one, other, share = p[b, :, row, column], q[b, :, row, column], w[b, row, column]
+        label = int(one.argmax())
+        if one[label] >= (confidence if isinstance(confidence, float) else float(confidence[label])):
+            counted += share > 0
+            entropy -= share * math.log(other[label])
+            overlap[label] += share * other[label]
+            sizes += share * other**2
+            sizes[label] += share
+    assert 5 < counted < (w > 0).sum()
+    expected = entropy / w.sum()
+    if dice:
+        expected = (expected + (1 - (2 * overlap + 1) / (sizes + 1)).mean()) / 2
+    assert float(mine) == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("confidence", THRESHOLDS, ids=["one", "by class"])
+def test_kl_weighs_pixels_and_has_a_threshold_for_each_class(confidence):
+    weak, strong, weight = weighed(5)
+    mine = kl_consistency(weak, strong.softmax(1), weight, confidence=confidence, temperature=0.5)
+    p, target = softmax(weak.numpy()), softmax(weak.numpy() / 0.5)
+    pixels = (target * np.log(target / softmax(strong.numpy()))).sum(1)
+    limits = np.broadcast_to(np.asarray(confidence), K)[p.argmax(1)]
+    sure = p.max(1) > limits
+    assert 0 < sure.sum() < sure.size
+    assert float(mine) == pytest.approx((pixels * sure * weight.numpy()[:, 0]).sum() / float(weight.sum()), abs=1e-12)
+
+
+def test_the_gradient_of_a_weighed_pixel_is_its_share_and_of_one_that_does_not_count_zero():
+    weak, strong, weight = weighed(7)
+    target, sure = weak.softmax(1), weak.softmax(1).amax(1, keepdim=True) > 0.5
+    hard = torch.nn.functional.one_hot(target.argmax(1), K).movedim(-1, 1)
+    for loss, wanted in ((kl_consistency, target), (pseudo_label_consistency, hard)):
+        scores = strong.clone().requires_grad_()
+        loss(weak, scores.softmax(1), weight, confidence=0.5).backward()
+        expected = weight * sure * (strong.softmax(1) - wanted) / weight.sum()
+        torch.testing.assert_close(scores.grad, expected, rtol=0, atol=1e-9)
+
+
+def test_thresholds_fall_with_how_sure_the_target_is_of_a_class():
+    scores, weight = logits(11), weighed(11)[2]
+    found = class_thresholds(scores, weight, 0.8)
+    p, w = softmax(scores.numpy()), weight.numpy()[:, 0]
+    means = []
+    for k in range(K):
+        mine = p.argmax(1) == k
+        means.append((p.max(1) * w)[mine].sum() / w[mine].sum())
+    np.testing.assert_allclose(found.numpy(), 0.8 * np.array(means) / max(means), atol=1e-12)
+    assert float(found.max()) == pytest.approx(0.8)
+    # A class that no pixel is given has none to hold back.
+    only = class_thresholds(one_hot_logits(torch.ones(1, 4, 4, dtype=torch.int64)), torch.ones(1, 1, 4, 4), 0.8)
+    np.testing.assert_allclose(only.numpy(), [0, 0.8, 0])
+    assert class_thresholds(scores, 0 * weight, 0.8).tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("progress", "share", "factor"),
+    [(0, 0.5, 0.006737947), (0.1, 0.5, 0.040762204), (0.25, 0.5, 0.286504797), (0.5, 0.5, 1), (0.99, 0.5, 1),
+     (0, 0, 1), (0.5, 1, 0.286504797), (1, 1, 1)],
+)  # fmt: skip
+def test_the_weight_rises_to_1_over_its_share(progress, share, factor):
+    assert ramp_up(progress, share) == pytest.approx(factor, abs=1e-9)

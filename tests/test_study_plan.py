@@ -54,6 +54,11 @@ def test_a_control_differs_from_its_run_in_the_loss_alone(disc_dataset: Path, tm
         assert differing == {"unsup_loss"}
 
 
+def test_a_control_denoises_nothing(disc_dataset: Path, tmp_path: Path) -> None:
+    runs = runs_of(write_plan(tmp_path / "plan.yaml", disc_dataset, uda={"denoise": 0.5}))
+    assert {(run.loss, run.config["denoise"]) for run in runs} == {("none", 0.0), ("kl", 0.5), ("iid", 0.5)}
+
+
 def test_ratios_that_mean_as_many_images_are_one_budget(disc_dataset: Path, tmp_path: Path) -> None:
     plan = write_plan(tmp_path / "plan.yaml", disc_dataset, ratios=[0.25, 0.3, 0.5], labels=[2])
     budgets = {run.budget.count: run.budget.title for run in runs_of(plan) if run.budget is not None}

@@ -41,6 +41,8 @@ class Scripted:
     record: Mapping[str, Any] = {}
     remarks: Sequence[str] = ()
     heads: Mapping[str, int] = {"main": 2}
+    training_heads: frozenset[str] = frozenset()
+    teacher_decay: float | None = None
     outputs = "classes"
     criteria = CRITERIA
 
@@ -52,17 +54,24 @@ class Scripted:
         self.nan_at = nan_at
         self.trained: list[float] = []
         """The followed weight at the begin of each step."""
+        self.taught: list[tuple[float, float] | None] = []
+        """The followed weight and statistic of the teacher at the begin of each step."""
         self.validated: list[tuple[float, float]] = []
         """The followed weight and statistic in each validation."""
 
     def draw(self, epoch: int, step: int) -> int:
         return epoch * self.epoch_steps + step + 1
 
-    def loss(self, network: nn.Module, batch: int, precision: Precision) -> dict[str, Tensor]:
+    def loss(
+        self, network: nn.Module, batch: int, precision: Precision, teacher: UNet | None = None
+    ) -> dict[str, Tensor]:
         assert all(module.training for module in network.modules())
         weights = sum(parameter.sum() for parameter in network.parameters())
         assert isinstance(weights, Tensor)
         self.trained.append(float(network.state_dict()[BIAS][0]))
+        assert teacher is None or not teacher.training
+        state = None if teacher is None else teacher.state_dict()
+        self.taught.append(None if state is None else (float(state[BIAS][0]), float(state[MEAN][0])))
         network.state_dict()[MEAN].fill_(batch)
         value = float("nan") if batch == self.nan_at else float(batch)
         return {"supervised": torch.tensor(10.0 * batch), "total": weights - weights.detach() + value}
@@ -159,6 +168,7 @@ def test_the_average_of_weights_and_statistics_is_validated_and_kept(
     made.fit()
     # Weights and statistics of step n are -n and n; each is averaged alike.
     assert method.trained == pytest.approx([0, -1, -2, -3], abs=1e-5)
+    assert method.taught == [None] * 4
     assert method.validated == [pytest.approx((-average, average), abs=1e-5) for average in averages]
     for state, epoch in (("last", 4), ("best-miou", 4), ("best-supervised", 1), ("best-final", 1)):
         assert saved(made, state) == pytest.approx(-averages[epoch - 1], abs=1e-5), state
@@ -169,6 +179,27 @@ def test_the_average_of_weights_and_statistics_is_validated_and_kept(
     assert ("average" in parts) == (decay is not None)
     if decay is not None:
         assert float(parts["average"][BIAS][0]) == pytest.approx(-averages[3], abs=1e-5)
+
+
+@pytest.mark.parametrize("decay", [0.3, 0.99])
+@pytest.mark.parametrize("ema", [None, 0.5])
+def test_a_teacher_follows_weights_and_statistics_from_the_first_updates_on(
+    trainer: Train, ema: float | None, decay: float
+) -> None:
+    method = Scripted(2)
+    method.teacher_decay = decay
+    made = trainer(method, ema=ema, steps=5)
+    made.fit()
+    expected, average = [], 0.0
+    for update in range(1, 6):
+        expected.append(average)
+        share = min(decay, (1 + update) / (10 + update))
+        average = share * average + (1 - share) * update
+    assert expected[3] == pytest.approx({0.3: 2.61136, 0.99: 2.60140}[decay], abs=1e-5)
+    assert method.taught == [pytest.approx((-one, one), abs=1e-4) for one in expected]
+    # What is kept and saved is not the teacher.
+    assert saved(made, "last") == pytest.approx(-5 if ema is None else -4.0625, abs=1e-4)
+    assert float(resumable(made)["parts"]["teacher"][MEAN][0]) == pytest.approx(average, abs=1e-4)
 
 
 @pytest.mark.parametrize("stop_after", [None, 1, 2, 3, 4])
@@ -268,9 +299,11 @@ class Slow(Scripted):
     def monotonic(self) -> float:
         return self.now
 
-    def loss(self, network: nn.Module, batch: int, precision: Precision) -> dict[str, Tensor]:
+    def loss(
+        self, network: nn.Module, batch: int, precision: Precision, teacher: UNet | None = None
+    ) -> dict[str, Tensor]:
         self.now += 10
-        return super().loss(network, batch, precision)
+        return super().loss(network, batch, precision, teacher)
 
 
 def test_a_step_is_timed_as_the_mean_of_several(trainer: Train, monkeypatch: pytest.MonkeyPatch) -> None:

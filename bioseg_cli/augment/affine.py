@@ -119,12 +119,13 @@ class Affine:
             moved = moved.round().to(images.dtype)
         return moved if images.dim() == 4 else moved[:, 0]
 
-    def valid_mask(self, shown: Tensor) -> Tensor:
+    def valid_mask(self, shown: Tensor, *, mirrored: bool = False) -> Tensor:
         """(B, 1, H, W): 1 where a moved image takes all its value from what the unmoved one shows, else 0.
 
         Args:
             shown: (B, 1, H, W), 1 where the unmoved image shows its source and 0 where it is padding; the frame's
                 outside is never shown.
+            mirrored: the frame goes on as its mirror image, which is shown where the image is.
         """
         # Whatever mixes in a share of outside falls short of 1; the slack covers float32 rounding.
-        return (self.warp(shown) > 1 - 1e-4).to(shown.dtype)
+        return (self.warp(shown, mirrored=mirrored) > 1 - 1e-4).to(shown.dtype)

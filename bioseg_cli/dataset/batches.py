@@ -19,8 +19,8 @@ from bioseg_cli.dataset.schema import IntArray, Pixels
 IGNORE = -1
 """The label of pixels that count nowhere, in tensors."""
 
-Purpose = Literal["order", "crop", "augment", "validate"]
-_STREAMS: dict[Purpose, int] = {"order": 0, "crop": 1, "augment": 2, "validate": 3}
+Purpose = Literal["order", "crop", "augment", "validate", "mix", "hide"]
+_STREAMS: dict[Purpose, int] = {"order": 0, "crop": 1, "augment": 2, "validate": 3, "mix": 4, "hide": 5}
 
 
 @dataclass(frozen=True)

@@ -26,10 +26,11 @@ def refuse_no_control(states: Sequence[SavedState], control: SavedState) -> None
             )
         if said := unlike_control(state.run.manifest, control.run.manifest):
             path = state.run.path
+            without = "--unsup-loss none" + (" --denoise 0" if state.run.manifest["config"].get("denoise") else "")
             raise UsageError(
                 f"--control is no control of {state.name}: they differ in {', '.join(said)}",
                 where=control.name,
-                fix=f"Train one: bioseg train-uda --config {path}/manifest.yaml --unsup-loss none --run {path}-control",
+                fix=f"Train one: bioseg train-uda --config {path}/manifest.yaml {without} --run {path}-control",
             )
 
 

@@ -40,6 +40,12 @@ UNCHANGED: dict[str, dict[str, Any]] = {
         "warmup": 0,
         "epoch_steps": None,
         "minutes": None,
+        "teacher": "self",
+        "mix": "none",
+        "ramp": 0.0,
+        "class_confidence": False,
+        "pseudo_loss": "ce",
+        "denoise": 0.0,
     },
     "train-iic": {"warmup": 0},
 }

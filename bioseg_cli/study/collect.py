@@ -25,7 +25,7 @@ from bioseg_cli.study.results import (
     run_request,
 )
 from bioseg_cli.study.settings import Plan
-from bioseg_cli.training.alike import unlike_control, unlike_repeat
+from bioseg_cli.training.alike import learnt_by, unlike_control, unlike_repeat
 
 
 def results_of(paths: Sequence[Path], *, split: SplitName, output: Output) -> StudyResults:
@@ -168,7 +168,7 @@ def refuse_no_repeats(paths: Sequence[Path], manifests: Sequence[Mapping[str, An
     """Raise `UsageError` where a cell of the tables would be the mean of runs that are no repeats of each other."""
     cells: dict[tuple[Any, ...], tuple[Path, Mapping[str, Any]]] = {}
     for path, manifest in zip(paths, manifests, strict=True):
-        loss, count = manifest["config"].get("unsup_loss", IIC), manifest.get("labels", {}).get("count")
+        loss, count = learnt_by(manifest["config"], IIC), manifest.get("labels", {}).get("count")
         first, known = cells.setdefault((manifest["data"]["path"], loss, count), (path, manifest))
         if said := unlike_repeat(known, manifest):
             raise UsageError(
@@ -186,7 +186,7 @@ def _data_names(files: Sequence[Path]) -> dict[Path, str]:
 
 def _run_alone(path: Path, manifest: dict[str, Any], data: str, scored: Sequence[Evaluation]) -> RunResult:
     labels, settings = manifest.get("labels"), manifest["config"]
-    loss = settings.get("unsup_loss", IIC)
+    loss = learnt_by(settings, IIC)
     budget = None
     if labels is not None:
         count = int(labels["count"])

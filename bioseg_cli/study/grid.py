@@ -174,6 +174,7 @@ def _uda(
         "label_draw": draw,
         "unsup_loss": loss,
         "seed": seed,
+        **({"denoise": 0.0} if loss == CONTROL else {}),
     }
     which = "all" if budget.title == "all" else f"{budget.count}labels-draw{draw}"
     method = "supervised" if loss == CONTROL else loss

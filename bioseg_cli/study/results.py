@@ -73,7 +73,7 @@ class RunResult:
         name: of its directory.
         path: the directory; there may be none yet.
         data: data set, as tables call it.
-        loss: kl, iid, fixmatch, none (a supervised control), or iic.
+        loss: kl, iid, fixmatch, denoise, none (a supervised control), or iic.
         budget: labelled images; None without labels.
         draw, seed: its repeat.
         hash: of settings and data; see `runs.manifest.run_hash`.

@@ -14,8 +14,9 @@ from bioseg_cli.metrics.intervals import MeanInterval
 from bioseg_cli.study.cells import Cell, cells
 from bioseg_cli.study.grid import CONTROL, IIC, PlannedRun
 from bioseg_cli.study.results import StudyResults
+from bioseg_cli.training.alike import DENOISED
 
-NAMES = {CONTROL: "control", "kl": "KL", "iid": "IID", "fixmatch": "FixMatch", IIC: "IIC"}
+NAMES = {CONTROL: "control", "kl": "KL", "iid": "IID", "fixmatch": "FixMatch", DENOISED: "denoising", IIC: "IIC"}
 """What tables call a method."""
 
 

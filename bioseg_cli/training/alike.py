@@ -15,8 +15,11 @@ from bioseg_cli.training.settings import TrainConfig, TrainIICConfig, TrainUDACo
 
 Manifest = Mapping[str, Any]
 
-CONTROL = "none"
-"""The unsupervised loss of a control."""
+CONTROL = {"unsup_loss": "none", "denoise": 0}
+"""The settings of a control, which learns nothing from unlabelled images."""
+
+DENOISED = "denoise"
+"""What tables know a run by that learns from unlabelled images by its denoising head alone."""
 
 OF_THE_MACHINE = frozenset({"device", "precision"})
 
@@ -41,9 +44,24 @@ def unlike_control(run: Manifest, control: Manifest) -> list[str]:
     """
     if control["command"] != TrainUDAConfig.command:
         return [f"the command ({run['command']} and {control['command']})"]
-    loss = control["config"]["unsup_loss"]
-    said = [] if loss == CONTROL else [f"unsup_loss ({loss}, and that of a control is {CONTROL})"]
+    settings = control["config"]
+    said = [
+        f"{name} ({settings[name]}, and that of a control is {value})"
+        for name, value in CONTROL.items()
+        if settings.get(name, value) != value
+    ]
     return said + _unlike(run, control, TrainUDAConfig.of_unlabelled)
+
+
+def learnt_by(config: Mapping[str, Any], otherwise: str) -> str:
+    """By what a run learns from unlabelled images: its unsupervised loss, `none` for a control, or `denoise`.
+
+    Args:
+        config: of its manifest.
+        otherwise: for a run of another command.
+    """
+    loss: str = config.get("unsup_loss", otherwise)
+    return DENOISED if loss == CONTROL["unsup_loss"] and config.get("denoise") else loss
 
 
 def unlike_repeat(first: Manifest, second: Manifest) -> list[str]:

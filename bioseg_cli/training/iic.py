@@ -73,6 +73,8 @@ class IIC:
     """
 
     outputs: ClassVar[Literal["clusters"]] = "clusters"
+    training_heads: ClassVar[frozenset[str]] = frozenset()
+    teacher_decay: ClassVar[None] = None
     criteria: ClassVar[Mapping[StateName, Criterion]] = {
         "best-final": Criterion("val_information", higher_is_better=True)
     }
@@ -151,7 +153,9 @@ class IIC:
             trained=self._passes[which],
         )
 
-    def loss(self, network: nn.Module, batch: IICBatch, precision: Precision) -> dict[str, Tensor]:
+    def loss(
+        self, network: nn.Module, batch: IICBatch, precision: Precision, teacher: UNet | None = None
+    ) -> dict[str, Tensor]:
         """The loss of each head, and as total the sum of those that this step trains; float32 scalars."""
         config = self.config
         images = batch.images.to(self.device)

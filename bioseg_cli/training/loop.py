@@ -21,6 +21,7 @@ from bioseg_cli.runs.device import Precision, is_out_of_memory
 from bioseg_cli.training.average import WeightAverage
 from bioseg_cli.training.distributed import Alone
 from bioseg_cli.training.method import Method
+from bioseg_cli.training.network import build_network, saved_part
 from bioseg_cli.training.record import TrainingRun
 from bioseg_cli.training.settings import TrainConfig
 from bioseg_cli.training.state import Stateful, TrainingState, load_state
@@ -49,12 +50,6 @@ def learning_rate(schedule: str, initial: float, progress: float, *, risen: floa
     if schedule == "step":
         return initial * STEP_FACTOR ** math.floor(progress / STEP_PHASE + 1e-9)
     return initial
-
-
-def build_network(config: TrainConfig, dataset: Dataset, heads: dict[str, int]) -> UNet:
-    """The network of a configuration, its weights drawn from the configuration's seed."""
-    torch.manual_seed(config.seed)
-    return UNet(config.architecture(dataset.image_shape[0], heads))
 
 
 class Trainer:
@@ -90,13 +85,15 @@ class Trainer:
         self.output = output
         self.stop_requested = stop_requested
         self.processes = processes
-        self.network = build_network(config, dataset, dict(method.heads))
+        self.network = build_network(config, dataset, dict(method.heads), method.training_heads)
         # Channels last is the layout in which convolutions reach the hardware's matrix units without copies.
         self.network.to(device=precision.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.shared = processes.shared(self.network)
         self.optimizer = OPTIMIZERS[config.optimizer](self.network.parameters(), lr=config.lr)
         self.state = TrainingState()
         self.average = None if config.ema is None else WeightAverage(self.network, config.ema)
+        decay = method.teacher_decay
+        self.teacher = None if decay is None else WeightAverage(self.network, decay, follows=True)
         self.total_steps = config.total_steps(method.epoch_steps)
 
     def resume(self) -> None:
@@ -112,7 +109,8 @@ class Trainer:
     def _parts(self) -> dict[str, Stateful]:
         """Everything but the counters that the next step depends on."""
         parts: dict[str, Stateful] = {"network": self.network, "optimizer": self.optimizer}
-        return parts if self.average is None else {**parts, "average": self.average.network}
+        averages = {"average": self.average, "teacher": self.teacher}
+        return parts | {name: one.network for name, one in averages.items() if one is not None}
 
     def fit(self) -> dict[str, float]:
         """Train to the end of the budget; return the last epoch's metrics.
@@ -184,7 +182,8 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.processes.seed_step(self.config.seed, state.updates)
-        losses = method.loss(self.shared, batch, self.precision)
+        teacher = None if self.teacher is None else self.teacher.network
+        losses = method.loss(self.shared, batch, self.precision, teacher)
         values = {name: float(loss.detach()) for name, loss in losses.items()}
         if not all(map(math.isfinite, values.values())):
             raise self._not_finite(values, method.images_of(batch))
@@ -193,8 +192,9 @@ class Trainer:
         self.optimizer.step()
         state.step += 1
         state.updates += 1
-        if self.average is not None:
-            self.average.update(self.network, state.updates)
+        for average in (self.average, self.teacher):
+            if average is not None:
+                average.update(self.network, state.updates)
         for name, value in values.items():
             state.sums[name] = state.sums.get(name, 0.0) + value
         return values
@@ -233,13 +233,15 @@ class Trainer:
         )
 
     def _save_checkpoint(self, name: StateName) -> None:
-        self.run.save_checkpoint(name, self.kept.state_dict(), self.card(name))
+        _, tensors = saved_part(self.kept, self.method.training_heads)
+        self.run.save_checkpoint(name, tensors, self.card(name))
 
     def card(self, name: StateName) -> ModelCard:
         """All that prediction needs to know of the network as it is, saved as that state."""
         dataset, info = self.dataset, self.dataset.info
+        architecture, _ = saved_part(self.kept, self.method.training_heads)
         return ModelCard(
-            architecture=self.kept.config,
+            architecture=architecture,
             outputs=self.method.outputs,
             classes=info.classes,
             normalisation=info.normalisation.to_json(),

@@ -45,9 +45,12 @@ def soft_dice_loss(
     truth = F.one_hot(labels.clamp(min=0), logits.shape[1]).movedim(-1, 1).to(logits.dtype) * counted
     if not background:
         probabilities, truth = probabilities[:, 1:], truth[:, 1:]
-    axes = (0, 2, 3) if pool_batch else (2, 3)
+    return _dice(probabilities, truth, (0, 2, 3) if pool_batch else (2, 3), squared=squared, smooth=smooth)
+
+
+def _dice(probabilities: Tensor, truth: Tensor, axes: tuple[int, ...], *, squared: bool, smooth: float) -> Tensor:
     overlap = (probabilities * truth).sum(axes)
-    sizes = (probabilities.square() if squared else probabilities).sum(axes) + truth.sum(axes)
+    sizes = (probabilities.square() if squared else probabilities).sum(axes) + truth.square().sum(axes)
     return (1 - (2 * overlap + smooth) / (sizes + smooth)).mean()
 
 
@@ -68,7 +71,7 @@ def kl_consistency(
     valid: Tensor,
     *,
     temperature: float = 1.0,
-    confidence: float | None = None,
+    confidence: float | Tensor | None = None,
     stop_gradient: bool = True,
 ) -> Tensor:
     """KL(Y' || Y''), summed over classes, averaged over valid pixels (Xie et al. 2020, equation 1).
@@ -76,9 +79,10 @@ def kl_consistency(
     Args:
         weak_logits: (B, K, H, W), of the weak view: the target Y'.
         strong_probabilities: (B, K, H, W), of the strong view, aligned to the weak one: Y''.
-        valid: (B, 1, H, W), 1 where both views show the pixel.
+        valid: (B, 1, H, W), 1 where both views show the pixel; anything between 0 and 1 weighs it.
         temperature: of the target's softmax; below 1 it sharpens.
-        confidence: pixels whose unsharpened target is not surer than this count as 0 in the average.
+        confidence: pixels whose unsharpened target is not surer than this count as 0 in the average; one for all
+            classes, or (K,), one for each class that the target may show.
         stop_gradient: whether the target is fixed.
     """
     if stop_gradient:
@@ -87,27 +91,67 @@ def kl_consistency(
     divergence = (log_target.exp() * (log_target - _log_prediction(strong_probabilities))).sum(dim=1, keepdim=True)
     counted = valid
     if confidence is not None:
-        sure = torch.softmax(weak_logits.detach(), dim=1).amax(dim=1, keepdim=True) > confidence
-        counted = valid * sure
-    # `where`, not a product: a masked pixel may hold 0 * log 0 or worse.
-    return torch.where(counted > 0, divergence, 0).sum() / valid.sum().clamp(min=1)
+        surest, target = torch.softmax(weak_logits.detach(), dim=1).max(dim=1, keepdim=True)
+        counted = valid * (surest > _of_class(confidence, target))
+    return _weighted_mean(divergence, counted, valid)
 
 
 def pseudo_label_consistency(
-    weak_logits: Tensor, strong_probabilities: Tensor, valid: Tensor, *, confidence: float
+    weak_logits: Tensor,
+    strong_probabilities: Tensor,
+    valid: Tensor,
+    *,
+    confidence: float | Tensor | None,
+    dice: bool = False,
 ) -> Tensor:
     """Cross entropy with the weak view's most probable class (Sohn et al. 2020, FixMatch), over valid pixels.
 
     Args:
         weak_logits: (B, K, H, W), of the weak view; no gradient flows to them.
         strong_probabilities: (B, K, H, W), of the strong view, aligned to the weak one.
-        valid: (B, 1, H, W), 1 where both views show the pixel.
-        confidence: pixels whose most probable class is less probable than this count as 0 in the average.
+        valid: (B, 1, H, W), 1 where both views show the pixel; anything between 0 and 1 weighs it.
+        confidence: pixels whose most probable class is less probable than this count as 0 in the average; one for all
+            classes, or (K,), one for each. None counts all.
+        dice: the mean of it and of soft Dice with the pseudo-labels, pooled over the batch. Pixels that do not count
+            for the cross entropy enter none of Dice's sums.
     """
     surest, target = torch.softmax(weak_logits.detach(), dim=1).max(dim=1, keepdim=True)
-    counted = valid * (surest >= confidence)
-    entropy = -_log_prediction(strong_probabilities.gather(1, target))
-    return torch.where(counted > 0, entropy, 0).sum() / valid.sum().clamp(min=1)
+    counted = valid if confidence is None else valid * (surest >= _of_class(confidence, target))
+    entropy = _weighted_mean(-_log_prediction(strong_probabilities.gather(1, target)), counted, valid)
+    if not dice:
+        return entropy
+    truth = torch.zeros_like(strong_probabilities).scatter_(1, target, 1.0)
+    # The root in both factors weighs each of their products, and with them every sum, by the weight itself.
+    root = counted.sqrt()
+    return (entropy + _dice(root * strong_probabilities, root * truth, (0, 2, 3), squared=True, smooth=1.0)) / 2
+
+
+def class_thresholds(weak_logits: Tensor, valid: Tensor, confidence: float) -> Tensor:
+    """(K,) thresholds that fall with how sure a batch is of a class, so that a rare or hard one is not left out.
+
+    FreeMatch's (Wang et al. 2023) scaling of one threshold to each class: confidence * m / max(m), with m the mean
+    probability of a class over the pixels that are given to it. Here the means are those of the batch at hand, which
+    has thousands of pixels, where an image classifier has to average over its last batches.
+
+    Args:
+        weak_logits: (B, K, H, W) of the target.
+        valid: (B, 1, H, W), how much each pixel counts.
+        confidence: threshold of the class that the batch is surest of. A class without a pixel has 0.
+    """
+    surest, target = torch.softmax(weak_logits.detach(), dim=1).max(dim=1, keepdim=True)
+    given = torch.zeros_like(weak_logits).scatter_(1, target, valid)
+    mean = (given * surest).sum(dim=(0, 2, 3)) / given.sum(dim=(0, 2, 3)).clamp(min=1)
+    return confidence * mean / mean.max().clamp(min=torch.finfo(mean.dtype).tiny)
+
+
+def ramp_up(progress: float, share: float) -> float:
+    """The factor exp(-5 (1 - t)^2) of the unsupervised weight (Laine and Aila 2017), t from 0 to 1 over a share.
+
+    Args:
+        progress: share of the budget spent, in [0, 1].
+        share: of the budget over which it rises from 0.0067 to 1; with 0 it is 1 from the start.
+    """
+    return math.exp(-5 * (1 - progress / share) ** 2) if progress < share else 1.0
 
 
 def tsa_threshold(schedule: Literal["linear", "exp", "log"], progress: float, classes: int) -> float:
@@ -202,6 +246,17 @@ def _quick_length(length: int) -> int:
         if rest == 1:
             return length
         length += 1
+
+
+def _weighted_mean(values: Tensor, counted: Tensor, valid: Tensor) -> Tensor:
+    """Sum of the values, each times how much it counts, over the sum of what could have counted."""
+    # `where`, not a product alone: a masked pixel may hold 0 * log 0 or worse.
+    return torch.where(counted > 0, values * counted, 0).sum() / valid.sum().clamp(min=1)
+
+
+def _of_class(thresholds: float | Tensor, classes: Tensor) -> float | Tensor:
+    """The threshold of each pixel's class, where there is one for each class."""
+    return thresholds[classes] if isinstance(thresholds, Tensor) else thresholds
 
 
 def _log_prediction(probabilities: Tensor) -> Tensor:

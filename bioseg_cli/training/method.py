@@ -57,6 +57,14 @@ class Method(Protocol):
         """Output channels of each head of the network."""
 
     @property
+    def training_heads(self) -> frozenset[str]:
+        """Those of the heads that only the training needs: saved models are without them."""
+
+    @property
+    def teacher_decay(self) -> float | None:
+        """Decay of an average of the weights that the loss is given as a teacher; None where it asks for none."""
+
+    @property
     def outputs(self) -> Literal["classes", "clusters"]:
         """What these channels stand for."""
 
@@ -71,10 +79,16 @@ class Method(Protocol):
     def draw(self, epoch: int, step: int) -> Any:
         """The batch of a step, with its augmentation drawn: a function of seed, epoch and step alone."""
 
-    def loss(self, network: nn.Module, batch: Any, precision: Precision) -> dict[str, Tensor]:
+    def loss(
+        self, network: nn.Module, batch: Any, precision: Precision, teacher: UNet | None = None
+    ) -> dict[str, Tensor]:
         """The losses by name, scalars in float32; "total" is the one to minimise.
 
-        The network gives logits by head, as a `UNet` does.
+        Args:
+            network: what is trained; it gives logits by head, as a `UNet` does.
+            batch: of `draw`.
+            precision: of the network.
+            teacher: the average of its weights so far, in evaluation mode; None where none was asked for.
         """
 
     def validate(self, network: UNet, precision: Precision) -> dict[str, float]:

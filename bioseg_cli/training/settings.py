@@ -121,15 +121,21 @@ BEST: dict[str, Any] = {
 BEST_STEPS = 1000
 """Its updates where no budget was given."""
 
+BEST_RAMP = 0.3
+"""Its `ramp` with `teacher: average`: the teacher of the first updates knows little."""
+
 
 class TrainUDAConfig(TrainConfig):
     """Semi-supervised training by Unsupervised Data Augmentation (UDA)."""
 
     command: ClassVar[str] = "train-uda"
     of_unlabelled: ClassVar[frozenset[str]] = frozenset(
-        {"unsup_loss", "unsup_weight", "stop_gradient", "sharpen", "confidence", "strong_ops"}
-    )
-    """The settings of the unsupervised loss: a control does not depend on them."""
+        {
+            "unsup_loss", "unsup_weight", "stop_gradient", "sharpen", "confidence", "strong_ops",
+            "teacher", "mix", "ramp", "class_confidence", "pseudo_loss", "denoise",
+        }
+    )  # fmt: skip
+    """The settings of what is learnt from unlabelled images: a control does not depend on them."""
 
     preset: Literal["paper", "best"] = Field(
         default="paper",
@@ -196,6 +202,38 @@ class TrainUDAConfig(TrainConfig):
         description="KL and fixmatch: count only pixels whose weak prediction is surer than this; by default all "
         "for KL, 0.95 for fixmatch.",
     )
+    class_confidence: bool = Field(
+        default=False,
+        description="KL and fixmatch: scale the confidence for each class by how sure the target is of it, so that a "
+        "rare or hard class is not left out.",
+    )
+    pseudo_loss: Literal["ce", "ce-dice"] = Field(
+        default="ce",
+        description="fixmatch: cross entropy with the pseudo-labels, or the mean of it and soft Dice pooled over the "
+        "batch.",
+    )
+    teacher: Literal["self", "average"] = Field(
+        default="self",
+        description="KL and fixmatch: who predicts the weak view as the target, the network in training or an average "
+        "of its weights, with the decay of --ema or 0.99.",
+    )
+    mix: Literal["none", "cutmix", "labelled"] = Field(
+        default="none",
+        description="KL and fixmatch: paste a box of another unlabelled image into a strong view (cutmix), or a box of "
+        "a labelled image with its mask, and the unlabelled box into that image (labelled).",
+    )
+    ramp: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="Share of the budget over which the weight of the unsupervised loss rises to --unsup-weight.",
+    )
+    denoise: float = Field(
+        default=0.0,
+        ge=0,
+        description="Weight of a further loss on all images: a second head, which is not saved, tells hidden pixels "
+        "from their surroundings. Try 0.5.",
+    )
     tsa: Literal["none", "linear", "exp", "log"] = Field(
         default="none", description="Training-signal annealing: leave out labelled pixels that are learnt too well yet."
     )
@@ -219,8 +257,38 @@ class TrainUDAConfig(TrainConfig):
         if isinstance(values, dict) and values.get("preset") == "best" and values.get("resume") is None:
             budget = {} if {"steps", "epochs", "minutes"} & set(values) else {"steps": BEST_STEPS}
             labels = {} if {"ratio", "labels"} & set(values) else {"ratio": 1.0}
-            return {**BEST, **budget, **labels, **values}
+            taught = {"ramp": BEST_RAMP} if values.get("teacher") == "average" else {}
+            return {**BEST, **budget, **labels, **taught, **values}
         return values
+
+    @property
+    def fixed_target(self) -> bool:
+        """Whether no gradient flows to what predictions on strong views are compared with."""
+        return self.unsup_loss == "fixmatch" or (self.unsup_loss == "kl" and self.stop_gradient)
+
+    @model_validator(mode="after")
+    def _unsupervised_loss_fits_together(self) -> Self:
+        # A control is repeated from the settings of its run: without the loss none of them says anything.
+        if self.unsup_loss == "none":
+            return self
+        if not self.fixed_target and (moved := [self.teacher != "self", self.mix != "none"]) and any(moved):
+            asked = f"--teacher {self.teacher}" if moved[0] else f"--mix {self.mix}"
+            other = "--unsup-loss iid" if self.unsup_loss == "iid" else "--no-stop-gradient"
+            raise ValueError(
+                f"{asked} needs a fixed target, and {other} has none: give --unsup-loss fixmatch, or kl as it is"
+            )
+        if self.mix == "cutmix" and self.batch_size < 2:
+            raise ValueError(
+                "--mix cutmix pastes from one unlabelled image of a step into another: give --batch-size 2 or more, or "
+                "--mix labelled"
+            )
+        if self.class_confidence and self.unsup_loss == "iid":
+            raise ValueError("--class-confidence is for --unsup-loss kl and fixmatch: iid counts every pixel")
+        if self.class_confidence and self.unsup_loss == "kl" and self.confidence is None:
+            raise ValueError("--class-confidence scales --confidence, which --unsup-loss kl has none of: give it too")
+        if self.pseudo_loss != "ce" and self.unsup_loss != "fixmatch":
+            raise ValueError(f"--pseudo-loss {self.pseudo_loss} is for --unsup-loss fixmatch")
+        return self
 
     @model_validator(mode="after")
     def _one_budget(self) -> Self:

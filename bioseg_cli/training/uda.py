@@ -3,16 +3,14 @@
 A step sees labelled images X_l with masks and unlabelled images X:
 
 - supervised: soft Dice between the prediction on W(X_l) and W(mask), W a weak transform;
-- unsupervised: X' = W(X) and X'' = W(S(X)), with the same weak W and a strong S. The prediction on X'' is brought
-  to X' by W S^-1 W^-1 (S^-1 alone, as the study words it, misses by twice the angle where W flips), pixels that
-  left the frame in either view are masked out, and the two predictions are held together by KL divergence or by
-  mutual information.
+- unsupervised: X' = W(X) and X'' = W(S(X)), with the same weak W and a strong S, and the predictions on both held
+  together by KL divergence or by mutual information (`consistency.py`);
+- denoising, where asked for: a second head tells hidden pixels of both from their surroundings (`denoising.py`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -20,60 +18,30 @@ import torch
 from torch import Tensor, nn
 
 from bioseg_cli.augment.affine import Affine
-from bioseg_cli.augment.microscopy import Capture, draw_capture
-from bioseg_cli.augment.policy import StrongView, draw_strong, draw_strong_capture, draw_weak, draw_wide
 from bioseg_cli.config import StateName
 from bioseg_cli.dataset.batches import IGNORE, ImageBatch, ImageSource, looped_order, random_stream
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.dataset.schema import IntArray
 from bioseg_cli.errors import UsageError
 from bioseg_cli.metrics.confusion import confusion_counts, mean_iou
-from bioseg_cli.model.unet import UNet, own_batch_statistics, without_dropout
+from bioseg_cli.model.unet import UNet, own_batch_statistics
 from bioseg_cli.runs.console import Output
 from bioseg_cli.runs.device import Precision
 from bioseg_cli.runs.directory import RunDirectory
+from bioseg_cli.training import denoising
+from bioseg_cli.training.consistency import Consistency
 from bioseg_cli.training.labels import labels_to_learn
-from bioseg_cli.training.losses import (
-    cross_entropy,
-    drop_learnt,
-    kl_consistency,
-    mutual_information_loss,
-    pseudo_label_consistency,
-    soft_dice_loss,
-    tsa_threshold,
-)
-from bioseg_cli.training.method import Criterion, Row, RunEnd, list_metrics, probabilities
+from bioseg_cli.training.losses import cross_entropy, drop_learnt, soft_dice_loss, tsa_threshold
+from bioseg_cli.training.method import Criterion, Row, RunEnd, list_metrics
+from bioseg_cli.training.mixing import Example
 from bioseg_cli.training.settings import TrainUDAConfig
-
-FIXMATCH_CONFIDENCE = 0.95
-
-SPREAD_IMAGES = 20
-"""Training images that the standard deviation of grey levels is measured on, for noise and offsets in its unit."""
-
-LABELLED_SEVERITY = 0.5
-"""Share of the range of microscope-like changes that labelled images are drawn from; strong views have all of it."""
+from bioseg_cli.training.views import UDABatch, Views
 
 CRITERIA: Mapping[StateName, Criterion] = {
     "best-supervised": Criterion("val_supervised", higher_is_better=False),
     "best-final": Criterion("val_total", higher_is_better=False),
     "best-miou": Criterion("val_mean_iou", higher_is_better=True),
 }
-
-
-@dataclass(frozen=True)
-class UDABatch:
-    """What one step sees."""
-
-    labelled: ImageBatch
-    labelled_weak: Affine
-    unlabelled: ImageBatch | None
-    """None in a supervised control."""
-    weak: Affine
-    strong: StrongView
-    progress: float
-    """Share of the budget spent, in [0, 1)."""
-    labelled_capture: Capture | None = None
-    """Intensity changes of the labelled images; None leaves them as they are."""
 
 
 class UDA:
@@ -96,7 +64,9 @@ class UDA:
         self.dataset = dataset
         self.config = config
         self.device = device
-        self.heads = {"main": len(dataset.classes)}
+        denoised = {denoising.HEAD: dataset.image_shape[0]} if config.denoise else {}
+        self.heads = {"main": len(dataset.classes), **denoised}
+        self.training_heads = frozenset(denoised)
         labels = labels_to_learn(dataset, config)
         self.labelled: IntArray = labels.indices
         self.unlabelled: IntArray = np.setdiff1d(dataset.indices("train"), self.labelled)
@@ -104,14 +74,20 @@ class UDA:
         validated = int(dataset.labelled[self.validation].sum())
         self.criteria = CRITERIA if validated else {}
         self.consistency = config.unsup_loss != "none"
-        self._fixed_target = config.unsup_loss == "fixmatch" or (config.unsup_loss == "kl" and config.stop_gradient)
-        if self.consistency and not len(self.unlabelled):
+        self._unsupervised = Consistency(config, deep=dataset.deep)
+        self.teacher_decay = self._unsupervised.teacher_decay
+        self.learns_from_unlabelled = self.consistency or bool(denoised)
+        if self.learns_from_unlabelled and not len(self.unlabelled):
+            loss = "unsupervised loss" if self.consistency else "denoising head"
+            without = ["--unsup-loss none"] * self.consistency + ["--denoise 0"] * len(denoised)
             raise UsageError(
-                "Every training image is used with its label: none is left for the unsupervised loss",
+                f"Every training image is used with its label: none is left for the {loss}",
                 where=dataset.path,
-                fix="Give a smaller --ratio, or --unsup-loss none.",
+                fix=f"Give a smaller --ratio, or {' '.join(without)}.",
             )
-        self.name = f"uda-{config.unsup_loss}" if self.consistency else "supervised"
+        self.name = (f"uda-{config.unsup_loss}" if self.consistency else "supervised") + (
+            "-denoise" if denoised else ""
+        )
         drawn = f"-draw{config.label_draw}" if config.label_draw else ""
         self.run_name = f"{dataset.path.stem}-{self.name}-{len(self.labelled)}labels{drawn}-seed{config.seed}"
         self.record = {
@@ -122,7 +98,7 @@ class UDA:
                 "images": [dataset.name(index) for index in self.labelled.tolist()],
                 "unseen": list(labels.unseen),
             },
-            "unlabelled": len(self.unlabelled) if self.consistency else 0,
+            "unlabelled": len(self.unlabelled) if self.learns_from_unlabelled else 0,
             "validation": validated,
         }
         self.warnings = labels.warnings
@@ -138,14 +114,12 @@ class UDA:
         whole_pass = -(-max(len(self.labelled), len(self.unlabelled)) // config.batch_size)
         self.epoch_steps = config.epoch_steps or whole_pass
         self._source = ImageSource(dataset, config.cache_bytes)
-        self._spread = self._measured_spread() if config.augment == "microscopy" else 0.0
-        self._deep = dataset.deep
+        self._views = Views(dataset, config)
 
     def draw(self, epoch: int, step: int) -> UDABatch:
         """The batch of a step with its views: a function of seed, epoch and step alone."""
         config = self.config
         crop = random_stream(config.seed, "crop", epoch, step)
-        views = random_stream(config.seed, "augment", epoch, step)
         labelled = self._source.batch(
             self._turn(self.labelled, 0, epoch, step),
             crop=config.crop,
@@ -153,99 +127,67 @@ class UDA:
             around_labels=config.crop_around == "labels",
         )
         unlabelled = None
-        if self.consistency:
+        if self.learns_from_unlabelled:
             unlabelled = self._source.batch(self._turn(self.unlabelled, 1, epoch, step), crop=config.crop, random=crop)
-        draw_geometry = draw_wide if config.geometry == "wide" else draw_weak
-        labelled_weak, weak = draw_geometry(config.batch_size, views), draw_geometry(config.batch_size, views)
-        strong = self._strong_view(config.batch_size, views)
-        labelled_capture = None
-        if config.augment == "microscopy":
-            labelled_capture = draw_capture(config.batch_size, self._spread, views, severity=LABELLED_SEVERITY)
-        return UDABatch(
-            labelled=labelled,
-            labelled_weak=labelled_weak,
-            unlabelled=unlabelled,
-            weak=weak,
-            strong=strong,
-            labelled_capture=labelled_capture,
-            progress=(epoch * self.epoch_steps + step) / config.total_steps(self.epoch_steps),
-        )
-
-    def _strong_view(self, batch: int, random: np.random.Generator) -> StrongView:
-        if self.config.augment == "microscopy":
-            return draw_strong_capture(batch, self._spread, random)
-        return draw_strong(batch, self.config.strong_ops, random)
-
-    def _measured_spread(self) -> float:
-        """Standard deviation of the grey levels of training images, each about its own mean."""
-        training = self.dataset.indices("train")[:SPREAD_IMAGES]
-        return float(
-            np.mean([self.dataset.normalised(index)[:, *self.dataset.extent(index)].std() for index in training])
-        )
+        progress = (epoch * self.epoch_steps + step) / config.total_steps(self.epoch_steps)
+        return self._views.of(labelled, unlabelled, epoch, step, progress)
 
     def _turn(self, subset: IntArray, which: int, epoch: int, step: int) -> IntArray:
         size = self.config.batch_size
         order = looped_order(subset, self.epoch_steps * size, random_stream(self.config.seed, "order", which, epoch))
         return order[step * size : (step + 1) * size]
 
-    def loss(self, network: nn.Module, batch: UDABatch, precision: Precision) -> dict[str, Tensor]:
-        """Supervised, unsupervised and total loss of a step, float32 scalars."""
+    def loss(
+        self, network: nn.Module, batch: UDABatch, precision: Precision, teacher: UNet | None = None
+    ) -> dict[str, Tensor]:
+        """Supervised, unsupervised, denoising and total loss of a step, float32 scalars."""
         labelled = batch.labelled.to(self.device)
         mirrored = self.config.geometry == "wide"
         images = labelled.images if batch.labelled_capture is None else batch.labelled_capture.apply(labelled.images)
         images = batch.labelled_weak.warp(images, mirrored=mirrored)
         labels = batch.labelled_weak.warp(labelled.labels, "nearest", fill=0 if mirrored else IGNORE, mirrored=mirrored)
-        if batch.unlabelled is None:
-            with precision.autocast():
-                logits = network(images)["main"]
-            supervised = self._supervised(logits.float(), labels, batch.progress)
-            return {"supervised": supervised, "total": supervised}
-        unlabelled = batch.unlabelled.to(self.device)
-        weak_images = batch.weak.warp(unlabelled.images)
+        seen = images if batch.hidden is None else batch.hidden[0].hide(images)
+        unlabelled = None if batch.unlabelled is None else batch.unlabelled.to(self.device)
         # Labelled and weak images feed the running batch-norm statistics kept for prediction; strong ones, inverted or
         # solarized, are normalised by their own, here and in validation, and leave those alone.
-        if self._fixed_target:
-            # A pass of its own, without the backward pass that batch norm would tie to that of the labelled images, and
-            # without dropout: a target is what the network says, and not what a random half of it says.
+        target: Tensor | None = None
+        if unlabelled is None or not self.consistency:
             with precision.autocast():
-                logits = network(images)["main"].float()
-                with torch.no_grad(), without_dropout(network):
-                    weak_logits = network(weak_images)["main"].float()
+                said = network(seen)
+        elif self._unsupervised.fixed_target:
+            # A pass of its own, without the backward pass that batch norm would tie to that of the labelled images.
+            with precision.autocast():
+                said = network(seen)
+            weak_images = self._unsupervised.weak_view(unlabelled, batch)
+            target = self._unsupervised.target(network, teacher, weak_images, precision)
         else:
+            weak_images = self._unsupervised.weak_view(unlabelled, batch)
             with precision.autocast():
-                joint = network(torch.cat([images, weak_images]))["main"].float()
-            logits, weak_logits = joint.split(len(images))
-        supervised = self._supervised(logits, labels, batch.progress)
-        unsupervised = self._consistency(network, precision, unlabelled, weak_logits, batch)
-        total = supervised + self.config.unsup_weight * unsupervised
-        return {"supervised": supervised, "unsupervised": unsupervised, "total": total}
+                joint = network(torch.cat([seen, weak_images]))
+            said = {name: logits[: len(seen)] for name, logits in joint.items()}
+            target = joint["main"].float()[len(seen) :]
+        logits = said["main"].float()
+        losses = {"supervised": self._supervised(logits, labels, batch.progress)}
+        total = losses["supervised"]
+        if unlabelled is not None and target is not None:
+            example = Example.of_labels(images, labels, self.heads["main"])
+            losses["unsupervised"] = self._unsupervised.loss(network, unlabelled, target, batch, precision, example)
+            total = total + self._unsupervised.weight(batch.progress) * losses["unsupervised"]
+        if unlabelled is not None and batch.hidden is not None:
+            valid = batch.labelled_weak.valid_mask(labelled.shown, mirrored=mirrored)
+            told = batch.hidden[0].loss(said[denoising.HEAD].float(), images, valid, self._views.spread)
+            told = (told + self._denoising(network, unlabelled, batch.hidden[1], precision)) / 2
+            losses["denoising"] = told
+            total = total + self.config.denoise * told
+        return {**losses, "total": total}
 
-    def _consistency(
-        self, network: nn.Module, precision: Precision, images: ImageBatch, weak_logits: Tensor, views: UDABatch
+    def _denoising(
+        self, network: nn.Module, images: ImageBatch, hidden: denoising.HiddenPixels, precision: Precision
     ) -> Tensor:
-        """The unsupervised loss between the weak prediction and the strong one, aligned to it."""
-        weak, rotation = views.weak, views.strong.rotation
-        to_strong = weak.after(rotation)
-        strong_images = to_strong.warp(views.strong.colour(images.images, deep=self._deep))
+        """The denoising loss of unlabelled images as they are: moved, their noise would be that of several pixels."""
         with precision.autocast(), own_batch_statistics(network):
-            strong = probabilities(network(strong_images)["main"])
-        align = weak.after(rotation.inverse()).after(weak.inverse())
-        # Where everything is shown the interpolation weights sum to 1, and so do the moved probabilities.
-        valid = align.valid_mask(to_strong.valid_mask(images.shown)) * weak.valid_mask(images.shown)
-        aligned = align.warp(strong)
-        if self.config.unsup_loss == "iid":
-            return mutual_information_loss(probabilities(weak_logits), aligned, valid)
-        if self.config.unsup_loss == "fixmatch":
-            sure = FIXMATCH_CONFIDENCE if self.config.confidence is None else self.config.confidence
-            return pseudo_label_consistency(weak_logits.float(), aligned, valid, confidence=sure)
-        return kl_consistency(
-            weak_logits.float(),
-            aligned,
-            valid,
-            temperature=self.config.sharpen,
-            confidence=self.config.confidence,
-            stop_gradient=self.config.stop_gradient,
-        )
+            told = network(hidden.hide(images.images))[denoising.HEAD].float()
+        return hidden.loss(told, images.images, images.shown, self._views.spread)
 
     def _supervised(self, logits: Tensor, labels: Tensor, progress: float) -> Tensor:
         """The supervised loss of training, without what training-signal annealing leaves out."""
@@ -294,10 +236,10 @@ class UDA:
                     labelled_weak=Affine.identity(1),
                     unlabelled=batch,
                     weak=Affine.identity(1),
-                    strong=self._strong_view(1, random_stream(self.config.seed, "validate", index)),
+                    strong=self._views.strong(1, random_stream(self.config.seed, "validate", index)),
                     progress=0.0,
                 )
-                unsupervised.append(float(self._consistency(network, precision, batch, logits, views)))
+                unsupervised.append(float(self._unsupervised.loss(network, batch, logits, views, precision)))
         metrics = {"val_supervised": float(np.mean(supervised))}
         metrics["val_unsupervised"] = float(np.mean(unsupervised)) if unsupervised else 0.0
         metrics["val_total"] = metrics["val_supervised"] + self.config.unsup_weight * metrics["val_unsupervised"]
