@@ -33,6 +33,7 @@ from bioseg_cli.study.statistics import Repeat, compare, estimate
 
 SIZE = {"width": 16, "crop": 192, "batch_size": 2}
 BEST = {"preset": "best"}
+TAUGHT = {**BEST, "unsup_loss": "fixmatch", "teacher": "average"}
 
 ARMS: dict[str, dict[str, Any]] = {
     "control": {"unsup_loss": "none"},
@@ -45,6 +46,12 @@ ARMS: dict[str, dict[str, Any]] = {
     "best, rate in steps": {**BEST, "schedule": "step", "warmup": 0},
     "best, no average": {**BEST, "ema": None},
     "best, all labels": {**BEST, "ratio": 1.0, "labels": None},
+    "best + KL": {**BEST, "unsup_loss": "kl"},
+    "best + teacher": TAUGHT,
+    "best + teacher, cutmix": {**TAUGHT, "mix": "cutmix"},
+    "best + teacher, labelled boxes": {**TAUGHT, "mix": "labelled"},
+    "best + denoising": {**BEST, "denoise": 0.5},
+    "best + all": {**TAUGHT, "mix": "labelled", "class_confidence": True, "pseudo_loss": "ce-dice", "denoise": 0.5},
 }
 """Settings of `bioseg train-uda` by name; what they do not name is the same in all of them."""
 
