@@ -1,0 +1,40 @@
+"""`bioseg suggest`: which images of a data set to label first."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bioseg_cli.runs.console import Output
+from bioseg_cli.suggest.settings import SuggestConfig
+
+
+def suggest(config: SuggestConfig, output: Output, overwrite: bool) -> None:
+    """Say which training images to label first: a few that cover the set, or those that a trained network doubts."""
+    from rich.text import Text
+
+    from bioseg_cli.suggest.session import suggest as choose
+
+    found = choose(config, output, overwrite=overwrite)
+    counted = "have a mask" if found["among"] == "unlabelled" else "count as labelled"
+    output.show(Text(f"{found['training_images']} training images, of which {found['labelled']} {counted}"))
+    output.show(_table(found))
+    if "out" in found:
+        output.show(Text(f"picture  {found['out']}"))
+    if "export" in found:
+        output.show(Text(f"images   {found['export']}\nthen     {found['then']}"))
+    output.result(found)
+
+
+def _table(found: dict[str, Any]) -> Any:
+    from rich.table import Table
+
+    score = "typicality" if found["run"] is None else "disagreement"
+    table = Table(title="Images to label first")
+    table.add_column("rank", justify="right")
+    table.add_column("image", overflow="fold")
+    table.add_column("why")
+    table.add_column(score, justify="right")
+    for one in found["suggested"]:
+        value = one[score]
+        table.add_row(str(one["rank"]), one["image"], one["reason"], "" if value is None else f"{value:.3f}")
+    return table
