@@ -102,7 +102,7 @@ def alpha_channels(series: tifffile.TiffPageSeries, axes: str) -> int:
 def writing_options(
     shape: tuple[int, ...], dtype: np.dtype[Any], axes: str, size: Calibration | None
 ) -> dict[str, Any]:
-    """What `tifffile.imwrite` is told for zlib pages of such an array: an ImageJ TIFF, or where it can't be an OME one."""
+    """What `tifffile.imwrite` is told for zlib pages of such an array: an ImageJ TIFF, or an OME one where need be."""
     metadata: dict[str, Any] = {"axes": axes}
     options: dict[str, Any] = {"imagej": True}
     # ImageJ's own format ends at 4 GB, and has a few types.

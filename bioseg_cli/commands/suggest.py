@@ -21,20 +21,26 @@ def suggest(config: SuggestConfig, output: Output, overwrite: bool) -> None:
     if "out" in found:
         output.show(Text(f"picture  {found['out']}"))
     if "export" in found:
-        output.show(Text(f"images   {found['export']}\nthen     {found['then']}"))
+        masked = "correct every mask" if found["masks"] else "draw a mask for each, named like its image"
+        output.show(Text(f"images   {found['export']}\nnext     {masked} in {found['export'] / 'masks'}, then"))
+        output.show(Text(found["then"]))
     output.result(found)
 
 
 def _table(found: dict[str, Any]) -> Any:
     from rich.table import Table
 
-    score = "typicality" if found["run"] is None else "disagreement"
     table = Table(title="Images to label first")
     table.add_column("rank", justify="right")
     table.add_column("image", overflow="fold")
     table.add_column("why")
-    table.add_column(score, justify="right")
+    table.add_column("typicality" if found["run"] is None else "views differ in", justify="right")
     for one in found["suggested"]:
-        value = one[score]
-        table.add_row(str(one["rank"]), one["image"], one["reason"], "" if value is None else f"{value:.3f}")
+        table.add_row(str(one["rank"]), one["image"], one["reason"], _score(one))
     return table
+
+
+def _score(one: dict[str, Any]) -> str:
+    if "disagreement" in one:
+        return f"{100 * one['disagreement']:.2g} %"
+    return "" if one["typicality"] is None else f"{one['typicality']:.2f}"

@@ -28,13 +28,13 @@ class Chosen:
 
     Attributes:
         place: its number among the images.
-        alike: images of its kind, with it; None where no kind was looked for.
+        alike: images of its kind, with it, among those that kinds were made of; 0 where it was not among them.
         covered: of these, those that have a mask already.
         typical: from 0 to 1, where 1 is an image with a kind that is all equal to it.
     """
 
     place: int
-    alike: int | None = None
+    alike: int = 0
     covered: int = 0
     typical: float | None = None
 
@@ -81,11 +81,12 @@ def disputed_images(points: Values, disagreement: Values, count: int, seed: int)
     order = np.argsort(-disagreement, kind="stable")
     shortlist = order[: SHORTLIST * count]
     kinds = _kinds(points[shortlist], min(count, len(shortlist)), seed)
-    _, firsts = np.unique(kinds, return_index=True)
+    _, firsts, kinds, sizes = np.unique(kinds, return_index=True, return_inverse=True, return_counts=True)
     # Where images are equal there may be fewer kinds than wanted.
-    rest = np.setdiff1d(np.arange(len(shortlist)), firsts)
-    places = np.sort(np.concatenate([firsts, rest[: max(0, count - len(firsts))]]))
-    return [Chosen(int(shortlist[place])) for place in places[:count].tolist()]
+    rest = np.setdiff1d(np.arange(len(shortlist)), firsts)[: max(0, count - len(firsts))]
+    return [
+        Chosen(int(shortlist[place]), int(sizes[kinds[place]])) for place in sorted([*firsts.tolist(), *rest.tolist()])
+    ]
 
 
 def _number_of_kinds(images: int, covered: int, wanted: int) -> int:

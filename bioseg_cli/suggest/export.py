@@ -75,10 +75,14 @@ def export(
     Raises:
         DataError: an image cannot be read, or the disk is full.
     """
-    folder = folder.resolve()
     masked = None if views is None or views.of_clusters else views
-    temporary = folder.with_name(f".{folder.name[:100]}.{os.getpid()}{PARTIAL}")
-    said: dict[str, Any] = {"export": str(folder), "then": _then(folder, masked.values if masked else None)}
+    said: dict[str, Any] = {
+        "export": folder,
+        "masks": masked is not None,
+        "then": _then(folder, masked.values if masked else None),
+    }
+    whole = folder.resolve()  # what a link points to is replaced, not the link
+    temporary = whole.with_name(f".{whole.name[:100]}.{os.getpid()}{PARTIAL}")
     try:
         for index in indices:
             name = f"{dataset.name(index)}.tif"
@@ -92,9 +96,9 @@ def export(
         files = {path.relative_to(temporary).as_posix(): sha256_of(path) for path in sorted(temporary.rglob("*.tif"))}
         record = {**summary, **said, "files": files}
         write_text(temporary / RECORD_NAME, json.dumps(record, indent=2, default=str) + "\n")
-        if folder.exists():
-            shutil.rmtree(folder)
-        temporary.rename(folder)
+        if whole.exists():
+            shutil.rmtree(whole)
+        temporary.rename(whole)
     except OSError as error:
         raise write_failure(error, folder) from error
     finally:
@@ -110,4 +114,4 @@ def _then(folder: Path, values: Sequence[ClassInfo] | None) -> str:
         names = [one.name for one in values]
         if not any("," in name or name != name.strip() for name in names):
             words += ["--classes", ",".join(names)]
-    return shlex.join([*words, "--out", f"data/{folder.name}.h5"])
+    return shlex.join([*words, "--out", f"data/{folder.resolve().name}.h5"])

@@ -20,6 +20,8 @@ LEVELS = 6
 """Levels of the pyramid: structures of about 2, 4, 8, ... pixels."""
 BLUR = 1.0
 """Standard deviation in pixels of the Gaussian between two levels."""
+MARGIN = 2
+"""Pixels at the edge of a level that are left out, if it is large enough."""
 SMALLEST = 1e-4
 """Added to contrasts before their logarithm: 1/10,000 of the range of the training images is no contrast."""
 PEAK = 0.999
@@ -76,13 +78,19 @@ def _measure_levels(channel: Values) -> tuple[list[float], list[float], list[flo
     contrast, peaks, medians = [], [], []
     for _ in range(LEVELS):
         blurred = ndimage.gaussian_filter(channel, BLUR, mode="nearest", truncate=3)
-        level = np.abs(channel - blurred)
+        level = _without_margin(np.abs(channel - blurred))
         contrast.append(float(np.sqrt(np.mean(level**2))))
         median, peak = np.quantile(level, (0.5, PEAK))
         peaks.append(float(peak))
         medians.append(float(median))
         channel = blurred[::2, ::2]
     return contrast, peaks, medians
+
+
+def _without_margin(level: Values) -> Values:
+    """A level without the pixels whose blur has reached over the edge, where uneven light would look like an object."""
+    rows, columns = (slice(MARGIN, -MARGIN) if length > 3 * MARGIN else slice(None) for length in level.shape)
+    return level[rows, columns]
 
 
 def vectors(images: Sequence[Measured]) -> Values:

@@ -139,7 +139,8 @@ def _by_the_network(
     return [
         {
             **_named(dataset, rank, int(candidates[one.place])),
-            "reason": f"two views differ in {100 * disagreement[one.place]:.2g} % of its pixels",
+            "reason": f"most disputed of {one.alike} alike" if one.alike > 1 else "disputed, unlike the others",
+            "alike": one.alike,
             "disagreement": float(disagreement[one.place]),
         }
         for rank, one in enumerate(chosen, 1)
@@ -159,7 +160,7 @@ def _measured(dataset: Dataset, indices: IntArray, output: Output) -> list[Measu
 
 
 def _reason(one: Chosen) -> str:
-    if one.alike is None:
+    if not one.alike:
         return "shows little but background"
     if one.alike == 1:
         return "unlike the other images"
