@@ -123,16 +123,16 @@ def test_what_shows_nothing_comes_last(kinds: Path, bioseg: Cli) -> None:
     ids=["constant", "noise", "noise in uneven light", "faint objects", "texture"],
 )
 def test_what_counts_as_nothing(shown: np.ndarray, empty: bool) -> None:
-    others = [measure(picture("crowd", number)[None] / 3000) for number in range(4)]
-    assert shows_nothing([*others, measure(shown[None])]).tolist() == [False] * 4 + [empty]
+    others = [measure(picture("crowd", number)[None] / 3000, 4) for number in range(4)]
+    assert shows_nothing([*others, measure(shown[None], 4)]).tolist() == [False] * 4 + [empty]
 
 
 def test_rare_flicker_by_one_step_is_nothing() -> None:
     # Of 8-bit images that have 20 values altogether.
     flicker = (np.random.default_rng(0).random((1, 128, 128)) < 0.004) / 20
-    others = [measure(picture("crowd", number)[None] / 3000) for number in range(4)]
-    assert shows_nothing([*others, measure(flicker, 1 / 20)])[-1]
-    assert not shows_nothing([*others, measure(flicker)])[-1]  # of finer values it would be structure
+    others = [measure(picture("crowd", number)[None] / 3000, 4) for number in range(4)]
+    assert shows_nothing([*others, measure(flicker, 4, 1 / 20)])[-1]
+    assert not shows_nothing([*others, measure(flicker, 4)])[-1]  # of finer values it would be structure
 
 
 def test_images_that_all_show_nothing_are_suggested_all_the_same(tmp_path: Path, bioseg: Cli) -> None:
@@ -178,12 +178,12 @@ def test_equal_images_are_no_hindrance() -> None:
 
 
 def test_brightness_and_texture_weigh_the_same_and_one_odd_image_is_no_ruler() -> None:
-    measured = [measure(picture(kind, number)[None] / 3000) for number, kind in enumerate(KINDS)]
+    measured = [measure(picture(kind, number)[None] / 3000, 4) for number, kind in enumerate(KINDS)]
     points = vectors(measured)
-    assert points.shape == (len(KINDS), 8 + 12)
+    assert points.shape == (len(KINDS), 8 + 8)
     halves = [(part**2).sum(axis=1).mean() for part in (points[:, :8], points[:, 8:])]
     assert halves == pytest.approx([1, 1], abs=0.2)
-    odd = vectors([*measured * 3, measure(np.full((1, SIDE, SIDE), 1e6))])
+    odd = vectors([*measured * 3, measure(np.full((1, SIDE, SIDE), 1e6), 4)])
     assert np.abs(odd).max() <= 3 / np.sqrt(8)
 
 

@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 0.999)
-LEVELS = 6
+FEWEST, MOST = 2, 6
 """Levels of the pyramid: structures of about 2, 4, 8, ... pixels."""
+COARSEST = 8
+"""Pixels that the shorter side of the last level has at least: fewer say more of chance than of the image."""
 BLUR = 1.0
 """Standard deviation in pixels of the Gaussian between two levels."""
 MARGIN = 2
@@ -30,7 +32,7 @@ OF_OBJECTS = slice(1, 4)
 """Levels that objects are looked for in: the first is mostly noise of the camera, the last are its light."""
 EVEN = 6.5
 """Peaks below so many medians are even: 4.9 is what noise alone has, 10 and more what has single objects."""
-WEAK = 0.25
+WEAK = 0.1
 """Share of the peaks of the strongest images below which a level is weak."""
 STRONGEST = 0.9
 """Quantile over the images that stands for the strongest of them."""
@@ -48,7 +50,8 @@ class Measured:
 
     Attributes:
         intensity: (C * Q,) quantiles of the intensities.
-        texture: (C * 2 L,) logarithms of the contrast of each level, and of how far its peaks rise above its median.
+        texture: (C * 2 L,) for L levels the logarithms of the contrast of each, and of how far its peaks rise above its
+            median.
         peaks: (C, levels) strongest structures of the levels of objects.
         evenness: (C, levels) these in medians of their level.
     """
@@ -59,9 +62,20 @@ class Measured:
     evenness: Values
 
 
-def measure(image: NDArray[np.floating[Any]], step: float = 0.0) -> Measured:
-    """Measure an image (C, H, W) in [0, 1], two values of which differ by `step` at least."""
-    channels = [_measure_levels(channel) for channel in image.astype(np.float64)]
+def levels_for(height: int, width: int) -> int:
+    """How many levels images of this size have."""
+    return int(np.clip(1 + np.log2(min(height, width) / COARSEST), FEWEST, MOST))
+
+
+def measure(image: NDArray[np.floating[Any]], levels: int, step: float = 0.0) -> Measured:
+    """Measure an image (C, H, W) in [0, 1].
+
+    Args:
+        image: without padding.
+        levels: of the pyramid.
+        step: the least difference of two values; 0 where there is none.
+    """
+    channels = [_measure_levels(channel, levels) for channel in image.astype(np.float64)]
     contrast, peaks, medians = (np.array([one[part] for one in channels]) for part in range(3))
     rise = peaks / (medians + SMALLEST + OF_A_STEP * step)
     texture = np.concatenate([np.log(contrast + SMALLEST), np.log(rise + SMALLEST)], axis=1)
@@ -73,10 +87,10 @@ def measure(image: NDArray[np.floating[Any]], step: float = 0.0) -> Measured:
     )
 
 
-def _measure_levels(channel: Values) -> tuple[list[float], list[float], list[float]]:
+def _measure_levels(channel: Values, levels: int) -> tuple[list[float], list[float], list[float]]:
     """Standard deviation, peak and median of the size of the values, of each level of the pyramid of a channel."""
     contrast, peaks, medians = [], [], []
-    for _ in range(LEVELS):
+    for _ in range(levels):
         blurred = ndimage.gaussian_filter(channel, BLUR, mode="nearest", truncate=3)
         level = _without_margin(np.abs(channel - blurred))
         contrast.append(float(np.sqrt(np.mean(level**2))))

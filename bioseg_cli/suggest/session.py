@@ -15,7 +15,7 @@ from bioseg_cli.files import refuse_existing
 from bioseg_cli.runs.console import Output
 from bioseg_cli.suggest.choice import Chosen, disputed_images, typical_images
 from bioseg_cli.suggest.export import check_folder, export
-from bioseg_cli.suggest.features import Measured, measure, shows_nothing, vectors
+from bioseg_cli.suggest.features import Measured, levels_for, measure, shows_nothing, vectors
 from bioseg_cli.suggest.settings import SuggestConfig
 from bioseg_cli.suggest.sheet import write_sheet
 
@@ -152,8 +152,10 @@ def _measured(dataset: Dataset, indices: IntArray, output: Output) -> list[Measu
     spans = [high - low for low, high in zip(normalisation.low, normalisation.high, strict=True) if high > low]
     step = 1 / min(spans) if spans and dataset.image_dtype.kind != "f" else 0.0
 
+    levels = levels_for(*dataset.image_shape[1:])
+
     def one(index: int) -> Measured:
-        return measure(dataset.normalised(index)[:, *dataset.extent(index)], step)
+        return measure(dataset.normalised(index)[:, *dataset.extent(index)], levels, step)
 
     with made_ahead(one, indices.tolist(), most=MEASURED_AHEAD) as made:
         return list(output.track(made, "Looking at the images", len(indices)))
