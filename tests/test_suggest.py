@@ -169,6 +169,8 @@ def test_the_most_typical_is_the_nearest_to_the_others() -> None:
     chosen = typical_images(line, np.zeros(5, bool), np.zeros(5, bool), 2, seed=0)
     assert [(one.place, one.alike) for one in chosen] == [(1, 3), (3, 2)]
     assert chosen[0].typical == pytest.approx(1 / (1 + (1 + 1.1) / 2)) and chosen[1].typical == 1
+    with_a_mask = np.array([False, True, False, True, True])
+    assert [one.place for one in typical_images(line, with_a_mask, np.zeros(5, bool), 9, seed=0)] == [0, 2]
 
 
 def test_equal_images_are_no_hindrance() -> None:
@@ -251,6 +253,21 @@ def test_disputed_images_of_one_kind_are_not_chosen_twice() -> None:
     assert [(one.place, one.alike) for one in chosen] == [(0, 4), (5, 2)]
 
 
+def test_another_pixel_size_is_said(disc_run: Path, unlabelled: Path, bioseg: Cli, tmp_path: Path) -> None:
+    said_of = {}
+    for width in (0.5, 0.7):
+        path = tmp_path / f"{width}.h5"
+        with DatasetWriter(path, count=2, image_shape=(1, 48, 48), image_dtype=np.uint16) as writer:
+            for number in range(2):
+                source = ItemSource(f"d{number}.tif", "", 0, (0, 0), (48, 48))
+                writer.add(Item(discs(number)[0], None, "train", f"g{number}", source))
+            normalisation = Normalisation("minmax", (500.0,), (3200.0,))
+            writer.finish(DatasetInfo("sized", {}, CLASSES, normalisation, PixelSize(width, width, "µm")))
+        said_of[width] = said(bioseg("suggest", path, "--run", disc_run, "--count", 1))
+    assert "another pixel size than the training images (0.5 µm)" in said_of[0.7]
+    assert "pixel size" not in said_of[0.5]
+
+
 def test_images_that_the_run_learnt_from_count_as_labelled(disc_run: Path, disc_dataset: Path, bioseg: Cli) -> None:
     learnt = set(yaml.safe_load((disc_run / "manifest.yaml").read_text())["labels"]["images"])
     result = bioseg("suggest", disc_dataset, "--run", disc_run, "--among", "all", "--count", 8, "--json")
@@ -272,6 +289,8 @@ def test_the_contact_sheet_shows_the_images_and_the_outlines(
     suggested(bioseg("suggest", unlabelled, "--run", disc_run, "--count", 2, "--out", outlined, "--json"))
     colours = {colour for _, colour in Image.open(outlined).convert("RGB").getcolors(1 << 20)}
     assert CLASSES[1].colour in colours
+    panels = Image.open(outlined).crop((0, 0, 700, 340)).convert("RGB")
+    assert CLASSES[1].colour in {colour for _, colour in panels.getcolors(1 << 20)}  # above the legend
     assert CLASSES[1].colour not in {colour for _, colour in Image.open(plain).convert("RGB").getcolors(1 << 20)}
     again = bioseg("suggest", unlabelled, "--out", plain)
     assert again.exit_code == 2 and "The output exists already" in said(again)
@@ -371,6 +390,19 @@ def test_an_export_that_fails_leaves_nothing(
     assert list(tmp_path.iterdir()) == [tmp_path / "file"]
 
 
+def test_an_export_that_fails_half_way_leaves_nothing(tmp_path: Path, bioseg: Cli) -> None:
+    path, out = tmp_path / "long.h5", tmp_path / "out"
+    with DatasetWriter(path, count=2, image_shape=(1, 48, 48), image_dtype=np.uint16) as writer:
+        for number, name in enumerate(("short.tif", "n" * 252 + ".x")):
+            source = ItemSource(name, "", 0, (0, 0), (48, 48))
+            writer.add(Item(discs(number)[0], None, "train", f"g{number}", source))
+        writer.finish(DatasetInfo("long", {}, CLASSES, Normalisation("minmax", (500.0,), (3200.0,))))
+    out.mkdir()
+    failed = bioseg("suggest", path, "--export", out / "todo")
+    assert failed.exit_code == 3 and "The file could not be written" in said(failed), failed.output
+    assert list(out.iterdir()) == []
+
+
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "uint32", "float16", "float32", "float64"])
 def test_images_are_written_in_their_own_values(tmp_path: Path, dtype: str, channels: int) -> None:
@@ -384,7 +416,21 @@ def test_images_are_written_in_their_own_values(tmp_path: Path, dtype: str, chan
         assert (tif.pages[0].photometric == tifffile.PHOTOMETRIC.RGB) == (channels == 3 and dtype == "uint8")
 
 
-def test_padding_is_neither_measured_nor_exported(tmp_path: Path, bioseg: Cli, disc_run: Path) -> None:
+def test_padding_makes_no_kind(tmp_path: Path, bioseg: Cli) -> None:
+    path = tmp_path / "padded.h5"
+    shown = [("discs", SIDE)] * 4 + [("discs", 48)] * 4 + [("stripes", SIDE)] * 3
+    with DatasetWriter(path, count=len(shown), image_shape=(1, SIDE, SIDE), image_dtype=np.uint16) as writer:
+        for number, (kind, height) in enumerate(shown):
+            image = picture(kind, number)
+            image[height:] = 0
+            source = ItemSource(f"{kind}{number}.tif", "", 0, (0, 0), (height, SIDE))
+            writer.add(Item(image[None], None, "train", f"g{number}", source))
+        writer.finish(DatasetInfo("padded", {}, CLASSES, Normalisation("minmax", (900.0,), (3100.0,))))
+    found = suggested(bioseg("suggest", path, "--count", 2, "--json"))
+    assert [(kind_of(one), one["alike"]) for one in found] == [("discs", 8), ("stripes", 3)]
+
+
+def test_padding_is_not_exported(tmp_path: Path, bioseg: Cli, disc_run: Path) -> None:
     path = tmp_path / "padded.h5"
     with DatasetWriter(path, count=3, image_shape=(1, 48, 48), image_dtype=np.uint16) as writer:
         for number in range(3):
