@@ -416,18 +416,18 @@ def test_images_are_written_in_their_own_values(tmp_path: Path, dtype: str, chan
         assert (tif.pages[0].photometric == tifffile.PHOTOMETRIC.RGB) == (channels == 3 and dtype == "uint8")
 
 
-def test_padding_makes_no_kind(tmp_path: Path, bioseg: Cli) -> None:
+def test_padding_is_not_measured(tmp_path: Path, bioseg: Cli) -> None:
     path = tmp_path / "padded.h5"
-    shown = [("discs", SIDE)] * 4 + [("discs", 48)] * 4 + [("stripes", SIDE)] * 3
-    with DatasetWriter(path, count=len(shown), image_shape=(1, SIDE, SIDE), image_dtype=np.uint16) as writer:
-        for number, (kind, height) in enumerate(shown):
-            image = picture(kind, number)
-            image[height:] = 0
-            source = ItemSource(f"{kind}{number}.tif", "", 0, (0, 0), (height, SIDE))
+    with DatasetWriter(path, count=3, image_shape=(1, SIDE, SIDE), image_dtype=np.uint16) as writer:
+        for number, (kind, padding) in enumerate((("discs", 0), ("discs", 3000), ("stripes", 0))):
+            image = picture(kind, 0)
+            image[48:] = padding
+            source = ItemSource(f"{kind}{number}.tif", "", 0, (0, 0), (48, SIDE))
             writer.add(Item(image[None], None, "train", f"g{number}", source))
         writer.finish(DatasetInfo("padded", {}, CLASSES, Normalisation("minmax", (900.0,), (3100.0,))))
-    found = suggested(bioseg("suggest", path, "--count", 2, "--json"))
-    assert [(kind_of(one), one["alike"]) for one in found] == [("discs", 8), ("stripes", 3)]
+    first, second = suggested(bioseg("suggest", path, "--count", 2, "--json"))
+    assert (kind_of(first), first["alike"], first["typicality"]) == ("discs", 2, 1)
+    assert (kind_of(second), second["reason"]) == ("stripes", "unlike the other images")
 
 
 def test_padding_is_not_exported(tmp_path: Path, bioseg: Cli, disc_run: Path) -> None:
