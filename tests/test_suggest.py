@@ -339,7 +339,7 @@ def test_the_way_back_with_masks_drawn_from_nothing(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     result = bioseg("suggest", unlabelled, "--count", 2, "--export", "to do")
-    assert "draw a mask for each, named like its image in to do/masks" in said(result)
+    assert "draw a mask for each in to do/masks, of the same name, then" in said(result)
     names = sorted(path.stem for path in Path("to do/images").iterdir())
     assert len(names) == 2 and list(Path("to do/masks").iterdir()) == []
     for name in names:

@@ -21,8 +21,11 @@ def suggest(config: SuggestConfig, output: Output, overwrite: bool) -> None:
     if "out" in found:
         output.show(Text(f"picture  {found['out']}"))
     if "export" in found:
-        masked = "correct every mask" if found["masks"] else "draw a mask for each, named like its image"
-        output.show(Text(f"images   {found['export']}\nnext     {masked} in {found['export'] / 'masks'}, then"))
+        masks = found["export"] / "masks"
+        task = (
+            f"correct every mask in {masks}" if found["masks"] else f"draw a mask for each in {masks}, of the same name"
+        )
+        output.show(Text(f"images   {found['export']}\nnext     {task}, then"))
         output.show(Text(found["then"]))
     output.result(found)
 
