@@ -22,6 +22,7 @@ from bioseg_cli.commands.prepare import (
 from bioseg_cli.commands.preview import preview
 from bioseg_cli.commands.report import report
 from bioseg_cli.commands.study import study
+from bioseg_cli.commands.suggest import suggest
 from bioseg_cli.commands.train_iic import train_iic
 from bioseg_cli.commands.train_uda import train_uda
 from bioseg_cli.evaluation.settings import EvaluateConfig
@@ -33,6 +34,7 @@ from bioseg_cli.report.settings import ReportConfig
 from bioseg_cli.runs.console import show_every_character
 from bioseg_cli.runs.launch import run_launched
 from bioseg_cli.study.settings import StudyConfig
+from bioseg_cli.suggest.settings import SuggestConfig
 from bioseg_cli.training.settings import TrainIICConfig, TrainUDAConfig
 
 app = typer.Typer(
@@ -67,6 +69,7 @@ bind(prepare, BigBrainConfig, prepare_bigbrain, name="bigbrain")
 
 app.add_typer(prepare)
 bind(app, PreviewConfig, preview, name="preview")
+bind(app, SuggestConfig, suggest, name="suggest")
 bind(app, TrainUDAConfig, train_uda, name="train-uda", several_processes=True)
 bind(app, TrainIICConfig, train_iic, name="train-iic")
 bind(app, PredictConfig, predict, name="predict")

@@ -322,6 +322,22 @@ def write_probabilities(path: Path, probabilities: Array, pixel_size: PixelSize 
     _write_tiff(path, probabilities.astype(np.float32, copy=False), "TCYX"[-probabilities.ndim :], pixel_size)
 
 
+def write_image(path: Path, pixels: Array, pixel_size: PixelSize | None) -> None:
+    """Write an image (C, H, W) in its own values as a compressed TIFF, of 8-bit colours as programs expect them.
+
+    Raises:
+        DataError: a full disk.
+    """
+    if pixels.dtype == np.float16:  # few programs read it, and float32 has the same values
+        pixels = pixels.astype(np.float32)
+    if len(pixels) == 1:
+        _write_tiff(path, pixels[0], "YX", pixel_size)
+    elif len(pixels) == 3 and pixels.dtype == np.uint8:
+        _write_tiff(path, np.ascontiguousarray(np.moveaxis(pixels, 0, -1)), "YXS", pixel_size)
+    else:
+        _write_tiff(path, pixels, "CYX", pixel_size)
+
+
 def write_png(path: Path, rgb: NDArray[np.uint8]) -> None:
     """Write an 8-bit colour picture (H, W, 3)."""
     with replacing(path) as temporary:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import ImageFont
 from scipy import ndimage
 
 from bioseg_cli.config import ClassInfo
@@ -40,3 +43,22 @@ def draw_outlines(picture: NDArray[np.uint8], labels: NDArray[np.integer[Any]], 
         # A border value of 1 in the erosion keeps the frame of the picture free of outlines.
         outline = ndimage.binary_dilation(inside) & ~ndimage.binary_erosion(inside, border_value=1)
         picture[outline] = one.colour
+
+
+def shortened(text: str, letters: ImageFont.FreeTypeFont, width: int) -> str:
+    """The text with dots in its middle where it would be wider than `width` pixels."""
+    cut = text
+    kept = len(text)
+    while kept and letters.getlength(cut) > width:
+        kept -= 1
+        cut = f"{text[: kept - kept // 2]}...{text[len(text) - kept // 2 :]}"
+    return cut
+
+
+@cache
+def font(size: int) -> ImageFont.FreeTypeFont:
+    """The letters of texts in pictures, of so many pixels."""
+    import matplotlib  # only what draws text needs it
+
+    # Pillow's own font lacks Greek letters, and the micro sign.
+    return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", size)

@@ -17,6 +17,7 @@ from bioseg_cli.errors import DataError
 from bioseg_cli.pages import main_series
 
 _LARGEST_CLASSIC_TIFF_BYTES = 2**32 - 2**25
+_TYPES_OF_IMAGEJ = ("uint8", "uint16", "int16", "float32")
 _KINDS = ["shaped", "ome", "imagej", "lsm", "mmstack", "ndtiff", "fluoview", "sis", "eer", "scanimage"]
 _KINDS += ["svs", "scn", "qpi", "bif", "avs", "philips"]
 _BY_METADATA: dict[str, Any] = {f"is_{kind}": False for kind in _KINDS}
@@ -101,10 +102,11 @@ def alpha_channels(series: tifffile.TiffPageSeries, axes: str) -> int:
 def writing_options(
     shape: tuple[int, ...], dtype: np.dtype[Any], axes: str, size: Calibration | None
 ) -> dict[str, Any]:
-    """What `tifffile.imwrite` is told for zlib pages of such an array: an ImageJ TIFF, beyond 4 GB an OME one."""
+    """What `tifffile.imwrite` is told for zlib pages of such an array: an ImageJ TIFF, or an OME one where need be."""
     metadata: dict[str, Any] = {"axes": axes}
     options: dict[str, Any] = {"imagej": True}
-    if math.prod(shape) * dtype.itemsize > _LARGEST_CLASSIC_TIFF_BYTES:  # ImageJ's own format ends at 4 GB
+    # ImageJ's own format ends at 4 GB, and has a few types.
+    if math.prod(shape) * dtype.itemsize > _LARGEST_CLASSIC_TIFF_BYTES or dtype.name not in _TYPES_OF_IMAGEJ:
         options = {"ome": True, "bigtiff": True}
         if size is not None:
             metadata |= {"PhysicalSizeY": size[0], "PhysicalSizeX": size[1]}
@@ -113,7 +115,8 @@ def writing_options(
         height, width, unit = size
         metadata["unit"] = ("um" if unit == MICROMETRE else unit).encode("ascii", "replace").decode()
         options["resolution"] = (_pixels_per_unit(width), _pixels_per_unit(height))
-    return {"photometric": "minisblack", "compression": "zlib", "metadata": metadata, **options}
+    colours = "rgb" if axes.endswith("S") else "minisblack"
+    return {"photometric": colours, "compression": "zlib", "metadata": metadata, **options}
 
 
 def _pixels_per_unit(size: float) -> tuple[int, int]:

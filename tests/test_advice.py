@@ -41,7 +41,7 @@ REACHED_BY: dict[str, tuple[str, ...]] = {
     "config.py": FOLDERS,
     "tiff.py": FOLDERS,
     "images.py": FOLDERS,
-    "files.py": (*PREPARE, "preview", "predict", "evaluate", "report"),
+    "files.py": (*PREPARE, "preview", "suggest", "predict", "evaluate", "report"),
     "commands/": (),  # they advise what they find among the fields of the settings
     "dataset/reader.py": ("train-uda",),
     "dataset/": (*PREPARE, *TRAIN),
@@ -65,9 +65,10 @@ REACHED_BY: dict[str, tuple[str, ...]] = {
     "prepare/tracking_challenge.py": ("prepare phc", "prepare fluogfp"),
     "report/": ("report",),
     "runs/crew.py": ("predict", "study"),
-    "runs/device.py": (*TRAIN, "predict", "evaluate"),
+    "runs/device.py": (*TRAIN, "predict", "evaluate", "suggest"),
     "runs/directory.py": TRAIN,
     "study/": ("study",),
+    "suggest/": ("suggest",),
     "training/iic.py": ("train-iic",),
     "training/clusters.py": ("train-iic",),
     "training/fit.py": ("train-uda",),
@@ -82,8 +83,14 @@ OF_ANOTHER: dict[tuple[str, str], tuple[str, ...]] = {
     ("evaluation/controls.py", "--denoise"): ("train-uda",),
     ("evaluation/controls.py", "--run"): ("train-uda",),
     ("evaluation/controls.py", "--unsup-loss"): ("train-uda",),
-    ("runs/directory.py", "--state"): ("predict", "evaluate"),
+    ("runs/directory.py", "--state"): ("predict", "evaluate", "suggest"),
+    ("suggest/export.py", "--classes"): ("prepare folder",),  # its next command
+    ("suggest/export.py", "--images"): ("prepare folder",),
+    ("suggest/export.py", "--masks"): ("prepare folder",),
+    ("suggest/export.py", "--masks-are"): ("prepare folder",),
     ("training/labels.py", "--labels"): ("train-uda",),
+    ("training/labels.py", "--label-images"): ("train-uda",),
+    ("training/label_names.py", "--label-images"): ("train-uda",),
     ("training/labels.py", "--map-labels"): ("train-iic",),
     ("training/uda.py", "--val-share"): PREPARE,  # "Prepare it again ..."
 }
@@ -191,4 +198,4 @@ def test_evaluate_does_not_advise_the_options_of_predict(tmp_path: Path) -> None
 
 def test_the_search_finds_advice(options: dict[str, set[str]]) -> None:
     assert ("axes.py", "", "--planes") in ADVICE and ("prepare/settings.py", "FolderConfig", "--masks") in ADVICE
-    assert len(ADVICE) > 80 and len(options) == 13
+    assert len(ADVICE) > 80 and len(options) == 14

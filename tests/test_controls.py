@@ -39,12 +39,12 @@ OTHERS: dict[str, Any] = {
     "dice_background": False, "dice_smooth": 0.125, "device": "cuda", "precision": "bf16", "cache": 1.0, "data": "x.h5",
     "run": "y", "resume": "z", "preset": "best", "minutes": 3.0, "epoch_steps": 7, "warmup": 7, "sup_loss": "ce-dice",
     "augment": "microscopy", "geometry": "wide", "crop_around": "labels", "teacher": "average", "mix": "labelled",
-    "ramp": 0.5, "class_confidence": True, "pseudo_loss": "ce-dice", "denoise": 0.3,
+    "ramp": 0.5, "class_confidence": True, "pseudo_loss": "ce-dice", "denoise": 0.3, "label_images": ["disc1"],
 }  # fmt: skip
 """Of every setting of train-uda a value that the runs here do not have."""
 
 OF_NO_ACCOUNT = NO_MATTER | {"device", "precision", "preset", "minutes"} | TrainUDAConfig.of_unlabelled - {"denoise"}
-BY_WHAT_COMES_OF_THEM = {"ratio", "labels", "label_draw", "steps", "epochs"}
+BY_WHAT_COMES_OF_THEM = {"ratio", "labels", "label_draw", "label_images", "steps", "epochs"}
 
 
 def manifest(run: Path) -> dict[str, Any]:

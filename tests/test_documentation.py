@@ -138,7 +138,7 @@ def test_every_command_of_the_readme_runs(workplace: Path, bioseg: Cli, monkeypa
     commands = documented_commands(ROOT / "README.md")
     assert len(commands) >= 12
     names = {shlex.split(command)[1] for command in commands}
-    assert names == {"prepare", "train-uda", "train-iic", "predict", "evaluate", "study", "report"}
+    assert names == {"prepare", "suggest", "train-uda", "train-iic", "predict", "evaluate", "study", "report"}
     for command in commands:
         result = bioseg(*at_small_size(command, workplace))
         assert result.exit_code == 0, f"{command}\n{result.output}"

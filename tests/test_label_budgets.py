@@ -13,6 +13,7 @@ import pytest
 import torch
 import yaml
 from click.testing import Result
+from conftest import write_discs
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -25,6 +26,7 @@ from bioseg_cli.errors import DataError, UsageError
 from bioseg_cli.evaluation.baselines import FITTING_IMAGES, fit_baseline
 from bioseg_cli.images import Normalisation
 from bioseg_cli.study import job, worker
+from bioseg_cli.training.fit import object_diameter
 from bioseg_cli.training.labels import labels_to_learn, labels_to_name_clusters
 from bioseg_cli.training.settings import TrainIICConfig, TrainUDAConfig
 from bioseg_cli.training.uda import UDA
@@ -371,3 +373,102 @@ def test_a_study_names_it_too(bioseg: Cli, unseeing: Path, tmp_path: Path, monke
     shown = bioseg("study", plan, "--out", tmp_path / "out", "--quiet")
     assert shown.exit_code == 0, shown.output
     assert said(shown).count("has no label of 'rim'; that is counted all the same.") == 3
+
+
+# Images by name -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("suffix", [".json", ".list.json", ".txt", ".TXT"])
+def test_named_images_are_those_that_are_learnt_from(suffix: str, bioseg: Cli, tmp_path: Path) -> None:
+    data = write_showing(tmp_path / "d.h5", [BOTH] * 8)
+    wanted = ["image6", "image1", "image4"]
+    file = tmp_path / f"chosen{suffix}"
+    if suffix == ".json":
+        file.write_text(json.dumps({"suggested": [{"rank": 1, "image": name} for name in wanted]}))
+    elif suffix == ".list.json":
+        file.write_text(json.dumps(wanted))
+    else:
+        file.write_bytes("\ufeff{}\r\n\r\n{}\r\n{}".format(*wanted).encode())
+    run = tmp_path / "run"
+    done = bioseg("train-uda", data, "--label-images", file, "--run", run, "--unsup-loss", "none", *TINY)
+    assert done.exit_code == 0, done.output
+    record = yaml.safe_load((run / "manifest.yaml").read_text())
+    assert record["labels"]["images"] == record["config"]["label_images"] == wanted
+    assert (record["labels"]["count"], record["labels"]["of"]) == (3, 8)
+    # The record stands on its own.
+    file.unlink()
+    again = bioseg("train-uda", "--config", run / "manifest.yaml", "--run", tmp_path / "again")
+    assert again.exit_code == 0, again.output
+    repeated = yaml.safe_load((tmp_path / "again" / "manifest.yaml").read_text())
+    assert repeated["labels"] == record["labels"] and repeated["hash"] == record["hash"]
+
+
+def test_what_suggest_prints_is_what_training_takes(bioseg: Cli, tmp_path: Path) -> None:
+    data = write_showing(tmp_path / "d.h5", [BOTH] * 8)
+    chosen = tmp_path / "chosen.json"
+    chosen.write_text(bioseg("suggest", data, "--among", "all", "--count", 3, "--json").stdout)
+    run = tmp_path / "run"
+    done = bioseg("train-uda", data, "--preset", "best", "--label-images", chosen, "--run", run, *TINY)
+    assert done.exit_code == 0, done.output
+    names = [one["image"] for one in json.loads(chosen.read_text())["suggested"]]
+    record = yaml.safe_load((run / "manifest.yaml").read_text())
+    assert record["labels"]["images"] == names and len(names) == 3
+    assert record["config"]["ratio"] is None
+
+
+def test_the_objects_of_named_images_decide_the_crop(tmp_path: Path) -> None:
+    data = write_discs(tmp_path / "d.h5", wrong=(1,))
+    with Dataset(data) as dataset:
+        sizes = [object_diameter(dataset, TrainUDAConfig(label_images=(name,))) for name in ("disc0", "disc1")]
+    assert sizes[0] < 16 < sizes[1]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "--label-images: chosen.txt could not be read (No such file or directory)"),
+        ("\n \n", "--label-images: chosen.txt names no image"),
+        ("image1\nimage2\nimage1", "--label-images names 'image1' twice"),
+        ("image1\nimage99", "The data set has no image 'image99': --label-images names what cannot be learnt from"),
+        ("image1\nimage9", "'image9' is in the val split: --label-images names what cannot be learnt from"),
+        ("image1\nimage7", "'image7' has no mask: --label-images names what cannot be learnt from"),
+        ("image0\nimage3", "The images of --label-images show nothing but 'background': a network learns nothing"),
+    ],
+)
+def test_names_that_cannot_be_learnt_from_are_refused(
+    content: str | None, message: str, bioseg: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    source = write_showing(tmp_path / "d.h5", [BOTH] * 8)
+    with (
+        Dataset(source) as dataset,
+        DatasetWriter(
+            tmp_path / "e.h5", count=dataset.size, image_shape=dataset.image_shape, image_dtype=np.uint8
+        ) as writer,
+    ):
+        for index in range(dataset.size):
+            labels = dataset.labels(index) * (index not in (0, 3))
+            group = str(dataset.group[index])
+            item = Item(
+                dataset.image(index), None if index == 7 else labels, dataset.split[index], group, dataset.source(index)
+            )
+            writer.add(item)
+        writer.finish(dataset.info)
+    if content is not None:
+        Path("chosen.txt").write_text(content)
+    refused = bioseg("train-uda", "e.h5", "--label-images", "chosen.txt", "--run", "run", *TINY)
+    assert refused.exit_code == 2 and message in said(refused), refused.output
+    assert not Path("run").exists()
+
+
+@pytest.mark.parametrize("content", ["torn", "{}", "[1]", '{"suggested": [{"rank": 1}]}', '{"suggested": 3}', "3"])
+def test_json_that_suggest_did_not_print_is_refused(content: str, bioseg: Cli, tmp_path: Path) -> None:
+    (tmp_path / "chosen.json").write_text(content)
+    refused = bioseg("train-uda", tmp_path / "d.h5", "--label-images", tmp_path / "chosen.json")
+    assert refused.exit_code == 2 and "could not be read (it is not the JSON of `bioseg suggest`)" in said(refused)
+
+
+@pytest.mark.parametrize("other", [("--labels", 2), ("--ratio", 0.5), ("--label-draw", 1)])
+def test_names_and_a_budget_exclude_each_other(other: tuple[object, ...], bioseg: Cli, tmp_path: Path) -> None:
+    refused = bioseg("train-uda", tmp_path / "d.h5", "--label-images", "image1", *other)
+    assert refused.exit_code == 2 and "leave out --ratio, --labels and --label-draw" in said(refused)

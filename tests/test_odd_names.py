@@ -77,6 +77,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str]:
         [
             [*prepared, "masks"],
             ["preview", "set.h5", "--out", "preview.png"],
+            ["suggest", "set.h5", "--among", "all", "--out", "sheet.png", "--export", "to-label"],
             ["train-uda", "set.h5", "--run", "run", "--labels", "2", "--width", "2", "--steps", "2"],
             ["predict", "run", "images", "--out", "predicted", "--overlay"],
             [*evaluated, "masks", "--images", "images", "--out", "report", "--csv", "table.csv", "--quiet"],

@@ -98,7 +98,7 @@ def _parameters(key: str, field: FieldInfo) -> list[inspect.Parameter]:
         flag = flag_of(key)
         off = flag_of(str(extra.get("off", f"no_{key}")))
         names = f"{flag}/{off}" if field.annotation is bool else flag
-        several = "<str,str,...>" if kind == Optional[list[str]] else None  # noqa: UP045
+        several = str(extra.get("metavar", "<str,str,...>")) if kind == Optional[list[str]] else None  # noqa: UP045
         parameters.append((key, typer.Option(None, names, metavar=several, help=about)))
     return [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)

@@ -175,7 +175,7 @@ def _prediction(
                 where=dataset.path,
                 fix="Label another image too.",
             )
-        every = {"labels": len(remaining.label_order), "ratio": None, "label_draw": 0}
+        every = {"labels": len(remaining.label_order), "ratio": None, "label_draw": 0, "label_images": ()}
         training = training.model_copy(update=every)
         method = UDA(remaining, training, precision.device)
         run = UnwrittenRun(dataset.path.parent, {})

@@ -149,7 +149,7 @@ def _report(record: dict[str, Any], config: PredictConfig, output: Output, train
     for sentence in _remarks_on_files(record["files"]):
         output.say(sentence)
     sizes = [PixelSize.from_json(entry["pixel_size"]) for entry in record["files"] if entry["pixel_size"]]
-    if trained is not None and (others := sum(_differs(size, trained) for size in sizes)):
+    if trained is not None and (others := sum(differs(size, trained) for size in sizes)):
         output.warn(
             f"{others} of the images have another pixel size than the training images ({trained.x:g} {trained.unit}): "
             "objects of another size may be missed. Rescale the images to it."
@@ -190,5 +190,6 @@ def _raise_failures(failures: Sequence[BiosegError], total: int, out: Path) -> N
         )
 
 
-def _differs(size: PixelSize, trained: PixelSize) -> bool:
+def differs(size: PixelSize, trained: PixelSize) -> bool:
+    """Whether images of this pixel size show objects of another size than those of the training."""
     return size.unit == trained.unit and size.differs(trained, PIXEL_SIZE_TOLERANCE)

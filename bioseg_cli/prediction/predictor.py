@@ -26,6 +26,9 @@ from bioseg_cli.runs.device import Precision, is_out_of_memory
 BATCH_LIMIT = 64
 """Small images predicted at once at most; more only make the first wait."""
 
+SYMMETRIES = tuple((turns, mirrored) for turns in range(4) for mirrored in (False, True))
+"""Quarter turns and reflections that bring a square onto itself: an image is reflected first, then turned."""
+
 CHANNEL_WORDS = {1: "1 channel (grey)", 3: "3 channels (colour)"}
 
 
@@ -86,7 +89,7 @@ class Predictor:
         self._last_batch = 1
         self._say = say
         self._any_dtype = any_dtype
-        self._views = [(turns, mirrored) for turns in range(4) for mirrored in (False, True)] if tta else [(0, False)]
+        self._views = SYMMETRIES if tta else SYMMETRIES[:1]
         self._normalisation = model.card.intensities()
 
     def check(self, channels: int, dtype: np.dtype[Any], where: Path | None = None) -> None:

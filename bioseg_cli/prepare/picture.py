@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from bioseg_cli.config import SplitName
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.dataset.schema import IntArray
 from bioseg_cli.images import write_png
-from bioseg_cli.pictures import IGNORED_COLOUR, as_rgb, draw_outlines, in_class_colours
+from bioseg_cli.pictures import IGNORED_COLOUR, as_rgb, draw_outlines, font, in_class_colours, shortened
 from bioseg_cli.prepare.splits import SPLITS
 from bioseg_cli.printable import printable
 
@@ -50,15 +48,20 @@ def write_picture(path: Path, dataset: Dataset) -> None:
     for place, ((split, index), panels) in enumerate(zip(chosen, columns, strict=True)):
         left = GAP + step * place
         title = split if dataset.labelled[index] else f"{split}, no mask"
-        draw.text((left, GAP), title, BLACK, _font(TITLE_SIZE))
-        draw.text((left, GAP + LINE), _shortened(printable(dataset.name(index)), step - GAP), GREY, _font(TEXT_SIZE))
+        draw.text((left, GAP), title, BLACK, font(TITLE_SIZE))
+        draw.text(
+            (left, GAP + LINE),
+            shortened(printable(dataset.name(index)), font(TEXT_SIZE), step - GAP),
+            GREY,
+            font(TEXT_SIZE),
+        )
         for row, panel in enumerate(panels):
             sheet.paste(Image.fromarray(panel), (left, top + row * (height + GAP)))
     for x, line, name, swatch in legend:
         y = bottom + line * LINE
         sheet.paste(Image.fromarray(swatch), (x, y))
         draw.rectangle((x, y, x + swatch.shape[1], y + swatch.shape[0]), outline=BLACK)
-        draw.text((x + LINE, y), name, BLACK, _font(TEXT_SIZE))
+        draw.text((x + LINE, y), name, BLACK, font(TEXT_SIZE))
     write_png(path, np.asarray(sheet))
 
 
@@ -108,24 +111,8 @@ def _legend(dataset: Dataset, width: int) -> Iterator[tuple[int, int, str, Canva
     _stripe(ignored, np.ones((SWATCH, SWATCH), dtype=bool))
     x, line = GAP, 0
     for name, swatch in [*swatches, ("ignored", ignored)]:
-        taken = LINE + round(_font(TEXT_SIZE).getlength(name)) + 2 * GAP
+        taken = LINE + round(font(TEXT_SIZE).getlength(name)) + 2 * GAP
         if x + taken > width and x > GAP:
             x, line = GAP, line + 1
         yield x, line, name, swatch
         x += taken
-
-
-def _shortened(name: str, width: int) -> str:
-    """The name with dots in its middle where it would be wider than `width`."""
-    font, cut = _font(TEXT_SIZE), name
-    kept = len(name)
-    while font.getlength(cut) > width:
-        kept -= 1
-        cut = f"{name[: kept - kept // 2]}...{name[len(name) - kept // 2 :]}"
-    return cut
-
-
-@cache
-def _font(size: int) -> ImageFont.FreeTypeFont:
-    # Pillow's own font lacks Greek letters, and the micro sign.
-    return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", size)

@@ -11,7 +11,9 @@ from bioseg_cli.errors import BiosegError
 from bioseg_cli.runs.directory import RunDirectory
 from bioseg_cli.study.results import RunResult
 
-OWN_COLUMNS = frozenset({"data", "run", "resume", "seed", "ratio", "labels", "label_draw", "unsup_loss"})
+OWN_COLUMNS = frozenset(
+    {"data", "run", "resume", "seed", "ratio", "labels", "label_draw", "label_images", "unsup_loss"}
+)
 """Settings that the table of runs has columns for, or that are of no account."""
 
 

@@ -33,6 +33,7 @@ NO_MATTER = frozenset({"data", "run", "resume", "cache"})
 UNCHANGED: dict[str, dict[str, Any]] = {
     "train-uda": {
         "preset": "paper",
+        "label_images": [],
         "sup_loss": "dice",
         "augment": "paper",
         "geometry": "paper",

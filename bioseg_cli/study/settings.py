@@ -16,7 +16,7 @@ DEFAULT_RATIOS = (0.1, 0.25, 0.5)
 DEFAULT_STEPS = 5000
 """Updates of each run where a plan names neither `steps` nor `epochs`."""
 BY_THE_PLAN = frozenset(
-    {"data", "run", "resume", "ratio", "labels", "label_draw", "unsup_loss", "seed", "steps", "epochs"}
+    {"data", "run", "resume", "ratio", "labels", "label_draw", "label_images", "unsup_loss", "seed", "steps", "epochs"}
 )
 """Settings of train-uda that a plan varies or fixes itself; under `uda:` they would say something else."""
 BY_THE_PLAN_FOR_IIC = frozenset({"data", "run", "resume", "seed"})

@@ -26,7 +26,7 @@ OF_THE_MACHINE = frozenset({"device", "precision"})
 FILLED_IN = frozenset({"preset", "minutes"})
 """Settings that others have come of before the training began."""
 
-SAID_BY_IMAGES = frozenset({"ratio", "labels", "label_draw"})
+SAID_BY_IMAGES = frozenset({"ratio", "labels", "label_draw", "label_images"})
 """Settings that may differ where they come to the same labelled images."""
 
 BUDGET = ("steps", "epochs", "patience")

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from bioseg_cli.dataset.reader import Dataset
+from bioseg_cli.training.labels import asked_for
 from bioseg_cli.training.settings import TrainConfig, TrainUDAConfig
 
 ConfigT = TypeVar("ConfigT", bound=TrainConfig)
@@ -61,7 +62,7 @@ def object_diameter(dataset: Dataset, config: TrainUDAConfig) -> float | None:
     """Median diameter in pixels of the circles that have the area of the regions in the labelled images."""
     from skimage.measure import label
 
-    labelled = dataset.label_subset(ratio=config.label_ratio, count=config.labels, draw=config.label_draw)
+    labelled = asked_for(dataset, config)
     areas: list[int] = []
     for index in labelled[:MEASURED_MASKS].tolist():
         codes = dataset.labels(index)

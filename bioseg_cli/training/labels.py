@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from bioseg_cli.config import SplitName
 from bioseg_cli.dataset.budgets import LabelBudgets
 from bioseg_cli.dataset.reader import Dataset
@@ -40,15 +42,45 @@ def labels_to_learn(dataset: Dataset, config: TrainUDAConfig) -> LabelledImages:
     """
     budgets = dataset.label_budgets(config.label_draw)
     recorded = _recorded(dataset, config.resume, "labels")
-    if recorded is not None:
-        indices = recorded
-    else:
-        indices = dataset.label_subset(ratio=config.label_ratio, count=config.labels, draw=config.label_draw)
+    indices = asked_for(dataset, config) if recorded is None else recorded
+    if recorded is None and config.label_images:
+        if len(shown := budgets.classes_in(indices)) < 2:
+            raise UsageError(
+                f"The images of --label-images show {_only(dataset, shown)}: a network learns nothing from a single "
+                "class",
+                where=dataset.path,
+                fix="Name an image too that shows another class.",
+            )
+    elif recorded is None:
         refuse_single_class(dataset, budgets, len(indices), fix=f"Give --labels {budgets.enough} or more.")
     unseen = _unseen(dataset, budgets, indices)
     effect = "The network cannot learn what it has no label of, and will get it wrong."
     warnings = _warnings(dataset, budgets, indices, "labelled training", "--labels", effect)
     return LabelledImages("train", indices, unseen, warnings)
+
+
+def asked_for(dataset: Dataset, config: TrainUDAConfig) -> IntArray:
+    """The labelled images that settings ask for, by their names or by a budget.
+
+    Raises:
+        DataError: there are no labelled training images.
+        UsageError: more labels are asked for than there are, or an image is named that is no labelled training image.
+    """
+    if not config.label_images:
+        return dataset.label_subset(ratio=config.label_ratio, count=config.labels, draw=config.label_draw)
+    known = {dataset.name(index): index for index in range(dataset.size)}
+    for name in config.label_images:
+        index = known.get(name)
+        if index is None:
+            what, fix = f"The data set has no image {name!r}", "Give names as `bioseg suggest` lists them."
+        elif dataset.split[index] != "train":
+            what, fix = f"{name!r} is in the {dataset.split[index]} split", "Name images of the training split."
+        elif not dataset.labelled[index]:
+            what, fix = f"{name!r} has no mask", "Draw it, and make the data set again with `bioseg prepare`."
+        else:
+            continue
+        raise UsageError(f"{what}: --label-images names what cannot be learnt from", where=dataset.path, fix=fix)
+    return np.array([known[name] for name in config.label_images], dtype=np.int64)
 
 
 def labels_to_name_clusters(dataset: Dataset, config: TrainIICConfig) -> LabelledImages:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from bioseg_cli.config import VIEWS, Config, DeviceName, Names, PrecisionName, UNetConfig
+from bioseg_cli.training.label_names import ImageNames
 
 
 class TrainConfig(Config):
@@ -155,6 +156,12 @@ class TrainUDAConfig(TrainConfig):
         ge=0,
         description="Which random choice of labelled images: 0 is the data set's own order, any other number another.",
     )
+    label_images: ImageNames = Field(
+        default=(),
+        json_schema_extra={"metavar": "<file>"},
+        description="Which labelled images to learn from, instead of --ratio: a file of their names, .json as "
+        "`bioseg suggest --json` prints it or .txt with a name a line.",
+    )
     minutes: float | None = Field(
         default=None,
         gt=0,
@@ -256,7 +263,7 @@ class TrainUDAConfig(TrainConfig):
         # A resumed run has its settings; filled in again they would count as given.
         if isinstance(values, dict) and values.get("preset") == "best" and values.get("resume") is None:
             budget = {} if {"steps", "epochs", "minutes"} & set(values) else {"steps": BEST_STEPS}
-            labels = {} if {"ratio", "labels"} & set(values) else {"ratio": 1.0}
+            labels = {} if {"ratio", "labels", "label_images"} & set(values) else {"ratio": 1.0}
             taught = {"ramp": BEST_RAMP} if values.get("teacher") == "average" else {}
             return {**BEST, **budget, **labels, **taught, **values}
         return values
@@ -302,6 +309,8 @@ class TrainUDAConfig(TrainConfig):
     def _one_label_budget(self) -> Self:
         if self.ratio is not None and self.labels is not None:
             raise ValueError("give --ratio or --labels, not both")
+        if self.label_images and (self.ratio is not None or self.labels is not None or self.label_draw):
+            raise ValueError("--label-images says which images: leave out --ratio, --labels and --label-draw")
         return self
 
     @property

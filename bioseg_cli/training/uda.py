@@ -88,7 +88,7 @@ class UDA:
         self.name = (f"uda-{config.unsup_loss}" if self.consistency else "supervised") + (
             "-denoise" if denoised else ""
         )
-        drawn = f"-draw{config.label_draw}" if config.label_draw else ""
+        drawn = f"-draw{config.label_draw}" if config.label_draw else "-named" if config.label_images else ""
         self.run_name = f"{dataset.path.stem}-{self.name}-{len(self.labelled)}labels{drawn}-seed{config.seed}"
         self.record = {
             "labels": {

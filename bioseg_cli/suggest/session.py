@@ -1,0 +1,182 @@
+"""From settings to suggestions: images are measured, chosen, and told, drawn and written as was asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bioseg_cli.ahead import made_ahead
+from bioseg_cli.dataset.reader import Dataset, find_dataset
+from bioseg_cli.dataset.schema import IntArray
+from bioseg_cli.errors import DataError
+from bioseg_cli.files import refuse_existing
+from bioseg_cli.runs.console import Output
+from bioseg_cli.suggest.choice import Chosen, disputed_images, typical_images
+from bioseg_cli.suggest.export import check_folder, export
+from bioseg_cli.suggest.features import Measured, levels_for, measure, shows_nothing, vectors
+from bioseg_cli.suggest.settings import SuggestConfig
+from bioseg_cli.suggest.sheet import write_sheet
+
+if TYPE_CHECKING:
+    from bioseg_cli.suggest.disagreement import Views
+
+MEASURED_AHEAD = 4
+
+
+@dataclass(frozen=True)
+class Pool:
+    """The images to choose among.
+
+    Attributes:
+        training: (N,) indices of the training images.
+        covered: (N,) which of them have a mask, or a mask that counts.
+    """
+
+    training: IntArray
+    covered: np.ndarray[Any, np.dtype[np.bool_]]
+
+    @property
+    def candidates(self) -> IntArray:
+        """Indices of those that may be suggested."""
+        free: IntArray = self.training[~self.covered]
+        return free
+
+
+def suggest(config: SuggestConfig, output: Output, *, overwrite: bool) -> dict[str, Any]:
+    """Choose images, and return what there is to say about them.
+
+    Raises:
+        UsageError: no data set was given and `data/` does not hold exactly one, what would be written exists already,
+            or the run does not fit.
+        DataError: the data set cannot be read, has no training image, or all of them have a mask; the run is damaged,
+            or the disk is full.
+    """
+    data = find_dataset(config.data)
+    if config.out is not None:
+        refuse_existing(config.out, overwrite=overwrite)
+    if config.export is not None:
+        check_folder(config.export, beside=config.out, overwrite=overwrite)
+    with Dataset(data) as dataset:
+        views = None
+        if config.run is not None:
+            from bioseg_cli.suggest.disagreement import Views
+
+            views = Views(config.run, config, dataset, output)
+        pool = find_pool(dataset, config, views)
+        if config.count > len(pool.candidates):
+            output.warn(f"{config.count} images were asked for, and there are {len(pool.candidates)}: all are listed")
+        chosen = (
+            _by_the_network(dataset, pool, config, views, output) if views else _by_looks(dataset, pool, config, output)
+        )
+        summary = {
+            "data": data,
+            "run": config.run,
+            "among": config.among,
+            "seed": config.seed,
+            "training_images": len(pool.training),
+            "labelled": int(pool.covered.sum()),
+            "asked": config.count,
+            "suggested": chosen,
+        }
+        indices = [one.pop("index") for one in chosen]
+        if config.export is not None:
+            summary |= export(config.export, dataset, indices, views, summary)
+        if config.out is not None:
+            write_sheet(config.out, dataset, indices, [one["reason"] for one in chosen], views)
+            summary["out"] = config.out
+    return summary
+
+
+def find_pool(dataset: Dataset, config: SuggestConfig, views: Views | None) -> Pool:
+    """The training images, and which of them need no mask any more.
+
+    Raises:
+        DataError: there is no training image, or none without a mask.
+        UsageError: nothing says which images the run learnt from.
+    """
+    training = dataset.indices("train")
+    if not len(training):
+        raise DataError("The training split has no image", where=dataset.path, fix="Prepare it again with more images.")
+    if config.among == "unlabelled":
+        covered = dataset.labelled[training]
+        fix = "Prepare it again with more images, or give --among all to choose as if none had a mask."
+    else:
+        covered = np.isin(training, views.learnt_from() if views else [])
+        fix = "Give a --run that learnt from fewer of them."
+    if covered.all():
+        raise DataError("Every training image has a mask: there is none to suggest", where=dataset.path, fix=fix)
+    return Pool(training, covered)
+
+
+def _by_looks(dataset: Dataset, pool: Pool, config: SuggestConfig, output: Output) -> list[dict[str, Any]]:
+    """Suggestions that cover the data set."""
+    measured = _measured(dataset, pool.training, output)
+    nothing = shows_nothing(measured)
+    chosen = typical_images(vectors(measured), pool.covered, nothing, config.count, config.seed)
+    return [
+        {
+            **_named(dataset, rank, int(pool.training[one.place])),
+            "reason": _reason(one),
+            "alike": one.alike,
+            "alike_labelled": one.covered,
+            "typicality": one.typical,
+        }
+        for rank, one in enumerate(chosen, 1)
+    ]
+
+
+def _by_the_network(
+    dataset: Dataset, pool: Pool, config: SuggestConfig, views: Views, output: Output
+) -> list[dict[str, Any]]:
+    """Suggestions on which the predictions of a network differ most, of several kinds."""
+    candidates = pool.candidates
+    predicted = output.track(candidates.tolist(), "Predicting from eight sides", len(candidates))
+    disagreement = np.array([views.disagreement(index) for index in predicted])
+    points = vectors(_measured(dataset, candidates, output))
+    chosen = disputed_images(points, disagreement, config.count, config.seed)
+    return [
+        {
+            **_named(dataset, rank, int(candidates[one.place])),
+            "reason": f"most disputed of {one.alike} alike" if one.alike > 1 else "disputed, unlike the others",
+            "alike": one.alike,
+            "disagreement": float(disagreement[one.place]),
+        }
+        for rank, one in enumerate(chosen, 1)
+    ]
+
+
+def _measured(dataset: Dataset, indices: IntArray, output: Output) -> list[Measured]:
+    normalisation = dataset.info.normalisation
+    spans = [high - low for low, high in zip(normalisation.low, normalisation.high, strict=True) if high > low]
+    step = 1 / min(spans) if spans and dataset.image_dtype.kind != "f" else 0.0
+
+    levels = levels_for(*dataset.image_shape[1:])
+
+    def one(index: int) -> Measured:
+        return measure(dataset.normalised(index)[:, *dataset.extent(index)], levels, step)
+
+    with made_ahead(one, indices.tolist(), most=MEASURED_AHEAD) as made:
+        return list(output.track(made, "Looking at the images", len(indices)))
+
+
+def _reason(one: Chosen) -> str:
+    if not one.alike:
+        return "shows little but background"
+    if one.alike == 1:
+        return "unlike the other images"
+    labelled = f", {one.covered} of them labelled" if one.covered else ""
+    return f"typical of {one.alike} images{labelled}"
+
+
+def _named(dataset: Dataset, rank: int, index: int) -> dict[str, Any]:
+    source = dataset.source(index)
+    return {
+        "rank": rank,
+        "index": index,
+        "image": dataset.name(index),
+        "file": source.file,
+        "frame": source.frame,
+        "origin": list(source.origin),
+    }

@@ -1,0 +1,63 @@
+"""Settings of `bioseg suggest`: each field is a flag and a YAML key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from bioseg_cli.config import Config, DeviceName, PrecisionName, StateName, flag_of
+
+OF_A_RUN = ("state", "device", "precision")
+
+
+class SuggestConfig(Config):
+    """Images of the training split that are worth a mask more than others."""
+
+    command: ClassVar[str] = "suggest"
+
+    data: Path | None = Field(
+        default=None,
+        json_schema_extra={"argument": "also"},
+        description="Data set made by `bioseg prepare`; may be left out where data/ holds exactly one.",
+    )
+    count: int = Field(default=5, ge=1, description="Number of images to suggest.")
+    run: Path | None = Field(
+        default=None,
+        description="Run directory, or a .safetensors file taken from one: suggest images on which its predictions "
+        "change when the image is turned or reflected. By default images that cover the data set; no model is needed.",
+    )
+    among: Literal["unlabelled", "all"] = Field(
+        default="unlabelled",
+        description="Choose among the training images without a mask, or among all as if none had one but those that "
+        "the run learnt from: to measure what a choice is worth.",
+    )
+    seed: int = Field(default=0, ge=0, description="Seed of the clustering.")
+    out: Path | None = Field(
+        default=None, description="PNG to draw the suggested images into, with the outlines that the run predicts."
+    )
+    export: Path | None = Field(
+        default=None,
+        description="Folder to write the suggested images into, in their own values, and with --run the predicted "
+        "masks to correct: `bioseg prepare folder` takes both.",
+    )
+    state: StateName | None = Field(
+        default=None,
+        description="With --run: which state of the run to predict with; by default best-supervised, and best-final "
+        "for a run of train-iic.",
+    )
+    device: DeviceName = Field(default="auto", description="With --run: where to compute.")
+    precision: PrecisionName = Field(
+        default="auto",
+        description="With --run: auto takes bfloat16 where the hardware multiplies it natively, else float32.",
+    )
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        of_a_run = [flag_of(name) for name in OF_A_RUN if name in self.model_fields_set]
+        if of_a_run and self.run is None:
+            raise ValueError(f"{' and '.join(of_a_run)}: for the network of a run, give --run too")
+        if self.out is not None and self.out.suffix.lower() != ".png":
+            raise ValueError(f"--out is a PNG, and {self.out.name!r} does not end in .png")
+        return self
