@@ -183,7 +183,7 @@ def test_the_first_line_and_the_manifest_say_what_is_trained_and_where(
     assert set(record) == {
         "command", "status", "config", "hash", "data", "environment", "times", "labels", "unlabelled", "validation",
         "device",
-        "precision", "layout", "processes", "progress", "best", "metrics",
+        "precision", "layout", "processes", "progress", "best", "calibration", "metrics",
     }  # fmt: skip
     assert set(record["precision"]) == {"name", "reason"}
     assert set(record["data"]) == {"path", "content_hash"}

@@ -32,6 +32,7 @@ from bioseg_cli.model.unet import UNet, own_batch_statistics, without_dropout
 from bioseg_cli.runs.console import Output
 from bioseg_cli.runs.device import Precision
 from bioseg_cli.runs.directory import RunDirectory
+from bioseg_cli.training.calibrate import calibrate_states
 from bioseg_cli.training.labels import labels_to_learn
 from bioseg_cli.training.losses import (
     cross_entropy,
@@ -43,6 +44,7 @@ from bioseg_cli.training.losses import (
     tsa_threshold,
 )
 from bioseg_cli.training.method import Criterion, Row, RunEnd, list_metrics, probabilities
+from bioseg_cli.training.record import UnwrittenRun
 from bioseg_cli.training.settings import TrainUDAConfig
 
 FIXMATCH_CONFIDENCE = 0.95
@@ -309,7 +311,10 @@ class UDA:
         return list_metrics(metrics) or "no validation image"
 
     def conclude(self, run: RunDirectory, rows: Sequence[Row], precision: Precision, output: Output) -> RunEnd:
-        """Nothing is left to do."""
+        """Calibrate the saved states."""
+        if not isinstance(run, UnwrittenRun):
+            labelled = self.validation[self.dataset.labelled[self.validation]]
+            calibrate_states(run, self.dataset, labelled, precision, output)
         return "finished"
 
     def images_of(self, batch: UDABatch) -> list[str]:
