@@ -82,6 +82,8 @@ OF_ANOTHER: dict[tuple[str, str], tuple[str, ...]] = {
     ("evaluation/controls.py", "--run"): ("train-uda",),
     ("evaluation/controls.py", "--unsup-loss"): ("train-uda",),
     ("runs/directory.py", "--state"): ("predict", "evaluate"),
+    ("training/guard.py", "--no-guard"): ("train-uda",),
+    ("training/guard.py", "--state"): ("predict", "evaluate"),
     ("training/labels.py", "--labels"): ("train-uda",),
     ("training/labels.py", "--map-labels"): ("train-iic",),
     ("training/uda.py", "--val-share"): PREPARE,  # "Prepare it again ..."

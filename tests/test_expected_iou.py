@@ -132,13 +132,13 @@ def test_a_volume_has_one_estimate_of_all_its_slices(bioseg: Cli, model: Path, t
     assert "frames" not in found["volume.nii.gz"]
 
 
-def test_an_estimate_without_a_temperature_is_called_too_high() -> None:
+def test_an_estimate_without_a_temperature_is_doubted() -> None:
     files = [{"name": "b", "estimated_iou": {"mean_iou": 0.9}}, {"name": "a", "estimated_iou": {"mean_iou": 0.8}}]
     assert estimate_sentence(files, calibrated=True) == (
         "Mean IoU estimated without labels: median 0.850, lowest 0.800 (a)"
     )
     assert estimate_sentence(files[:1], calibrated=False) == (
-        "Mean IoU estimated without labels: 0.900; too high, as a rule, since no validation image has calibrated the "
-        "model"
+        "Mean IoU estimated without labels: 0.900; of probabilities that no validation image has calibrated, so it may "
+        "be far off"
     )
     assert estimate_sentence([{"name": "clusters"}], calibrated=False) is None

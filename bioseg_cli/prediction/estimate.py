@@ -36,5 +36,5 @@ def estimate_sentence(entries: Sequence[dict[str, Any]], *, calibrated: bool) ->
         return None
     (lowest, name), middle = min(found), float(np.median([value for value, _ in found]))
     said = f"median {middle:.3f}, lowest {lowest:.3f} ({name})" if len(found) > 1 else f"{lowest:.3f}"
-    doubt = "" if calibrated else "; too high, as a rule, since no validation image has calibrated the model"
+    doubt = "" if calibrated else "; of probabilities that no validation image has calibrated, so it may be far off"
     return f"Mean IoU estimated without labels: {said}{doubt}"

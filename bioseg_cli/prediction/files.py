@@ -36,9 +36,12 @@ PIXEL_SIZE_TOLERANCE = 1.1
 
 
 def default_state(run: RunDirectory) -> StateName:
-    """The state that stands for a run: chosen by labels, or where the training had none, without; or else the last."""
+    """The state that stands for a run: chosen by labels, or where the training had none, without; or else the last.
+
+    The control stands for a run whose guard found that the unlabelled images did harm.
+    """
     if run.manifest.get("validation") == 0:
-        return "last"
+        return "control" if run.manifest.get("guard", {}).get("hands_out") == "control" else "last"
     return "best-final" if run.manifest.get("command") == "train-iic" else "best-supervised"
 
 

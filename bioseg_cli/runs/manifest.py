@@ -40,6 +40,7 @@ UNCHANGED: dict[str, dict[str, Any]] = {
         "warmup": 0,
         "epoch_steps": None,
         "minutes": None,
+        "guard": True,
     },
     "train-iic": {"warmup": 0},
 }

@@ -21,10 +21,12 @@ from bioseg_cli.runs.launch import Launch, this_launch
 from bioseg_cli.runs.manifest import MANIFEST_NAME, NO_MATTER, environment, now, run_hash
 from bioseg_cli.training.distributed import joined, own_device
 from bioseg_cli.training.fit import fitted_to_images, fitted_to_minutes
+from bioseg_cli.training.guard import guard_run
 from bioseg_cli.training.loop import Trainer
 from bioseg_cli.training.method import Method
 from bioseg_cli.training.record import TrainingRun, UnwrittenRun
 from bioseg_cli.training.settings import TrainConfig, TrainUDAConfig
+from bioseg_cli.training.uda import UDA
 
 BUDGET = {"epochs", "steps", "patience"}
 """The settings that a resumed run may change."""
@@ -122,6 +124,8 @@ def train(
             output.say(remark)
         try:
             metrics = trainer.fit()
+            if isinstance(method, UDA):
+                guard_run(run, trainer, method, output, stop_requested, launch.count)
             run.manifest["status"] = method.conclude(run, trainer.state.rows, precision, output)
         except BaseException as error:
             record_failure(run, processes.explained(error))
