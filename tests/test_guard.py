@@ -18,6 +18,7 @@ from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.model.saved import load_model
 from bioseg_cli.model.unet import UNet
 from bioseg_cli.runs.device import resolve_precision
+from bioseg_cli.training import guard
 from bioseg_cli.training.guard import Look, alarms, labelled_shares, look_at, suspicious
 
 Cli = Callable[..., Result]
@@ -53,17 +54,17 @@ def test_a_run_that_went_constant_is_caught_and_hands_out_its_control(
     spoilt: tuple[Path, Result], unvalidated: Path, bioseg: Cli, tmp_path: Path
 ) -> None:
     run, result = spoilt
-    guard = manifest(run)["guard"]
-    assert guard["run"] == {"shares": [1.0, 0.0], "constant": 1.0, "steadiness": 1.0}
-    assert guard["labelled"]["shares"][1] == pytest.approx(0.1591, abs=1e-4)
-    assert guard["control"]["shares"][1] == pytest.approx(0.14, abs=0.03) and guard["control"]["constant"] == 0
-    assert guard["images"] == 4 and guard["hands_out"] == "control"
-    assert guard["suspicions"] == [
+    found = manifest(run)["guard"]
+    assert found["run"] == {"shares": [1.0, 0.0], "constant": 1.0, "steadiness": 1.0}
+    assert found["labelled"]["shares"][1] == pytest.approx(0.1591, abs=1e-4)
+    assert found["control"]["shares"][1] == pytest.approx(0.14, abs=0.03) and found["control"]["constant"] == 0
+    assert found["images"] == 4 and found["hands_out"] == "control"
+    assert found["suspicions"] == [
         "100% of them are one class throughout, of the labelled ones 0%",
         "'cell' has 0.0% of their pixels, of the labelled ones 15.9%",
     ]
-    assert len(guard["alarms"]) == 2
-    assert f"Warning: The unlabelled images have done harm: {'; '.join(guard['alarms'])}. The run hands out" in said(
+    assert len(found["alarms"]) == 2
+    assert f"Warning: The unlabelled images have done harm: {'; '.join(found['alarms'])}. The run hands out" in said(
         result
     )
     assert load_model(run / "checkpoints" / "control.safetensors", CPU).card.method == "supervised"
@@ -102,9 +103,9 @@ def test_a_sound_run_hands_out_its_last_state_and_trains_no_control(
     run = tmp_path / "sound"
     result = bioseg("train-uda", unvalidated, "--run", run, *SETTINGS)
     assert result.exit_code == 0, result.output
-    guard = manifest(run)["guard"]
-    assert guard["suspicions"] == [] and guard["hands_out"] == "last"
-    assert guard["run"]["shares"][1] == pytest.approx(0.1591, abs=0.06)
+    found = manifest(run)["guard"]
+    assert found["suspicions"] == [] and found["hands_out"] == "last"
+    assert found["run"]["shares"][1] == pytest.approx(0.1591, abs=0.06)
     assert {path.stem for path in (run / "checkpoints").iterdir()} == {"last"}
     assert "Warning" not in result.stderr
 
@@ -176,3 +177,16 @@ def test_shares_of_labels_and_of_a_network(unvalidated: Path) -> None:
     np.testing.assert_allclose(found.shares[:, 1], plain.float().mean(dim=(1, 2)), atol=1e-3)
     steady = np.mean([float((other == plain).float().mean()) for other in (mirrored, turned)])
     assert found.steadiness == pytest.approx(steady, abs=1e-3) and found.steadiness < 1
+
+
+def test_of_large_images_the_same_square_is_looked_at(unvalidated: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(5)
+    network = UNet(UNetConfig(in_channels=1, heads={"main": 2}, width=4, depth=2)).eval()
+    seen: list[tuple[int, ...]] = []
+    network.register_forward_pre_hook(lambda _, given: seen.append(tuple(given[0].shape)))
+    with Dataset(unvalidated) as dataset:
+        images = dataset.indices("train")[:2]
+        monkeypatch.setattr(guard, "SIDE", 32)
+        first, second = (look_at(network, dataset, images, resolve_precision("fp32", CPU)) for _ in range(2))
+    assert set(seen) == {(1, 1, 32, 32)}
+    assert (first.shares == second.shares).all()

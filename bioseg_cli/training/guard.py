@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bioseg_cli.dataset.batches import ImageSource
+from bioseg_cli.dataset.batches import ImageSource, random_stream
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.dataset.schema import IntArray
 from bioseg_cli.model.unet import UNet
@@ -29,6 +29,9 @@ from bioseg_cli.training.uda import UDA
 
 IMAGES = 30
 """Unlabelled images that are looked at, evenly spaced."""
+
+SIDE = 512
+"""Of larger images a square of so many pixels is looked at: a training on crops may have no memory for all of them."""
 
 SUSPECT_FACTOR = 3.0
 """A class may have so many times the share of the unlabelled images that it has of the labelled ones, or this part."""
@@ -162,7 +165,7 @@ def labelled_shares(dataset: Dataset, labelled: IntArray) -> tuple[NDArray[np.fl
 
 @torch.inference_mode()
 def look_at(network: UNet, dataset: Dataset, images: IntArray, precision: Precision) -> Look:
-    """What a network says of whole stored images; padding is left out."""
+    """What a network says of images, or of a square of each, the same for every network; padding is left out."""
     network.eval()
     source = ImageSource(dataset, 0, labels=False)
     shares, steady = [], []
@@ -172,8 +175,9 @@ def look_at(network: UNet, dataset: Dataset, images: IntArray, precision: Precis
             found: torch.Tensor = network(pixels.contiguous(memory_format=torch.channels_last))["main"]
         return found.float().argmax(dim=1)
 
-    for index in images:
-        batch = source.batch(np.array([index])).to(precision.device)
+    for index in images.tolist():
+        where = random_stream(0, "crop", index)
+        batch = source.batch(np.array([index]), crop=SIDE, random=where).to(precision.device)
         shown, plain = batch.shown[:, 0] > 0, classes(batch.images)
         counts = torch.bincount(plain[shown], minlength=len(dataset.classes)).double()
         shares.append((counts / counts.sum()).cpu().numpy())
