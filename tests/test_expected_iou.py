@@ -31,12 +31,13 @@ def entries(out: Path) -> dict[str, dict[str, Any]]:
 def test_the_estimate_is_the_one_computed_by_hand() -> None:
     of_cell = np.array([[0.9, 0.6], [0.2, 0.1]], dtype=np.float32)
     estimate = ExpectedIoU(3)
-    estimate.add(np.stack([1 - of_cell, of_cell, 0 * of_cell]), np.array([[1, 1], [0, 0]]))
-    # Cell: 1.5 of 2 predicted pixels, and 0.3 more outside. Background: 1.7 of 2, and 0.5 more. No third class.
+    rim = np.full_like(of_cell, 0.05)
+    estimate.add(np.stack([1 - of_cell - rim, of_cell, rim]), np.array([[1, 1], [0, 0]]))
+    # Cell: 1.5 of 2 predicted pixels, and 0.3 more outside. Background: 1.6 of 2, and 0.4 more. Rim: no pixel.
     background, cell, absent = estimate.per_class()
-    assert (background, cell) == pytest.approx((1.7 / 2.5, 1.5 / 2.3))
+    assert (background, cell) == pytest.approx((1.6 / 2.4, 1.5 / 2.3))
     assert np.isnan(absent)
-    assert estimate.mean() == pytest.approx((1.7 / 2.5 + 1.5 / 2.3) / 2)
+    assert estimate.mean() == pytest.approx((1.6 / 2.4 + 1.5 / 2.3) / 2)
 
 
 def test_it_is_what_labels_drawn_by_the_probabilities_score() -> None:

@@ -19,7 +19,7 @@ from bioseg_cli.model.saved import load_model
 from bioseg_cli.model.unet import UNet
 from bioseg_cli.runs.device import resolve_precision
 from bioseg_cli.training import guard
-from bioseg_cli.training.guard import Look, alarms, labelled_shares, look_at, suspicious
+from bioseg_cli.training.guard import Look, alarms, harm, labelled_shares, look_at, suspicious
 
 Cli = Callable[..., Result]
 CPU = torch.device("cpu")
@@ -157,6 +157,17 @@ def test_what_is_an_alarm() -> None:
     assert alarms(look([0.2] * 4, steadiness=0.92), control) == [
         "turned and reflected, 92.0% of the pixels keep their class, by the control 95.0%"
     ]
+
+
+def test_a_control_that_looks_worse_itself_is_not_handed_out() -> None:
+    labelled = np.array([0.8, 0.2])
+    halves, nothing = look([0.5, 0.7]), look([0.0, 0.0], constant=1.0)
+    suspicions, doubts = (suspicious(one, labelled, 0.0, NAMES) for one in (look([0.7, 0.7]), nothing))
+    assert (len(suspicions), len(doubts)) == (1, 2)
+    assert len(alarms(halves, nothing)) == 1
+    assert harm(halves, nothing, suspicions, doubts) == []
+    assert harm(halves, look([0.2, 0.2]), suspicions, []) == alarms(halves, look([0.2, 0.2])) != []
+    assert harm(nothing, look([0.0, 0.9]), doubts, suspicions) != []
 
 
 def test_shares_of_labels_and_of_a_network(unvalidated: Path) -> None:

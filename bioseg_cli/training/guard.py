@@ -129,10 +129,13 @@ def guard_run(
     )
     control = _train_control(run, trainer, method, output, stop_requested)
     beside = look_at(control.kept, dataset, images, precision)
-    record["control"] = beside.to_json()
-    record["alarms"] = alarms(look, beside)
+    doubts = suspicious(beside, shares, constant, names)
+    record["control"] = {**beside.to_json(), "suspicions": doubts}
+    record["alarms"] = harm(look, beside, suspicions, doubts)
     if not record["alarms"]:
-        output.say("The supervised control predicts much the same: the run hands out its last state")
+        worse = len(doubts) > len(suspicions)
+        seems = f"looks worse still ({'; '.join(doubts)})" if worse else "predicts much the same"
+        output.say(f"The supervised control {seems}: the run hands out its last state")
         return
     record["hands_out"] = "control"
     run.save_checkpoint("control", control.kept.state_dict(), control.card("control"))
@@ -204,6 +207,18 @@ def suspicious(look: Look, labelled: NDArray[np.float64], constant: float, class
         if not 1 / SUSPECT_FACTOR <= _ratio(share, known) <= SUSPECT_FACTOR:
             found.append(f"{name!r} has {share:.1%} of their pixels, of the labelled ones {known:.1%}")
     return found
+
+
+def harm(look: Look, control: Look, suspicions: Sequence[str], doubts: Sequence[str]) -> list[str]:
+    """The alarms that speak for the control; none where it looks worse itself, however far the two are apart.
+
+    Args:
+        look: of the run.
+        control: of its control.
+        suspicions: of the run.
+        doubts: suspicions of the control.
+    """
+    return [] if len(doubts) > len(suspicions) else alarms(look, control)
 
 
 def alarms(look: Look, control: Look) -> list[str]:
