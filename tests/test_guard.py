@@ -11,10 +11,13 @@ import pytest
 import torch
 import yaml
 from click.testing import Result
-from conftest import discs, write_discs
+from conftest import CLASSES, SIZE, discs, write_discs
 
 from bioseg_cli.config import UNetConfig
 from bioseg_cli.dataset.reader import Dataset
+from bioseg_cli.dataset.schema import DatasetInfo, Item, ItemSource
+from bioseg_cli.dataset.writer import DatasetWriter
+from bioseg_cli.images import Normalisation, PixelSize
 from bioseg_cli.model.saved import load_model
 from bioseg_cli.model.unet import UNet
 from bioseg_cli.runs.device import resolve_precision
@@ -55,13 +58,14 @@ def test_a_run_that_went_constant_is_caught_and_hands_out_its_control(
 ) -> None:
     run, result = spoilt
     found = manifest(run)["guard"]
-    assert found["run"] == {"shares": [1.0, 0.0], "constant": 1.0, "steadiness": 1.0}
+    assert found["run"] == {"shares": [1.0, 0.0], "constant": 1.0, "steadiness": 1.0, "learnt": [1.0, 0.0]}
     assert found["labelled"]["shares"][1] == pytest.approx(0.1591, abs=1e-4)
     assert found["control"]["shares"][1] == pytest.approx(0.14, abs=0.03) and found["control"]["constant"] == 0
     assert found["images"] == 4 and found["hands_out"] == "control"
     assert found["suspicions"] == [
         "100% of them are one class throughout, of the labelled ones 0%",
         "'cell' has 0.0% of their pixels, of the labelled ones 15.9%",
+        "where there are labels 'cell' has 0.0%, in the masks 15.9%",
     ]
     assert len(found["alarms"]) == 2
     assert f"Warning: The unlabelled images have done harm: {'; '.join(found['alarms'])}. The run hands out" in said(
@@ -121,8 +125,11 @@ def test_without_a_need_nothing_is_looked_at(
         assert "guard" not in manifest(run)
 
 
-def look(shares: list[float], constant: float = 0.0, steadiness: float = 0.95) -> Look:
-    return Look(np.array([[1 - share, share] for share in shares]), constant, steadiness)
+def look(shares: list[float], constant: float = 0.0, steadiness: float = 0.95, learnt: float = 0.2) -> Look:
+    taught = np.array([0.8, 0.2])
+    return Look(
+        np.array([[1 - one, one] for one in shares]), constant, steadiness, np.array([1 - learnt, learnt]), taught
+    )
 
 
 def test_what_is_suspicious() -> None:
@@ -136,8 +143,15 @@ def test_what_is_suspicious() -> None:
     assert suspicious(look([0.2, 0.2], constant=0.25), labelled, 0.0, NAMES) == []
     assert len(suspicious(look([0.2, 0.2], constant=0.3), labelled, 0.0, NAMES)) == 1
     assert suspicious(look([0.2, 0.2], constant=0.7), labelled, 0.5, NAMES) == []
+    for learnt in (0.135, 0.299):
+        assert suspicious(look([0.2], learnt=learnt), labelled, 0.0, NAMES) == []
+    assert suspicious(look([0.2], learnt=0.31), labelled, 0.0, NAMES) == [
+        "where there are labels 'cell' has 31.0%, in the masks 20.0%"
+    ]
+    assert len(suspicious(look([0.2], learnt=0.13), labelled, 0.0, NAMES)) == 1
     # Of a rare class one that went missing, and one that never was there.
-    three = Look(np.array([[0.8, 0.2, 0.0]]), 0.0, 1.0)
+    same = np.array([0.8, 0.2, 0.0])
+    three = Look(same[None], 0.0, 1.0, same, same)
     assert len(suspicious(three, np.array([0.79, 0.2, 0.01]), 0.0, ("a", "b", "rim"))) == 1
     assert suspicious(three, np.array([0.8, 0.2, 0.0]), 0.0, ("a", "b", "rim")) == []
 
@@ -179,12 +193,15 @@ def test_shares_of_labels_and_of_a_network(unvalidated: Path) -> None:
         torch.manual_seed(5)
         network = UNet(UNetConfig(in_channels=1, heads={"main": 2}, width=4, depth=2)).eval()
         images = dataset.indices("train")[:2]
-        found = look_at(network, dataset, images, resolve_precision("fp32", CPU))
+        found = look_at(network, dataset, images, images, resolve_precision("fp32", CPU))
+        masks = np.stack([dataset.labels(int(i)) for i in images])
         with torch.inference_mode():
             stack = torch.from_numpy(np.stack([dataset.normalised(int(i)) for i in images]))
             plain = network(stack)["main"].argmax(dim=1)
             mirrored = network(stack.flip(-1))["main"].argmax(dim=1).flip(-1)
             turned = torch.rot90(network(torch.rot90(stack, 1, (-2, -1)))["main"].argmax(dim=1), -1, (-2, -1))
+    assert found.taught[1] == pytest.approx(masks.mean())
+    assert found.learnt[1] == pytest.approx(float(plain.float().mean()), abs=1e-3)
     np.testing.assert_allclose(found.shares[:, 1], plain.float().mean(dim=(1, 2)), atol=1e-3)
     steady = np.mean([float((other == plain).float().mean()) for other in (mirrored, turned)])
     assert found.steadiness == pytest.approx(steady, abs=1e-3) and found.steadiness < 1
@@ -198,6 +215,25 @@ def test_of_large_images_the_same_square_is_looked_at(unvalidated: Path, monkeyp
     with Dataset(unvalidated) as dataset:
         images = dataset.indices("train")[:2]
         monkeypatch.setattr(guard, "SIDE", 32)
-        first, second = (look_at(network, dataset, images, resolve_precision("fp32", CPU)) for _ in range(2))
+        looks = [look_at(network, dataset, images, images, resolve_precision("fp32", CPU)) for _ in range(2)]
     assert set(seen) == {(1, 1, 32, 32)}
-    assert (first.shares == second.shares).all()
+    assert (looks[0].shares == looks[1].shares).all()
+
+
+def test_few_labelled_pixels_of_a_large_image_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with DatasetWriter(tmp_path / "d.h5", count=1, image_shape=(1, SIZE, SIZE), image_dtype=np.uint16) as writer:
+        image, mask = discs(0)
+        mask[:] = 255
+        mask[:3, :3] = np.eye(3)
+        source = ItemSource("d.tif", "0" * 64, 0, (0, 0), (SIZE, SIZE))
+        writer.add(Item(image, mask, "train", "g", source))
+        normalisation = Normalisation(method="minmax", low=(500.0,), high=(3200.0,))
+        writer.finish(DatasetInfo("discs", {}, CLASSES, normalisation, PixelSize(0.5, 0.5, "µm")))
+    monkeypatch.setattr(guard, "SIDE", 32)
+    network = UNet(UNetConfig(in_channels=1, heads={"main": 2}, width=4, depth=2)).eval()
+    with Dataset(tmp_path / "d.h5") as dataset:
+        images = np.array([0])
+        shares, constant = labelled_shares(dataset, images)
+        found = look_at(network, dataset, images, images, resolve_precision("fp32", CPU))
+    assert (shares.tolist(), constant) == ([pytest.approx(2 / 3), pytest.approx(1 / 3)], 0)
+    assert found.learnt.sum() == pytest.approx(1) and 0 < found.taught.sum() <= 1.001

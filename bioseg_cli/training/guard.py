@@ -8,7 +8,7 @@ where the two differ by much, the run hands out the control.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bioseg_cli.dataset.batches import ImageSource, random_stream
+from bioseg_cli.dataset.batches import IGNORE, ImageBatch, ImageSource, random_stream
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.dataset.schema import IntArray
 from bioseg_cli.model.unet import UNet
@@ -34,10 +34,12 @@ SIDE = 512
 """Of larger images a square of so many pixels is looked at: a training on crops may have no memory for all of them."""
 
 SUSPECT_FACTOR = 3.0
-"""A class may have so many times the share of the unlabelled images that it has of the labelled ones, or this part."""
+"""A class may have so many times the share of the unlabelled images that it has in the masks, or this part: images
+differ."""
 
 ALIKE = (0.67, 1.5)
-"""Share of a class in an image by the run over that by the control: outside, the two disagree on the image."""
+"""Share of a class by one over that by another, of the same pixels: outside, the two disagree. Of the run and its
+control it is asked for each image, of the run and the masks that it learnt from for all of them together."""
 
 MANY = 0.25
 """Share of the images that decides."""
@@ -61,11 +63,15 @@ class Look:
         shares: (N, K) share of each image that is given to each class.
         constant: share of the images that are one class throughout.
         steadiness: share of the pixels whose class stays as it is when the image is reflected, and when it is turned.
+        learnt: (K,) share of each class that it gives to labelled pixels that it learnt from.
+        taught: (K,) share that each class has of these pixels.
     """
 
     shares: NDArray[np.float64]
     constant: float
     steadiness: float
+    learnt: NDArray[np.float64]
+    taught: NDArray[np.float64]
 
     def to_json(self) -> dict[str, Any]:
         """The figures of the manifest; the shares in the mean over images, by class."""
@@ -73,6 +79,7 @@ class Look:
             "shares": [round(share, DIGITS) for share in self.shares.mean(axis=0).tolist()],
             "constant": round(self.constant, DIGITS),
             "steadiness": round(self.steadiness, DIGITS),
+            "learnt": [round(share, DIGITS) for share in self.learnt.tolist()],
         }
 
 
@@ -109,8 +116,9 @@ def guard_run(
         return
     images = method.unlabelled[np.linspace(0, len(method.unlabelled) - 1, IMAGES).round().astype(int)]
     images = np.unique(images)
-    shares, constant = labelled_shares(dataset, method.labelled)
-    look = look_at(trainer.kept, dataset, images, precision)
+    learnt = method.labelled[:IMAGES]
+    shares, constant = labelled_shares(dataset, learnt)
+    look = look_at(trainer.kept, dataset, images, learnt, precision)
     names = [one.name for one in dataset.classes]
     suspicions = suspicious(look, shares, constant, names)
     record: dict[str, Any] = {
@@ -128,7 +136,7 @@ def guard_run(
         "to compare (--no-guard leaves it)."
     )
     control = _train_control(run, trainer, method, output, stop_requested)
-    beside = look_at(control.kept, dataset, images, precision)
+    beside = look_at(control.kept, dataset, images, learnt, precision)
     doubts = suspicious(beside, shares, constant, names)
     record["control"] = {**beside.to_json(), "suspicions": doubts}
     record["alarms"] = harm(look, beside, suspicions, doubts)
@@ -167,10 +175,17 @@ def labelled_shares(dataset: Dataset, labelled: IntArray) -> tuple[NDArray[np.fl
 
 
 @torch.inference_mode()
-def look_at(network: UNet, dataset: Dataset, images: IntArray, precision: Precision) -> Look:
-    """What a network says of images, or of a square of each, the same for every network; padding is left out."""
+def look_at(network: UNet, dataset: Dataset, images: IntArray, labelled: IntArray, precision: Precision) -> Look:
+    """What a network says of images, or of a square of each, the same for every network; padding is left out.
+
+    Args:
+        network: predicts classes with the head `main`.
+        dataset: with the images.
+        images: unlabelled ones; masks that they have are not read.
+        labelled: images that the network learnt from.
+        precision: with the device.
+    """
     network.eval()
-    source = ImageSource(dataset, 0, labels=False)
     shares, steady = [], []
 
     def classes(pixels: torch.Tensor) -> torch.Tensor:
@@ -178,17 +193,36 @@ def look_at(network: UNet, dataset: Dataset, images: IntArray, precision: Precis
             found: torch.Tensor = network(pixels.contiguous(memory_format=torch.channels_last))["main"]
         return found.float().argmax(dim=1)
 
-    for index in images.tolist():
-        where = random_stream(0, "crop", index)
-        batch = source.batch(np.array([index]), crop=SIDE, random=where).to(precision.device)
+    for batch in _squares(dataset, images, labels=False):
+        batch = batch.to(precision.device)
         shown, plain = batch.shown[:, 0] > 0, classes(batch.images)
         counts = torch.bincount(plain[shown], minlength=len(dataset.classes)).double()
         shares.append((counts / counts.sum()).cpu().numpy())
         reflected = classes(batch.images.flip(-1)).flip(-1)
         turned = torch.rot90(classes(torch.rot90(batch.images, 1, (-2, -1))), -1, (-2, -1))
         steady += [float((other == plain)[shown].float().mean()) for other in (reflected, turned)]
+    learnt, taught = np.zeros(len(dataset.classes)), np.zeros(len(dataset.classes))
+    for batch in _squares(dataset, labelled, labels=True):
+        batch = batch.to(precision.device)
+        counted = batch.labels != IGNORE
+        for sums, said in ((learnt, classes(batch.images)), (taught, batch.labels)):
+            sums += torch.bincount(said[counted], minlength=len(sums)).cpu().numpy()
     every = np.array(shares)
-    return Look(every, float(np.mean(every.max(axis=1) == 1)), float(np.mean(steady)))
+    return Look(
+        every,
+        float(np.mean(every.max(axis=1) == 1)),
+        float(np.mean(steady)),
+        learnt / learnt.sum(),
+        taught / taught.sum(),
+    )
+
+
+def _squares(dataset: Dataset, images: IntArray, *, labels: bool) -> Iterator[ImageBatch]:
+    """Each image by itself, or a square of it that its index alone decides on; with `labels` around labelled pixels."""
+    source = ImageSource(dataset, 0, labels=labels)
+    for index in images.tolist():
+        where = random_stream(0, "crop", index)
+        yield source.batch(np.array([index]), crop=SIDE, random=where, around_labels=labels)
 
 
 def suspicious(look: Look, labelled: NDArray[np.float64], constant: float, classes: Sequence[str]) -> list[str]:
@@ -206,6 +240,9 @@ def suspicious(look: Look, labelled: NDArray[np.float64], constant: float, class
     for name, share, known in zip(classes, look.shares.mean(axis=0), labelled, strict=True):
         if not 1 / SUSPECT_FACTOR <= _ratio(share, known) <= SUSPECT_FACTOR:
             found.append(f"{name!r} has {share:.1%} of their pixels, of the labelled ones {known:.1%}")
+    for name, learnt, taught in zip(classes, look.learnt, look.taught, strict=True):
+        if not ALIKE[0] <= _ratio(learnt, taught) <= ALIKE[1]:
+            found.append(f"where there are labels {name!r} has {learnt:.1%}, in the masks {taught:.1%}")
     return found
 
 
