@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,16 @@ def test_a_run_that_went_constant_is_caught_and_hands_out_its_control(
     noted = bioseg("evaluate", run, "--split", "test", "--baselines", "none", "--draws", 100)
     assert "its guard hands out the supervised control" in " ".join(noted.output.split())
     assert "State of every run: control." in " ".join(noted.output.split())
+
+
+def test_a_resumed_run_may_do_without(spoilt: tuple[Path, Result], bioseg: Cli, tmp_path: Path) -> None:
+    run = shutil.copytree(spoilt[0], tmp_path / "run")
+    result = bioseg("train-uda", "--resume", run, "--no-guard", "--quiet")
+    assert result.exit_code == 0, result.output
+    assert "guard" not in manifest(run) and manifest(run)["config"]["guard"] is False
+    assert {path.stem for path in (run / "checkpoints").iterdir()} == {"last"}
+    again = bioseg("train-uda", "--resume", run, "--lr", 0.5, "--quiet")
+    assert again.exit_code == 2 and "Only the budget may change" in " ".join(again.stderr.split())
 
 
 def test_the_control_is_the_run_without_unlabelled_images(

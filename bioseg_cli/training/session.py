@@ -29,7 +29,8 @@ from bioseg_cli.training.settings import TrainConfig, TrainUDAConfig
 from bioseg_cli.training.uda import UDA
 
 BUDGET = {"epochs", "steps", "patience"}
-"""The settings that a resumed run may change."""
+AFTERWARDS = {"guard"}
+"""The settings that a resumed run may change: how long it is, and what follows its last update."""
 
 RUNS_FOLDER = Path("runs")
 
@@ -50,7 +51,7 @@ def with_resumed_settings(config: ConfigT) -> ConfigT:
     given = config.model_dump(include=config.model_fields_set - {"resume", "run"}, mode="json")
     changed = {name for name, value in given.items() if value != stored.get(name)}
     # The content of the data set is compared when the state is loaded.
-    if fixed := changed - BUDGET - NO_MATTER:
+    if fixed := changed - BUDGET - AFTERWARDS - NO_MATTER:
         names = ", ".join(f"{name} ({stored.get(name)}, not {given[name]})" for name in sorted(fixed))
         raise UsageError(
             f"A resumed run keeps its settings: {names}", where=config.resume, fix="Only the budget may change."
