@@ -62,7 +62,10 @@ class Package:
 PACKAGES = {
     "metrics": Package(
         ("metrics/*",),
-        ("metrics", "intervals", "paired", "mapping", "objects", "oracle_metrics", "oracle_data_prep"),
+        (
+            "metrics", "intervals", "paired", "mapping", "objects", "oracle_metrics", "oracle_data_prep", "temperature",
+            "reliability", "expected_iou",
+        ),
     ),
     "augment": Package(
         ("augment/*",), ("affine", "photometric", "policy", "second_view", "microscopy", "oracle_augment")
@@ -88,6 +91,7 @@ PACKAGES = {
         (
             "losses", "uda", "iic", "iic_collapse", "oracle_losses", "oracle_uda_options", "training",
             "training_loop", "training_resume", "iic_training", "label_budgets", "controls", "best_preset",
+            "temperature", "guard",
         ),
         # Their tests start several processes.
         leave_out=("training/distributed.py", "training/joint_norm.py"),

@@ -88,6 +88,8 @@ OF_ANOTHER: dict[tuple[str, str], tuple[str, ...]] = {
     ("suggest/export.py", "--images"): ("prepare folder",),
     ("suggest/export.py", "--masks"): ("prepare folder",),
     ("suggest/export.py", "--masks-are"): ("prepare folder",),
+    ("training/guard.py", "--no-guard"): ("train-uda",),
+    ("training/guard.py", "--state"): ("predict", "evaluate"),
     ("training/labels.py", "--labels"): ("train-uda",),
     ("training/labels.py", "--label-images"): ("train-uda",),
     ("training/label_names.py", "--label-images"): ("train-uda",),

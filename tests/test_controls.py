@@ -40,6 +40,7 @@ OTHERS: dict[str, Any] = {
     "run": "y", "resume": "z", "preset": "best", "minutes": 3.0, "epoch_steps": 7, "warmup": 7, "sup_loss": "ce-dice",
     "augment": "microscopy", "geometry": "wide", "crop_around": "labels", "teacher": "average", "mix": "labelled",
     "ramp": 0.5, "class_confidence": True, "pseudo_loss": "ce-dice", "denoise": 0.3, "label_images": ["disc1"],
+    "guard": False,
 }  # fmt: skip
 """Of every setting of train-uda a value that the runs here do not have."""
 

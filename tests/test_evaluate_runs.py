@@ -23,9 +23,9 @@ from bioseg_cli.training.settings import TrainUDAConfig
 
 RUN_KEYS = {
     "run", "state", "labels", "unseen", "data", "split", "mean_iou", "mean_iou_foreground", "iou", "dice",
-    "pixel_accuracy", "image_wise", "intervals", "images", "confusion", "baselines", "notes",
+    "pixel_accuracy", "image_wise", "intervals", "images", "confusion", "calibration", "baselines", "notes",
 }  # fmt: skip
-SCORE_KEYS = RUN_KEYS - {"run", "state", "labels", "unseen", "data", "split", "baselines", "notes"}
+SCORE_KEYS = RUN_KEYS - {"run", "state", "labels", "unseen", "data", "split", "calibration", "baselines", "notes"}
 INTERVAL_KEYS = {"mean_iou", "mean_iou_foreground", "pixel_accuracy", "image_wise", "iou"}
 
 

@@ -439,7 +439,7 @@ def test_pictures_show_truth_predictions_and_clusters_with_words(reported) -> No
         assert said in words
     plots = [re.sub(r"-title .*", "", str(plot["aria-labelledby"])) for plot in page.all("svg")]
     kinds = {plot.split("-")[0] for plot in plots}
-    assert kinds == {"bars", "labels", "heads", "collapse", "learning"}
+    assert kinds == {"bars", "labels", "heads", "collapse", "learning", "reliability"}
 
 
 def test_the_page_is_not_replaced_without_being_told(reported, finished: Path, bioseg: Cli, tmp_path: Path) -> None:
@@ -478,7 +478,7 @@ def test_what_is_gone_is_said_in_place_and_the_rest_is_there(finished: Path, bio
     assert any("not a run" in one for one in json.loads(result.stdout)["without_picture"])
     assert "No picture: The folder is not a run" in page.words
     assert "learning curves are not shown" in page.words
-    assert len(page.all("svg")) == 3
+    assert len(page.all("svg")) == 6
     manifest = yaml.safe_load((copy / "manifest.yaml").read_text())
     manifest["data"] = {
         name: {method: str(tmp_path / "gone.h5") for method in files} for name, files in manifest["data"].items()

@@ -21,6 +21,8 @@ def train_uda(config: TrainUDAConfig, output: Output, overwrite: bool) -> None:
     table.add_column("epoch", justify="right")
     if not run.manifest["best"]:
         table.add_row("last", "the end of the training", "", str(run.manifest["progress"]["epochs"]))
+    if "alarms" in run.manifest.get("guard", {}) and run.manifest["guard"]["hands_out"] == "control":
+        table.add_row("control", "the guard: it stands for the run", "", str(run.manifest["progress"]["epochs"]))
     for name, best in run.manifest["best"].items():
         metric = CRITERIA[name].metric.replace("val_", "validation ")
         table.add_row(name, metric, f"{best['value']:.4f}", f"{best['epoch']:.0f}")

@@ -11,6 +11,7 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
+from bioseg_cli.evaluation.calibration import Calibration
 from bioseg_cli.evaluation.scores import Difference, ImageCounts, Score
 from bioseg_cli.evaluation.truth import Predict, Segment, Truth
 from bioseg_cli.metrics.confusion import iou_per_class
@@ -79,6 +80,7 @@ class Evaluation:
         mapping: how these clusters became classes.
         unseen: names of the classes that no label of the training showed; None where that is not known, or is of no
             account.
+        calibration: of the probabilities; None where there are none, and of clusters.
     """
 
     name: str
@@ -90,6 +92,7 @@ class Evaluation:
     head: str | None = None
     mapping: ClusterMapping | None = None
     unseen: tuple[str, ...] | None = None
+    calibration: Calibration | None = None
 
     def compared_with(self, control: Difference) -> Evaluation:
         """The same, with its difference to the control."""
@@ -155,6 +158,7 @@ class Report:
                 "data": self.data,
                 "split": self.split,
                 **one.score.to_json(),
+                "calibration": None if one.calibration is None else one.calibration.to_json(),
                 "baselines": baselines,
             }
             if self.control is not None and one.control is not None:
@@ -200,6 +204,8 @@ def _table_rows(report: Report) -> Iterator[dict[str, Any]]:
             row |= {name: getattr(score, name)}
             row |= dict(zip((f"{name}_low", f"{name}_high"), score.intervals[name], strict=True))
         row |= {"image_wise_mean": score.image_wise_mean, "image_wise_sd": score.image_wise_sd}
+        if one.calibration is not None:
+            row |= {name: value for name, value in one.calibration.to_json().items() if "reliability" not in name}
         for measure, values in (("iou", score.iou), ("dice", score.dice)):
             row |= {f"{measure} {name}": value for name, value in zip(score.classes, values, strict=True)}
         if one.control is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
@@ -15,6 +16,7 @@ from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.dataset.schema import IntArray, Pixels
 from bioseg_cli.errors import DataError, UsageError
 from bioseg_cli.evaluation.baselines import score_baselines
+from bioseg_cli.evaluation.calibration import Calibration, of_image
 from bioseg_cli.evaluation.clusters import (
     as_classes,
     chosen_heads,
@@ -192,17 +194,25 @@ class _Scoring:
         def forward(images: Pixels) -> NDArray[np.float32]:
             return predictor.probabilities(images, self.dataset.path)
 
-        def maps(probabilities: NDArray[np.float32]) -> list[Pixels]:
-            return list(predictor.labels(probabilities))
+        def maps(probabilities: NDArray[np.float32]) -> list[tuple[Pixels, NDArray[np.float32]]]:
+            return list(zip(predictor.labels(probabilities), probabilities, strict=True))
 
         network = NetworkOnTruth(self.truth, self._batch(predictor), forward, maps)
-        classes, ignore = len(self.truth.classes), self.truth.ignore
+        classes, ignore, reading = len(self.truth.classes), self.truth.ignore, predictor.reading
 
-        def count(labels: Pixels, predicted: Pixels) -> NDArray[np.int64]:
-            return confusion_counts(labels, predicted, classes, ignore)
+        def count(
+            labels: Pixels, said: tuple[Pixels, NDArray[np.float32]]
+        ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+            predicted, probabilities = said
+            counts = confusion_counts(labels, predicted, classes, ignore)
+            return counts, of_image(reading, probabilities, predicted, labels, ignore)
 
-        images = counts_of_images(self.truth, self._tracked(state, network.compared(count)))
-        return self._evaluation(state, images), network
+        counts, confidences = zip(*self._tracked(state, network.compared(count)), strict=True)
+        calibration = Calibration.of(reading, confidences)
+        several = self.config.state == "all"
+        self.notes.append(calibration.sentence(f"{state.name}, {state.state}" if several else state.name))
+        row = self._evaluation(state, counts_of_images(self.truth, counts))
+        return replace(row, calibration=calibration), lambda number: network(number)[0]
 
     def _cluster_rows(self, state: SavedState, model: LoadedModel) -> list[Evaluation]:
         """A row for each head and mapping of a model that predicts clusters."""

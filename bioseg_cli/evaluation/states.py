@@ -54,6 +54,8 @@ class SavedState:
         notes = []
         if (status := self.run.manifest.get("status")) in STATUS_REMARKS:
             notes.append(f"{self.name} {STATUS_REMARKS[status]}.")
+        if alarms := self.run.manifest.get("guard", {}).get("alarms"):
+            notes.append(f"{self.name}: its guard hands out the supervised control ({'; '.join(alarms)}).")
         for head, kind in self.run.manifest.get("collapse", {}).get(self.state, {}).items():
             notes.append(f"{self.name}, {self.state}: the {head} head has collapsed ({kind}).")
         return notes

@@ -50,6 +50,8 @@ class ModelCard(Config):
     """What the channels of every head stand for. Clusters mean nothing by themselves: see `mappings`."""
     mappings: dict[str, HeadMapping] = Field(default_factory=dict)
     """From clusters to classes, by head; empty where no labelled image was at hand."""
+    temperature: float = Field(default=1.0, gt=0)
+    """That calibrates the probabilities of the classes (`metrics.temperature`); 1 = none was fitted."""
     classes: tuple[ClassInfo, ...]
     normalisation: dict[str, Any]
     """JSON form of `images.Normalisation`, from the training split."""

@@ -21,6 +21,7 @@ from bioseg_cli.files import refuse_existing, sha256_of
 from bioseg_cli.images import PixelSize
 from bioseg_cli.model.saved import LoadedModel
 from bioseg_cli.notes import reading_notes
+from bioseg_cli.prediction.estimate import estimate_sentence
 from bioseg_cli.prediction.here import PredictionHere
 from bioseg_cli.prediction.reading import Reading
 from bioseg_cli.prediction.settings import PARTS_PREFIX, RECORD_NAME, PredictConfig
@@ -35,9 +36,12 @@ PIXEL_SIZE_TOLERANCE = 1.1
 
 
 def default_state(run: RunDirectory) -> StateName:
-    """The state that stands for a run: chosen by labels, or where the training had none, without; or else the last."""
+    """The state that stands for a run: chosen by labels, or where the training had none, without; or else the last.
+
+    The control stands for a run whose guard found that the unlabelled images did harm.
+    """
     if run.manifest.get("validation") == 0:
-        return "last"
+        return "control" if run.manifest.get("guard", {}).get("hands_out") == "control" else "last"
     return "best-final" if run.manifest.get("command") == "train-iic" else "best-supervised"
 
 
@@ -156,6 +160,8 @@ def _report(record: dict[str, Any], config: PredictConfig, output: Output, train
         )
     for note in reading_notes({entry["name"]: entry.get("notes", ()) for entry in record["files"]}, "images"):
         output.say(note)
+    if estimate := estimate_sentence(record["files"], calibrated=record["temperature"] is not None):
+        output.say(estimate)
     count = len(record["files"])
     output.show(f"{count} mask{'s' if count != 1 else ''} written to {config.out}")
     output.result({**record, "out": str(config.out)})

@@ -21,6 +21,7 @@ from PIL import Image
 
 from bioseg_cli.errors import BiosegError, OutputError
 from bioseg_cli.files import replacing
+from bioseg_cli.prediction.estimate import estimate_entry
 from bioseg_cli.prediction.failures import failure_of
 from bioseg_cli.prediction.overlay import Preview
 from bioseg_cli.prediction.pages import STRIP_BYTES, Scratch, write_pages
@@ -67,6 +68,7 @@ class ImageOutput:
         self._waiting: queue.Queue[_Rows | _Abandoned | None] = queue.Queue(WAITING)
         self._failure: BaseException | None = None
         self._entry: Future[Entry] | None = None
+        self._expected = [reading.expected_iou() for _ in range(opened.frames)]
 
     def begin(self, pool: ThreadPoolExecutor) -> None:
         """Write in a thread of `pool`, until there are no more rows."""
@@ -88,8 +90,14 @@ class ImageOutput:
             if self._failure is not None:
                 raise self._failure
             rows = probabilities[:, first : first + step]
-            written = self._reading.probabilities(rows).copy() if self._config.probabilities else None
-            self._waiting.put(_Rows(frame, top + first, self._reading.labels(rows), written, preview))
+            labels, written = self._reading.labels(rows), None
+            expected = self._expected[frame]
+            if self._config.probabilities or expected is not None:
+                likely = self._reading.probabilities(rows)
+                written = likely.copy() if self._config.probabilities else None
+            if expected is not None:
+                expected.add(likely, labels)
+            self._waiting.put(_Rows(frame, top + first, labels, written, preview))
 
     def finish(self) -> None:
         """No rows come any more."""
@@ -143,6 +151,7 @@ class ImageOutput:
             "outputs": [path.relative_to(out).as_posix() for path in written],
             "shape": list((frames, self._height, self._width)[frames == 1 :]),
             "pixel_size": None if size is None else size.to_json(),
+            **estimate_entry(self._expected, self._reading),
             **self._opened.about,
         }
 

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from bioseg_cli.config import ClassInfo
 from bioseg_cli.errors import UsageError
+from bioseg_cli.metrics.expected_iou import ExpectedIoU
 from bioseg_cli.metrics.mapping import class_labels, class_probabilities, most_probable
+from bioseg_cli.metrics.temperature import tempered
 from bioseg_cli.model.saved import HeadMapping, LoadedModel
 
 GOLDEN_TURN = 0.618034
@@ -29,12 +31,14 @@ class Reading:
         values: what the values 0, 1, 2, ... of a mask mean: classes, or clusters under numbers and made-up colours.
         mapping: from clusters to classes; None where every channel is a value by itself.
         raw_clusters: the values are clusters.
+        temperature: that calibrates the probabilities; 1 leaves them as they are.
     """
 
     head: str
     values: tuple[ClassInfo, ...]
     mapping: HeadMapping | None = None
     raw_clusters: bool = False
+    temperature: float = 1.0
 
     @classmethod
     def of(cls, model: LoadedModel, head: str, *, raw_clusters: bool) -> Reading:
@@ -58,7 +62,7 @@ class Reading:
                     where=model.path,
                     fix="Leave out --raw-clusters; it is for runs of train-iic.",
                 )
-            return cls(head, card.classes)
+            return cls(head, card.classes, temperature=card.temperature)
         if raw_clusters:
             return cls(head, cluster_colours(heads[head]), raw_clusters=True)
         if head not in card.mappings:
@@ -87,10 +91,17 @@ class Reading:
         return class_labels(channels, np.array(self.mapping.classes), self.dtype)
 
     def probabilities(self, probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Probability of each value (..., values, H, W), for those of the channels: a class has its clusters' sum."""
+        """Probability of each value (..., values, H, W), for those of the channels.
+
+        Those of classes are calibrated, and of clusters a class has the sum.
+        """
         if self.mapping is None:
-            return probabilities
+            return tempered(probabilities, self.temperature)
         return class_probabilities(probabilities, np.array(self.mapping.classes), len(self.values))
+
+    def expected_iou(self) -> ExpectedIoU | None:
+        """Adds up what an image is expected to score; None for clusters, which were never taught to be right."""
+        return None if self.raw_clusters or self.mapping is not None else ExpectedIoU(len(self.values))
 
     def sentence(self) -> str | None:
         """What the values are, where they are not simply the model's classes."""
@@ -112,6 +123,7 @@ class Reading:
             "head": self.head,
             "values": "clusters" if self.raw_clusters else "classes",
             "mapping": None if chosen is None else {key: chosen[key] for key in keys},
+            "temperature": None if self.temperature == 1 else self.temperature,
         }
 
 

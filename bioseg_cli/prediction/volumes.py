@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from bioseg_cli.ahead import read_ahead
 from bioseg_cli.errors import DataError
 from bioseg_cli.images import PixelSize, write_png
+from bioseg_cli.prediction.estimate import estimate_entry
 from bioseg_cli.prediction.overlay import draw_overlay
 from bioseg_cli.prediction.predictor import Predictor
 from bioseg_cli.prediction.settings import PredictConfig
@@ -113,6 +114,7 @@ def predict_volume(source: VolumeSource, predictor: Predictor, config: PredictCo
     written = [mask_path(config.out, source)]
     drawn = slicing.drawn() if config.overlay else []
     pictures: dict[int, NDArray[np.uint8]] = {}
+    expected = predictor.reading.expected_iou()
     first = 0
     batch = predictor.batch_size(*slicing.shape)
     with (
@@ -122,7 +124,10 @@ def predict_volume(source: VolumeSource, predictor: Predictor, config: PredictCo
         Writing() as writing,
     ):
         for pixels in read_ahead(_slices(volume, slicing.axis, batch)):
-            labels = predictor.labels(predictor.probabilities(pixels[:, None], volume.path))
+            probabilities = predictor.probabilities(pixels[:, None], volume.path)
+            labels = predictor.labels(probabilities)
+            if expected is not None:
+                expected.add(predictor.reading.probabilities(probabilities), labels)
             writing.submit(take, labels)
             for number in drawn:
                 if first <= number < first + len(labels):
@@ -140,6 +145,7 @@ def predict_volume(source: VolumeSource, predictor: Predictor, config: PredictCo
         "shape": list(volume.shape),
         "axis": slicing.world,
         "pixel_size": slicing.pixel_size.to_json(),
+        **estimate_entry([expected], predictor.reading),
     }
 
 

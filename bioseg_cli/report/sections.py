@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from bioseg_cli.report import bars, comparisons, curves, provenance, tables, words
+from bioseg_cli.report import bars, comparisons, curves, provenance, reliability, tables, words
 from bioseg_cli.report.findings import Findings
 from bioseg_cli.report.markup import Markup, joined
 from bioseg_cli.report.page import Exhibit, Section, bullets, difference_key, gallery, paragraph, plots, subheading
@@ -59,6 +59,7 @@ def all_sections(findings: Findings, records: Sequence[RunRecord], album: Album)
         Section("unlabelled", "Without labels", tuple(_unlabelled(findings, records, album))),
         Section("pictures", "Predictions", tuple(_pictures(findings, album))),
         Section("training", "Learning curves", tuple(_training(findings, records))),
+        Section("calibration", "As sure as right", tuple(_calibration(findings))),
         Section("runs", "Runs, settings and machines", tuple(_provenance(records))),
         Section("reading", "How to read the figures", (bullets(READING),)),
     ]
@@ -224,6 +225,25 @@ def _training(findings: Findings, records: Sequence[RunRecord]) -> list[Part]:
             parts.append(Exhibit("Figure", caption, plots(shown, small=True)))
     if not parts and any(findings.columns(data) for data in findings.results.data):
         return [paragraph("The runs have no log of metrics here: learning curves are not shown.")]
+    return parts
+
+
+def _calibration(findings: Findings) -> list[Part]:
+    parts: list[Part] = []
+    state = words.STATES.get(findings.state, findings.state)
+    for data in findings.results.data:
+        charts = [
+            reliability.reliability(findings, data, budget, _chart_name(findings, "reliability", data, budget.title))
+            for budget in findings.budgets(data)
+        ]
+        shown = [one for one in charts if one is not None]
+        if shown:
+            caption = (
+                f"Of the pixels of {data}, {findings.results.split} split, how many are right among those that a "
+                f"network is so sure of, in bins of 1/15; state {state}, all runs of a method together. Below the grey "
+                "line it is too sure. Dotted: before the temperature that was fitted on validation images."
+            )
+            parts.append(Exhibit("Figure", caption, plots(shown, small=True)))
     return parts
 
 

@@ -17,6 +17,7 @@ STATES = {
     "best-final": "best final",
     "best-miou": "best mean IoU",
     "last": "last",
+    "control": "control of the guard",
 }
 HEADS = {"main": "main head", "aux": "auxiliary head"}
 MAPPINGS = {"oracle": "oracle mapping", "stored": "stored mapping"}

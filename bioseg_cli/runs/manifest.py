@@ -3,7 +3,7 @@
 Keys: `command`, `config` (every setting, resolved), `hash` (of all that the result depends on, see `run_hash`),
 `status` (running, finished, interrupted, failed), `data` (path and content hash), `labels` (the subset used),
 `environment` (versions, hardware, git revision), `processes` (how many trained it together), `times`, `best` (value and
-epoch of each state) and `metrics`.
+epoch of each state), `calibration` (temperature of each state) and `metrics`.
 `bioseg COMMAND --config RUN/manifest.yaml` repeats the run.
 """
 
@@ -47,6 +47,7 @@ UNCHANGED: dict[str, dict[str, Any]] = {
         "class_confidence": False,
         "pseudo_loss": "ce",
         "denoise": 0.0,
+        "guard": True,
     },
     "train-iic": {"warmup": 0},
 }

@@ -30,6 +30,7 @@ class ScoreRow:
         mapping: `stored` or `oracle`, how its clusters became classes; None for classes.
         score: the documented keys of `bioseg evaluate --json`: mean_iou, iou by class, intervals, ...
         images: mean IoU of each image by name, over the classes it holds.
+        calibration: the documented keys; None of clusters and baselines, and where an earlier version scored it.
     """
 
     name: str
@@ -38,6 +39,7 @@ class ScoreRow:
     mapping: str | None
     score: Mapping[str, Any]
     images: Mapping[str, float]
+    calibration: Mapping[str, Any] | None = None
 
     @classmethod
     def of(cls, one: Evaluation) -> Self:
@@ -50,6 +52,7 @@ class ScoreRow:
             mapping=None if one.mapping is None else one.mapping.kind,
             score=one.score.to_json(),
             images=dict(zip(one.images.names, iou, strict=True)),
+            calibration=None if one.calibration is None else one.calibration.to_json(),
         )
 
     @property

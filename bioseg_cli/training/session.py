@@ -21,13 +21,16 @@ from bioseg_cli.runs.launch import Launch, this_launch
 from bioseg_cli.runs.manifest import MANIFEST_NAME, NO_MATTER, environment, now, run_hash
 from bioseg_cli.training.distributed import joined, own_device
 from bioseg_cli.training.fit import fitted_to_images, fitted_to_minutes
+from bioseg_cli.training.guard import guard_run
 from bioseg_cli.training.loop import Trainer
 from bioseg_cli.training.method import Method
 from bioseg_cli.training.record import TrainingRun, UnwrittenRun
 from bioseg_cli.training.settings import TrainConfig, TrainUDAConfig
+from bioseg_cli.training.uda import UDA
 
 BUDGET = {"epochs", "steps", "patience"}
-"""The settings that a resumed run may change."""
+AFTERWARDS = {"guard"}
+"""The settings that a resumed run may change: how long it is, and what follows its last update."""
 
 RUNS_FOLDER = Path("runs")
 
@@ -48,7 +51,7 @@ def with_resumed_settings(config: ConfigT) -> ConfigT:
     given = config.model_dump(include=config.model_fields_set - {"resume", "run"}, mode="json")
     changed = {name for name, value in given.items() if value != stored.get(name)}
     # The content of the data set is compared when the state is loaded.
-    if fixed := changed - BUDGET - NO_MATTER:
+    if fixed := changed - BUDGET - AFTERWARDS - NO_MATTER:
         names = ", ".join(f"{name} ({stored.get(name)}, not {given[name]})" for name in sorted(fixed))
         raise UsageError(
             f"A resumed run keeps its settings: {names}", where=config.resume, fix="Only the budget may change."
@@ -122,6 +125,8 @@ def train(
             output.say(remark)
         try:
             metrics = trainer.fit()
+            if isinstance(method, UDA):
+                guard_run(run, trainer, method, output, stop_requested, launch.count)
             run.manifest["status"] = method.conclude(run, trainer.state.rows, precision, output)
         except BaseException as error:
             record_failure(run, processes.explained(error))

@@ -133,7 +133,7 @@ class TrainUDAConfig(TrainConfig):
     of_unlabelled: ClassVar[frozenset[str]] = frozenset(
         {
             "unsup_loss", "unsup_weight", "stop_gradient", "sharpen", "confidence", "strong_ops",
-            "teacher", "mix", "ramp", "class_confidence", "pseudo_loss", "denoise",
+            "teacher", "mix", "ramp", "class_confidence", "pseudo_loss", "denoise", "guard",
         }
     )  # fmt: skip
     """The settings of what is learnt from unlabelled images: a control does not depend on them."""
@@ -245,6 +245,11 @@ class TrainUDAConfig(TrainConfig):
         default="none", description="Training-signal annealing: leave out labelled pixels that are learnt too well yet."
     )
     strong_ops: int = Field(default=2, ge=1, le=9, description="RandAugment operations drawn for each strong view.")
+    guard: bool = Field(
+        default=True,
+        description="Without validation labels: look at the predictions for unlabelled images in the end, and where "
+        "they look wrong, train the supervised control too and hand out the safer of the two.",
+    )
     dice: Literal["image", "batch"] = Field(
         default="image", description="Soft Dice per image and class, or pooled over the batch first."
     )

@@ -29,11 +29,13 @@ from bioseg_cli.runs.console import Output
 from bioseg_cli.runs.device import Precision
 from bioseg_cli.runs.directory import RunDirectory
 from bioseg_cli.training import denoising
+from bioseg_cli.training.calibrate import calibrate_states
 from bioseg_cli.training.consistency import Consistency
 from bioseg_cli.training.labels import labels_to_learn
 from bioseg_cli.training.losses import cross_entropy, drop_learnt, soft_dice_loss, tsa_threshold
 from bioseg_cli.training.method import Criterion, Row, RunEnd, list_metrics
 from bioseg_cli.training.mixing import Example
+from bioseg_cli.training.record import UnwrittenRun
 from bioseg_cli.training.settings import TrainUDAConfig
 from bioseg_cli.training.views import UDABatch, Views
 
@@ -251,7 +253,10 @@ class UDA:
         return list_metrics(metrics) or "no validation image"
 
     def conclude(self, run: RunDirectory, rows: Sequence[Row], precision: Precision, output: Output) -> RunEnd:
-        """Nothing is left to do."""
+        """Calibrate the saved states."""
+        if not isinstance(run, UnwrittenRun):
+            labelled = self.validation[self.dataset.labelled[self.validation]]
+            calibrate_states(run, self.dataset, labelled, precision, output)
         return "finished"
 
     def images_of(self, batch: UDABatch) -> list[str]:

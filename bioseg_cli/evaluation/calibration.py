@@ -1,0 +1,92 @@
+"""How far the probabilities of a scored state can be taken at their word, before and after its temperature."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bioseg_cli.dataset.schema import Pixels
+from bioseg_cli.metrics.reliability import BINS, Sums, expected_calibration_error, reliability_sums
+
+if TYPE_CHECKING:
+    # Not at start: folders of masks are scored without torch.
+    from bioseg_cli.prediction.reading import Reading
+
+DIGITS = 6
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The confidence of all scored pixels beside how many of them are right.
+
+    Attributes:
+        temperature: of the state; None where none was fitted.
+        before: sums of bins of the probabilities as the network gives them.
+        after: of those that the temperature calibrated; the same without one.
+    """
+
+    temperature: float | None
+    before: Sums
+    after: Sums
+
+    @classmethod
+    def of(cls, reading: Reading, images: Iterable[NDArray[np.float64]]) -> Calibration:
+        """All images together, see `of_image`."""
+        before, after = np.sum(list(images), axis=0)
+        return cls(None if reading.temperature == 1 else reading.temperature, before, after)
+
+    def to_json(self) -> dict[str, Any]:
+        """The documented keys."""
+        return {
+            "temperature": self.temperature,
+            "ece": round(expected_calibration_error(self.after), DIGITS),
+            "ece_before": round(expected_calibration_error(self.before), DIGITS),
+            "reliability": _curve(self.after),
+            "reliability_before": _curve(self.before),
+        }
+
+    def sentence(self, name: str) -> str:
+        """What a reader must know of it."""
+        before, after = (expected_calibration_error(sums) for sums in (self.before, self.after))
+        if self.temperature is None:
+            return f"{name}: expected calibration error {before:.4f}; no temperature was fitted to the state."
+        return (
+            f"{name}: expected calibration error {after:.4f}; {before:.4f} without the temperature of "
+            f"{self.temperature:.3g} that `predict` applies to probabilities."
+        )
+
+
+def of_image(
+    reading: Reading, probabilities: NDArray[np.float32], predicted: Pixels, labels: Pixels, ignore: int
+) -> NDArray[np.float64]:
+    """Sums of bins before and after the temperature, (2, BINS, 3), of an image.
+
+    Args:
+        reading: of the model.
+        probabilities: (K, H, W) as the network gives them.
+        predicted: (H, W) classes.
+        labels: (H, W) true classes.
+        ignore: the label whose pixels are left out.
+    """
+    before = reliability_sums(probabilities, predicted, labels, ignore)
+    if reading.temperature == 1:
+        return np.stack([before, before])
+    return np.stack([before, reliability_sums(reading.probabilities(probabilities), predicted, labels, ignore)])
+
+
+def _curve(sums: Sums) -> list[dict[str, Any]]:
+    """The bins that hold pixels, in order of confidence."""
+    return [
+        {
+            "above": place / BINS,
+            "pixels": int(pixels),
+            "confidence": round(confidence / pixels, DIGITS),
+            "accuracy": round(right / pixels, DIGITS),
+        }
+        for place, (pixels, confidence, right) in enumerate(sums.tolist())
+        if pixels
+    ]

@@ -1,0 +1,72 @@
+"""Reliability curves: the share of right pixels against how sure the network was of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from matplotlib.axes import Axes
+
+from bioseg_cli.report import words
+from bioseg_cli.report.charts import GREY, SMALL, Chart, as_chart, colour, drawing, legend_below, line, marker
+from bioseg_cli.report.findings import Findings
+from bioseg_cli.study.grid import CONTROL, Budget
+
+Curve = Sequence[Mapping[str, Any]]
+"""Bins of `bioseg evaluate --json`, in order of confidence."""
+
+
+def reliability(findings: Findings, data: str, budget: Budget, identity: str) -> Chart | None:
+    """Accuracy against confidence, a line a method, its runs together; None where no run has been scored so."""
+    found: dict[str, list[Mapping[str, Any]]] = {}
+    for run in findings.results.runs:
+        if (run.data, run.budget) == (data, budget):
+            row = run.row(findings.state)
+            if row is not None and row.calibration is not None:
+                found.setdefault(run.loss, []).append(row.calibration)
+    if not found:
+        return None
+    with drawing(SMALL) as (figure, axes):
+        axes.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, label="as sure as right")
+        said = []
+        for loss in sorted(found, key=lambda one: one != CONTROL):
+            runs = found[loss]
+            _draw(axes, pooled([one["reliability_before"] for one in runs]), loss, after=False)
+            _draw(axes, pooled([one["reliability"] for one in runs]), loss, after=True)
+            before, after = (sum(one[key] for one in runs) / len(runs) for key in ("ece_before", "ece"))
+            said.append(
+                f"{words.method(loss)}, {words.counted(len(runs), 'run')}: expected calibration error {before:.4f} "
+                f"before and {after:.4f} after the temperature"
+            )
+        lowest = min(one["confidence"] for runs in found.values() for run in runs for one in run["reliability"])
+        axes.set_xlim(min(lowest, 0.5), 1)
+        axes.set_ylim(0, 1)
+        axes.set_title(words.labels(budget))
+        axes.set_xlabel("confidence")
+        axes.set_ylabel("share of right pixels")
+        legend_below(figure, axes)
+        title = f"Reliability on {data}, {words.labels(budget)}"
+        return as_chart(figure, identity, title, words.capitalised("; ".join(said)) + ".")
+
+
+def pooled(curves: Sequence[Curve]) -> list[tuple[float, float]]:
+    """Mean confidence and share of right pixels of each bin, the pixels of all curves together."""
+    sums: dict[float, tuple[int, float, float]] = {}
+    for one in (each for curve in curves for each in curve):
+        pixels, confidence, right = sums.get(one["above"], (0, 0.0, 0.0))
+        count = one["pixels"]
+        sums[one["above"]] = (
+            pixels + count,
+            confidence + count * one["confidence"],
+            right + count * one["accuracy"],
+        )
+    return [(confidence / pixels, right / pixels) for _, (pixels, confidence, right) in sorted(sums.items())]
+
+
+def _draw(axes: Axes, points: Sequence[tuple[float, float]], loss: str, *, after: bool) -> None:
+    style: dict[str, Any] = {"color": colour(loss), "linewidth": 1.2 if after else 0.7}
+    if after:
+        style |= {"linestyle": line(loss), "marker": marker(loss), "markersize": 3, "label": words.method(loss)}
+    else:
+        style |= {"linestyle": ":", "alpha": 0.8}
+    axes.plot([confidence for confidence, _ in points], [right for _, right in points], **style)
