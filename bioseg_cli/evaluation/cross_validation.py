@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bioseg_cli.config import build_config
+from bioseg_cli.dataset.area import labelled_area
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.dataset.schema import IntArray, Pixels
 from bioseg_cli.errors import DataError, UsageError
@@ -210,7 +211,7 @@ def _scored(
         str(run.path),
         images,
         score_images(images, names, resampling),
-        labels=LabelBudget(len(indices), len(dataset.label_order)),
+        labels=LabelBudget(len(indices), len(dataset.label_order), **labelled_area(dataset, indices)),
     )
     wanted = [name for name in config.chosen_baselines if name != "forest"]
     baselines, said = score_baselines(wanted, truth, dataset, images, resampling, output)

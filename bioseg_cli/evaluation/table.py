@@ -44,7 +44,7 @@ def _means(report: Report) -> Table:
     for one, name in _named_rows(report):
         cells = _first_cells(report, one, name)
         if budgets:
-            cells.append(Text("" if one.labels is None else str(one.labels.count)))
+            cells.append(Text("" if one.labels is None else str(one.labels)))
         score = one.score
         numbers = (_value(score.mean_iou), _limits(score.intervals["mean_iou"]), _value(score.mean_iou_foreground))
         table.add_row(*cells, *numbers)

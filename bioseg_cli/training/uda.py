@@ -23,6 +23,7 @@ from bioseg_cli.augment.affine import Affine
 from bioseg_cli.augment.microscopy import Capture, draw_capture
 from bioseg_cli.augment.policy import StrongView, draw_strong, draw_strong_capture, draw_weak, draw_wide
 from bioseg_cli.config import StateName
+from bioseg_cli.dataset.area import labelled_area, unlabelled_pool
 from bioseg_cli.dataset.batches import IGNORE, ImageBatch, ImageSource, looped_order, random_stream
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.dataset.schema import IntArray
@@ -32,7 +33,7 @@ from bioseg_cli.model.unet import UNet, own_batch_statistics, without_dropout
 from bioseg_cli.runs.console import Output
 from bioseg_cli.runs.device import Precision
 from bioseg_cli.runs.directory import RunDirectory
-from bioseg_cli.training.labels import labels_to_learn
+from bioseg_cli.training.labels import crops_without_labels, labels_to_learn
 from bioseg_cli.training.losses import (
     cross_entropy,
     drop_learnt,
@@ -99,7 +100,7 @@ class UDA:
         self.heads = {"main": len(dataset.classes)}
         labels = labels_to_learn(dataset, config)
         self.labelled: IntArray = labels.indices
-        self.unlabelled: IntArray = np.setdiff1d(dataset.indices("train"), self.labelled)
+        self.unlabelled: IntArray = unlabelled_pool(dataset, self.labelled)
         self.validation = dataset.indices("val")
         validated = int(dataset.labelled[self.validation].sum())
         self.criteria = CRITERIA if validated else {}
@@ -121,6 +122,7 @@ class UDA:
                 "draw": config.label_draw,
                 "images": [dataset.name(index) for index in self.labelled.tolist()],
                 "unseen": list(labels.unseen),
+                **labelled_area(dataset, self.labelled),
             },
             "unlabelled": len(self.unlabelled) if self.consistency else 0,
             "validation": validated,
@@ -129,6 +131,8 @@ class UDA:
         self.remarks = []
         if self.consistency and config.augment == "paper" and dataset.image_shape[0] != 3:
             self.remarks.append("The images are not RGB: of the nine strong operations, color changes nothing")
+        if (remark := crops_without_labels(dataset, config)) is not None:
+            self.remarks.append(remark)
         if not validated:
             self.remarks.append(
                 "No validation image has a mask: no best state can be chosen, and the last one is kept"
