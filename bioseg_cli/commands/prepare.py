@@ -100,8 +100,10 @@ def _show(summary: dict[str, Any], output: Output) -> None:
 
 def _labelled_lines(areas: dict[str, dict[str, Any]]) -> list[str]:
     """How much of the labelled images has a label, where that is not all."""
+    from bioseg_cli.dataset.area import per_cent
+
     said = [
-        f"{area['pixels']} pixels ({area['share']:.2%} of the labelled images) in {split}"
+        f"{area['pixels']} pixels in {split} ({per_cent(area['share'])} % of its labelled images)"
         for split, area in areas.items()
         if area["share"] < 1
     ]

@@ -44,11 +44,11 @@ def shown_count(count: int, shares: Iterable[float | None]) -> str:
         count: images.
         shares: labelled share of their area in each run that is meant; None where that is not known.
     """
-    known = sorted({_per_cent(share) for share in shares if share is not None and share < 1}, key=float)
+    known = sorted({per_cent(share) for share in shares if share is not None and share < 1}, key=float)
     return f"{count} ({'-'.join(dict.fromkeys([known[0], known[-1]]))} %)" if known else str(count)
 
 
-def _per_cent(share: float) -> str:
+def per_cent(share: float) -> str:
     """Two digits, as plain decimals; never 0 nor 100 of what is neither."""
-    per_cent = min(100 * share, 99.9)
-    return f"{per_cent:.1f}" if per_cent >= 1 else f"{max(per_cent, 1e-4):.2g}"
+    value = min(100 * share, 99.9) if share < 1 else 100
+    return f"{value:.1f}" if value >= 1 else f"{max(value, 1e-4):.2g}"

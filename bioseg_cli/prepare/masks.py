@@ -103,11 +103,11 @@ class MaskSurvey:
                 "All masks are empty: they hold 0 and nothing else", fix="Check that this is the folder of masks."
             )
         guessed = kind is None
-        kind = kind or masks.recognise()
+        kind = kind or masks.recognise(clear=clear)
         if not clear and kind != "instances" and (guessed or kind != "binary"):
             masks.refuse_unclear()
         reading = masks.read_as(kind, names)
-        if guessed:
+        if guessed and undrawn != 0:
             others = "|".join(one for one in ("binary", "instances", "classes", "colours") if one != kind)
             said = f" (recognised as {kind}; --masks-are {others} reads them otherwise)"
             reading = replace(reading, sentence=reading.sentence + said)
@@ -142,8 +142,8 @@ class _Masks:
     def _alike(self, looks: Sequence[Look]) -> Sequence[Look]:
         return [look.packed() for look in looks] if self._coloured else looks
 
-    def recognise(self) -> MaskKind:
-        """What the values mean where only one reading fits; otherwise raises `DataError`."""
+    def recognise(self, *, clear: bool) -> MaskKind:
+        """What the values mean where only one reading fits; otherwise raises `DataError`. `clear` as in `reading`."""
         values = self.values
         objects = len(values) - (values[0] == 0)
         by_class: MaskKind = "colours" if self._coloured else "classes"
@@ -165,6 +165,8 @@ class _Masks:
         refuse_contradiction(self._looks)
         if single < 0.5:
             return by_class
+        if not clear:
+            self.refuse_unclear(samples=False)
         raise DataError(
             f"The masks hold {self._written(values)}: numbered objects, or classes",
             fix=f"Say which: --masks-are instances or --masks-are {by_class}.",
@@ -192,9 +194,9 @@ class _Masks:
                 fix="Draw some of the background too, with a value of its own; or check --unlabelled-value.",
             )
 
-    def refuse_unclear(self) -> None:
-        """Raise `DataError` where the background may be what nobody drew."""
-        refuse_unclear(self._looks, self.values, coloured=self._coloured)
+    def refuse_unclear(self, *, samples: bool = True) -> None:
+        """Raise `DataError` where the background may be what nobody drew; see `undrawn.refuse_unclear`."""
+        refuse_unclear(self._looks, self.values, coloured=self._coloured, samples=samples)
 
     def read_as(self, kind: MaskKind, names: Sequence[str]) -> MaskReading:
         """Read the values as the user says, or as was recognised; raises `DataError` where that cannot be."""
@@ -250,6 +252,8 @@ class _Masks:
             values = list(range(first, first + len(names)))
         lowest = 0 if self._undrawn is None else values[0]
         default = ["background" if value == lowest else f"class {value}" for value in values]
+        if self._undrawn is not None and len(values) == 2:
+            default = ["background", "foreground"]
         classes = _named(default, names, found=self._written(values))
         codes = {value: code for code, value in enumerate(values)}
         sentence = ", ".join(f"{value} is {classes[code].name!r}" for value, code in codes.items()) + self._of_undrawn

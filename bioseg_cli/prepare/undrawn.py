@@ -69,8 +69,15 @@ def _hold_as_many(look: Look, other: Look) -> bool:
     return len(look.counts.values) == len(other.counts.values)
 
 
-def refuse_unclear(looks: Sequence[Look], values: Sequence[int], *, coloured: bool) -> None:
-    """Raise `DataError` where masks of 0 and classes may be drawn in part, and nobody said whether they are."""
+def refuse_unclear(looks: Sequence[Look], values: Sequence[int], *, coloured: bool, samples: bool) -> None:
+    """Raise `DataError` where masks of 0 and classes may be drawn in part, and nobody said whether they are.
+
+    Args:
+        looks: what the masks hold.
+        values: all of them, ascending.
+        coloured: they are packed colours.
+        samples: so little that is drawn in any form is a doubt too.
+    """
     if not values or values[0] != 0 or len(values) < 2:
         return
     of_ilastik = [look for look in looks if look.where is not None and _OF_ILASTIK.search(look.where.stem)]
@@ -87,10 +94,11 @@ def refuse_unclear(looks: Sequence[Look], values: Sequence[int], *, coloured: bo
     share = drawn / sum(one.pixels for one in drawings)
     strokes, regions = sum(one.strokes for one in drawings), sum(one.regions for one in drawings)
     seen = f"The masks hold {written(values, coloured=coloured)}, and "
-    if share <= HARDLY_DRAWN or (share <= FEW_DRAWN and 2 * strokes >= regions):
-        form = "scribbles" if 2 * strokes >= regions else "samples"
+    scribbled = 2 * strokes >= regions
+    if (share <= FEW_DRAWN and scribbled) or (share <= HARDLY_DRAWN and samples):
+        like = "scribbles" if scribbled else "samples"
         raise DataError(
-            f"{seen}{share:.2%} of the pixels are not 0, like {form}: 0 may be background, or what nobody drew",
+            f"{seen}{share:.2%} of the pixels are not 0, like {like}: 0 may be background, or what nobody drew",
             fix=ASKED,
         )
     if all(one.boxes for one in drawings if one.drawn):
