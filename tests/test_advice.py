@@ -56,6 +56,7 @@ REACHED_BY: dict[str, tuple[str, ...]] = {
     "prepare/agreement.py": ("prepare folder", "evaluate"),
     "prepare/masks.py": ("prepare folder", "evaluate"),
     "prepare/smear.py": ("prepare folder", "evaluate"),
+    "prepare/undrawn.py": ("prepare folder", "evaluate"),
     "prepare/planes.py": ("prepare bigbrain",),
     "prepare/recipe.py": PREPARE,
     "prepare/spool.py": ("prepare bigbrain",),
@@ -82,6 +83,7 @@ OF_ANOTHER: dict[tuple[str, str], tuple[str, ...]] = {
     ("evaluation/controls.py", "--run"): ("train-uda",),
     ("evaluation/controls.py", "--unsup-loss"): ("train-uda",),
     ("runs/directory.py", "--state"): ("predict", "evaluate"),
+    ("training/labels.py", "--crop-around"): ("train-uda",),
     ("training/labels.py", "--labels"): ("train-uda",),
     ("training/labels.py", "--map-labels"): ("train-iic",),
     ("training/uda.py", "--val-share"): PREPARE,  # "Prepare it again ..."

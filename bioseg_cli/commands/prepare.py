@@ -66,7 +66,7 @@ def _show(summary: dict[str, Any], output: Output) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from bioseg_cli.dataset.area import shown_count
+    from bioseg_cli.dataset.area import with_share
 
     channels, height, width = summary["image_shape"]
     table = Table(title=summary["path"])
@@ -79,7 +79,7 @@ def _show(summary: dict[str, Any], output: Output) -> None:
         shares = summary["class_shares"].get(split, {})
         cells = [f"{shares[name]:.1%}" if name in shares else "-" for name in summary["classes"]]
         area = summary["labelled_area"].get(split, {})
-        table.add_row(split, shown_count(counts["labelled"], [area.get("share")]), str(counts["unlabelled"]), *cells)
+        table.add_row(split, with_share(counts["labelled"], [area.get("share")]), str(counts["unlabelled"]), *cells)
     output.show(table)
     normalisation = summary["normalisation"]
     ranges = ", ".join(

@@ -17,6 +17,10 @@ UNDRAWN_TO_LEARN = 0.1
 """From this share on, the undrawn part of a labelled image is an unlabelled image."""
 
 
+AREA = "In brackets behind the labels: how much of the area of the labelled images has a label."
+"""What tables with such shares say below."""
+
+
 def labelled_area(dataset: Dataset, indices: IntArray) -> dict[str, Any]:
     """The `pixels` of images that have a label, and their `share` of the images without padding; reads every mask."""
     found = [dataset.labelled_area(index) for index in indices.tolist()]
@@ -37,15 +41,25 @@ def unlabelled_pool(dataset: Dataset, labelled: IntArray) -> IntArray:
     return np.union1d(pool, np.array(partly, dtype=np.int64))
 
 
-def shown_count(count: int, shares: Iterable[float | None]) -> str:
+def with_share(images: str | int, shares: Iterable[float | None]) -> str:
     """A number of labelled images for a table, such as `3`, or where they were labelled in part `3 (1.2 %)`.
 
     Args:
-        count: images.
+        images: their number, as the table has it.
+        shares: as in `shown_share`.
+    """
+    share = shown_share(shares)
+    return str(images) if share is None else f"{images} ({share})"
+
+
+def shown_share(shares: Iterable[float | None]) -> str | None:
+    """How much of labelled images is labelled, such as `1.2 %` or `1.1-1.3 %`; None where all is, or it is not known.
+
+    Args:
         shares: labelled share of their area in each run that is meant; None where that is not known.
     """
-    known = sorted({per_cent(share) for share in shares if share is not None and share < 1}, key=float)
-    return f"{count} ({'-'.join(dict.fromkeys([known[0], known[-1]]))} %)" if known else str(count)
+    known = sorted(share for share in shares if share is not None and share < 1)
+    return f"{'-'.join(dict.fromkeys([per_cent(known[0]), per_cent(known[-1])]))} %" if known else None
 
 
 def per_cent(share: float) -> str:

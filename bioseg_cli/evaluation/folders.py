@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -74,6 +75,8 @@ class FolderTruth:
         self.names = tuple(one.path.stem if one.of == 1 else f"{one.path.stem}_f{one.frame:03d}" for one in self.frames)
         # A file is the largest unit that is known to belong together.
         self.groups = tuple(one.path.stem for one in self.frames)
+        undrawn = self.reading.undrawn is not None
+        self.drawn_in = sum(math.prod(one.shape) for one in self.frames) if undrawn else None
         self._images = None if images is None else images_of([one.path for one in self.frames], images)
 
     def labels(self, number: int) -> Pixels:

@@ -11,7 +11,7 @@ from typing import Any, Literal, Protocol, Self
 
 import numpy as np
 
-from bioseg_cli.dataset.area import shown_count
+from bioseg_cli.dataset.area import with_share
 from bioseg_cli.evaluation.scores import Difference, ImageCounts, Score
 from bioseg_cli.evaluation.truth import Predict, Segment, Truth
 from bioseg_cli.metrics.confusion import iou_per_class
@@ -37,7 +37,7 @@ class LabelBudget:
     share: float | None = None
 
     def __str__(self) -> str:
-        return shown_count(self.count, [self.share])
+        return with_share(self.count, [self.share])
 
     @classmethod
     def of_manifest(cls, labels: Mapping[str, Any]) -> Self:
