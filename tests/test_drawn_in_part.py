@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +16,20 @@ import torch
 import yaml
 from click.testing import Result
 from conftest import SIZE, discs, write_discs
+from test_report import kl_wins, study
 
 from bioseg_cli.config import build_config
-from bioseg_cli.dataset.area import labelled_area, per_cent, unlabelled_pool, with_share
+from bioseg_cli.dataset.area import AREA, labelled_area, per_cent, unlabelled_pool, with_share
 from bioseg_cli.dataset.batches import ImageSource
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.errors import DataError
 from bioseg_cli.evaluation.cross_validation import leave_out
 from bioseg_cli.report import words
+from bioseg_cli.report.session import make_page
+from bioseg_cli.runs.console import Output, PlainConsole
+from bioseg_cli.study.cells import cells
 from bioseg_cli.study.grid import Budget, DataFacts, _facts
+from bioseg_cli.study.table import document, notes, render
 from bioseg_cli.training.fit import fitted_to_images, object_diameter
 from bioseg_cli.training.settings import TrainUDAConfig
 from bioseg_cli.training.uda import UDA
@@ -237,3 +244,22 @@ def test_shares_are_never_0_nor_100_per_cent_of_what_is_neither() -> None:
     assert words.labels(Budget(12, "10 %"), [0.25, 1.0]) == "10\N{NO-BREAK SPACE}% (12 images, 25.0 % of their area)"
     assert words.labels(Budget(5, "5 labels"), [0.25]) == "5\N{NO-BREAK SPACE}labels (25.0 % of their area)"
     assert words.labels(Budget(5, "5 labels"), [1.0]) == "5\N{NO-BREAK SPACE}labels"
+
+
+def test_tables_of_a_study_have_the_labelled_area_behind_the_labels(tmp_path: Path) -> None:
+    results = study(kl_wins, losses=("kl",), folder=tmp_path)
+    drawn = tuple(replace(run, labelled_share=0.02 + 0.01 * run.seed) for run in results.runs)
+    partly_drawn = replace(results, runs=drawn)
+    cell = document(partly_drawn)["cells"][0]
+    least, largest = cell["labelled_share"]
+    assert least == 0.02 < largest
+    shown = f"2.0-{per_cent(largest)} %"
+    text = io.StringIO()
+    PlainConsole(text, width=200).print(render(partly_drawn))
+    assert f"({shown})" in text.getvalue()
+    assert AREA in notes(cells(partly_drawn))
+    assert AREA not in notes(cells(results))
+    page = make_page(partly_drawn, Output(quiet=True))[0]
+    assert f"{shown} of their area)" in page
+    assert "(2.0 %)</td>" in page
+    assert "of their area" not in make_page(results, Output(quiet=True))[0]

@@ -239,6 +239,14 @@ def test_tiles_in_which_nobody_drew_are_unlabelled(folder: Folder) -> None:
     assert summary["images"]["train"] == {"labelled": 2, "unlabelled": 6}
 
 
+def test_a_crop_that_leaves_no_label_is_refused(folder: Folder) -> None:
+    folder.add("a", strokes(1, 2))
+    folder.add("b", None)
+    with pytest.raises(DataError, match="Where the images of the train split were drawn, the crops do not reach"):
+        folder.prepare(unlabelled_value=0, crop=16)
+    assert not folder.out.exists()
+
+
 def test_a_data_set_that_is_wholly_drawn_is_the_same_whether_that_was_said(folder: Folder) -> None:
     for name in "abcde":
         folder.add(name, squares(*[200] * 20))
@@ -358,6 +366,17 @@ def test_a_perfect_prediction_of_a_truth_that_is_drawn_in_part(
     assert any(
         note.startswith("Scored are the 180 pixels that were drawn, 5.0 % of the images.") for note in row["notes"]
     )
+
+
+def test_a_truth_of_labkit_and_predictions_of_its_classes(bioseg: Cli, folder: Folder) -> None:
+    folder.labkit("a", strokes(1, 2), "background", "cell")
+    folder.labkit("b", strokes(2, 1), "cell", "background")
+    for name in "ab":
+        iio.imwrite(folder.images / f"{name}.png", (strokes(1, 2) == 2).astype(np.uint8))
+    result = bioseg("evaluate", "--predictions", folder.images, "--truth", folder.masks, "--json")
+    assert result.exit_code == 0, result.output
+    row = json.loads(result.stdout)["runs"][0]
+    assert (row["pixel_accuracy"], list(row["iou"])) == (1, ["background", "cell"])
 
 
 def test_a_prediction_with_the_value_of_what_nobody_drew_is_refused(bioseg: Cli, scored: Path) -> None:

@@ -184,6 +184,7 @@ def _write(
                         rows, columns = crop.inside(*image.shape)
                         ranges.add(item.item.image[:, rows, columns])
         repeats.refuse_across_splits()
+        tally.refuse_lost_labels({split for image, split, _ in plan if image.labelled})
         tally.refuse_single_class()
         normalisation = ranges.normalisation()
         info = DatasetInfo(

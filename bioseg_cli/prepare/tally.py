@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,6 +55,15 @@ class Tally:
             for split, counts in self._pixels.items()
             if self._areas[split]
         }
+
+    def refuse_lost_labels(self, labelled: Collection[SplitName]) -> None:
+        """Raise `DataError` where a split of labelled images has no crop with a label."""
+        for split in labelled:
+            if not self._labelled[split]:
+                raise DataError(
+                    f"Where the images of the {split} split were drawn, the crops do not reach",
+                    fix="Give a larger --crop, --tile beside it, or --crop 0 for whole images.",
+                )
 
     def refuse_single_class(self) -> None:
         """Raise `DataError` where the training masks show one class only, so that nothing can be learnt from them."""
