@@ -28,6 +28,7 @@ from bioseg_cli.report import words
 from bioseg_cli.report.session import make_page
 from bioseg_cli.runs.console import Output, PlainConsole
 from bioseg_cli.study.cells import cells
+from bioseg_cli.study.collect import results_of
 from bioseg_cli.study.grid import Budget, DataFacts, _facts
 from bioseg_cli.study.table import document, notes, render
 from bioseg_cli.training.fit import fitted_to_images, object_diameter
@@ -128,6 +129,17 @@ def test_three_scribbles_teach_a_network_that_is_scored(bioseg: Cli, scribbled: 
     row = json.loads(scribbled.cross_validated(bioseg, "--json"))["runs"][0]
     assert row["labels"] == {"count": 1, "of": 1, "pixels": drawn, "share": drawn / SIZE**2}
     assert any(note.startswith(f"Scored are the {drawn} pixels that were drawn") for note in row["notes"])
+
+
+def test_a_run_is_evaluated_and_reported_with_its_labelled_area(bioseg: Cli, scribbled: Folder) -> None:
+    labels = manifest(scribbled)["labels"]
+    result = bioseg("evaluate", scribbled.run, "--split", "train", "--json", "--quiet")
+    assert result.exit_code == 0, result.output
+    row = json.loads(result.stdout)["runs"][0]
+    assert row["labels"] == {"count": 1, "of": 1, "pixels": labels["pixels"], "share": labels["share"]}
+    assert any(note.startswith("Scored are the") for note in row["notes"])
+    (found,) = results_of([scribbled.run], split="train", output=Output(quiet=True)).runs
+    assert found.labelled_share == labels["share"]
 
 
 def test_half_of_one_image_of_forty_teaches_a_network_that_is_scored(bioseg: Cli, half: Folder) -> None:

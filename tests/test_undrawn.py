@@ -136,6 +136,17 @@ def test_smoothed_scribbles_are_refused() -> None:
         assert "Export the masks again" in str(caught.value)
 
 
+def test_thin_smoothed_scribbles_are_refused_and_thin_sharp_ones_are_not() -> None:
+    sharp = np.zeros((SIDE, SIDE))
+    sharp[10, 5:50], sharp[20, 5:50], sharp[40, 5:50] = 200, 100, 100
+    smooth = (2 * sharp + np.roll(sharp, 1, 0) + np.roll(sharp, -1, 0)) / 4
+    with pytest.raises(DataError, match="smoothing or scaling left the rest"):
+        read(smooth.astype(np.uint8), undrawn=0)
+    mask = np.full((SIDE, SIDE), 255, np.uint8)
+    mask[10:30], mask[30, 5:50] = 0, 1
+    assert read(mask, undrawn=255).labels(mask)[30, 5] == 1
+
+
 def boxed() -> np.ndarray:
     mask = np.zeros((SIDE, SIDE), dtype=np.uint8)
     mask[5:45, 10:50] = 1
@@ -223,6 +234,15 @@ def test_an_image_in_whose_mask_nothing_is_drawn_is_unlabelled(folder: Folder) -
     assert folder.labels()["b"] is None
 
 
+def test_empty_masks_do_not_count_where_few_labels_are_not_split(folder: Folder) -> None:
+    for name in "abcd":
+        folder.add(name, strokes(1, 2))
+    folder.add("e", strokes())
+    summary = folder.prepare(unlabelled_value=0)
+    assert summary["images"]["train"] == {"labelled": 4, "unlabelled": 1}
+    assert any(note.startswith("4 labelled images: with so few, none is held back") for note in summary["notes"])
+
+
 def test_a_frame_of_a_stack_in_which_nothing_is_drawn_is_unlabelled(folder: Folder) -> None:
     for place, pages in ((folder.images, [strokes(90), strokes(80)]), (folder.masks, [strokes(), strokes(1, 2)])):
         tifffile.imwrite(place / "a.tif", np.stack(pages), photometric="minisblack", metadata={"axes": "TYX"})
@@ -276,12 +296,12 @@ def test_labels_in_hdf5_are_not_passed_over(folder: Folder) -> None:
 
 
 def test_labels_of_labkit_are_known_by_their_names_in_whatever_order(folder: Folder) -> None:
-    folder.labkit("a", strokes(1, 2), "background", "cell")
-    folder.labkit("b", strokes(2, 1), "cell", "background")
-    folder.labkit("c", strokes(1), "cell")
+    folder.labkit("a", strokes(1, 2), "background", "axon")
+    folder.labkit("b", strokes(2, 1), "axon", "background")
+    folder.labkit("c", strokes(1), "axon")
     summary = folder.prepare()
-    assert summary["masks"] == "1 is 'background', 2 is 'cell', 0 is not drawn"
-    assert summary["classes"] == ["background", "cell"]
+    assert summary["masks"] == "1 is 'background', 2 is 'axon', 0 is not drawn"
+    assert summary["classes"] == ["background", "axon"]
     labels = folder.labels()
     expected = np.array([255, 0, 1])[strokes(1, 2)]
     np.testing.assert_array_equal(labels["a"], expected)
