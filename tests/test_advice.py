@@ -54,6 +54,7 @@ REACHED_BY: dict[str, tuple[str, ...]] = {
     "prepare/fluohoechst.py": ("prepare fluohoechst",),
     "prepare/folder.py": ("prepare folder",),
     "prepare/agreement.py": ("prepare folder", "evaluate"),
+    "prepare/mask_reading.py": ("prepare folder", "evaluate"),
     "prepare/masks.py": ("prepare folder", "evaluate"),
     "prepare/smear.py": ("prepare folder", "evaluate"),
     "prepare/undrawn.py": ("prepare folder", "evaluate"),

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from bioseg_cli.config import IGNORE_BY_DTYPE, ClassInfo
 from bioseg_cli.dataset.schema import IntArray, Pixels
-from bioseg_cli.errors import DataError
+from bioseg_cli.errors import DataError, UsageError
 from bioseg_cli.mask_traits import NO_TRAITS, MaskTraits
 from bioseg_cli.prepare.mask_values import Look, pack, without_tint
-from bioseg_cli.prepare.recipe import label_dtype
+from bioseg_cli.prepare.recipe import BACKGROUND, label_dtype
 from bioseg_cli.prepare.settings import MaskKind
 from bioseg_cli.prepare.smear import Cut
 from bioseg_cli.prepare.undrawn import without
@@ -106,3 +106,25 @@ def map_values(values: Pixels, codes: Mapping[int, int], *, other: int | None = 
         raise DataError(f"The mask holds the value {int(values[~known][0])}, which is none of {listed.tolist()}")
     targets = np.array([codes[int(value)] for value in listed], dtype=np.int64)
     return np.where(known, targets[places], 0 if other is None else other)
+
+
+def named_classes(default: Sequence[str], names: Sequence[str], *, found: str) -> tuple[ClassInfo, ...]:
+    """Classes with the names that were given, or default ones, in colours that can be told apart.
+
+    Args:
+        default: a name for each class, the background first.
+        names: as the user gives them; none: the default ones.
+        found: what the masks hold, for the error.
+
+    Raises:
+        UsageError: another number of names than of classes.
+    """
+    if names and len(names) != len(default):
+        raise UsageError(
+            f"--classes gives {len(names)} names, the masks hold {found}",
+            fix=f"Give {len(default)} names, the background first, or say what the masks are with --masks-are.",
+        )
+    return tuple(
+        ClassInfo(name=name, colour=BACKGROUND.colour if code == 0 else PALETTE[(code - 1) % len(PALETTE)])
+        for code, name in enumerate(names or default)
+    )

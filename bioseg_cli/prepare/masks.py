@@ -22,7 +22,7 @@ from bioseg_cli.prepare.agreement import (
     refuse_contradiction,
     use_of_palettes,
 )
-from bioseg_cli.prepare.mask_reading import PALETTE, MaskReading
+from bioseg_cli.prepare.mask_reading import MaskReading, named_classes
 from bioseg_cli.prepare.mask_values import (
     Look,
     hexadecimal,
@@ -33,7 +33,7 @@ from bioseg_cli.prepare.mask_values import (
     without_tint,
     written,
 )
-from bioseg_cli.prepare.recipe import BACKGROUND, label_dtype
+from bioseg_cli.prepare.recipe import label_dtype
 from bioseg_cli.prepare.settings import MaskKind
 from bioseg_cli.prepare.smear import MOST_CLASSES, REPAIR, Cut, Smear, cuts_of, find_smears, refuse_pictures, scattered
 from bioseg_cli.prepare.undrawn import drawn_alone, refuse_unclear
@@ -224,7 +224,7 @@ class _Masks:
         return error if self._undrawn is None else DataError(error.what, fix=f"{REPAIR}.")
 
     def _foreground(self, kind: MaskKind, names: Sequence[str], cuts: Mapping[int, Cut]) -> MaskReading:
-        classes = _named(["background", "foreground"], names, found="two classes, 0 and all else")
+        classes = named_classes(["background", "foreground"], names, found="two classes, 0 and all else")
         background, foreground = (repr(one.name) for one in classes)
         if cuts:
             sides = (
@@ -254,7 +254,7 @@ class _Masks:
         default = ["background" if value == lowest else f"class {value}" for value in values]
         if self._undrawn is not None and len(values) == 2:
             default = ["background", "foreground"]
-        classes = _named(default, names, found=self._written(values))
+        classes = named_classes(default, names, found=self._written(values))
         codes = {value: code for code, value in enumerate(values)}
         sentence = ", ".join(f"{value} is {classes[code].name!r}" for value, code in codes.items()) + self._of_undrawn
         ignore = IGNORE_BY_DTYPE[label_dtype(len(classes))]
@@ -274,7 +274,7 @@ class _Masks:
         found = f"{len(colours)} colours, {', '.join(map(hexadecimal, colours[:MOST_CLASSES]))}"
         classes = tuple(
             ClassInfo(name=one.name, colour=rgb(colour))
-            for one, colour in zip(_named(default, names, found=found), colours, strict=True)
+            for one, colour in zip(named_classes(default, names, found=found), colours, strict=True)
         )
         sentence = ", ".join(
             f"{hexadecimal(colour)} is {one.name!r}" for colour, one in zip(colours, classes, strict=True)
@@ -290,15 +290,3 @@ class _Masks:
 
     def _written(self, values: Sequence[int]) -> str:
         return written(values, coloured=self._coloured)
-
-
-def _named(default: Sequence[str], names: Sequence[str], *, found: str) -> tuple[ClassInfo, ...]:
-    if names and len(names) != len(default):
-        raise UsageError(
-            f"--classes gives {len(names)} names, the masks hold {found}",
-            fix=f"Give {len(default)} names, the background first, or say what the masks are with --masks-are.",
-        )
-    return tuple(
-        ClassInfo(name=name, colour=BACKGROUND.colour if code == 0 else PALETTE[(code - 1) % len(PALETTE)])
-        for code, name in enumerate(names or default)
-    )

@@ -62,7 +62,7 @@ class Tally:
             if not self._labelled[split]:
                 raise DataError(
                     f"Where the images of the {split} split were drawn, the crops do not reach",
-                    fix="Give a larger --crop, --tile beside it, or --crop 0 for whole images.",
+                    fix="Give a larger --crop, or --crop 0 for whole images.",
                 )
 
     def refuse_single_class(self) -> None:
