@@ -58,6 +58,15 @@ AXES_ABOUT = (
 )
 PLANES_ABOUT = "Take every plane of a TIFF stack that names a Z axis as an image of its own."
 
+ALL_DRAWN = "none"
+"""What is given where masks have no value for pixels that nobody drew."""
+UnlabelledValue = Annotated[str, BeforeValidator(str), Field(pattern=rf"^({ALL_DRAWN}|[0-9]+)$")]
+"""A value of masks, or `ALL_DRAWN`."""
+UNLABELLED_ABOUT = (
+    "Value of pixels that nobody drew, in masks that are drawn in part (scribbles, boxes, single cells); they count "
+    "nowhere. none: every pixel was drawn. By default recognised in labels of LabKit; where it is in doubt, asked."
+)
+
 
 class Config(BaseModel):
     """A frozen configuration that refuses unknown keys."""

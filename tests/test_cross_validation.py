@@ -51,7 +51,7 @@ def test_a_single_image_is_left_out_in_parts_of_equal_labels(data: Path) -> None
 
 def test_parts_follow_the_labels_where_few_pixels_have_any(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     labels = np.full((SIZE, SIZE), 255, dtype=np.uint8)
-    labels[40:48] = 0
+    labels[40:48] = np.arange(SIZE) % 2
     with Dataset(data) as dataset:
         monkeypatch.setattr(dataset, "labels", lambda index: labels)
         folds = leave_out(dataset, np.array([0]))

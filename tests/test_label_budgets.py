@@ -239,7 +239,8 @@ def test_a_resumed_run_keeps_the_images_that_its_manifest_names(bioseg: Cli, tmp
     (run / "manifest.yaml").write_text(yaml.safe_dump(old))
     resumed = bioseg("train-uda", "--resume", run, "--steps", 5, "--quiet")
     assert resumed.exit_code == 0, resumed.output
-    assert manifest(run)["labels"] == {**old["labels"], "unseen": ["cell"]}
+    area = {"pixels": SIZE * SIZE // 2, "share": 0.5}
+    assert manifest(run)["labels"] == {**old["labels"], "unseen": ["cell"], **area}
     assert "of this run has no pixel of 'cell'." in said(resumed)
     with Dataset(data) as dataset:
         config = TrainUDAConfig(labels=1, resume=run, width=2)

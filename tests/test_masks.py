@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from bioseg_cli.errors import DataError, UsageError
-from bioseg_cli.prepare.masks import MaskSurvey, map_values
+from bioseg_cli.prepare.mask_reading import map_values
+from bioseg_cli.prepare.masks import MaskSurvey
 
 SIDE = 40
 

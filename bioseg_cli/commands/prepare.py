@@ -66,6 +66,8 @@ def _show(summary: dict[str, Any], output: Output) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from bioseg_cli.dataset.area import with_share
+
     channels, height, width = summary["image_shape"]
     table = Table(title=summary["path"])
     table.add_column("split")
@@ -76,7 +78,8 @@ def _show(summary: dict[str, Any], output: Output) -> None:
     for split, counts in summary["images"].items():
         shares = summary["class_shares"].get(split, {})
         cells = [f"{shares[name]:.1%}" if name in shares else "-" for name in summary["classes"]]
-        table.add_row(split, str(counts["labelled"]), str(counts["unlabelled"]), *cells)
+        area = summary["labelled_area"].get(split, {})
+        table.add_row(split, with_share(counts["labelled"], [area.get("share")]), str(counts["unlabelled"]), *cells)
     output.show(table)
     normalisation = summary["normalisation"]
     ranges = ", ".join(
@@ -88,7 +91,20 @@ def _show(summary: dict[str, Any], output: Output) -> None:
         f"images   {height} x {width} pixels, {depth}",
         f"0 to 1   {ranges} ({method} of the training images)",
         f"masks    {summary['masks']}",
+        *_labelled_lines(summary["labelled_area"]),
         *(f"note     {note}" for note in summary["notes"]),
         *([f"picture  {summary['picture']}"] if "picture" in summary else []),
     ]
     output.show(Text("\n".join(lines)))
+
+
+def _labelled_lines(areas: dict[str, dict[str, Any]]) -> list[str]:
+    """How much of the labelled images has a label, where that is not all."""
+    from bioseg_cli.dataset.area import per_cent
+
+    said = [
+        f"{area['pixels']} pixels in {split} ({per_cent(area['share'])} % of its labelled images)"
+        for split, area in areas.items()
+        if area["share"] < 1
+    ]
+    return [f"labels   {', '.join(said)}"] if said else []

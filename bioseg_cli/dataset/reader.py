@@ -14,6 +14,7 @@ from bioseg_cli.config import IGNORE_BY_DTYPE, ClassInfo, SplitName
 from bioseg_cli.dataset.budgets import LabelBudgets
 from bioseg_cli.dataset.chunks import read_image
 from bioseg_cli.dataset.schema import (
+    DRAWN_IN_PART,
     NAME_ERRORS,
     PLANE_SHAPE,
     SCHEMA_ATTRIBUTE,
@@ -131,6 +132,17 @@ class Dataset:
     def classes(self) -> tuple[ClassInfo, ...]:
         """The classes; a label is an index into them."""
         return self.info.classes
+
+    @property
+    def drawn_in_part(self) -> bool:
+        """Whether masks have pixels that nobody drew, unlike those that are ignored for a reason."""
+        return bool(self.info.settings.get(DRAWN_IN_PART, False))
+
+    def labelled_area(self, index: int) -> tuple[int, int]:
+        """How many pixels of an image have a label, and how many show the source."""
+        rows, columns = self.extent(index)
+        labels = self.labels(index)[rows, columns]
+        return int(np.count_nonzero(labels != self.ignore)), labels.size
 
     @property
     def deep(self) -> bool:

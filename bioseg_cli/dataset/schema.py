@@ -38,6 +38,9 @@ PLANE_SHAPE = (3, 4)
 NAME_ERRORS = "surrogateescape"
 """How names that are not UTF-8 become text and bytes again, as Python does it for files."""
 
+DRAWN_IN_PART = "drawn_in_part"
+"""Among the settings of a data set, true where masks have pixels that nobody drew; left out where they have none."""
+
 IntArray = npt.NDArray[np.int64]
 Pixels = npt.NDArray[Any]
 

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bioseg_cli.config import build_config
+from bioseg_cli.dataset.area import labelled_area
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.dataset.schema import IntArray, Pixels
 from bioseg_cli.errors import DataError, UsageError
@@ -24,7 +25,7 @@ from bioseg_cli.evaluation.report import Evaluation, LabelBudget, Report, shown_
 from bioseg_cli.evaluation.scores import Resampling, score_images
 from bioseg_cli.evaluation.settings import EvaluateConfig
 from bioseg_cli.evaluation.states import recorded_data
-from bioseg_cli.evaluation.truth import DatasetTruth, counts_of_images
+from bioseg_cli.evaluation.truth import DatasetTruth, counts_of_images, drawn_remarks
 from bioseg_cli.metrics.confusion import confusion_counts
 from bioseg_cli.model.saved import LoadedModel
 from bioseg_cli.prediction.predictor import Predictor
@@ -145,17 +146,35 @@ def leave_out(dataset: Dataset, labelled: IntArray) -> list[Fold]:
     """A fold for each labelled image; of a single one, for each of its parts with about as many labelled pixels.
 
     The parts are bands across the longer side: pixels of a part then have few neighbours that were trained on.
+
+    Raises:
+        DataError: without one of the parts a single image shows one class alone.
     """
     shape = dataset.image_shape[1:]
     if len(labelled) > 1:
         return [Fold(int(index), np.ones(shape, dtype=bool)) for index in labelled]
     index = int(labelled[0])
+    labels = dataset.labels(index)
     along = int(np.argmax(shape))
-    drawn = (dataset.labels(index) != dataset.ignore).sum(axis=1 - along).cumsum()
-    # The band of each row or column, by how many of the labelled pixels come before its middle.
-    bands = np.minimum(PARTS_OF_ONE * (drawn - 0.5) / drawn[-1], PARTS_OF_ONE - 1).astype(np.int64).clip(0)
-    bands = np.expand_dims(bands, 1 - along)
-    return [Fold(index, np.broadcast_to(bands == part, shape)) for part in np.unique(bands)]
+    # Of a few strokes one part may be all there is of a class: then the other way round may leave some of each.
+    for bands in (_bands(labels != dataset.ignore, along), _bands(labels != dataset.ignore, 1 - along)):
+        parts = [bands == part for part in np.unique(bands)]
+        rests = [labels[~part] for part in parts]
+        if all(len(np.unique(rest[rest != dataset.ignore])) > 1 for rest in rests):
+            return [Fold(index, part) for part in parts]
+    raise DataError(
+        f"{dataset.name(index)} is the only labelled image, and without one of {PARTS_OF_ONE} parts of its labels it "
+        "shows a single class",
+        where=dataset.path,
+        fix="Draw each class in several places, or label another image too.",
+    )
+
+
+def _bands(drawn: NDArray[np.bool_], along: int) -> NDArray[np.int64]:
+    """(H, W) the band of each pixel across an axis, by how many of the labelled pixels come before its middle."""
+    before = drawn.sum(axis=1 - along).cumsum()
+    bands = np.minimum(PARTS_OF_ONE * (before - 0.5) / before[-1], PARTS_OF_ONE - 1).astype(np.int64).clip(0)
+    return np.broadcast_to(np.expand_dims(bands, 1 - along), drawn.shape)
 
 
 def _prediction(
@@ -210,7 +229,7 @@ def _scored(
         str(run.path),
         images,
         score_images(images, names, resampling),
-        labels=LabelBudget(len(indices), len(dataset.label_order)),
+        labels=LabelBudget(len(indices), len(dataset.label_order), **labelled_area(dataset, indices)),
     )
     wanted = [name for name in config.chosen_baselines if name != "forest"]
     baselines, said = score_baselines(wanted, truth, dataset, images, resampling, output)
@@ -219,4 +238,5 @@ def _scored(
         f"Cross-validation: {parts}, each scored by a network that was trained without it, with {updates} of the run's "
         f"{run.manifest['progress']['updates']} updates. The run itself has all labels and all updates."
     )
-    return Report(shown_path(dataset.path), "cross-validated training", (row,), baselines, notes=(note, *said))
+    notes = (note, *drawn_remarks(truth, images), *said)
+    return Report(shown_path(dataset.path), "cross-validated training", (row,), baselines, notes=notes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -17,7 +18,9 @@ from bioseg_cli.evaluation.truth import Window
 from bioseg_cli.images import list_images, read_frame
 from bioseg_cli.names import Pairing, pair, stem_of
 from bioseg_cli.notes import reading_notes
-from bioseg_cli.prepare.masks import MaskReading, MaskSurvey
+from bioseg_cli.prepare.declared import Declared
+from bioseg_cli.prepare.mask_reading import MaskReading
+from bioseg_cli.prepare.masks import MaskSurvey
 from bioseg_cli.prepare.recipe import label_dtype, listing
 from bioseg_cli.prepare.settings import MaskKind
 from bioseg_cli.runs.console import Output
@@ -33,6 +36,7 @@ class FolderTruth:
         images: folder of the images, named like the masks; None = there are none.
         reader: reads the masks.
         output: for the progress bar.
+        unlabelled: value of the pixels that nobody drew, or that there are none; None: not said.
 
     Raises:
         DataError: no masks, masks that cannot be read or fit no reading, a mask without an image.
@@ -47,19 +51,23 @@ class FolderTruth:
         images: Path | None,
         reader: MaskReader,
         output: Output,
+        unlabelled: str | None = None,
     ) -> None:
         self.folder = folder
         self._reader = reader
-        found = look_at_files(mask_files(folder), reader, output, "Looking at the true masks")
+        files = mask_files(folder)
+        declared = Declared.of(files, masks_are, names, unlabelled)
+        reader.labkit = declared.labkit
+        found = look_at_files(files, reader, output, "Looking at the true masks")
         self.frames = tuple(frame for frame, _ in found)
         self.notes = reading_notes({frame.path.name: frame.notes for frame in self.frames}, "true masks")
         self.recognised = masks_are is None
         survey = survey_values(found)
         if survey.several and masks_are != "instances":
             # How the pixels of a value lie tells classes, numbered objects and smoothed edges from each other.
-            survey = survey_masks(self.frames, reader, output, regions=self.recognised)
+            survey = survey_masks(self.frames, reader, output, regions=declared.needs_regions)
         try:
-            self.reading: MaskReading = survey.reading(masks_are, names)
+            self.reading: MaskReading = declared.reading(survey)
         except DataError as error:
             raise DataError(error.what, where=error.where or folder, fix=error.fix) from None
         self.classes = self.reading.classes
@@ -67,6 +75,8 @@ class FolderTruth:
         self.names = tuple(one.path.stem if one.of == 1 else f"{one.path.stem}_f{one.frame:03d}" for one in self.frames)
         # A file is the largest unit that is known to belong together.
         self.groups = tuple(one.path.stem for one in self.frames)
+        undrawn = self.reading.undrawn is not None
+        self.drawn_in = sum(math.prod(one.shape) for one in self.frames) if undrawn else None
         self._images = None if images is None else images_of([one.path for one in self.frames], images)
 
     def labels(self, number: int) -> Pixels:

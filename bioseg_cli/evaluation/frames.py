@@ -15,6 +15,7 @@ from bioseg_cli.axes import Stacks
 from bioseg_cli.dataset.schema import Pixels
 from bioseg_cli.images import inspect_image, read_mask
 from bioseg_cli.mask_traits import NO_TRAITS, MaskTraits, mask_traits
+from bioseg_cli.prepare.labkit import LabkitLabels
 
 KEPT_BYTES = 1 << 28
 """Masks that are kept between looking at them and scoring them; what does not fit is decoded again."""
@@ -58,10 +59,14 @@ class MaskReader:
     Args:
         room: bytes that may be kept. A mask of two values takes a bit a pixel.
         stacks: what is said of files that hold several images.
+
+    Attributes:
+        labkit: the labels of masks that LabKit saved, which brings them to one numbering.
     """
 
     def __init__(self, room: int = KEPT_BYTES, stacks: Stacks = Stacks()) -> None:  # noqa: B008 - it can't change
         self.stacks = stacks
+        self.labkit: LabkitLabels | None = None
         self._room = room
         self._kept: dict[Frame, Callable[[], Pixels]] = {}
         self._lock = Lock()
@@ -72,7 +77,7 @@ class MaskReader:
         Raises:
             DataError: the file cannot be read, or is no mask.
         """
-        mask = read_mask(frame.path, frame.frame, self.stacks)
+        mask = self._decoded(frame)
         values = _distinct_colours(mask) if mask.ndim == 3 else distinct_values(mask)
         self._keep(frame, mask, values)
         return values[None]
@@ -80,7 +85,11 @@ class MaskReader:
     def read(self, frame: Frame) -> Pixels:
         """A mask (H, W) or (H, W, 3); raises `DataError` like `look`."""
         kept = self._kept.get(frame)
-        return read_mask(frame.path, frame.frame, self.stacks) if kept is None else kept()
+        return self._decoded(frame) if kept is None else kept()
+
+    def _decoded(self, frame: Frame) -> Pixels:
+        mask = read_mask(frame.path, frame.frame, self.stacks)
+        return mask if self.labkit is None else self.labkit.values(frame.path, mask)
 
     def _keep(self, frame: Frame, mask: Pixels, values: Pixels) -> None:
         two = mask.ndim == 2 and len(values) <= 2

@@ -40,7 +40,9 @@ def evaluate_masks(config: EvaluateConfig, output: Output, figures: Figures) -> 
             truth = DatasetTruth(dataset, config.split)
             masks = masks_for_dataset(config.predictions, truth, reader, output)
             return _report(config, truth, dataset, masks, list(truth.remarks), output, figures)
-    folder = FolderTruth(config.truth, config.masks_are, config.classes, config.images, reader, output)
+    folder = FolderTruth(
+        config.truth, config.masks_are, config.classes, config.images, reader, output, config.unlabelled_value
+    )
     masks = masks_for_folder(config.predictions, folder, reader, output)
     notes = [f"True masks: {folder.reading.sentence}.", *folder.notes]
     if sentence := count_of_frames(len(set(folder.groups)), len(folder.frames)):

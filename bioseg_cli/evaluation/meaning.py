@@ -17,8 +17,9 @@ from bioseg_cli.evaluation.frames import Frame, MaskReader
 from bioseg_cli.mask_traits import MaskTraits
 from bioseg_cli.prediction.settings import RECORD_NAME
 from bioseg_cli.prepare.agreement import use_of_palettes
+from bioseg_cli.prepare.mask_reading import MaskReading
 from bioseg_cli.prepare.mask_values import pack
-from bioseg_cli.prepare.masks import MaskReading, MaskSurvey
+from bioseg_cli.prepare.masks import MaskSurvey
 from bioseg_cli.prepare.recipe import listing
 from bioseg_cli.prepare.smear import refuse_pictures
 from bioseg_cli.runs.console import Output
@@ -100,11 +101,13 @@ def interpret(seen: MaskValues, truth: MaskReading | None, names: Sequence[str])
         return by_colour.labels, "read like the true masks, by colour"
     if own is not None and own.kind == "colours" and (seen.coloured or not seen.values <= codes.keys()):
         return own.labels, "read like the true masks, by colour"
-    if len(names) == 2 and (0 in seen.values or seen.coloured):
+    # The value of what nobody drew in the truth is none that a prediction may have beside its classes.
+    strange = truth is not None and truth.undrawn in seen.values and len(seen.values) > len(names)
+    if len(names) == 2 and (0 in seen.values or seen.coloured) and not strange:
         return _foreground(seen, names)
     if not seen.coloured:
         _refuse_unclean(seen)
-        if own is not None and own.codes is not None and own.kind == "classes" and seen.values <= own.codes.keys():
+        if own is not None and own.codes is not None and own.kind == "classes" and seen.values <= own.drawn_values:
             return own.labels, "read like the true masks, by value"
         if seen.values <= codes.keys():
             return lambda mask, _: mask, "the values are class codes"
@@ -132,7 +135,7 @@ def _foreground(seen: MaskValues, names: Sequence[str]) -> tuple[Read, str]:
 def _by_colour(seen: MaskValues, truth: MaskReading) -> MaskReading | None:
     """The reading by colour of predictions with palettes that show the colours of the truth at other indices."""
     looks = [look for look in seen.survey.looks if look.traits.palette is not None]
-    if truth.codes is None or not looks:
+    if truth.codes is None or truth.undrawn is not None or not looks:
         return None
     if truth.kind == "colours":
         codes = dict(truth.codes)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, Self
 
 import numpy as np
 
+from bioseg_cli.dataset.area import with_share
 from bioseg_cli.evaluation.calibration import Calibration
 from bioseg_cli.evaluation.scores import Difference, ImageCounts, Score
 from bioseg_cli.evaluation.truth import Predict, Segment, Truth
@@ -22,13 +23,27 @@ UNSEEN = "*"
 
 @dataclass(frozen=True)
 class LabelBudget:
-    """How many labelled training images a run used, of how many."""
+    """How many labelled training images a run used, of how many; and how much of them has a label.
+
+    Attributes:
+        count: images that the run used.
+        of: labelled training images that there are.
+        pixels: those with a label; None: not recorded.
+        share: of these in the area of the images.
+    """
 
     count: int
     of: int
+    pixels: int | None = None
+    share: float | None = None
 
     def __str__(self) -> str:
-        return f"{self.count} of {self.of}"
+        return with_share(self.count, [self.share])
+
+    @classmethod
+    def of_manifest(cls, labels: Mapping[str, Any]) -> Self:
+        """What the manifest of a run says of its labels."""
+        return cls(int(labels["count"]), int(labels["of"]), labels.get("pixels"), labels.get("share"))
 
 
 @dataclass(frozen=True)
@@ -153,7 +168,7 @@ class Report:
                 "run": one.name,
                 "state": one.state,
                 **({} if one.mapping is None else {"head": one.head, "mapping": one.mapping.to_json()}),
-                "labels": None if one.labels is None else {"count": one.labels.count, "of": one.labels.of},
+                "labels": None if one.labels is None else vars(one.labels),
                 "unseen": None if one.unseen is None else list(one.unseen),
                 "data": self.data,
                 "split": self.split,
@@ -198,6 +213,7 @@ def _table_rows(report: Report) -> Iterator[dict[str, Any]]:
             "state": one.state,
             **_cluster_cells(report, one),
             "labels": None if one.labels is None else one.labels.count,
+            "labelled_share": None if one.labels is None else one.labels.share,
             "images": score.images,
         }
         for name in ("mean_iou", "mean_iou_foreground", "pixel_accuracy"):

@@ -11,6 +11,7 @@ from bioseg_cli.axes import Stacks
 from bioseg_cli.config import (
     AXES_ABOUT,
     PLANES_ABOUT,
+    UNLABELLED_ABOUT,
     AxisLetters,
     Config,
     DeviceName,
@@ -18,10 +19,11 @@ from bioseg_cli.config import (
     PrecisionName,
     SplitName,
     StateName,
+    UnlabelledValue,
 )
 from bioseg_cli.prediction.settings import DATASET_SUFFIXES
 
-FOLDER_OPTIONS = "--masks-are, --classes and --images"
+FOLDER_OPTIONS = "--masks-are, --unlabelled-value, --classes and --images"
 BASELINES = ("otsu", "kmeans", "local", "forest", "all-background")
 NO_BASELINES = ("none",)
 
@@ -59,6 +61,7 @@ class EvaluateConfig(Config):
     masks_are: Literal["binary", "instances", "classes", "colours"] | None = Field(
         default=None, description="What the values of mask files mean; by default recognised over all, and said."
     )
+    unlabelled_value: UnlabelledValue | None = Field(default=None, description=f"Of true masks. {UNLABELLED_ABOUT}")
     classes: Names = Field(
         default=(), description="Names of the classes of a folder of true masks, separated by commas, background first."
     )
@@ -137,7 +140,9 @@ class EvaluateConfig(Config):
 
     @property
     def _folder_options(self) -> bool:
-        return bool(self.classes) or self.masks_are is not None or self.images is not None
+        return bool(self.classes) or any(
+            option is not None for option in (self.masks_are, self.unlabelled_value, self.images)
+        )
 
     @property
     def truth_is_dataset(self) -> bool:

@@ -46,7 +46,7 @@ class SavedState:
     def labels(self) -> LabelBudget | None:
         """The label budget of the training; None where it used none."""
         labels = self.run.manifest.get("labels")
-        return None if labels is None else LabelBudget(int(labels["count"]), int(labels["of"]))
+        return None if labels is None else LabelBudget.of_manifest(labels)
 
     @property
     def remarks(self) -> list[str]:

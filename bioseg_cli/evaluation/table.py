@@ -12,6 +12,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from bioseg_cli.dataset.area import AREA, shown_share
 from bioseg_cli.evaluation.report import UNSEEN, Evaluation, Report
 
 CLASSES_ACROSS = 3
@@ -44,7 +45,7 @@ def _means(report: Report) -> Table:
     for one, name in _named_rows(report):
         cells = _first_cells(report, one, name)
         if budgets:
-            cells.append(Text("" if one.labels is None else str(one.labels.count)))
+            cells.append(Text("" if one.labels is None else str(one.labels)))
         score = one.score
         numbers = (_value(score.mean_iou), _limits(score.intervals["mean_iou"]), _value(score.mean_iou_foreground))
         table.add_row(*cells, *numbers)
@@ -144,6 +145,8 @@ def _notes(report: Report) -> Iterator[str]:
     if len(states := _states(report)) == 1:
         yield f"State of every run: {states.pop()}."
     yield "Counts are pooled over images; mIoU is the mean over classes, mIoU fg that without the background."
+    if any(shown_share([one.labels.share]) for one in report.rows if one.labels is not None):
+        yield AREA
     for one in report.rows:
         if one.score.absent and one not in report.baselines:
             absent = ", ".join(one.score.absent)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from bioseg_cli.ahead import WORKERS, made_ahead
 from bioseg_cli.config import ClassInfo, SplitName
+from bioseg_cli.dataset.area import per_cent
 from bioseg_cli.dataset.schema import IntArray, Pixels
 from bioseg_cli.errors import DataError
 from bioseg_cli.evaluation.scores import ImageCounts
@@ -36,8 +37,11 @@ class Truth(Protocol):
         ignore: the label of pixels that are not counted.
         names: (N,) unique names.
         groups: (N,) what an image belongs to: frames of one sequence share a group.
+        drawn_in: pixels of the images, where they were drawn in part; None where every pixel was drawn.
     """
 
+    @property
+    def drawn_in(self) -> int | None: ...  # noqa: D102
     @property
     def classes(self) -> tuple[ClassInfo, ...]: ...  # noqa: D102
     @property
@@ -79,6 +83,8 @@ class DatasetTruth:
         self.ignore = dataset.ignore
         self.names = tuple(dataset.name(int(index)) for index in self.indices)
         self.groups = tuple(str(dataset.group[index]) for index in self.indices)
+        areas = (dataset.labelled_area(int(index))[1] for index in self.indices) if dataset.drawn_in_part else ()
+        self.drawn_in = sum(areas) or None
 
     @property
     def remarks(self) -> tuple[str, ...]:
@@ -106,7 +112,7 @@ class DatasetTruth:
 
 def remarks(truth: Truth, images: ImageCounts, *, by_group: bool) -> list[str]:
     """What a reader must know of the images that were scored."""
-    notes = []
+    notes = drawn_remarks(truth, images)
     if empty := len(truth.names) - len(images.names):
         notes.append(f"{empty} images hold nothing but ignored pixels and were left out.")
     groups = len(set(images.groups))
@@ -119,6 +125,17 @@ def remarks(truth: Truth, images: ImageCounts, *, by_group: bool) -> list[str]:
     else:
         notes.append("One image: no intervals.")
     return notes
+
+
+def drawn_remarks(truth: Truth, images: ImageCounts) -> list[str]:
+    """What a reader must know of the pixels that were scored, where the truth was drawn in part."""
+    if truth.drawn_in is None:
+        return []
+    pixels = int(images.counts.sum())
+    return [
+        f"Scored are the {pixels} pixels that were drawn, {per_cent(pixels / truth.drawn_in)} % of the images. Who "
+        "draws strokes avoids what is hard to tell: all pixels might score lower."
+    ]
 
 
 def count_images(truth: Truth, predict: Predict, output: Output, *, description: str) -> ImageCounts:

@@ -24,7 +24,7 @@ from bioseg_cli.files import sha256_of, write_text
 from bioseg_cli.images import PixelSize
 from bioseg_cli.prepare.bigbrain_settings import BigBrainConfig
 from bioseg_cli.prepare.download import Publication, Remote, fetch
-from bioseg_cli.prepare.masks import PALETTE
+from bioseg_cli.prepare.mask_reading import PALETTE
 from bioseg_cli.prepare.planes import AXES, Plane, box_corners, draw_planes
 from bioseg_cli.prepare.recipe import BACKGROUND, Collection, Loaded, SourceImage
 from bioseg_cli.prepare.slices import LabelledSlices, SampledVolume, sample

@@ -16,7 +16,7 @@ import numpy as np
 from bioseg_cli.ahead import WORKERS, made_ahead
 from bioseg_cli.config import SplitName, flag_of
 from bioseg_cli.dataset.reader import Dataset
-from bioseg_cli.dataset.schema import DatasetInfo, Item, ItemSource
+from bioseg_cli.dataset.schema import DRAWN_IN_PART, DatasetInfo, Item, ItemSource
 from bioseg_cli.dataset.writer import DatasetWriter, PackedItem
 from bioseg_cli.errors import BiosegError, DataError
 from bioseg_cli.files import refuse_existing
@@ -171,22 +171,25 @@ def _write(
         label_dtype=collection.label_dtype,
         overwrite=overwrite,
     ) as writer:
-        with made_ahead(partial(_pack, writer), plan, most=_images_ahead(collection)) as packed:
+        pack = partial(_pack, writer, drawn_in_part=collection.drawn_in_part)
+        with made_ahead(pack, plan, most=_images_ahead(collection)) as packed:
             steps = zip(plan, packed, strict=True)
             for (image, split, crops), (fingerprint, items) in output.track(steps, "Writing images", len(plan)):
                 repeats.add(image, split, fingerprint)
                 for crop, item in zip(crops, items, strict=True):
                     writer.add_packed(item)
-                    tally.add(split, None if item.item.labels is None else item.labels)
+                    area = _area(crop, image)
+                    tally.add(split, None if item.item.labels is None else item.labels, area)
                     if split == "train":
                         rows, columns = crop.inside(*image.shape)
                         ranges.add(item.item.image[:, rows, columns])
         repeats.refuse_across_splits()
+        tally.refuse_lost_labels({split for image, split, _ in plan if image.labelled})
         tally.refuse_single_class()
         normalisation = ranges.normalisation()
         info = DatasetInfo(
             config.recipe,
-            _portable_settings(config),
+            _portable_settings(config, drawn_in_part=collection.drawn_in_part),
             collection.classes,
             normalisation,
             collection.pixel_size,
@@ -202,6 +205,7 @@ def _write(
         "image_dtype": str(collection.dtype),
         "classes": [one.name for one in collection.classes],
         "class_shares": tally.shares(),
+        "labelled_area": tally.labelled_area(),
         "normalisation": normalisation.to_json(),
         "pixel_size": None if collection.pixel_size is None else collection.pixel_size.to_json(),
         "masks": collection.masks_read_as,
@@ -210,7 +214,7 @@ def _write(
 
 
 def _pack(
-    writer: DatasetWriter, planned: tuple[SourceImage, SplitName, list[Crop]]
+    writer: DatasetWriter, planned: tuple[SourceImage, SplitName, list[Crop]], *, drawn_in_part: bool
 ) -> tuple[Fingerprint, list[PackedItem]]:
     """All of the work on one image that needs no other."""
     image, split, crops = planned
@@ -220,6 +224,8 @@ def _pack(
     items = []
     for crop, (part, codes) in zip(crops, cut_items(pixels, labels, crops, writer.ignore), strict=True):
         plane = None if image.plane is None else crop.plane(image.plane)
+        if drawn_in_part and codes is not None and (codes == writer.ignore).all():
+            codes = None  # a part of the image in which nobody drew has no label
         source = ItemSource(image.file, file_hash, image.frame, (crop.y, crop.x), image.shape, plane)
         items.append(writer.pack(Item(part, codes, split, image.group, source)))
     return fingerprint, items
@@ -260,7 +266,10 @@ def _padding_notes(plan: list[tuple[SourceImage, SplitName, list[Crop]]], size: 
     return [f"{share} of the stored pixels are padding, without label: images smaller than {size[0]} x {size[1]}"]
 
 
-def _portable_settings(config: PrepareConfig) -> dict[str, Any]:
+def _portable_settings(config: PrepareConfig, *, drawn_in_part: bool) -> dict[str, Any]:
     """The settings that say what is in the data set, not where or how: equal data have an equal content hash."""
     places = {name for name, value in config if isinstance(value, Path)} | {"out", "source", "mirror", "picture"}
-    return config.model_dump(mode="json", exclude=places | {"workers", "accept_licence"})
+    # Where every pixel was drawn, it does not matter whether that was said.
+    said: set[str] = set() if drawn_in_part else {"unlabelled_value"}
+    settings = config.model_dump(mode="json", exclude=places | {"workers", "accept_licence"} | said)
+    return {**settings, DRAWN_IN_PART: True} if drawn_in_part else settings

@@ -8,7 +8,7 @@ import numpy as np
 
 from bioseg_cli.config import ClassInfo
 from bioseg_cli.images import PixelSize
-from bioseg_cli.prepare.masks import PALETTE
+from bioseg_cli.prepare.mask_reading import PALETTE
 from bioseg_cli.prepare.recipe import BACKGROUND, Collection, Loaded, SourceImage
 from bioseg_cli.prepare.settings import DemoConfig
 from bioseg_cli.prepare.synthetic import nuclei, phase_cells

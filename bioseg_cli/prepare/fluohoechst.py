@@ -18,7 +18,7 @@ from bioseg_cli.dataset.schema import Pixels
 from bioseg_cli.errors import DataError
 from bioseg_cli.images import list_images, read_mask
 from bioseg_cli.prepare.download import Publication, Remote, fetch_unpacked
-from bioseg_cli.prepare.masks import PALETTE
+from bioseg_cli.prepare.mask_reading import PALETTE
 from bioseg_cli.prepare.recipe import (
     BACKGROUND,
     Collection,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -15,7 +16,9 @@ from bioseg_cli.images import ImageInfo, inspect_image, list_images, read_mask
 from bioseg_cli.mask_traits import mask_traits
 from bioseg_cli.names import Doubt, Pairing, as_seen, has_mask_suffix, is_mask_name, pair, stem_of
 from bioseg_cli.notes import reading_notes
-from bioseg_cli.prepare.masks import PALETTE, MaskReading, MaskSurvey
+from bioseg_cli.prepare.declared import Declared
+from bioseg_cli.prepare.mask_reading import PALETTE, MaskReading
+from bioseg_cli.prepare.masks import MaskSurvey
 from bioseg_cli.prepare.recipe import (
     BACKGROUND,
     Collection,
@@ -48,10 +51,11 @@ def collect(config: FolderConfig, output: Output) -> Collection:
     pixel_size, notes = common_pixel_size(infos)
     notes += reading_notes({info.path.name: info.notes for info in infos}, "images")
     notes += pairing.remarks(lambda mask: mask.name, lambda image: image.name)
-    reading = None
+    surveyed = None
     if masks:
-        reading, masks_notes = _survey(infos, masks, config, output)
-        notes += masks_notes
+        surveyed = _survey(infos, masks, config, output)
+        notes += surveyed.notes
+    reading = None if surveyed is None else surveyed.reading
     return Collection(
         images=tuple(
             image
@@ -60,10 +64,12 @@ def collect(config: FolderConfig, output: Output) -> Collection:
                 info,
                 file=info.path.name,
                 group=_group(info.path, config.group_by),
-                labels=None if reading is None else _labels_of(masks.get(info.path), reading, config.stacks),
+                labels=None if surveyed is None else surveyed.labels_of(masks.get(info.path), config.stacks),
+                unlabelled=() if surveyed is None else surveyed.empty_frames(masks.get(info.path)),
                 stacks=config.stacks,
             )
         ),
+        drawn_in_part=reading is not None and reading.undrawn is not None,
         classes=reading.classes if reading else (BACKGROUND, ClassInfo(name="foreground", colour=PALETTE[0])),
         channels=infos[0].channels,
         dtype=infos[0].dtype,
@@ -86,6 +92,7 @@ def _pair(images_folder: Path, masks_folder: Path | None) -> tuple[list[Path], P
             where=masks_folder,
             fix="Use the ..._ST/SEG or ..._GT/SEG folder.",
         )
+    _refuse_hdf5(masks_folder)
     masks = list_images([masks_folder])
     if masks_folder.resolve() == images_folder.resolve():
         masks = [path for path in masks if is_mask_name(path)]
@@ -109,6 +116,16 @@ def _pair(images_folder: Path, masks_folder: Path | None) -> tuple[list[Path], P
     unlabelled = [path for path in images if path not in set(pairing.found.values())]
     _refuse_masks_among(unlabelled, images_folder, fix="Move them to the masks or away.", images=images)
     return images, pairing
+
+
+def _refuse_hdf5(folder: Path) -> None:
+    """Refuse masks in HDF5, as ilastik exports them by default: their images would be taken for unlabelled."""
+    if found := sorted(path.name for path in folder.glob("*.h5") if has_mask_suffix(path)):
+        raise DataError(
+            f"{listing(found)} {'is' if len(found) == 1 else 'are'} HDF5, and masks are images",
+            where=folder,
+            fix="Export them as PNG or TIFF: in ilastik, choose the format in the settings of the export.",
+        )
 
 
 def _stems(paths: Sequence[Path]) -> dict[Path, str]:
@@ -159,12 +176,41 @@ def _joined(names: Sequence[str]) -> str:
     return listing(names) if len(names) > 2 else " and ".join(names)
 
 
-def _survey(
-    infos: Sequence[ImageInfo], masks: dict[Path, Path], config: FolderConfig, output: Output
-) -> tuple[MaskReading, list[str]]:
+@dataclass(frozen=True)
+class _Surveyed:
+    """What the masks of a folder are.
+
+    Attributes:
+        reading: what their values mean.
+        declared: what is certain of them beside.
+        empty: file and frame of those in which nothing is drawn.
+        notes: what the user should know of them.
+    """
+
+    reading: MaskReading
+    declared: Declared
+    empty: frozenset[tuple[Path, int]]
+    notes: tuple[str, ...]
+
+    def labels_of(self, mask: Path | None, stacks: Stacks) -> Callable[[int], Pixels] | None:
+        """Reads the class codes of a frame; None for an image without a mask."""
+        return None if mask is None else partial(self._labels, mask, stacks)
+
+    def _labels(self, mask: Path, stacks: Stacks, frame: int) -> Pixels:
+        values = self.declared.values(mask, read_mask(mask, frame, stacks))
+        return self.reading.labels(values, mask_traits(mask))
+
+    def empty_frames(self, mask: Path | None) -> frozenset[int]:
+        """The frames of a mask in which nothing is drawn."""
+        return frozenset(frame for path, frame in self.empty if path == mask)
+
+
+def _survey(infos: Sequence[ImageInfo], masks: dict[Path, Path], config: FolderConfig, output: Output) -> _Surveyed:
     """What the masks mean, and what reading them does to them."""
+    declared = Declared.of(list(masks.values()), config.masks_are, config.classes, config.unlabelled_value)
     survey = MaskSurvey()
     notes: dict[str, tuple[str, ...]] = {}
+    frames: list[tuple[Path, int]] = []
     labelled = [info for info in infos if info.path in masks]
     for info in output.track(labelled, "Looking at the masks", len(labelled)):
         path = masks[info.path]
@@ -181,9 +227,16 @@ def _survey(
         notes[path.name] = mask.notes
         traits = mask_traits(path)
         for frame in range(mask.frames):
-            pixels = read_mask(path, frame, config.stacks)
-            survey.add(pixels, where=path, traits=traits, regions=config.masks_are is None)
-    return survey.reading(config.masks_are, config.classes), reading_notes(notes, "masks")
+            pixels = declared.values(path, read_mask(path, frame, config.stacks))
+            survey.add(pixels, where=path, traits=traits, regions=declared.needs_regions)
+            frames.append((path, frame))
+    reading = declared.reading(survey)
+    empty = frozenset(one for one, look in zip(frames, survey.looks, strict=True) if not reading.draws_in(look))
+    said = reading_notes(notes, "masks")
+    if empty:
+        names = listing(list(dict.fromkeys(path.name for path, frame in frames if (path, frame) in empty)))
+        said.append(f"nothing is drawn in {len(empty)} of {len(frames)} masks ({names}): their images are unlabelled")
+    return _Surveyed(reading, declared, empty, tuple(said))
 
 
 def _refuse_unclear_turn(image: ImageInfo, mask: ImageInfo) -> None:
@@ -195,14 +248,6 @@ def _refuse_unclear_turn(image: ImageInfo, mask: ImageInfo) -> None:
             where=image.path,
             fix=_SAVE_UPRIGHT,
         )
-
-
-def _labels_of(mask: Path | None, reading: MaskReading, stacks: Stacks) -> Callable[[int], Pixels] | None:
-    return None if mask is None else partial(_read_labels, mask, reading, stacks)
-
-
-def _read_labels(mask: Path, reading: MaskReading, stacks: Stacks, frame: int) -> Pixels:
-    return reading.labels(read_mask(mask, frame, stacks), mask_traits(mask))
 
 
 def _group(path: Path, pattern: str | None) -> str:

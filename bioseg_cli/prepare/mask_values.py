@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from bioseg_cli.dataset.schema import Pixels
 from bioseg_cli.mask_traits import NO_TRAITS, MaskTraits
+from bioseg_cli.prepare.drawing import Drawing, drawing_of
 
 CHANNEL_SHIFTS = (32, 16, 0)
 """Bits that red, green and blue are moved by to stand side by side in one integer."""
@@ -65,6 +66,7 @@ class Look:
         itemsize: bytes a channel.
         counts: of each value.
         regions: (n,) connected regions of each value; None: not counted.
+        drawing: how these regions lie; None: not looked at.
     """
 
     where: Path | None
@@ -73,6 +75,7 @@ class Look:
     itemsize: int
     counts: ValueCounts
     regions: Counts | None
+    drawing: Drawing | None = None
 
     @property
     def name(self) -> str:
@@ -123,8 +126,10 @@ def look_at(mask: Pixels, *, where: Path | None, traits: MaskTraits = NO_TRAITS,
         between = np.bincount(keys[inner], minlength=held[-1] + 1)[held]
         borders = int(edge.sum())
     counts = ValueCounts(values[order], pixels[order], filling[order], between[order], borders)
-    found = _regions(keys, held, values)[order] if regions else None
-    return Look(where, traits, coloured, mask.dtype.itemsize, counts, found)
+    if not regions:
+        return Look(where, traits, coloured, mask.dtype.itemsize, counts, None)
+    found, drawing = _regions(keys, held, values)
+    return Look(where, traits, coloured, mask.dtype.itemsize, counts, found[order], drawing)
 
 
 def pooled(parts: Sequence[ValueCounts]) -> ValueCounts:
@@ -246,11 +251,11 @@ def _of_neighbours(channel: Pixels, choose: np.ufunc) -> Pixels:
     return found
 
 
-def _regions(keys: Pixels, held: Counts, values: Counts) -> Counts:
-    """(n,) connected regions of each value; 0 has none."""
+def _regions(keys: Pixels, held: Counts, values: Counts) -> tuple[Counts, Drawing]:
+    """(n,) connected regions of each value, 0 has none; and how they lie."""
     counts = np.zeros(len(held), dtype=np.int64)
     if not values.any():
-        return counts
+        return counts, Drawing(keys.size)
     from skimage.measure import label  # slow to import, and not always needed
 
     nothing = held[values == 0][0] if 0 in values else -1
@@ -258,4 +263,4 @@ def _regions(keys: Pixels, held: Counts, values: Counts) -> Counts:
     key_of = np.zeros(regions + 1, dtype=np.int64)
     key_of[numbered.reshape(-1)] = keys.reshape(-1)
     found: Counts = np.bincount(key_of[1:], minlength=held[-1] + 1)[held]
-    return found
+    return found, drawing_of(numbered)

@@ -6,7 +6,7 @@ hands back light records; pixels are read when the pipeline in `build` asks for 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
@@ -68,6 +68,7 @@ class Collection:
         masks_read_as: one line on how masks became classes.
         pixel_size: of the images, where it is known and one.
         notes: what else the user should know.
+        drawn_in_part: masks have pixels that nobody drew, unlike those that are ignored for a reason.
         discard: removes the recipe's scratch files; called when the data set is written or cannot be.
     """
 
@@ -79,6 +80,7 @@ class Collection:
     masks_read_as: str
     pixel_size: PixelSize | None = None
     notes: tuple[str, ...] = field(default=())
+    drawn_in_part: bool = False
     discard: Callable[[], None] | None = None
 
     @property
@@ -174,10 +176,11 @@ def file_frames(
     file: str,
     group: str,
     labels: Callable[[int], Pixels] | None,
+    unlabelled: Container[int] = (),
     official: SplitName | None = None,
     stacks: Stacks | None = None,
 ) -> list[SourceImage]:
-    """The records of all frames of a file on disk; `labels` reads the class codes (H, W) of a frame.
+    """The records of all frames of a file on disk; `labels` reads the class codes (H, W) of a frame that has a mask.
 
     Their `load` raises `DataError` where the mask has another shape than the image.
     """
@@ -185,7 +188,7 @@ def file_frames(
 
     def load(frame: int) -> Loaded:
         pixels = read_frame(info.path, frame, stacks)
-        codes = None if labels is None else labels(frame)
+        codes = None if labels is None or frame in unlabelled else labels(frame)
         if codes is not None and codes.shape != pixels.shape[1:]:
             raise DataError(
                 f"The mask of {file} is {_size(codes.shape)} pixels, the image {_size(pixels.shape[1:])}",
@@ -200,7 +203,7 @@ def file_frames(
             frame=frame,
             shape=(info.height, info.width),
             group=group,
-            labelled=labels is not None,
+            labelled=labels is not None and frame not in unlabelled,
             load=partial(load, frame),
             file_hash=file_hash,
             official=official,

@@ -9,7 +9,15 @@ from typing import ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from bioseg_cli.axes import Stacks
-from bioseg_cli.config import AXES_ABOUT, PLANES_ABOUT, AxisLetters, Config, Names
+from bioseg_cli.config import (
+    AXES_ABOUT,
+    PLANES_ABOUT,
+    UNLABELLED_ABOUT,
+    AxisLetters,
+    Config,
+    Names,
+    UnlabelledValue,
+)
 
 MaskKind = Literal["binary", "instances", "classes", "colours"]
 NormalisationMethod = Literal["minmax", "percentile"]
@@ -125,6 +133,7 @@ class FolderConfig(FrameConfig):
         description="What the values of a mask mean: object or not, a number an object, a number a class, a colour a "
         "class. By default recognised over all masks, and said.",
     )
+    unlabelled_value: UnlabelledValue | None = Field(default=None, description=UNLABELLED_ABOUT)
     classes: Names = Field(default=(), description="Names of the classes, separated by commas, the background first.")
     group_by: str | None = Field(
         default=None,
@@ -153,8 +162,8 @@ class FolderConfig(FrameConfig):
                 re.compile(self.group_by)
             except re.error as error:
                 raise ValueError(f"--group-by is not a regular expression: {error}") from None
-        if self.masks is None and (self.masks_are is not None or self.classes):
-            raise ValueError("--masks-are and --classes need --masks")
+        if self.masks is None and (self.masks_are is not None or self.classes or self.unlabelled_value is not None):
+            raise ValueError("--masks-are, --unlabelled-value and --classes need --masks")
         return self
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,14 +24,16 @@ class Tally:
         self._names = [one.name for one in classes]
         self._labelled = dict.fromkeys(SPLITS, 0)
         self._unlabelled = dict.fromkeys(SPLITS, 0)
+        self._areas = dict.fromkeys(SPLITS, 0)
         self._pixels = {split: np.zeros(len(classes), dtype=np.int64) for split in SPLITS}
 
-    def add(self, split: SplitName, labels: Pixels | None) -> None:
-        """Count one stored image with its labels (H, W), uint8 or uint16, or without."""
+    def add(self, split: SplitName, labels: Pixels | None, area: int) -> None:
+        """Count one stored image with its labels (H, W), uint8 or uint16, or without; `area` pixels show its source."""
         if labels is None:
             self._unlabelled[split] += 1
             return
         self._labelled[split] += 1
+        self._areas[split] += area
         self._pixels[split] += value_counts(labels)[: len(self._names)]
 
     def images(self) -> dict[str, dict[str, int]]:
@@ -45,6 +47,23 @@ class Tally:
             for split, counts in self._pixels.items()
             if counts.any()
         }
+
+    def labelled_area(self) -> dict[str, dict[str, float]]:
+        """Pixels with a label by split, and their share of the labelled images; splits without any are left out."""
+        return {
+            split: {"pixels": int(counts.sum()), "share": int(counts.sum()) / self._areas[split]}
+            for split, counts in self._pixels.items()
+            if self._areas[split]
+        }
+
+    def refuse_lost_labels(self, labelled: Collection[SplitName]) -> None:
+        """Raise `DataError` where a split of labelled images has no crop with a label."""
+        for split in labelled:
+            if not self._labelled[split]:
+                raise DataError(
+                    f"Where the images of the {split} split were drawn, the crops do not reach",
+                    fix="Give a larger --crop, or --crop 0 for whole images.",
+                )
 
     def refuse_single_class(self) -> None:
         """Raise `DataError` where the training masks show one class only, so that nothing can be learnt from them."""

@@ -11,7 +11,7 @@ from bioseg_cli.config import IGNORE_BY_DTYPE, ClassInfo
 from bioseg_cli.dataset.schema import Pixels
 from bioseg_cli.errors import DataError
 from bioseg_cli.prepare.bigbrain_settings import LARGEST_VALUE, BigBrainConfig
-from bioseg_cli.prepare.masks import PALETTE, map_values
+from bioseg_cli.prepare.mask_reading import PALETTE, map_values
 from bioseg_cli.prepare.recipe import BACKGROUND, label_dtype, listing
 from bioseg_cli.prepare.sweep import Survey
 

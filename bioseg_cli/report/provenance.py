@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from bioseg_cli.dataset.area import with_share
 from bioseg_cli.report import words
 from bioseg_cli.report.markup import Markup, joined, tag
 from bioseg_cli.report.records import RunRecord, common_settings, environments, own_settings
@@ -45,7 +46,7 @@ def _run_row(record: RunRecord, common: Mapping[str, Mapping[str, Any]], *, spec
     cells = [
         tag("td", run.data),
         tag("td", words.method(run.loss)),
-        tag("td", "none" if run.budget is None else str(run.budget.count)),
+        tag("td", "none" if run.budget is None else with_share(run.budget.count, [run.labelled_share])),
         tag("td", words.DASH if run.budget is None else str(run.draw)),
         tag("td", str(run.seed)),
         tag("td", *said, class_="long" if len(said) > 1 else None),

@@ -54,7 +54,8 @@ def accuracy(findings: Findings, data: str) -> Markup:
         found = [findings.cell(data, column, budget) for column in columns]
         best = _best(found)
         cells = [_score_cell(one, notes, best=one is not None and one is best) for one in found]
-        rows.append(tag("tr", tag("th", words.labels(budget), scope="row"), *cells))
+        shares = [share for one in found if one is not None for share in one.labelled_shares]
+        rows.append(tag("tr", tag("th", words.labels(budget, shares), scope="row"), *cells))
         if any(_published(data, column, budget) is not None for column in columns):
             rows.append(_published_row(data, columns, budget))
     baselines = [_baseline_row(row, len(columns), notes) for row in findings.results.baselines.get(data, ())]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
+from bioseg_cli.dataset.area import shown_share
 from bioseg_cli.metrics.intervals import MeanInterval
 from bioseg_cli.study.grid import CONTROL, Budget
 from bioseg_cli.study.table import NAMES
@@ -36,11 +37,19 @@ def method(loss: str) -> str:
     return "supervised control" if loss == CONTROL else NAMES.get(loss, loss)
 
 
-def labels(budget: Budget) -> str:
-    """A label budget: `10 % (12 images)`, `5 labels`, `all labels (114 images)`."""
+def labels(budget: Budget, shares: Iterable[float] = ()) -> str:
+    """A label budget: `10 % (12 images)`, `5 labels`, `all labels (114 images)`; and how much was drawn.
+
+    Args:
+        budget: images.
+        shares: labelled share of their area, of each run.
+    """
     title = "all labels" if budget.title == "all" else budget.title
     title = title.replace(" ", NO_BREAK)
-    return title if "label" in title and budget.title != "all" else f"{title} ({counted(budget.count, 'image')})"
+    share = shown_share(shares)
+    said = [] if "label" in title and budget.title != "all" else [counted(budget.count, "image")]
+    said += [] if share is None else [f"{share} of their area"]
+    return f"{title} ({', '.join(said)})" if said else title
 
 
 def score(value: float) -> str:

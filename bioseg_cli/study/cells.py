@@ -40,6 +40,11 @@ class Cell:
     p_corrected: float | None = None
 
     @property
+    def labelled_shares(self) -> list[float]:
+        """Labelled share of the area of the labelled images, of each run that it is known of."""
+        return [run.labelled_share for run in self.runs if run.labelled_share is not None]
+
+    @property
     def failed(self) -> tuple[RunResult, ...]:
         """Runs that are not in the estimate."""
         return tuple(run for run in self.runs if run.row(self.state, self.head, self.mapping) is None)
@@ -57,6 +62,7 @@ class Cell:
             "loss": self.loss,
             "labels": None if self.budget is None else self.budget.count,
             "budget": None if self.budget is None else self.budget.title,
+            "labelled_share": [min(self.labelled_shares), max(self.labelled_shares)] if self.labelled_shares else None,
             "state": self.state,
             "head": self.head,
             "mapping": self.mapping,

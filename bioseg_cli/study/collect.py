@@ -92,6 +92,7 @@ def _run_of_study(folder: StudyFolder, plan: Plan, entry: dict[str, Any]) -> Run
         failure=failure,
         collapse=manifest.get("collapse", {}),
         rows=rows,
+        labelled_share=manifest.get("labels", {}).get("share"),
         unseen=_unseen(manifest),
     )
 
@@ -205,5 +206,6 @@ def _run_alone(path: Path, manifest: dict[str, Any], data: str, scored: Sequence
         failure=manifest.get("failure"),
         collapse=manifest.get("collapse", {}),
         rows=tuple(ScoreRow.of(one) for one in scored),
+        labelled_share=manifest.get("labels", {}).get("share"),
         unseen=next((one.unseen for one in scored if one.unseen), ()),
     )

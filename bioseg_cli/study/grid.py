@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bioseg_cli.config import build_config, read_config
+from bioseg_cli.dataset.area import unlabelled_pool
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.errors import UsageError
 from bioseg_cli.runs.manifest import run_hash
@@ -125,7 +126,7 @@ def _files(plan: Plan) -> Iterator[Path]:
 
 def _facts(path: Path) -> DataFacts:
     with Dataset(path) as dataset:
-        unlabelled = len(dataset.indices("train", labelled=False))
+        unlabelled = len(unlabelled_pool(dataset, dataset.label_order))
         return DataFacts(path.resolve(), dataset.content_hash, len(dataset.label_order), unlabelled)
 
 

@@ -84,6 +84,7 @@ class RunResult:
         failure: what went wrong.
         collapse: of a run of IIC, by state and head: how its clusters came to nothing.
         rows: its scores; none where it has not ended or could not be scored.
+        labelled_share: labelled share of the area of its labelled images; None: not recorded.
         unseen: names of the classes that none of its labels shows.
         unlike_control: in what it differs from the run that would be its control; where in something, it has none.
     """
@@ -100,6 +101,7 @@ class RunResult:
     failure: str | None = None
     collapse: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     rows: tuple[ScoreRow, ...] = ()
+    labelled_share: float | None = None
     unseen: tuple[str, ...] = ()
     unlike_control: tuple[str, ...] = ()
 

@@ -10,6 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from bioseg_cli.dataset.area import AREA, shown_share, with_share
 from bioseg_cli.metrics.intervals import MeanInterval
 from bioseg_cli.study.cells import Cell, cells
 from bioseg_cli.study.grid import CONTROL, IIC, PlannedRun
@@ -36,6 +37,8 @@ def notes(every: Sequence[Cell]) -> list[str]:
     said = ["Intervals are Student's, 95 %; the gain is over the supervised control with the same labels and seed."]
     reservations = {one.estimate.reservation for one in every if one.estimate is not None}
     said += sorted(f"Some: {reason}." for reason in reservations - {None} if reason is not None)
+    if any(shown_share(one.labelled_shares) for one in every):
+        said.append(AREA)
     tests = sum(one.p_corrected is not None for one in every)
     if tests:
         said.append(f"p is of the paired t test, corrected for {tests} tests (Holm).")
@@ -79,6 +82,7 @@ def document(results: StudyResults) -> dict[str, Any]:
                 "hash": run.hash,
                 "status": run.status,
                 "failure": run.failure,
+                "labelled_share": run.labelled_share,
                 "unseen": list(run.unseen),
                 "unlike_control": list(run.unlike_control),
             }
@@ -94,7 +98,8 @@ def _means(found: Sequence[Cell], results: StudyResults) -> Table:
     for heading in ("runs", "mIoU", "95 % interval", "gain", "p"):
         table.add_column(heading, justify="right", no_wrap=True)
     for one in found:
-        title = "none" if one.budget is None else one.budget.title.partition(" label")[0]
+        budget = "none" if one.budget is None else one.budget.title.partition(" label")[0]
+        title = with_share(budget, one.labelled_shares)
         estimate, control = one.estimate, one.control
         ended = f"{0 if estimate is None else estimate.runs}/{len(one.runs)}"
         table.add_row(

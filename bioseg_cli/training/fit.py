@@ -47,11 +47,12 @@ def fitted_to_images(config: ConfigT, dataset: Dataset, device: torch.device) ->
         diameter = object_diameter(dataset, config)
         wanted = CROPS[0] if diameter is None else 16 * math.ceil(OBJECTS_ACROSS * diameter / 16)
         found["crop"] = int(np.clip(wanted, *CROPS))
-        objects = (
-            "no object was found in the masks"
-            if diameter is None
-            else f"half of the objects are wider than {diameter:.0f}"
-        )
+        if diameter is not None:
+            objects = f"half of the objects are wider than {diameter:.0f}"
+        elif dataset.drawn_in_part:
+            objects = "no object was drawn with all that is around it, and strokes have no size (--crop says another)"
+        else:
+            objects = "no object was found in the masks"
         said.append(f"crops of {found['crop']} pixels, as {objects}")
     if config.epoch_steps is None and config.steps is not None:
         found["epoch_steps"] = math.ceil(config.steps / VALIDATIONS)
@@ -59,7 +60,11 @@ def fitted_to_images(config: ConfigT, dataset: Dataset, device: torch.device) ->
 
 
 def object_diameter(dataset: Dataset, config: TrainUDAConfig) -> float | None:
-    """Median diameter in pixels of the circles that have the area of the regions in the labelled images."""
+    """Median diameter in pixels of the circles that have the area of the regions in the labelled images.
+
+    In images that were drawn in part, a region beside pixels that nobody drew is a stroke, or a part of an object.
+    """
+    from scipy.ndimage import binary_dilation
     from skimage.measure import label
 
     labelled = asked_for(dataset, config)
@@ -67,7 +72,10 @@ def object_diameter(dataset: Dataset, config: TrainUDAConfig) -> float | None:
     for index in labelled[:MEASURED_MASKS].tolist():
         codes = dataset.labels(index)
         regions = label(np.where(codes == dataset.ignore, 0, codes), background=0)  # type: ignore[no-untyped-call]
-        areas += np.bincount(regions.reshape(-1))[1:].tolist()
+        of_regions = np.bincount(regions.reshape(-1))
+        if dataset.drawn_in_part:
+            of_regions[regions[binary_dilation(codes == dataset.ignore, np.ones((3, 3)))]] = 0
+        areas += of_regions[1:].tolist()
     areas = [area for area in areas if area >= SMALLEST_OBJECT]
     return 2 * math.sqrt(float(np.median(areas)) / math.pi) if areas else None
 

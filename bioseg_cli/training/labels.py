@@ -83,6 +83,16 @@ def asked_for(dataset: Dataset, config: TrainUDAConfig) -> IntArray:
     return np.array([known[name] for name in config.label_images], dtype=np.int64)
 
 
+def crops_without_labels(dataset: Dataset, config: TrainUDAConfig) -> str | None:
+    """What to say of crops that lie anywhere in images that were drawn in part; None where that is of no account."""
+    if not dataset.drawn_in_part or config.crop is None or config.crop_around == "labels":
+        return None
+    return (
+        "The images were drawn in part, and crops lie anywhere: many will hold no label (--crop-around labels places "
+        "each around one)"
+    )
+
+
 def labels_to_name_clusters(dataset: Dataset, config: TrainIICConfig) -> LabelledImages:
     """The images that decide which class a cluster is: labelled training images, or else validation images.
 

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from bioseg_cli.augment.affine import Affine
 from bioseg_cli.config import StateName
+from bioseg_cli.dataset.area import labelled_area, unlabelled_pool
 from bioseg_cli.dataset.batches import IGNORE, ImageBatch, ImageSource, looped_order, random_stream
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.dataset.schema import IntArray
@@ -31,7 +32,7 @@ from bioseg_cli.runs.directory import RunDirectory
 from bioseg_cli.training import denoising
 from bioseg_cli.training.calibrate import calibrate_states
 from bioseg_cli.training.consistency import Consistency
-from bioseg_cli.training.labels import labels_to_learn
+from bioseg_cli.training.labels import crops_without_labels, labels_to_learn
 from bioseg_cli.training.losses import cross_entropy, drop_learnt, soft_dice_loss, tsa_threshold
 from bioseg_cli.training.method import Criterion, Row, RunEnd, list_metrics
 from bioseg_cli.training.mixing import Example
@@ -71,7 +72,7 @@ class UDA:
         self.training_heads = frozenset(denoised)
         labels = labels_to_learn(dataset, config)
         self.labelled: IntArray = labels.indices
-        self.unlabelled: IntArray = np.setdiff1d(dataset.indices("train"), self.labelled)
+        self.unlabelled: IntArray = unlabelled_pool(dataset, self.labelled)
         self.validation = dataset.indices("val")
         validated = int(dataset.labelled[self.validation].sum())
         self.criteria = CRITERIA if validated else {}
@@ -99,6 +100,7 @@ class UDA:
                 "draw": config.label_draw,
                 "images": [dataset.name(index) for index in self.labelled.tolist()],
                 "unseen": list(labels.unseen),
+                **labelled_area(dataset, self.labelled),
             },
             "unlabelled": len(self.unlabelled) if self.learns_from_unlabelled else 0,
             "validation": validated,
@@ -107,6 +109,8 @@ class UDA:
         self.remarks = []
         if self.consistency and config.augment == "paper" and dataset.image_shape[0] != 3:
             self.remarks.append("The images are not RGB: of the nine strong operations, color changes nothing")
+        if (remark := crops_without_labels(dataset, config)) is not None:
+            self.remarks.append(remark)
         if not validated:
             self.remarks.append(
                 "No validation image has a mask: no best state can be chosen, and the last one is kept"
