@@ -68,6 +68,7 @@ REACHED_BY: dict[str, tuple[str, ...]] = {
     "runs/device.py": (*TRAIN, "predict", "evaluate"),
     "runs/directory.py": TRAIN,
     "study/": ("study",),
+    "training/initial.py": TRAIN,
     "training/iic.py": ("train-iic",),
     "training/clusters.py": ("train-iic",),
     "training/fit.py": ("train-uda",),

@@ -70,7 +70,12 @@ def _facts(manifest: Manifest, *, by_updates: bool) -> dict[str, Any]:
     known = {name: field.default for name, field in model.model_fields.items()}
     config = model.model_construct(**{**known, **manifest["config"]})
     left_out = (
-        NO_MATTER | OF_THE_MACHINE | FILLED_IN | SAID_BY_IMAGES | (frozenset(BUDGET) if by_updates else frozenset())
+        NO_MATTER
+        | OF_THE_MACHINE
+        | FILLED_IN
+        | SAID_BY_IMAGES
+        | {"init_from"}
+        | (frozenset(BUDGET) if by_updates else frozenset())
     )
     values = {name: getattr(config, name) for name in model.model_fields if name not in left_out}
     # Left to its default, or given as what the default is.
@@ -80,6 +85,7 @@ def _facts(manifest: Manifest, *, by_updates: bool) -> dict[str, Any]:
         "data": manifest["data"]["content_hash"],
         "labelled images": frozenset(manifest.get("labels", {}).get("images", ())),
         **({"updates": manifest["progress"]["updates"]} if by_updates else {}),
+        "initial weights": manifest.get("initial_weights", {}).get("hash"),
         **values,
     }
 
@@ -87,6 +93,8 @@ def _facts(manifest: Manifest, *, by_updates: bool) -> dict[str, Any]:
 def _said(name: str, ours: Any, theirs: Any) -> str:
     if name == "data":
         return "the data set"
+    if name == "initial weights":
+        return "the weights they start from"
     if name == "labelled images":
         if len(ours) != len(theirs):
             return f"the number of labelled images ({len(ours)} and {len(theirs)})"

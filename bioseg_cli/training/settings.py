@@ -5,9 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from bioseg_cli.config import VIEWS, Config, DeviceName, Names, PrecisionName, UNetConfig
+
+
+def _whole(path: Path | None) -> Path | None:
+    return None if path is None else path.resolve()
 
 
 class TrainConfig(Config):
@@ -23,6 +27,11 @@ class TrainConfig(Config):
     )
     resume: Path | None = Field(
         default=None, description="Continue this interrupted run; of the settings only the budget may change."
+    )
+    init_from: Annotated[Path | None, AfterValidator(_whole)] = Field(
+        default=None,
+        description="Start from the weights of this run, of any data set or of train-iic, instead of random ones. The "
+        "network has to be the same; heads of other classes or clusters are new. --resume does not need it.",
     )
     epochs: int = Field(default=100, ge=1, description="Passes over the larger of the labelled and unlabelled subsets.")
     steps: int | None = Field(
