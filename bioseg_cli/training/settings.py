@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -12,6 +13,14 @@ from bioseg_cli.config import VIEWS, Config, DeviceName, Names, PrecisionName, U
 
 def _whole(path: Path | None) -> Path | None:
     return None if path is None else path.resolve()
+
+
+NETWORK_PANELS: dict[str, tuple[str, ...]] = {
+    "Network": (
+        "width", "lr", "init_from", "schedule", "warmup", "ema", "optimizer", "norm", "dropout", "unet",
+    ),
+    "Machine": ("device", "precision", "cache"),
+}  # fmt: skip
 
 
 class TrainConfig(Config):
@@ -139,6 +148,20 @@ class TrainUDAConfig(TrainConfig):
         {"unsup_loss", "unsup_weight", "stop_gradient", "sharpen", "confidence", "strong_ops"}
     )
     """The settings of the unsupervised loss: a control does not depend on them."""
+    panels: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "Data and budget": (
+            "data", "preset", "run", "minutes", "steps", "epochs", "crop", "batch_size", "seed", "resume",
+            "epoch_steps", "patience",
+        ),
+        "Labelled images": (
+            "labels", "ratio", "label_draw", "augment", "geometry", "sup_loss", "crop_around", "dice", "dice_smooth",
+            "dice_squared", "dice_background", "tsa",
+        ),
+        "Unlabelled images": (
+            "unsup_loss", "unsup_weight", "confidence", "sharpen", "stop_gradient", "strong_ops",
+        ),
+        **NETWORK_PANELS,
+    }  # fmt: skip
 
     preset: Literal["paper", "best"] = Field(
         default="paper",
@@ -267,6 +290,15 @@ class TrainIICConfig(TrainConfig):
     """Self-supervised training by Invariant Information Clustering (IIC), with the study's settings as defaults."""
 
     command: ClassVar[str] = "train-iic"
+    panels: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "Data and budget": (
+            "data", "preset", "run", "epochs", "steps", "restarts", "crop", "batch_size", "seed", "resume", "patience",
+        ),
+        "Clusters": (
+            "clusters", "map_labels", "aux_clusters", "views", "lamb", "heads", "shift", "shift_loss",
+        ),
+        **NETWORK_PANELS,
+    }  # fmt: skip
 
     preset: Literal["paper", "stable"] = Field(
         default="paper",
