@@ -20,10 +20,17 @@ import torch
 from torch import Tensor, nn
 
 from bioseg_cli.augment.affine import Affine
-from bioseg_cli.augment.microscopy import Capture, draw_capture
+from bioseg_cli.augment.microscopy import LABELLED_SEVERITY, Capture, draw_capture
 from bioseg_cli.augment.policy import StrongView, draw_strong, draw_strong_capture, draw_weak, draw_wide
 from bioseg_cli.config import StateName
-from bioseg_cli.dataset.batches import IGNORE, ImageBatch, ImageSource, looped_order, random_stream
+from bioseg_cli.dataset.batches import (
+    IGNORE,
+    ImageBatch,
+    ImageSource,
+    grey_level_spread,
+    looped_order,
+    random_stream,
+)
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.dataset.schema import IntArray
 from bioseg_cli.errors import UsageError
@@ -46,12 +53,6 @@ from bioseg_cli.training.method import Criterion, Row, RunEnd, list_metrics, pro
 from bioseg_cli.training.settings import TrainUDAConfig
 
 FIXMATCH_CONFIDENCE = 0.95
-
-SPREAD_IMAGES = 20
-"""Training images that the standard deviation of grey levels is measured on, for noise and offsets in its unit."""
-
-LABELLED_SEVERITY = 0.5
-"""Share of the range of microscope-like changes that labelled images are drawn from; strong views have all of it."""
 
 CRITERIA: Mapping[StateName, Criterion] = {
     "best-supervised": Criterion("val_supervised", higher_is_better=False),
@@ -138,7 +139,7 @@ class UDA:
         whole_pass = -(-max(len(self.labelled), len(self.unlabelled)) // config.batch_size)
         self.epoch_steps = config.epoch_steps or whole_pass
         self._source = ImageSource(dataset, config.cache_bytes)
-        self._spread = self._measured_spread() if config.augment == "microscopy" else 0.0
+        self._spread = grey_level_spread(dataset) if config.augment == "microscopy" else 0.0
         self._deep = dataset.deep
 
     def draw(self, epoch: int, step: int) -> UDABatch:
@@ -175,13 +176,6 @@ class UDA:
         if self.config.augment == "microscopy":
             return draw_strong_capture(batch, self._spread, random)
         return draw_strong(batch, self.config.strong_ops, random)
-
-    def _measured_spread(self) -> float:
-        """Standard deviation of the grey levels of training images, each about its own mean."""
-        training = self.dataset.indices("train")[:SPREAD_IMAGES]
-        return float(
-            np.mean([self.dataset.normalised(index)[:, *self.dataset.extent(index)].std() for index in training])
-        )
 
     def _turn(self, subset: IntArray, which: int, epoch: int, step: int) -> IntArray:
         size = self.config.batch_size
