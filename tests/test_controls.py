@@ -38,11 +38,11 @@ OTHERS: dict[str, Any] = {
     "confidence": 0.5, "tsa": "exp", "strong_ops": 5, "dice": "batch", "dice_squared": False,
     "dice_background": False, "dice_smooth": 0.125, "device": "cuda", "precision": "bf16", "cache": 1.0, "data": "x.h5",
     "run": "y", "resume": "z", "preset": "best", "minutes": 3.0, "epoch_steps": 7, "warmup": 7, "sup_loss": "ce-dice",
-    "augment": "microscopy", "geometry": "wide", "crop_around": "labels", "init_from": "w",
+    "augment": "microscopy", "geometry": "wide", "crop_around": "labels", "init_from": "w", "norm_images": "all",
 }  # fmt: skip
 """Of every setting of train-uda a value that the runs here do not have."""
 
-OF_NO_ACCOUNT = NO_MATTER | {"device", "precision", "preset", "minutes"} | TrainUDAConfig.of_unlabelled
+OF_NO_ACCOUNT = NO_MATTER | {"device", "precision", "preset", "minutes", "norm_images"} | TrainUDAConfig.of_unlabelled
 BY_WHAT_COMES_OF_THEM = {"ratio", "labels", "label_draw", "steps", "epochs", "init_from"}
 
 

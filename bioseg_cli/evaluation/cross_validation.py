@@ -31,6 +31,7 @@ from bioseg_cli.prediction.predictor import Predictor
 from bioseg_cli.runs.console import Output
 from bioseg_cli.runs.device import Precision, resolve_device, resolve_precision
 from bioseg_cli.runs.directory import RunDirectory
+from bioseg_cli.training.adapted_norm import estimate_statistics
 from bioseg_cli.training.distributed import Alone
 from bioseg_cli.training.initial import Start, start_of
 from bioseg_cli.training.loop import Trainer
@@ -192,6 +193,8 @@ def _prediction(
         weights = None if start is None else start.fitting(training, remaining, method).tensors
         trainer = Trainer(method, remaining, training, precision, run, output, lambda: False, Alone(), weights)
         trainer.fit()
+        if training.norm_images == "all":
+            estimate_statistics(trainer.kept.eval(), method.all_images(), precision)
         model = LoadedModel(trainer.kept.eval(), trainer.card("last"), dataset.path)
     predictor = Predictor(model, precision, tta=config.tta)
     codes: Pixels = predictor.labels(predictor.probabilities(dataset.image(fold.index), dataset.path))

@@ -42,6 +42,7 @@ UNCHANGED: dict[str, dict[str, Any]] = {
         "epoch_steps": None,
         "minutes": None,
         "init_from": None,
+        "norm_images": "batches",
     },
     "train-iic": {"warmup": 0, "init_from": None},
 }

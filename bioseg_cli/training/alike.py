@@ -43,7 +43,9 @@ def unlike_control(run: Manifest, control: Manifest) -> list[str]:
         return [f"the command ({run['command']} and {control['command']})"]
     loss = control["config"]["unsup_loss"]
     said = [] if loss == CONTROL else [f"unsup_loss ({loss}, and that of a control is {CONTROL})"]
-    return said + _unlike(run, control, TrainUDAConfig.of_unlabelled)
+    # Statistics of all images make a control no weaker: what a run gains over it is not theirs.
+    of_all = control["config"].get("norm_images") == "all"
+    return said + _unlike(run, control, TrainUDAConfig.of_unlabelled | ({"norm_images"} if of_all else frozenset()))
 
 
 def unlike_repeat(first: Manifest, second: Manifest) -> list[str]:

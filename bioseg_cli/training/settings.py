@@ -158,7 +158,7 @@ class TrainUDAConfig(TrainConfig):
             "dice_squared", "dice_background", "tsa",
         ),
         "Unlabelled images": (
-            "unsup_loss", "unsup_weight", "confidence", "sharpen", "stop_gradient", "strong_ops",
+            "unsup_loss", "unsup_weight", "confidence", "norm_images", "sharpen", "stop_gradient", "strong_ops",
         ),
         **NETWORK_PANELS,
     }  # fmt: skip
@@ -231,6 +231,11 @@ class TrainUDAConfig(TrainConfig):
     tsa: Literal["none", "linear", "exp", "log"] = Field(
         default="none", description="Training-signal annealing: leave out labelled pixels that are learnt too well yet."
     )
+    norm_images: Literal["batches", "all"] = Field(
+        default="batches",
+        description="Images whose statistics batch norm keeps for prediction: those of the training's batches, or all "
+        "training images without their labels, for a control that sees how bright unlabelled images are and no more.",
+    )
     strong_ops: int = Field(default=2, ge=1, le=9, description="RandAugment operations drawn for each strong view.")
     dice: Literal["image", "batch"] = Field(
         default="image", description="Soft Dice per image and class, or pooled over the batch first."
@@ -266,6 +271,13 @@ class TrainUDAConfig(TrainConfig):
     def _one_label_budget(self) -> Self:
         if self.ratio is not None and self.labels is not None:
             raise ValueError("give --ratio or --labels, not both")
+        return self
+
+    @model_validator(mode="after")
+    def _statistics_to_estimate(self) -> Self:
+        norm = self.norm or ("none" if self.unet == "original" else "batch")
+        if self.norm_images == "all" and norm != "batch":
+            raise ValueError(f"--norm-images all is for --norm batch: {norm} normalisation keeps no statistics")
         return self
 
     @property

@@ -11,7 +11,7 @@ A step sees labelled images X_l with masks and unlabelled images X:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -39,6 +39,8 @@ from bioseg_cli.model.unet import UNet, own_batch_statistics, without_dropout
 from bioseg_cli.runs.console import Output
 from bioseg_cli.runs.device import Precision
 from bioseg_cli.runs.directory import RunDirectory
+from bioseg_cli.runs.launch import this_launch
+from bioseg_cli.training.adapted_norm import adapt_states
 from bioseg_cli.training.labels import labels_to_learn
 from bioseg_cli.training.losses import (
     cross_entropy,
@@ -303,8 +305,19 @@ class UDA:
         return list_metrics(metrics) or "no validation image"
 
     def conclude(self, run: RunDirectory, rows: Sequence[Row], precision: Precision, output: Output) -> RunEnd:
-        """Nothing is left to do."""
+        """Where asked to, estimate the batch-norm statistics of every saved state on all training images."""
+        # One process does it: nothing of it is shared out, and the others do not write.
+        if self.config.norm_images == "all" and this_launch().first:
+            count = adapt_states(run, (*self.criteria, "last"), self.all_images, precision)
+            run.manifest["norm_images"] = count
+            output.say(f"The batch-norm statistics of every saved state are now those of all {count} training images")
         return "finished"
+
+    def all_images(self) -> Iterator[Tensor]:
+        """The training images, whole, in batches."""
+        images, size = self.dataset.indices("train"), self.config.batch_size
+        for start in range(0, len(images), size):
+            yield self._source.batch(images[start : start + size]).images
 
     def images_of(self, batch: UDABatch) -> list[str]:
         """Names of the images of a batch."""
