@@ -8,6 +8,7 @@ keep in step.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
@@ -78,6 +79,9 @@ class Config(BaseModel):
     """Name of the command it belongs to; a manifest of another command is refused."""
     flags: ClassVar[bool] = True
     """Whether its fields are flags of the command, or keys of a file alone."""
+
+    panels: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    """How the help groups the options: fields by the title of their panel, those first that are used most."""
 
     def to_line(self) -> str:
         """A line of JSON; names of files that are not UTF-8 keep their bytes, for which pydantic's own has no form."""

@@ -71,6 +71,7 @@ REACHED_BY: dict[str, tuple[str, ...]] = {
     "runs/directory.py": TRAIN,
     "study/": ("study",),
     "suggest/": ("suggest",),
+    "training/initial.py": TRAIN,
     "training/iic.py": ("train-iic",),
     "training/clusters.py": ("train-iic",),
     "training/fit.py": ("train-uda",),

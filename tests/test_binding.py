@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -16,10 +17,14 @@ from click.testing import Result
 from pydantic import Field
 from typer.testing import CliRunner
 
+from bioseg_cli.app import app
 from bioseg_cli.commands.binding import bind
-from bioseg_cli.config import Config, Names
+from bioseg_cli.config import Config, Names, flag_of
 from bioseg_cli.errors import BiosegError, DataError, Interrupted, PartialFailure, RunError, UsageError
+from bioseg_cli.evaluation.settings import EvaluateConfig
+from bioseg_cli.prediction.settings import PredictConfig
 from bioseg_cli.runs.console import Output
+from bioseg_cli.training.settings import TrainIICConfig, TrainUDAConfig
 
 
 class Settings(Config):
@@ -66,6 +71,52 @@ class Bound:
 
         self.action = action
         return self(*arguments)
+
+
+WITH_PANELS = (TrainUDAConfig, TrainIICConfig, EvaluateConfig, PredictConfig)
+
+
+@pytest.mark.parametrize("model", WITH_PANELS)
+def test_every_option_of_a_command_with_panels_is_in_one(model: type[Config]) -> None:
+    listed = [field for fields in model.panels.values() for field in fields]
+    options = {
+        name
+        for name, field in model.model_fields.items()
+        if not (isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get("argument") is True)
+    }
+    assert len(listed) == len(set(listed))
+    assert set(listed) == options, "add new settings to `panels` of their class"
+
+
+def help_of(command: str, width: int) -> list[str]:
+    result = CliRunner(env={"COLUMNS": str(width)}).invoke(app, [command, "--help"])
+    assert result.exit_code == 0, result.output
+    return result.stdout.splitlines()
+
+
+@pytest.mark.parametrize("width", [50, 80, 200])
+@pytest.mark.parametrize("model", WITH_PANELS)
+def test_the_help_cuts_no_name_short_and_has_the_panels_in_order(model: type[Config], width: int) -> None:
+    lines = help_of(model.command, width)
+    assert max(map(len, lines)) <= min(width, 100)
+    assert "…" not in "".join(lines)
+    titles = [line.split(" ─")[0].removeprefix("╭─ ") for line in lines if line.startswith("╭─ ")]
+    assert titles == ["Arguments", *model.panels, "Shared by all commands"]
+    flags = [match.group() for line in lines if (match := re.search(r"(?<=^│ )--[a-z-]+", line))]
+    declared = [flag_of(field) for fields in model.panels.values() for field in fields]
+    assert flags == [*declared, "--config", "--json", "--quiet", "--overwrite", "--debug"]
+
+
+def test_the_help_says_what_an_option_takes_and_does() -> None:
+    lines = help_of("train-uda", 80)
+    place = lines.index(next(line for line in lines if "--unsup-loss <kl|iid|fixmatch|none>" in line))
+    words = " ".join(line.strip("│ ") for line in lines[place + 1 : place + 4])
+    assert words.startswith("Consistency on unlabelled images: KL divergence, IIC's mutual information (iid), hard")
+    text = "\n".join(lines)
+    assert "│ --dice-squared / --no-dice-squared   " in text and "│ --width <int>   " in text
+    assert "│ -h, --help   " in text and "--config <path>" in text
+    assert "--axes <str>" in "\n".join(help_of("predict", 80))
+    assert "--views <str,str,...>" in "\n".join(help_of("train-iic", 80))
 
 
 @pytest.fixture

@@ -40,12 +40,14 @@ OTHERS: dict[str, Any] = {
     "run": "y", "resume": "z", "preset": "best", "minutes": 3.0, "epoch_steps": 7, "warmup": 7, "sup_loss": "ce-dice",
     "augment": "microscopy", "geometry": "wide", "crop_around": "labels", "teacher": "average", "mix": "labelled",
     "ramp": 0.5, "class_confidence": True, "pseudo_loss": "ce-dice", "denoise": 0.3, "label_images": ["disc1"],
-    "guard": False,
+    "guard": False, "init_from": "w", "norm_images": "all",
 }  # fmt: skip
 """Of every setting of train-uda a value that the runs here do not have."""
 
-OF_NO_ACCOUNT = NO_MATTER | {"device", "precision", "preset", "minutes"} | TrainUDAConfig.of_unlabelled - {"denoise"}
-BY_WHAT_COMES_OF_THEM = {"ratio", "labels", "label_draw", "label_images", "steps", "epochs"}
+OF_NO_ACCOUNT = (
+    NO_MATTER | {"device", "precision", "preset", "minutes", "norm_images"} | TrainUDAConfig.of_unlabelled - {"denoise"}
+)
+BY_WHAT_COMES_OF_THEM = {"ratio", "labels", "label_draw", "label_images", "steps", "epochs", "init_from"}
 
 
 def manifest(run: Path) -> dict[str, Any]:

@@ -18,9 +18,10 @@ from PIL import Image
 
 from bioseg_cli.augment import photometric
 from bioseg_cli.augment.affine import Affine
-from bioseg_cli.augment.policy import DEEP_EQUALIZE_BINS, draw_strong, draw_weak
+from bioseg_cli.augment.microscopy import draw_capture, gaussian_blur
+from bioseg_cli.augment.policy import DEEP_EQUALIZE_BINS, draw_strong, draw_strong_capture, draw_weak, draw_wide
 from bioseg_cli.config import ClassInfo
-from bioseg_cli.dataset.batches import IGNORE, ImageSource, random_stream
+from bioseg_cli.dataset.batches import IGNORE, ImageSource, grey_level_spread, random_stream
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.dataset.schema import DatasetInfo, Item, ItemSource
 from bioseg_cli.dataset.writer import DatasetWriter
@@ -319,3 +320,107 @@ def test_a_data_set_without_training_images_is_refused(tmp_path: Path, bioseg: C
     assert result.exit_code == 3
     assert "The training split has no image" in result.stderr
     assert not (tmp_path / "p.png").exists()
+
+
+# What a microscope changes, and wide geometry ------------------------------------------------------------------------
+
+CHANGES = (
+    "gain", "gain", "offset", "offset", "gamma", "gamma", "blur", "sharpen", "resolution", "photons", "noise",
+    "shading",
+)  # fmt: skip
+
+
+def test_each_change_of_a_microscope_is_shown_at_its_strongest(disc_dataset: Path) -> None:
+    config = PreviewConfig(augment="microscopy", images=1)
+    with Dataset(disc_dataset) as dataset:
+        spread = grey_level_spread(dataset)
+        indices = chosen_images(dataset, config)
+        sheet, rows = draw_views(dataset, indices, config)
+        (panels,) = [list(row) for row in rows]
+        image = ImageSource(dataset, 0, labels=False).batch(indices).images
+        own = np.mean([dataset.normalised(i).std() for i in dataset.indices("train")])
+    assert spread == pytest.approx(own)
+    alone = [heading.split("\n") for heading in sheet.headings[1:13]]
+    assert tuple(name for name, _ in alone) == CHANGES
+    numbers = [float(value.replace("−", "-").rstrip("%")) for _, value in alone]
+    assert numbers == pytest.approx(
+        [1 / 1.6, 1.6, -0.25 * spread, 0.25 * spread, 1 / 1.6, 1.6, 2, 1, 0.5, 50, 0.3 * spread, 30], rel=0.05
+    )
+    assert sheet.headings[13:] == ("labelled image\nhalf range",) * 2 + ("strong view\nfull range",) * 2
+    assert len(panels) == len(sheet.headings) and sheet.without_caption == 13
+    same = torch.testing.assert_close
+    same(panels[0].image, image[0])
+    same(panels[1].image, (image[0] / 1.6).clamp(0, 1))
+    same(panels[4].image, (image[0] + 0.25 * spread).clamp(0, 1))
+    same(panels[6].image, image[0] ** 1.6)
+    same(panels[7].image, gaussian_blur(image, 2.0)[0])
+    light = 1 + 0.3 * torch.linspace(-1, 1, image.shape[3])
+    same(panels[12].image, (image[0] * light).clamp(0, 1))
+    assert all(not torch.equal(one.image, other.image) for one, other in combinations(panels, 2))
+
+
+def test_labelled_images_are_drawn_from_half_of_the_range_and_strong_views_from_all(disc_dataset: Path) -> None:
+    config = PreviewConfig(augment="microscopy", images=1, seed=3)
+    with Dataset(disc_dataset) as dataset:
+        spread = grey_level_spread(dataset)
+        indices = chosen_images(dataset, config)
+        image = ImageSource(dataset, 0, labels=False).batch(indices).images
+        panels = list(next(iter(draw_views(dataset, indices, config)[1])))
+    random = random_stream(3, "augment")
+    labelled = [draw_capture(1, spread, random, severity=0.5) for _ in range(2)]
+    strong = [draw_strong_capture(1, spread, random) for _ in range(2)]
+    for panel, capture in zip(panels[13:15], labelled, strict=True):
+        torch.testing.assert_close(panel.image, capture.apply(image)[0])
+        assert "rotation" not in panel.caption
+    for panel, view in zip(panels[15:], strong, strict=True):
+        torch.testing.assert_close(panel.image, view.rotation.warp(view.capture.apply(image))[0])
+        assert panel.caption.splitlines()[-1] == f"rotation {float(view.rotation.as_similarity()[0]) % 360:.0f}°"
+    gain = float(labelled[0].gain[0])
+    assert (f"gain {gain:.2g}" in panels[13].caption) == (gain != 1)
+
+
+def test_wide_views_are_those_of_the_training_mirrored_at_the_frame(coloured: Path) -> None:
+    config = PreviewConfig(strong=False, geometry="wide", images=1)
+    with Dataset(coloured) as dataset:
+        indices = chosen_images(dataset, config)
+        batch = ImageSource(dataset, 0).batch(indices)
+        sheet, rows = draw_views(dataset, indices, config)
+        panels = list(next(iter(rows)))
+    random = random_stream(0, "augment")
+    for panel in panels[1:]:
+        wide = draw_wide(1, random)
+        torch.testing.assert_close(panel.image, wide.warp(batch.images, mirrored=True)[0])
+        assert torch.equal(panel.labels, wide.warp(batch.labels, "nearest", fill=0, mirrored=True)[0])
+        assert int(panel.labels.min()) >= 0
+    assert sheet.headings[1:] == ("wide view",) * WEAK_DRAWS
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--augment", "microscopy", "--weak"), "--augment: for the strong operations, which --weak leaves out"),
+        (("--augment", "microscopy", "--magnitude", 3), "--magnitude: not for --augment microscopy"),
+        (("--augment", "microscopy", "--strong-ops", 3), "--strong-ops: not for --augment microscopy"),
+        (("--geometry", "wide"), "--geometry: for the weak transform, which --weak draws"),
+    ],
+)
+def test_views_that_exclude_each_other(
+    arguments: tuple[object, ...], said: str, coloured: Path, tmp_path: Path, bioseg: Cli
+) -> None:
+    result = bioseg("preview", coloured, *arguments, "--out", tmp_path / "p.png")
+    assert result.exit_code == 2 and said in " ".join(result.output.split())
+    assert not (tmp_path / "p.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "view"), [(("--augment", "microscopy"), "microscopy"), (("--weak", "--geometry", "wide"), "wide")]
+)
+def test_each_view_has_a_picture_of_its_own_name(
+    arguments: tuple[object, ...], view: str, coloured: Path, tmp_path: Path, bioseg: Cli, monkeypatch: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = bioseg("preview", coloured, *arguments, "--images", 1, "--json")
+    assert result.exit_code == 0, result.output
+    document = json.loads(result.stdout)
+    assert document["view"] == view and "magnitude" not in document
+    assert (tmp_path / f"preview-rgb-{view}.png").is_file()

@@ -18,6 +18,7 @@ from bioseg_cli.study.statistics import compare, estimate, holm, reversals
 
 def write_plan(path: Path, dataset: Path, **changes: object) -> Path:
     plan = {"labels": [2, 4], "losses": ["kl", "iid"], "draws": 2, "seeds": 2, "steps": 3}
+    plan["baselines"] = ["otsu", "all-background"]
     values = {"data": {"Discs": str(dataset)}, **plan, **changes}
     path.write_text(yaml.safe_dump({name: value for name, value in values.items() if value is not None}))
     return path

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 OPERATION_PROBABILITY = 0.5
+LABELLED_SEVERITY = 0.5
+"""Share of the range of the changes that labelled images are drawn from in training; strong views have all of it."""
 
 GAIN = 1.6
 """Grey levels are multiplied by a factor between 1 / GAIN and GAIN, at full severity."""
@@ -35,6 +37,9 @@ SHADING = 0.3
 """How far the light in a corner of the field may differ from that in its middle, as a share, at most."""
 COARSEST = 0.5
 """The smallest share of the resolution that an image is sampled down to, and back up."""
+
+
+Amounts = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -116,6 +121,25 @@ def draw_capture(batch: int, spread: float, random: np.random.Generator, *, seve
     surface = random.uniform(-1, 1, (batch, 5))
     shading = SHADING * amount()[:, None] * surface / np.abs(surface).sum(axis=1, keepdims=True)
     shot, resolution, noise = amount(), amount(), amount()
+    return _capture(
+        spread, gain, offset, gamma, focus, shading, shot, resolution, noise, seed=int(random.integers(2**63))
+    )
+
+
+def _capture(
+    spread: float,
+    gain: Amounts,
+    offset: Amounts,
+    gamma: Amounts,
+    focus: Amounts,
+    shading: Amounts,
+    shot: Amounts,
+    resolution: Amounts,
+    noise: Amounts,
+    *,
+    seed: int,
+) -> Capture:
+    """The changes of shares of their ranges, each (B,) and from -1 or 0 to 1; shading is (B, 5), as in `Capture`."""
     few, many = np.log(PHOTONS[1]), np.log(PHOTONS[0])
     return Capture(
         gain=torch.from_numpy(GAIN**gain),
@@ -127,8 +151,24 @@ def draw_capture(batch: int, spread: float, random: np.random.Generator, *, seve
         shading=torch.from_numpy(shading),
         photons=torch.from_numpy(np.where(shot > 0, np.exp(many + (few - many) * shot), np.inf)),
         noise=torch.from_numpy(NOISE * spread * noise),
-        noise_seed=int(random.integers(2**63)),
+        noise_seed=seed,
     )
+
+
+def strongest_captures(spread: float) -> list[Capture]:
+    """Each change alone, of one image, as strong as training makes it; those that go two ways twice.
+
+    Args:
+        spread: as in `draw_capture`.
+    """
+    none = dict.fromkeys(("gain", "offset", "gamma", "focus", "resolution", "shot", "noise"), np.zeros(1))
+    alone = [(name, share) for name in ("gain", "offset", "gamma") for share in (-1.0, 1.0)]
+    alone += [("focus", 1.0), ("focus", -1.0), ("resolution", 1.0), ("shot", 1.0), ("noise", 1.0)]
+    found = [
+        _capture(spread, **{**none, name: np.array([share])}, shading=np.zeros((1, 5)), seed=0) for name, share in alone
+    ]
+    sideways = np.array([[0.0, SHADING, 0.0, 0.0, 0.0]])
+    return [*found, _capture(spread, **none, shading=sideways, seed=0)]
 
 
 def gaussian_blur(images: Tensor, sigma: float) -> Tensor:

@@ -12,10 +12,13 @@ import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Optional, TypeVar, get_args, get_origin
+from types import NoneType, UnionType
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Optional, TypeVar, Union, get_args, get_origin
 
 import typer
+from typer.models import ArgumentInfo
 
+from bioseg_cli.commands.help import SHARED_PANEL, PanelledCommand
 from bioseg_cli.config import Config, build_config, flag_of, read_config
 from bioseg_cli.errors import BiosegError, DataError, Interrupted, RunError, UsageError
 from bioseg_cli.runs.console import Output, PlainConsole
@@ -26,10 +29,9 @@ if TYPE_CHECKING:
 
 ConfigT = TypeVar("ConfigT", bound=Config)
 POSITIONAL_SUFFIX = "_argument"
-SHARED_PANEL = "Shared by all commands"
 
 SHARED: dict[str, tuple[Any, Any]] = {
-    "config": (Optional[Path], typer.Option(None, help="YAML with the same names as the flags, or the manifest of a run; flags win.")),  # noqa: E501, UP045
+    "config": (Optional[Path], typer.Option(None, metavar="<path>", help="YAML with the same names as the flags, or the manifest of a run; flags win.")),  # noqa: E501, UP045
     "json": (bool, typer.Option(False, "--json", help="Print one JSON document on standard output, and nothing else there.")),  # noqa: E501
     "quiet": (bool, typer.Option(False, "--quiet", help="No progress and no remarks.")),
     "overwrite": (bool, typer.Option(False, "--overwrite", help="Replace what an earlier command wrote.")),
@@ -49,8 +51,8 @@ def bind(
 
     A field marked `json_schema_extra={"argument": True}` is positional; one marked `"also"` is both, positional and
     an option, and may be given either way. A switch marked `json_schema_extra={"off": NAME}` is turned off by `--NAME`
-    and not by `--no-...`. Only a command that can share its work out, `several_processes`, may be started by `torchrun`
-    as several.
+    and not by `--no-...`. The help groups the options by `model.panels`. Only a command that can share its work out,
+    `several_processes`, may be started by `torchrun` as several.
     """
     fields = model.model_fields
 
@@ -65,17 +67,23 @@ def bind(
             config = build_config(model, {**stored, **given}, source=shared["config"])
             function(config, output, shared["overwrite"])
 
-    parameters = [parameter for key, field in fields.items() for parameter in _parameters(key, field)]
+    panels = {key: panel for panel, keys in model.panels.items() for key in keys}
+    parameters = [
+        parameter
+        for key in sorted(fields, key=lambda key: list(panels).index(key) if key in panels else len(panels))
+        for parameter in _parameters(key, fields[key], panels.get(key))
+    ]
+    parameters.sort(key=lambda parameter: not isinstance(parameter.default, ArgumentInfo))
     for key, (kind, option) in SHARED.items():
         option.rich_help_panel = SHARED_PANEL
         parameters.append(inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=option, annotation=kind))
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     command.__doc__ = function.__doc__
-    app.command(name)(command)
+    app.command(name, cls=PanelledCommand)(command)
 
 
-def _parameters(key: str, field: FieldInfo) -> list[inspect.Parameter]:
+def _parameters(key: str, field: FieldInfo, panel: str | None) -> list[inspect.Parameter]:
     """The Typer parameters of one field. All default to None, so that a flag given can win over YAML."""
     extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
     role = extra.get("argument", False)
@@ -98,12 +106,26 @@ def _parameters(key: str, field: FieldInfo) -> list[inspect.Parameter]:
         flag = flag_of(key)
         off = flag_of(str(extra.get("off", f"no_{key}")))
         names = f"{flag}/{off}" if field.annotation is bool else flag
-        several = str(extra.get("metavar", "<str,str,...>")) if kind == Optional[list[str]] else None  # noqa: UP045
-        parameters.append((key, typer.Option(None, names, metavar=several, help=about)))
+        metavar = str(extra["metavar"]) if "metavar" in extra else _metavar(field.annotation)
+        parameters.append((key, typer.Option(None, names, metavar=metavar, help=about, rich_help_panel=panel)))
     return [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
         for name, default in parameters
     ]
+
+
+def _metavar(kind: Any) -> str | None:
+    """What the help says an option takes: <int>, <kl|iid>, or of names several, <str,str,...>; None for a switch."""
+    if isinstance(kind, UnionType) or get_origin(kind) is Union:
+        (kind,) = (one for one in get_args(kind) if one is not NoneType)
+    if get_origin(kind) is Annotated:
+        kind = get_args(kind)[0]
+    if get_origin(kind) is Literal:
+        return f"<{'|'.join(map(str, get_args(kind)))}>"
+    if get_origin(kind) is tuple:
+        kind = get_args(kind)[0]
+        return "<str,str,...>" if kind is str else _metavar(kind)
+    return None if kind is bool else f"<{kind.__name__.lower()}>"
 
 
 def _given(values: dict[str, Any], fields: dict[str, FieldInfo]) -> dict[str, Any]:

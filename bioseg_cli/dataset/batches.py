@@ -19,6 +19,9 @@ from bioseg_cli.dataset.schema import IntArray, Pixels
 IGNORE = -1
 """The label of pixels that count nowhere, in tensors."""
 
+SPREAD_IMAGES = 20
+"""Training images that the spread of grey levels is measured on, for noise and offsets in its unit."""
+
 Purpose = Literal["order", "crop", "augment", "validate", "mix", "hide"]
 _STREAMS: dict[Purpose, int] = {"order": 0, "crop": 1, "augment": 2, "validate": 3, "mix": 4, "hide": 5}
 
@@ -152,3 +155,9 @@ def looped_order(subset: IntArray, count: int, random: np.random.Generator) -> I
     """`count` draws from `subset`: shuffled, and shuffled anew each time it is used up (the study's section 2.3.1)."""
     rounds = -(-count // len(subset))
     return np.concatenate([random.permutation(subset) for _ in range(rounds)])[:count]
+
+
+def grey_level_spread(dataset: Dataset) -> float:
+    """Standard deviation of the grey levels of training images in [0, 1], each about its own mean."""
+    training = dataset.indices("train")[:SPREAD_IMAGES]
+    return float(np.mean([dataset.normalised(index)[:, *dataset.extent(index)].std() for index in training]))

@@ -35,7 +35,12 @@ def refuse_no_control(states: Sequence[SavedState], control: SavedState) -> None
 
 
 def control_notes(states: Sequence[SavedState], control: SavedState) -> Iterator[str]:
-    """What a reader must know of runs that were trained in another precision than their control."""
+    """What a reader must know of a control with adapted statistics, and of runs trained in another precision."""
+    if control.run.manifest["config"].get("norm_images") == "all":
+        yield (
+            "The batch-norm statistics of the control are of all training images: what runs gain over it is not the "
+            "work of adapted statistics."
+        )
     theirs = _precision(control)
     for state in states:
         if (ours := _precision(state)) != theirs:

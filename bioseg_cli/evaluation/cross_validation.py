@@ -32,7 +32,9 @@ from bioseg_cli.prediction.predictor import Predictor
 from bioseg_cli.runs.console import Output
 from bioseg_cli.runs.device import Precision, resolve_device, resolve_precision
 from bioseg_cli.runs.directory import RunDirectory
+from bioseg_cli.training.adapted_norm import estimate_statistics
 from bioseg_cli.training.distributed import Alone
+from bioseg_cli.training.initial import Start, start_of
 from bioseg_cli.training.loop import Trainer
 from bioseg_cli.training.record import UnwrittenRun
 from bioseg_cli.training.settings import TrainUDAConfig
@@ -114,6 +116,14 @@ def _report(run: RunDirectory, config: EvaluateConfig, precision: Precision, out
         updates = max(math.ceil(BUDGET_SHARE * whole), min(whole, LEAST_UPDATES))
         settings = {**run.manifest["config"], "steps": updates, "epoch_steps": updates, "patience": None}
         training = build_config(TrainUDAConfig, settings)
+        start = start_of(training)
+        if start is not None and start.knows_labels_of(dataset):
+            raise UsageError(
+                f"The run started from {start.source}, which was trained with labels of the same data set: no image "
+                "that is left out would be new to it",
+                where=run.path,
+                fix="Leave the run out, or score it on images of another split.",
+            )
         predicted = []
         for number, fold in enumerate(folds, 1):
             left_out = "" if fold.part.all() else f"part {number} of "
@@ -121,7 +131,7 @@ def _report(run: RunDirectory, config: EvaluateConfig, precision: Precision, out
                 f"{run.path}: training {number} of {len(folds)}, {updates} updates, without {left_out}"
                 f"{dataset.name(fold.index)}"
             )
-            predicted.append(_prediction(dataset, labelled, fold, training, config, precision, output))
+            predicted.append(_prediction(dataset, labelled, fold, training, start, config, precision, output))
         return _scored(run, dataset, folds, predicted, updates, config, output)
 
 
@@ -182,6 +192,7 @@ def _prediction(
     labelled: IntArray,
     fold: Fold,
     training: TrainUDAConfig,
+    start: Start | None,
     config: EvaluateConfig,
     precision: Precision,
     output: Output,
@@ -198,8 +209,11 @@ def _prediction(
         training = training.model_copy(update=every)
         method = UDA(remaining, training, precision.device)
         run = UnwrittenRun(dataset.path.parent, {})
-        trainer = Trainer(method, remaining, training, precision, run, output, lambda: False, Alone())
+        weights = None if start is None else start.fitting(training, remaining, method).tensors
+        trainer = Trainer(method, remaining, training, precision, run, output, lambda: False, Alone(), weights)
         trainer.fit()
+        if training.norm_images == "all":
+            estimate_statistics(trainer.kept.eval(), method.all_images(), precision)
         model = LoadedModel(trainer.kept.eval(), trainer.card("last"), dataset.path)
     predictor = Predictor(model, precision, tta=config.tta)
     codes: Pixels = predictor.labels(predictor.probabilities(dataset.image(fold.index), dataset.path))

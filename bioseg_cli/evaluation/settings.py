@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar, Literal, Self
 
@@ -32,6 +33,12 @@ class EvaluateConfig(Config):
     """Score runs on a data set, or mask files of any origin against the truth."""
 
     command: ClassVar[str] = "evaluate"
+    panels: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "Scores": ("split", "baselines", "out", "csv", "by_group", "draws", "seed"),
+        "Runs": ("data", "control", "state", "cross_validate", "tta", "head", "mapping"),
+        "Masks of any origin": ("predictions", "truth", "masks_are", "classes", "images", "axes", "planes"),
+        "Machine": ("device", "precision"),
+    }
 
     runs: tuple[Path, ...] = Field(
         default=(), json_schema_extra={"argument": True}, description="Run directories that `bioseg train-*` made."

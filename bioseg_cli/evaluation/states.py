@@ -14,8 +14,7 @@ from bioseg_cli.errors import DataError
 from bioseg_cli.evaluation.report import LabelBudget
 from bioseg_cli.evaluation.settings import EvaluateConfig
 from bioseg_cli.model.saved import LoadedModel, load_model
-from bioseg_cli.prediction.files import default_state
-from bioseg_cli.runs.directory import RunDirectory
+from bioseg_cli.runs.directory import RunDirectory, default_state
 
 STATUS_REMARKS = {
     "running": "is still training; its states may change",

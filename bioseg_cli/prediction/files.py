@@ -15,7 +15,7 @@ from typing import Any
 
 from bioseg_cli.axes import count_of_frames
 from bioseg_cli.calibration import unusable_sizes
-from bioseg_cli.config import StateName, read_yaml
+from bioseg_cli.config import read_yaml
 from bioseg_cli.errors import BiosegError, DataError, PartialFailure
 from bioseg_cli.files import refuse_existing, sha256_of
 from bioseg_cli.images import PixelSize
@@ -28,33 +28,11 @@ from bioseg_cli.prediction.settings import PARTS_PREFIX, RECORD_NAME, PredictCon
 from bioseg_cli.prediction.sources import AnySource, Source, find_sources, is_dataset
 from bioseg_cli.prediction.spread import PredictionSpread
 from bioseg_cli.runs.console import Output
-from bioseg_cli.runs.directory import RunDirectory
+from bioseg_cli.runs.directory import checkpoint_of
 from bioseg_cli.runs.manifest import now, write_manifest
 
 PIXEL_SIZE_TOLERANCE = 1.1
 """Pixel sizes that differ by a larger factor than this show objects of another size than in training."""
-
-
-def default_state(run: RunDirectory) -> StateName:
-    """The state that stands for a run: chosen by labels, or where the training had none, without; or else the last.
-
-    The control stands for a run whose guard found that the unlabelled images did harm.
-    """
-    if run.manifest.get("validation") == 0:
-        return "control" if run.manifest.get("guard", {}).get("hands_out") == "control" else "last"
-    return "best-final" if run.manifest.get("command") == "train-iic" else "best-supervised"
-
-
-def checkpoint_of(path: Path, state: StateName | None) -> Path:
-    """The model that RUN means: a `.safetensors` file itself, or a state of a run directory, by default its own.
-
-    Raises:
-        DataError: no such path, not a run, or a run without that state.
-    """
-    if path.suffix == ".safetensors":
-        return path
-    run = RunDirectory.open(path)
-    return run.existing_checkpoint(state or default_state(run))
 
 
 def predict_inputs(config: PredictConfig, output: Output, *, overwrite: bool) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar, Literal, Self
 
@@ -27,6 +28,12 @@ class PredictConfig(Config):
     """Masks for image files of any size, for volumes, or for the images of a prepared data set."""
 
     command: ClassVar[str] = "predict"
+    panels: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "Output": ("out", "overlay", "probabilities", "raw_clusters"),
+        "Images": ("axes", "planes", "split", "axis", "any_dtype"),
+        "Network": ("tta", "state", "head"),
+        "Machine": ("device", "jobs", "tile", "overlap", "precision", "scheduler"),
+    }
 
     run: Path = Field(
         json_schema_extra={"argument": True}, description="Run directory, or a .safetensors file taken from one."

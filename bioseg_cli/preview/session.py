@@ -8,15 +8,23 @@ from typing import Any
 
 import numpy as np
 
+from bioseg_cli.augment.microscopy import strongest_captures
 from bioseg_cli.config import MAGNITUDE_MAX
-from bioseg_cli.dataset.batches import ImageSource, random_stream
+from bioseg_cli.dataset.batches import ImageSource, grey_level_spread, random_stream
 from bioseg_cli.dataset.reader import Dataset, find_dataset
 from bioseg_cli.dataset.schema import IntArray
 from bioseg_cli.errors import DataError
 from bioseg_cli.files import refuse_existing
 from bioseg_cli.preview.figure import Sheet, write_sheet
 from bioseg_cli.preview.settings import PreviewConfig
-from bioseg_cli.preview.views import Panel, single_operations, strong_panels, weak_panels
+from bioseg_cli.preview.views import (
+    Panel,
+    capture_meaning,
+    microscopy_panels,
+    single_operations,
+    strong_panels,
+    weak_panels,
+)
 from bioseg_cli.printable import printable
 from bioseg_cli.runs.console import Output
 
@@ -24,6 +32,8 @@ ORIGINAL = "original"
 STRONG_DRAWS, WEAK_DRAWS = 2, 5
 """Views of each image drawn at random as in training."""
 WEAK_CAPTION_LINES = 3
+CAPTURE_CAPTION_LINES = 9
+"""An image is blurred or sharpened, not both: eight changes, and the rotation."""
 
 
 def write_preview(config: PreviewConfig, output: Output, *, overwrite: bool) -> dict[str, Any]:
@@ -41,7 +51,7 @@ def write_preview(config: PreviewConfig, output: Output, *, overwrite: bool) -> 
         sheet, rows = draw_views(dataset, indices, config)
         write_sheet(path, sheet, output.track(rows, "Preview", len(indices)))
     summary = {"picture": path, "data": data, "view": config.view, "images": sheet.names}
-    return {**summary, "magnitude": config.magnitude} if config.strong else summary
+    return {**summary, "magnitude": config.magnitude} if config.view == "strong" else summary
 
 
 def chosen_images(dataset: Dataset, config: PreviewConfig) -> IntArray:
@@ -65,29 +75,42 @@ def draw_views(dataset: Dataset, indices: IntArray, config: PreviewConfig) -> tu
     crops, random = random_stream(config.seed, "crop"), random_stream(config.seed, "augment")
     batches = (source.batch(np.array([index]), crop=config.crop, random=crops) for index in indices.tolist())
     channels, height, width = dataset.image_shape
-    if config.strong:
+    outlined = False
+    if config.view == "microscopy":
+        spread = grey_level_spread(dataset)
+        captures = strongest_captures(spread)
+        rows = (microscopy_panels(one, captures, spread, STRONG_DRAWS, random) for one in batches)
+        title = "what a microscope changes, each at its strongest, and views drawn in training"
+        alone = [capture_meaning(one)[0].replace(" ", "\n") for one in captures]
+        drawn = ["labelled image\nhalf range"] * STRONG_DRAWS + ["strong view\nfull range"] * STRONG_DRAWS
+        captioned, lines = 2 * STRONG_DRAWS, CAPTURE_CAPTION_LINES
+    elif config.strong:
         count = config.strong_ops
         operations = single_operations(config.magnitude, random.uniform(0, 360), channels)
         rows = (strong_panels(one, operations, STRONG_DRAWS, count, random, deep=dataset.deep) for one in batches)
         title = f"strong operations alone, magnitude {config.magnitude} of {MAGNITUDE_MAX}, and views drawn in training"
-        drawn = f"strong view\n{count} operation{'s' if count > 1 else ''}"
-        headings = (ORIGINAL, *(f"{one.name}\n{one.meaning}" for one in operations), *(drawn,) * STRONG_DRAWS)
-        outlined = False
+        alone = [f"{one.name}\n{one.meaning}" for one in operations]
+        drawn = [f"strong view\n{count} operation{'s' if count > 1 else ''}"] * STRONG_DRAWS
+        captioned, lines = STRONG_DRAWS, count
     else:
+        wide = config.view == "wide"
         rows = (
-            weak_panels(one, WEAK_DRAWS, random, labelled=bool(dataset.labelled[one.indices[0]])) for one in batches
+            weak_panels(one, WEAK_DRAWS, random, labelled=bool(dataset.labelled[one.indices[0]]), wide=wide)
+            for one in batches
         )
-        title = "weak views drawn in training"
-        headings = (ORIGINAL, *("weak view",) * WEAK_DRAWS)
+        title = f"{'wide' if wide else 'weak'} views drawn in training"
+        alone, drawn = [], [f"{'wide' if wide else 'weak'} view"] * WEAK_DRAWS
         outlined = bool(dataset.labelled[indices].any())
+        captioned, lines = WEAK_DRAWS, WEAK_CAPTION_LINES
+    headings = (ORIGINAL, *alone, *drawn)
     longest = max(height, width) if config.crop is None else config.crop
     sheet = Sheet(
         title=f"{printable(dataset.path.stem)}: {title}",
         headings=headings,
         names=tuple(printable(dataset.name(index)) for index in indices.tolist()),
         shape=(min(height, longest), min(width, longest)),
-        without_caption=len(headings) - (STRONG_DRAWS if config.strong else WEAK_DRAWS),
-        caption_lines=config.strong_ops if config.strong else WEAK_CAPTION_LINES,
+        without_caption=len(headings) - captioned,
+        caption_lines=lines,
         classes=dataset.classes if outlined else (),
     )
     return sheet, rows

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from bioseg_cli.config import MAGNITUDE_MAX, Config, flag_of
 
-OF_STRONG = ("magnitude", "strong_ops")
+OF_STRONG = ("augment", "magnitude", "strong_ops")
+OF_RANDAUGMENT = ("magnitude", "strong_ops")
 MOST_IMAGES = 20
 """Rows of the picture: more would be too small to see, or too large to open."""
 
@@ -29,6 +30,14 @@ class PreviewConfig(Config):
         json_schema_extra={"off": "weak"},
         description="Draw each of the nine strong operations alone, or the weak transform with the masks.",
     )
+    augment: Literal["paper", "microscopy"] = Field(
+        default="paper",
+        description="With --strong: the nine operations of RandAugment, or what --augment microscopy of the training "
+        "changes (exposure, focus, noise, light), each at its strongest.",
+    )
+    geometry: Literal["paper", "wide"] = Field(
+        default="paper", description="With --weak: the weak transform of --geometry paper or wide of the training."
+    )
     magnitude: int = Field(
         default=MAGNITUDE_MAX,
         ge=1,
@@ -46,7 +55,7 @@ class PreviewConfig(Config):
     )
     seed: int = Field(default=0, ge=0, description="Seed of the choice of images, and of all that is drawn at random.")
     out: Path | None = Field(
-        default=None, description="PNG to write; by default preview-DATASET-strong.png or preview-DATASET-weak.png."
+        default=None, description="PNG to write; by default preview-DATASET-strong.png, or -weak, -microscopy or -wide."
     )
 
     @model_validator(mode="after")
@@ -54,11 +63,18 @@ class PreviewConfig(Config):
         of_strong = [flag_of(name) for name in OF_STRONG if name in self.model_fields_set]
         if of_strong and not self.strong:
             raise ValueError(f"{' and '.join(of_strong)}: for the strong operations, which --weak leaves out")
+        if "geometry" in self.model_fields_set and self.strong:
+            raise ValueError("--geometry: for the weak transform, which --weak draws")
+        of_randaugment = [flag_of(name) for name in OF_RANDAUGMENT if name in self.model_fields_set]
+        if of_randaugment and self.augment == "microscopy":
+            raise ValueError(f"{' and '.join(of_randaugment)}: not for --augment microscopy, which has neither")
         if self.out is not None and self.out.suffix.lower() != ".png":
             raise ValueError(f"--out is a PNG, and {self.out.name!r} does not end in .png")
         return self
 
     @property
     def view(self) -> str:
-        """Which of the two augmentations of training is drawn, in a word."""
-        return "strong" if self.strong else "weak"
+        """Which of the augmentations of training is drawn, in a word."""
+        if self.strong:
+            return "microscopy" if self.augment == "microscopy" else "strong"
+        return "wide" if self.geometry == "wide" else "weak"

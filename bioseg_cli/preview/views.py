@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,13 +10,16 @@ import torch
 from torch import Tensor
 
 from bioseg_cli.augment.affine import Affine
+from bioseg_cli.augment.microscopy import LABELLED_SEVERITY, Capture, draw_capture
 from bioseg_cli.augment.policy import (
     PHOTOMETRIC,
     ROTATION,
     Operation,
     StrongView,
     draw_strong,
+    draw_strong_capture,
     draw_weak,
+    draw_wide,
     parameter_of,
 )
 from bioseg_cli.dataset.batches import IGNORE, ImageBatch
@@ -102,6 +105,59 @@ def strong_panels(
         yield Panel(_applied(view, batch.images, deep), caption=_strong_caption(view))
 
 
+def microscopy_panels(
+    batch: ImageBatch, captures: Iterable[Capture], spread: float, draws: int, random: np.random.Generator
+) -> Iterator[Panel]:
+    """The image of a batch of one, it after each change alone, and what training draws of it, labelled and strong.
+
+    Args:
+        batch: one image.
+        captures: what is applied alone.
+        spread: as in `draw_capture`.
+        draws: number of the labelled images, and of the strong views.
+        random: draws them.
+    """
+    yield Panel(batch.images[0])
+    for one in captures:
+        yield Panel(one.apply(batch.images)[0])
+    for _ in range(draws):
+        drawn = draw_capture(1, spread, random, severity=LABELLED_SEVERITY)
+        yield Panel(drawn.apply(batch.images)[0], caption=_capture_caption(drawn))
+    for _ in range(draws):
+        view = draw_strong_capture(1, spread, random)
+        assert view.capture is not None
+        rotated, _, _ = view.rotation.as_similarity()
+        turned = f"{ROTATION} {float(rotated) % 360:.0f}°"
+        yield Panel(
+            _applied(view, batch.images, deep=False), caption=f"{_capture_caption(view.capture)}\n{turned}".strip()
+        )
+
+
+def capture_meaning(capture: Capture) -> list[str]:
+    """What a capture of one image changes, in numbers, a line each; nothing of what it leaves as it is."""
+    lines = []
+    for name, value, neutral in (
+        ("gain", capture.gain, 1.0),
+        ("offset", capture.offset, 0.0),
+        ("gamma", capture.gamma, 1.0),
+        ("blur", capture.blur, 0.0),
+        ("sharpen", capture.sharpen, 0.0),
+        ("resolution", capture.resolution, 1.0),
+        ("photons", capture.photons, float("inf")),
+        ("noise", capture.noise, 0.0),
+    ):
+        if (number := float(value[0])) != neutral:
+            shown = f"{number:.0f}" if name == "photons" else f"{number:.2g}".replace("-", "−")
+            lines.append(f"{name} {shown}")
+    if (light := float(capture.shading[0].abs().sum())) > 0:
+        lines.append(f"shading {light:.0%}")
+    return lines
+
+
+def _capture_caption(capture: Capture) -> str:
+    return "\n".join(capture_meaning(capture))
+
+
 def _applied(view: StrongView, images: Tensor, deep: bool) -> Tensor:
     return view.rotation.warp(view.colour(images, deep=deep))[0]
 
@@ -114,7 +170,9 @@ def _strong_caption(view: StrongView) -> str:
     return "\n".join(lines)
 
 
-def weak_panels(batch: ImageBatch, draws: int, random: np.random.Generator, *, labelled: bool) -> Iterator[Panel]:
+def weak_panels(
+    batch: ImageBatch, draws: int, random: np.random.Generator, *, labelled: bool, wide: bool = False
+) -> Iterator[Panel]:
     """The image of a batch of one, and it after weak transforms drawn as in training, its labels moved with it.
 
     Args:
@@ -122,14 +180,15 @@ def weak_panels(batch: ImageBatch, draws: int, random: np.random.Generator, *, l
         draws: number of the transforms.
         random: draws them.
         labelled: whether the image has a mask.
+        wide: the wide transform instead, mirrored at the frame.
     """
     labels = batch.labels if labelled else None
     yield Panel(batch.images[0], None if labels is None else labels[0])
     for _ in range(draws):
-        weak = draw_weak(1, random)
+        weak = (draw_wide if wide else draw_weak)(1, random)
         yield Panel(
-            weak.warp(batch.images)[0],
-            None if labels is None else weak.warp(labels, "nearest", fill=IGNORE)[0],
+            weak.warp(batch.images, mirrored=wide)[0],
+            None if labels is None else weak.warp(labels, "nearest", fill=0 if wide else IGNORE, mirrored=wide)[0],
             _weak_caption(weak),
         )
 

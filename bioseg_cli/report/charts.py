@@ -41,7 +41,7 @@ LINES: dict[str, Any] = {
 }
 HATCHES = ("", "//////", "......", "xxxxx")
 """Of the saved states, in turn."""
-CEILING_LINE, OTSU_LINE = (0, (6, 2)), (0, (1, 1.5))
+CEILING_LINE, OTSU_LINE, FOREST_LINE = (0, (6, 2)), (0, (1, 1.5)), (0, (3, 1, 1, 1))
 
 STYLE: Any = {
     "svg.fonttype": "none",

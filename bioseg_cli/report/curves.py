@@ -13,6 +13,7 @@ from matplotlib.transforms import ScaledTranslation, Transform
 from bioseg_cli.report import words
 from bioseg_cli.report.charts import (
     CEILING_LINE,
+    FOREST_LINE,
     GREY,
     INK,
     OTSU_LINE,
@@ -30,6 +31,7 @@ from bioseg_cli.report.findings import Findings
 from bioseg_cli.report.records import RunRecord
 from bioseg_cli.report.tables import ceiling
 from bioseg_cli.study.cells import Cell
+from bioseg_cli.study.forest import forest_points
 from bioseg_cli.study.grid import CONTROL, IIC, Budget
 
 LOGARITHMIC_FROM = 8
@@ -67,7 +69,8 @@ def efficiency(findings: Findings, data: str, identity: str) -> Chart | None:
     with drawing(WIDE) as (figure, axes):
         values = [value for cells in found.values() for one in cells for value in _run_scores(findings, one)]
         values += _narrow_limits(found, max(values) - min(values))
-        _frame(axes, values, [value for value, _, _ in references])
+        forests = _forests(findings, data, budgets)
+        _frame(axes, values, [value for value, _, _ in references] + [value for _, value in forests])
         drawn = [loss for loss, cells in found.items() if cells]
         for place, loss in enumerate(drawn):
             # Side by side, as intervals at one place would hide each other.
@@ -75,6 +78,17 @@ def efficiency(findings: Findings, data: str, identity: str) -> Chart | None:
             _draw_efficiency(axes, loss, found[loss], axes.transData + apart)
         for value, name, style in references:
             _draw_reference(axes, value, name, style)
+        if forests:
+            counts_of, means_of = zip(*forests, strict=True)
+            axes.plot(
+                counts_of,
+                means_of,
+                "x",
+                color=GREY,
+                linestyle=FOREST_LINE,
+                linewidth=1.2,
+                label=_forest_name(axes, means_of),
+            )
         counts = [one.count for one in budgets]
         margin = 0.08 * (counts[-1] - counts[0])
         axes.set_xlim(counts[0] - margin, counts[-1] + margin)
@@ -100,6 +114,9 @@ def efficiency(findings: Findings, data: str, identity: str) -> Chart | None:
             if cells
         ]
         said += [f"{words.capitalised(name)}: {words.score(value)}" for value, name, _ in references]
+        if forests:
+            listed = ", ".join(f"{words.score(value)} with {count}" for count, value in forests)
+            said.append(f"Random forest on filters: {listed}")
         title = f"Mean IoU on {data} against the number of labelled images"
         return as_chart(figure, identity, title, ". ".join(said) + ".")
 
@@ -129,6 +146,17 @@ def _references(findings: Findings, data: str) -> list[tuple[float, str, Any]]:
     if otsu is not None:
         found.append((otsu.mean_iou, "Otsu", OTSU_LINE))
     return found
+
+
+def _forests(findings: Findings, data: str, budgets: Sequence[Budget]) -> list[tuple[int, float]]:
+    counts = {one.count for one in budgets}
+    return [one for one in forest_points(findings.results.baselines.get(data, ())) if one[0] in counts]
+
+
+def _forest_name(axes: Axes, means: Sequence[float]) -> str:
+    low, high = axes.get_ylim()
+    outside = sum(not low <= value <= high for value in means)
+    return "forest" + (f" ({outside} of {len(means)} outside the frame)" if outside else "")
 
 
 def _run_scores(findings: Findings, one: Cell) -> list[float]:

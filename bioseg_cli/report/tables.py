@@ -164,8 +164,10 @@ def _baseline_row(row: ScoreRow, columns: int, notes: FootNotes) -> Markup:
     if limits is not None and None not in limits:
         low, high = limits
         why = "of a baseline: bootstrap over the images, as nothing of it is trained"
+        if "labels" in row.score:
+            why = f"of a forest: Student’s, over {row.score['draws']} label draws"
         said.append(tag("span", words.score_limits((low, high)), notes.mark(why), class_="interval"))
-    name = words.BASELINES.get(row.name, row.name)
+    name = words.baseline(row.name)
     return tag("tr", tag("th", name, scope="row"), tag("td", *said, colspan=columns))
 
 
@@ -211,7 +213,7 @@ def _baselines_of_heads(findings: Findings, names: Sequence[str], notes: FootNot
             other = "uda" in files and files["uda"] != files.get("iic", files["uda"])
             why = "scored on the images that train-uda has, which are others than those of IIC" if other else None
             cells.append(tag("td", words.score(found[0].mean_iou), notes.mark(why)) if found else tag("td", words.DASH))
-        rows.append(tag("tr", tag("th", words.BASELINES.get(name, name), scope="row"), *cells))
+        rows.append(tag("tr", tag("th", words.baseline(name), scope="row"), *cells))
     return rows
 
 

@@ -37,6 +37,12 @@ def method(loss: str) -> str:
     return "supervised control" if loss == CONTROL else NAMES.get(loss, loss)
 
 
+def baseline(name: str) -> str:
+    """What the page calls a baseline; a forest has its label budget in its name."""
+    forest, comma, budget = name.partition(", ")
+    return f"random forest on filters, {budget}" if comma and forest == "forest" else BASELINES.get(name, name)
+
+
 def labels(budget: Budget, shares: Iterable[float] = ()) -> str:
     """A label budget: `10 % (12 images)`, `5 labels`, `all labels (114 images)`; and how much was drawn.
 

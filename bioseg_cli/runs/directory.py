@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
-from bioseg_cli.config import STATES
+from bioseg_cli.config import STATES, StateName
 from bioseg_cli.errors import DataError, UsageError
 from bioseg_cli.files import write_text
 from bioseg_cli.runs.manifest import MANIFEST_NAME, read_manifest, write_manifest
@@ -96,3 +96,25 @@ class RunDirectory:
         writer.writeheader()
         writer.writerows(rows)
         write_text(self.metrics_file, table.getvalue())
+
+
+def default_state(run: RunDirectory) -> StateName:
+    """The state that stands for a run: chosen by labels, or where the training had none, without; or else the last.
+
+    The control stands for a run whose guard found that the unlabelled images did harm.
+    """
+    if run.manifest.get("validation") == 0:
+        return "control" if run.manifest.get("guard", {}).get("hands_out") == "control" else "last"
+    return "best-final" if run.manifest.get("command") == "train-iic" else "best-supervised"
+
+
+def checkpoint_of(path: Path, state: StateName | None) -> Path:
+    """The model that RUN means: a `.safetensors` file itself, or a state of a run directory, by default its own.
+
+    Raises:
+        DataError: no such path, not a run, or a run without that state.
+    """
+    if path.suffix == ".safetensors":
+        return path
+    run = RunDirectory.open(path)
+    return run.existing_checkpoint(state or default_state(run))

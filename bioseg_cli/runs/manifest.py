@@ -1,7 +1,8 @@
 """`manifest.yaml`: what a run did, on what, with what, and how it ended. Enough to repeat it.
 
 Keys: `command`, `config` (every setting, resolved), `hash` (of all that the result depends on, see `run_hash`),
-`status` (running, finished, interrupted, failed), `data` (path and content hash), `labels` (the subset used),
+`status` (running, finished, interrupted, failed), `data` (path and content hash), `initial_weights` (of the run it
+started from: path, content hash and what was taken of them), `labels` (the subset used),
 `environment` (versions, hardware, git revision), `processes` (how many trained it together), `times`, `best` (value and
 epoch of each state), `calibration` (temperature of each state) and `metrics`.
 `bioseg COMMAND --config RUN/manifest.yaml` repeats the run.
@@ -48,8 +49,10 @@ UNCHANGED: dict[str, dict[str, Any]] = {
         "pseudo_loss": "ce",
         "denoise": 0.0,
         "guard": True,
+        "init_from": None,
+        "norm_images": "batches",
     },
-    "train-iic": {"warmup": 0},
+    "train-iic": {"warmup": 0, "init_from": None},
 }
 """Settings younger than the hashes of runs, at the value that trains as before: left out, so that the hash stays."""
 RECORDED_PACKAGES = ("torch", "numpy", "scipy", "scikit-image", "h5py", "tifffile")
@@ -101,17 +104,20 @@ def _git_revision() -> str | None:
     return found.stdout.strip()
 
 
-def run_hash(command: str, config: Mapping[str, Any], content_hash: str) -> str:
+def run_hash(command: str, config: Mapping[str, Any], content_hash: str, weights_hash: str | None = None) -> str:
     """What a training is told apart by: SHA-256 of its command, of its settings that matter, and of its data.
 
     Args:
         command: of bioseg.
         config: all its settings, as JSON has them.
         content_hash: of the data set.
+        weights_hash: of the saved model that it starts from, wherever that lies; None = from random weights.
     """
     unchanged = UNCHANGED.get(command, {}).items()
     matters = {
-        name: value for name, value in config.items() if name not in NO_MATTER and (name, value) not in unchanged
+        name: value
+        for name, value in {**config, "init_from": weights_hash}.items()
+        if name not in NO_MATTER and (name, value) not in unchanged
     }
     text = json.dumps([command, matters, content_hash], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -9,18 +9,21 @@ from pathlib import Path
 from typing import Any
 
 from bioseg_cli.config import SplitName
+from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.errors import DataError, UsageError
 from bioseg_cli.evaluation.report import Evaluation
 from bioseg_cli.runs.console import Output
 from bioseg_cli.runs.directory import RunDirectory
 from bioseg_cli.runs.manifest import read_manifest
 from bioseg_cli.study.folder import ENDED, StudyFolder, is_study, status_of
+from bioseg_cli.study.forest import FOREST, forest_file, forest_rows, score_forest
 from bioseg_cli.study.grid import CONTROL, IIC, Budget
 from bioseg_cli.study.results import (
     RunResult,
     ScoreRow,
     StudyResults,
     baselines_request,
+    forest_request,
     read_scores,
     run_request,
 )
@@ -62,7 +65,7 @@ def results_of_study(folder: StudyFolder) -> StudyResults:
             split=plan.split,
             files=files,
             runs=with_controls(runs, [_manifest(run) for run in runs]),
-            baselines={data: _baselines(folder, plan, data) for data in files},
+            baselines={data: (*_baselines(folder, plan, data), *_forests(folder, plan, runs, data)) for data in files},
             settings=manifest["config"],
         )
     except (KeyError, TypeError, ValueError) as error:
@@ -127,8 +130,25 @@ def with_controls(runs: Sequence[RunResult], manifests: Sequence[Mapping[str, An
 def _baselines(folder: StudyFolder, plan: Plan, data: str) -> tuple[ScoreRow, ...]:
     """Those of a data set; none where they are not scored yet."""
     path = folder.scores(f"{data}.baselines")
-    # A study that goes on with a changed file finds that out itself; here any that were scored as planned will do.
-    return read_scores(path, baselines_request(plan.split, plan.baselines), None) or ()
+    # A study that goes on with a changed file finds that out itself; here any that were scored as planned will do. In
+    # studies from before forests had label budgets, one of all labels is among them.
+    for names in (plan.label_free_baselines, plan.baselines):
+        if (rows := read_scores(path, baselines_request(plan.split, names), None)) is not None:
+            return rows
+    return ()
+
+
+def _forests(folder: StudyFolder, plan: Plan, runs: Sequence[RunResult], data: str) -> tuple[ScoreRow, ...]:
+    """Those of a data set, as far as they are scored."""
+    if FOREST not in plan.baselines:
+        return ()
+    found: dict[int, dict[int, ScoreRow]] = {}
+    for run in runs:
+        if run.data == data and run.count is not None:
+            path = folder.scores(forest_file(data, run.count, run.draw))
+            for row in read_scores(path, forest_request(plan.split, run.count, run.draw), None) or ():
+                found.setdefault(run.count, {})[run.draw] = row
+    return forest_rows(found)
 
 
 def results_of_runs(paths: Sequence[Path], split: SplitName, output: Output) -> StudyResults:
@@ -155,6 +175,8 @@ def results_of_runs(paths: Sequence[Path], split: SplitName, output: Output) -> 
         baselines.setdefault(data, tuple(ScoreRow.of(one) for one in report.baselines))
         files.setdefault(data, {})["iic" if manifest["command"] == "train-iic" else "uda"] = file
         runs.append(_run_alone(path, manifest, data, report.evaluations))
+    for data, rows in _forests_of_runs(manifests, data_names, split, output).items():
+        baselines[data] += rows
     return StudyResults(
         title=", ".join(path.name for path in paths),
         split=split,
@@ -163,6 +185,29 @@ def results_of_runs(paths: Sequence[Path], split: SplitName, output: Output) -> 
         baselines=baselines,
         settings={},
     )
+
+
+def _forests_of_runs(
+    manifests: Sequence[Mapping[str, Any]], data_names: Mapping[Path, str], split: SplitName, output: Output
+) -> dict[str, tuple[ScoreRow, ...]]:
+    """The forests beside runs, by data set: one for each choice of labelled images that they have."""
+    choices: dict[Path, list[frozenset[str]]] = {}
+    for manifest in manifests:
+        images = frozenset(manifest.get("labels", {}).get("images", ()))
+        known = choices.setdefault(Path(manifest["data"]["path"]), [])
+        if images and images not in known:
+            known.append(images)
+    rows = {}
+    for file, of_data in choices.items():
+        found: dict[int, dict[int, ScoreRow]] = {}
+        with Dataset(file) as dataset:
+            for images in of_data:
+                order = dataset.label_order
+                labelled = order[[dataset.name(int(index)) in images for index in order]]
+                draws = found.setdefault(len(images), {})
+                draws[len(draws)] = score_forest(dataset, labelled, split, output)
+        rows[data_names[file]] = forest_rows(found)
+    return rows
 
 
 def refuse_no_repeats(paths: Sequence[Path], manifests: Sequence[Mapping[str, Any]]) -> None:

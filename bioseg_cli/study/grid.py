@@ -11,6 +11,8 @@ from bioseg_cli.config import build_config, read_config
 from bioseg_cli.dataset.area import unlabelled_pool
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.errors import UsageError
+from bioseg_cli.files import sha256_of
+from bioseg_cli.runs.directory import checkpoint_of
 from bioseg_cli.runs.manifest import run_hash
 from bioseg_cli.study.settings import DEFAULT_RATIOS, Plan
 from bioseg_cli.training.labels import refuse_single_class
@@ -195,7 +197,9 @@ def _planned(
     source: Path,
 ) -> PlannedRun:
     config = build_config(model, {**values, "data": facts.path}, source=source).model_dump(mode="json")
-    identity = run_hash(model.command, config, facts.content_hash)
+    start = config["init_from"]
+    weights_hash = None if start is None else sha256_of(checkpoint_of(Path(start), None))
+    identity = run_hash(model.command, config, facts.content_hash, weights_hash)
     return PlannedRun(
         name=f"{name}-{identity[:HASH_SHOWN]}",
         data=data,

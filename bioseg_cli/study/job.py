@@ -9,7 +9,7 @@ from pydantic import Field
 
 from bioseg_cli.config import Config, SplitName, StateName
 from bioseg_cli.runs.process import NoAnswer, ask
-from bioseg_cli.study.results import baselines_request, run_request
+from bioseg_cli.study.results import baselines_request, forest_request, run_request
 
 WORKER = "bioseg_cli.study.worker"
 """The module that does a job; not imported here, as it needs torch."""
@@ -67,7 +67,32 @@ class BaselinesJob(Config):
         return baselines_request(self.split, self.baselines)
 
 
-Job = Annotated[RunJob | BaselinesJob, Field(discriminator="kind")]
+class ForestJob(Config):
+    """Grow a forest on the labelled images of a budget and score it; attributes as those of `BaselinesJob`.
+
+    Attributes:
+        labels: number of labelled images.
+        draw: which choice of them.
+    """
+
+    kind: Literal["forest"] = "forest"
+    name: str
+    scores: Path
+    log: Path
+    threads: int | None
+    data: Path
+    hash: str
+    split: SplitName
+    labels: int
+    draw: int
+
+    @property
+    def request(self) -> dict[str, Any]:
+        """What its scores depend on beside the data set."""
+        return forest_request(self.split, self.labels, self.draw)
+
+
+Job = Annotated[RunJob | BaselinesJob | ForestJob, Field(discriminator="kind")]
 
 
 def do_job(job: Job) -> str | None:

@@ -2,7 +2,7 @@
 
 `SCORES/NAME.json` holds the scores of the run `NAME`, with `hash` and `request` (split, states) that say whether they
 are the ones wanted, and `rows`, one a state, head and mapping. `SCORES/DATA.baselines.json` is the same of a data set's
-baselines.
+baselines, `SCORES/DATA.forest-5labels-draw0.json` of the forest of a label budget and draw.
 """
 
 from __future__ import annotations
@@ -179,6 +179,11 @@ def run_request(split: str, states: Sequence[str]) -> dict[str, Any]:
 def baselines_request(split: str, baselines: Sequence[str]) -> dict[str, Any]:
     """What the scores of a data set's baselines depend on beside the data set."""
     return {"split": split, "baselines": list(baselines)}
+
+
+def forest_request(split: str, labels: int, draw: int) -> dict[str, Any]:
+    """What the scores of a forest depend on beside the data set."""
+    return {"split": split, "labels": labels, "draw": draw}
 
 
 def write_scores(rows: list[ScoreRow], request: Mapping[str, Any], identity: str) -> str:

@@ -15,8 +15,9 @@ from bioseg_cli.runs.crew import spread, threads_each
 from bioseg_cli.runs.manifest import environment, now, write_manifest
 from bioseg_cli.study.collect import results_of_study
 from bioseg_cli.study.folder import ENDED, StudyFolder, status_of
+from bioseg_cli.study.forest import FOREST, forest_file
 from bioseg_cli.study.grid import PlannedRun, expand, read_plan
-from bioseg_cli.study.job import BaselinesJob, Job, RunJob, do_job, lost_job
+from bioseg_cli.study.job import BaselinesJob, ForestJob, Job, RunJob, do_job, lost_job
 from bioseg_cli.study.results import is_scored, read_scores
 from bioseg_cli.study.settings import Plan, StudyConfig
 from bioseg_cli.study.table import document, render, render_runs
@@ -83,7 +84,7 @@ class _Study:
 
     def carry_out(self, output: Output, *, overwrite: bool) -> None:
         """Do what is missing, or with `overwrite` all of the plan."""
-        jobs: list[Job] = [*self._baselines(), *map(self._job, self.runs)]
+        jobs: list[Job] = [*self._baselines(), *self._forests(), *map(self._job, self.runs)]
         if overwrite:
             # Not before it is known that all can be scored: what is refused loses nothing.
             self._forget()
@@ -152,10 +153,38 @@ class _Study:
                     data=file,
                     hash=identity,
                     split=self.plan.split,
-                    baselines=self.plan.baselines,
+                    baselines=self.plan.label_free_baselines,
                 )
             )
         return jobs
+
+    def _forests(self) -> list[ForestJob]:
+        """One a data set, label budget and label draw: the runs of all losses and seeds share it."""
+        if FOREST not in self.plan.baselines:
+            return []
+        path = StudyFolder(self.folder.path.resolve())
+        jobs: dict[str, ForestJob] = {}
+        for run in self.runs:
+            if run.budget is None:
+                continue
+            name = forest_file(run.data, run.budget.count, run.draw)
+            if name in jobs:
+                continue
+            data = Path(run.config["data"])
+            with Dataset(data) as dataset:
+                identity = dataset.content_hash
+            jobs[name] = ForestJob(
+                name=name,
+                scores=path.scores(name),
+                log=path.log(name),
+                threads=self._threads,
+                data=data,
+                hash=identity,
+                split=self.plan.split,
+                labels=run.budget.count,
+                draw=run.draw,
+            )
+        return list(jobs.values())
 
     @property
     def _threads(self) -> int | None:

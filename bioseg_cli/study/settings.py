@@ -80,7 +80,9 @@ class Plan(Config):
         default=("best-supervised", "best-final"), min_length=1, description="Saved states to score."
     )
     split: SplitName = Field(default="test", description="Split to score on.")
-    baselines: Names = Field(default=("otsu", "kmeans", "all-background"), description="What is scored beside.")
+    baselines: Names = Field(
+        default=("otsu", "kmeans", "forest", "all-background"), description="What is scored beside."
+    )
     threads: int | None = Field(
         default=None, ge=1, description="Threads of each run; by default the processors divided by --jobs."
     )
@@ -102,6 +104,11 @@ class Plan(Config):
             if isinstance(entry, StudyData) and entry.iic is not None and entry.uda is None and self.iic is None:
                 raise ValueError(f"data: {name} has a file for iic alone, and the plan has no iic")
         return self
+
+    @property
+    def label_free_baselines(self) -> tuple[str, ...]:
+        """The baselines of a data set that have no label budget: all but the forest."""
+        return tuple(name for name in self.baselines if name != "forest")
 
     @property
     def budget(self) -> dict[str, int]:

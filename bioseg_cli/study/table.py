@@ -114,7 +114,14 @@ def _means(found: Sequence[Cell], results: StudyResults) -> Table:
         )
     table.add_section()
     for row in results.baselines.get(found[0].data, ()):
-        table.add_row("none", "", Text(row.name), "", f"{row.mean_iou:.4f}", "", "", "")
+        labels = row.score.get("labels")
+        if labels is None:
+            table.add_row("none", "", Text(row.name), "", f"{row.mean_iou:.4f}", "", "", "")
+            continue
+        low, high = row.score.get("intervals", {}).get("mean_iou", (None, None))
+        interval = "-" if low is None else f"{low:.3f}..{high:.3f}"
+        draws = str(row.score["draws"])
+        table.add_row(str(labels), "", "forest", f"{draws}/{draws}", f"{row.mean_iou:.4f}", interval, "", "")
     return table
 
 

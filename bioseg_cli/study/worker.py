@@ -23,8 +23,9 @@ from bioseg_cli.files import write_text
 from bioseg_cli.runs.console import Output
 from bioseg_cli.runs.process import answer
 from bioseg_cli.study.folder import ENDED, run_manifest
+from bioseg_cli.study.forest import score_forest
 from bioseg_cli.study.grid import COMMANDS
-from bioseg_cli.study.job import BaselinesJob, Job, RunJob
+from bioseg_cli.study.job import BaselinesJob, ForestJob, Job, RunJob
 from bioseg_cli.study.results import ScoreRow, is_scored, write_scores
 from bioseg_cli.training.restarts import train_with_restarts
 from bioseg_cli.training.session import train
@@ -48,6 +49,10 @@ def perform(job: Job, output: Output) -> None:
             if isinstance(job, RunJob):
                 train_run(job, output)
                 rows = score_run(job, output)
+            elif isinstance(job, ForestJob):
+                with Dataset(job.data) as dataset:
+                    labelled = dataset.label_subset(count=job.labels, draw=job.draw)
+                    rows = [score_forest(dataset, labelled, job.split, output)]
             else:
                 rows = score_data(job, output)
             write_text(job.scores, write_scores(rows, job.request, job.hash))

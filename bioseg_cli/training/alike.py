@@ -50,7 +50,9 @@ def unlike_control(run: Manifest, control: Manifest) -> list[str]:
         for name, value in CONTROL.items()
         if settings.get(name, value) != value
     ]
-    return said + _unlike(run, control, TrainUDAConfig.of_unlabelled)
+    # Statistics of all images make a control no weaker: what a run gains over it is not theirs.
+    of_all = settings.get("norm_images") == "all"
+    return said + _unlike(run, control, TrainUDAConfig.of_unlabelled | ({"norm_images"} if of_all else frozenset()))
 
 
 def learnt_by(config: Mapping[str, Any], otherwise: str) -> str:
@@ -88,7 +90,12 @@ def _facts(manifest: Manifest, *, by_updates: bool) -> dict[str, Any]:
     known = {name: field.default for name, field in model.model_fields.items()}
     config = model.model_construct(**{**known, **manifest["config"]})
     left_out = (
-        NO_MATTER | OF_THE_MACHINE | FILLED_IN | SAID_BY_IMAGES | (frozenset(BUDGET) if by_updates else frozenset())
+        NO_MATTER
+        | OF_THE_MACHINE
+        | FILLED_IN
+        | SAID_BY_IMAGES
+        | {"init_from"}
+        | (frozenset(BUDGET) if by_updates else frozenset())
     )
     values = {name: getattr(config, name) for name in model.model_fields if name not in left_out}
     # Left to its default, or given as what the default is.
@@ -98,6 +105,7 @@ def _facts(manifest: Manifest, *, by_updates: bool) -> dict[str, Any]:
         "data": manifest["data"]["content_hash"],
         "labelled images": frozenset(manifest.get("labels", {}).get("images", ())),
         **({"updates": manifest["progress"]["updates"]} if by_updates else {}),
+        "initial weights": manifest.get("initial_weights", {}).get("hash"),
         **values,
     }
 
@@ -105,6 +113,8 @@ def _facts(manifest: Manifest, *, by_updates: bool) -> dict[str, Any]:
 def _said(name: str, ours: Any, theirs: Any) -> str:
     if name == "data":
         return "the data set"
+    if name == "initial weights":
+        return "the weights they start from"
     if name == "labelled images":
         if len(ours) != len(theirs):
             return f"the number of labelled images ({len(ours)} and {len(theirs)})"

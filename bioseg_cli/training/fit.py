@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from bioseg_cli.dataset.reader import Dataset
+from bioseg_cli.training.initial import Start
 from bioseg_cli.training.labels import asked_for
 from bioseg_cli.training.settings import TrainConfig, TrainUDAConfig
 
@@ -33,13 +34,21 @@ VALIDATION_SHARE = 0.1
 """Share of `--minutes` that validation may take."""
 
 
-def fitted_to_images(config: ConfigT, dataset: Dataset, device: torch.device) -> tuple[ConfigT, list[str]]:
-    """The settings with the width, crop and epoch that `--preset best` leaves open, and what to say of them."""
+def fitted_to_images(
+    config: ConfigT, dataset: Dataset, device: torch.device, start: Start | None = None
+) -> tuple[ConfigT, list[str]]:
+    """The settings with the width, crop and epoch that `--preset best` leaves open, and what to say of them.
+
+    The width is that of the network whose weights the training starts from, if it does.
+    """
     if not isinstance(config, TrainUDAConfig) or config.preset != "best" or config.resume is not None:
         return config, []
     found: dict[str, Any] = {}
     said = []
-    if "width" not in config.model_fields_set:
+    if "width" not in config.model_fields_set and start is not None:
+        found["width"] = start.architecture.width
+        said.append(f"width {found['width']}, which {start.source} has")
+    elif "width" not in config.model_fields_set:
         on_gpu = device.type == "cuda"
         found["width"] = GPU_WIDTH if on_gpu else CPU_WIDTH
         said.append(f"width {found['width']}, as there is {'a' if on_gpu else 'no'} GPU")

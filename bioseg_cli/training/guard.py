@@ -54,6 +54,7 @@ SMALLEST_SHARE = 0.001
 DIGITS = 4
 
 TOGETHER = "A training in several processes has no guard: nothing was looked at"
+RESUMED = "A resumed run that began with the weights of another has no guard: a control would begin with others"
 
 
 @dataclass(frozen=True)
@@ -111,9 +112,11 @@ def guard_run(
     run.checkpoint("control").unlink(missing_ok=True)  # of a run that was resumed
     if not (config.guard and method.consistency and not method.criteria):
         return
-    if processes > 1:
-        run.manifest["guard"] = {"reason": TOGETHER}
-        output.say(TOGETHER)
+    begun_anew = config.init_from is None or trainer.initial_weights is not None
+    if processes > 1 or not begun_anew:
+        reason = TOGETHER if processes > 1 else RESUMED
+        run.manifest["guard"] = {"reason": reason}
+        output.say(reason)
         return
     images = method.unlabelled[np.linspace(0, len(method.unlabelled) - 1, IMAGES).round().astype(int)]
     images = np.unique(images)
@@ -157,11 +160,14 @@ def guard_run(
 def _train_control(
     run: TrainingRun, trainer: Trainer, method: UDA, output: Output, stop_requested: Callable[[], bool]
 ) -> Trainer:
-    """The run's own settings, labels, seed and updates, without the unsupervised loss."""
+    """The run's own settings, labels, initial weights, seed and updates, without the unlabelled images."""
     config = method.config.model_copy(update=CONTROL)
     supervised = UDA(method.dataset, config, trainer.precision.device)
     unwritten = UnwrittenRun(run.path, {})
-    control = Trainer(supervised, method.dataset, config, trainer.precision, unwritten, output, stop_requested, Alone())
+    control = Trainer(
+        supervised, method.dataset, config, trainer.precision, unwritten, output, stop_requested, Alone(),
+        trainer.initial_weights,
+    )  # fmt: skip
     control.fit()
     return control
 

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from bioseg_cli.ahead import made_ahead
 from bioseg_cli.config import STATES, StateName
@@ -64,6 +65,7 @@ class Trainer:
         output: where progress goes.
         stop_requested: asked after each step; true once the user wants to stop.
         processes: that train it together.
+        weights: of some or all tensors of the network, to start from; the others are drawn.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class Trainer:
         output: Output,
         stop_requested: Callable[[], bool],
         processes: Alone,
+        weights: Mapping[str, Tensor] | None = None,
     ) -> None:
         self.method = method
         self.dataset = dataset
@@ -85,7 +88,10 @@ class Trainer:
         self.output = output
         self.stop_requested = stop_requested
         self.processes = processes
+        self.initial_weights = weights
         self.network = build_network(config, dataset, dict(method.heads), method.training_heads)
+        if weights is not None:
+            self.network.load_state_dict(weights, strict=False)
         # Channels last is the layout in which convolutions reach the hardware's matrix units without copies.
         self.network.to(device=precision.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.shared = processes.shared(self.network)

@@ -19,6 +19,7 @@ from bioseg_cli.runs.device import resolve_device
 from bioseg_cli.runs.directory import RunDirectory
 from bioseg_cli.runs.manifest import now
 from bioseg_cli.training.iic import IIC
+from bioseg_cli.training.initial import refuse_changed
 from bioseg_cli.training.session import (
     RUNS_FOLDER,
     first_record,
@@ -29,7 +30,7 @@ from bioseg_cli.training.session import (
 from bioseg_cli.training.settings import TrainIICConfig
 
 FOLDER = "restarts"
-COPIED = ("progress", "best", "metrics", "clusters", "mapped_by", "mappings", "collapse")
+COPIED = ("progress", "best", "metrics", "clusters", "mapped_by", "mappings", "collapse", "initial_weights")
 """What the manifest of a run has from its kept restart."""
 
 
@@ -82,6 +83,7 @@ def _restart(config: TrainIICConfig, run: RunDirectory, number: int, output: Out
     path = run.path / FOLDER / f"seed{seed}"
     resumable = (path / "resume.pt").is_file()
     if not resumable:
+        refuse_changed(config, run.manifest.get("initial_weights"))
         shutil.rmtree(path, ignore_errors=True)
     output.say(f"restart {number + 1} of {config.restarts}")
     own = {

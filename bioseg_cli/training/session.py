@@ -22,6 +22,7 @@ from bioseg_cli.runs.manifest import MANIFEST_NAME, NO_MATTER, environment, now,
 from bioseg_cli.training.distributed import joined, own_device
 from bioseg_cli.training.fit import fitted_to_images, fitted_to_minutes
 from bioseg_cli.training.guard import guard_run
+from bioseg_cli.training.initial import initial_record, start_of
 from bioseg_cli.training.loop import Trainer
 from bioseg_cli.training.method import Method
 from bioseg_cli.training.record import TrainingRun, UnwrittenRun
@@ -84,7 +85,8 @@ def train(
     data = find_dataset(config.data)
     directory = TrainingRun if launch.first else UnwrittenRun
     with joined(launch, device) as processes, Dataset(data) as dataset, stop_signals() as stop_requested:
-        config, said = fitted_to_images(config, dataset, device)
+        start = start_of(config)
+        config, said = fitted_to_images(config, dataset, device, start)
         budget = None
         if isinstance(config, TrainUDAConfig) and config.minutes is not None:
             unwritten = UnwrittenRun(RUNS_FOLDER, {})
@@ -94,7 +96,14 @@ def train(
             said.append(f"{config.steps} updates fit into {budget['minutes']:g} minutes on this machine")
         method = build_method(dataset, config, device)
         path = config.run or RUNS_FOLDER / method.run_name
+        taken = None
+        if start is not None:
+            start.refuse_overwriting(path)
+            taken = start.fitting(config, dataset, method)
+            said.append(taken.said)
         manifest = {**first_record(config, dataset), **method.record}
+        if taken is not None:
+            manifest["initial_weights"].update(taken.record)
         if budget is not None:
             manifest["budget"] = budget
         manifest["device"] = str(device)
@@ -114,7 +123,8 @@ def train(
             trainer.record()
         else:
             run = directory.create(path, manifest, overwrite=overwrite)
-            trainer = Trainer(method, dataset, config, precision, run, output, stop_requested, processes)
+            weights = None if taken is None else taken.tensors
+            trainer = Trainer(method, dataset, config, precision, run, output, stop_requested, processes, weights)
         output.say(
             f"{path}: {method.name}, width {config.width}, {trainer.total_steps} steps, on {device} in "
             f"{precision.name} ({precision.reason})" + (f", {launch.count} processes" if launch.count > 1 else "")
@@ -153,12 +163,15 @@ def first_record(config: TrainConfig, dataset: Dataset) -> dict[str, Any]:
     # Paths are stored whole: the run can be read from any folder.
     data = str(dataset.path.resolve())
     resolved = config.model_copy(update={"run": None, "resume": None}).model_dump(mode="json")
+    initial = initial_record(config)
+    weights_hash = None if initial is None else initial["hash"]
     return {
         "command": config.command,
         "status": "running",
         "config": {**resolved, "data": data},
-        "hash": run_hash(config.command, resolved, dataset.content_hash),
+        "hash": run_hash(config.command, resolved, dataset.content_hash, weights_hash),
         "data": {"path": data, "content_hash": dataset.content_hash},
+        **({} if initial is None else {"initial_weights": initial}),
         "environment": environment(),
         "times": {"started": now()},
     }

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from bioseg_cli.config import VIEWS, Config, DeviceName, Names, PrecisionName, UNetConfig
 from bioseg_cli.training.label_names import ImageNames
+
+
+def _whole(path: Path | None) -> Path | None:
+    return None if path is None else path.resolve()
+
+
+NETWORK_PANELS: dict[str, tuple[str, ...]] = {
+    "Network": (
+        "width", "lr", "init_from", "schedule", "warmup", "ema", "optimizer", "norm", "dropout", "unet",
+    ),
+    "Machine": ("device", "precision", "cache"),
+}  # fmt: skip
 
 
 class TrainConfig(Config):
@@ -24,6 +37,11 @@ class TrainConfig(Config):
     )
     resume: Path | None = Field(
         default=None, description="Continue this interrupted run; of the settings only the budget may change."
+    )
+    init_from: Annotated[Path | None, AfterValidator(_whole)] = Field(
+        default=None,
+        description="Start from the weights of this run, of any data set or of train-iic, instead of random ones. The "
+        "network has to be the same; heads of other classes or clusters are new. --resume does not need it.",
     )
     epochs: int = Field(default=100, ge=1, description="Passes over the larger of the labelled and unlabelled subsets.")
     steps: int | None = Field(
@@ -137,6 +155,21 @@ class TrainUDAConfig(TrainConfig):
         }
     )  # fmt: skip
     """The settings of what is learnt from unlabelled images: a control does not depend on them."""
+    panels: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "Data and budget": (
+            "data", "preset", "run", "minutes", "steps", "epochs", "crop", "batch_size", "seed", "resume",
+            "epoch_steps", "patience",
+        ),
+        "Labelled images": (
+            "labels", "ratio", "label_draw", "label_images", "augment", "geometry", "sup_loss", "crop_around", "dice",
+            "dice_smooth", "dice_squared", "dice_background", "tsa",
+        ),
+        "Unlabelled images": (
+            "unsup_loss", "unsup_weight", "teacher", "mix", "denoise", "confidence", "ramp", "class_confidence",
+            "pseudo_loss", "norm_images", "guard", "sharpen", "stop_gradient", "strong_ops",
+        ),
+        **NETWORK_PANELS,
+    }  # fmt: skip
 
     preset: Literal["paper", "best"] = Field(
         default="paper",
@@ -244,6 +277,11 @@ class TrainUDAConfig(TrainConfig):
     tsa: Literal["none", "linear", "exp", "log"] = Field(
         default="none", description="Training-signal annealing: leave out labelled pixels that are learnt too well yet."
     )
+    norm_images: Literal["batches", "all"] = Field(
+        default="batches",
+        description="Images whose statistics batch norm keeps for prediction: those of the training's batches, or all "
+        "training images without their labels, for a control that sees how bright unlabelled images are and no more.",
+    )
     strong_ops: int = Field(default=2, ge=1, le=9, description="RandAugment operations drawn for each strong view.")
     guard: bool = Field(
         default=True,
@@ -318,6 +356,13 @@ class TrainUDAConfig(TrainConfig):
             raise ValueError("--label-images says which images: leave out --ratio, --labels and --label-draw")
         return self
 
+    @model_validator(mode="after")
+    def _statistics_to_estimate(self) -> Self:
+        norm = self.norm or ("none" if self.unet == "original" else "batch")
+        if self.norm_images == "all" and norm != "batch":
+            raise ValueError(f"--norm-images all is for --norm batch: {norm} normalisation keeps no statistics")
+        return self
+
     @property
     def label_ratio(self) -> float:
         """The label ratio in force where no number of labels was asked for: 10 %, the study's smallest."""
@@ -340,6 +385,15 @@ class TrainIICConfig(TrainConfig):
     """Self-supervised training by Invariant Information Clustering (IIC), with the study's settings as defaults."""
 
     command: ClassVar[str] = "train-iic"
+    panels: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "Data and budget": (
+            "data", "preset", "run", "epochs", "steps", "restarts", "crop", "batch_size", "seed", "resume", "patience",
+        ),
+        "Clusters": (
+            "clusters", "map_labels", "aux_clusters", "views", "lamb", "heads", "shift", "shift_loss",
+        ),
+        **NETWORK_PANELS,
+    }  # fmt: skip
 
     preset: Literal["paper", "stable"] = Field(
         default="paper",

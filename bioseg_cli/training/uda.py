@@ -10,7 +10,7 @@ A step sees labelled images X_l with masks and unlabelled images X:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from bioseg_cli.augment.affine import Affine
-from bioseg_cli.config import StateName
+from bioseg_cli.config import STATES, StateName
 from bioseg_cli.dataset.area import labelled_area, unlabelled_pool
 from bioseg_cli.dataset.batches import IGNORE, ImageBatch, ImageSource, looped_order, random_stream
 from bioseg_cli.dataset.reader import Dataset
@@ -30,6 +30,7 @@ from bioseg_cli.runs.console import Output
 from bioseg_cli.runs.device import Precision
 from bioseg_cli.runs.directory import RunDirectory
 from bioseg_cli.training import denoising
+from bioseg_cli.training.adapted_norm import adapt_states
 from bioseg_cli.training.calibrate import calibrate_states
 from bioseg_cli.training.consistency import Consistency
 from bioseg_cli.training.labels import crops_without_labels, labels_to_learn
@@ -257,11 +258,23 @@ class UDA:
         return list_metrics(metrics) or "no validation image"
 
     def conclude(self, run: RunDirectory, rows: Sequence[Row], precision: Precision, output: Output) -> RunEnd:
-        """Calibrate the saved states."""
-        if not isinstance(run, UnwrittenRun):
-            labelled = self.validation[self.dataset.labelled[self.validation]]
-            calibrate_states(run, self.dataset, labelled, precision, output)
+        """Estimate the statistics of the saved states on all images where that was asked for; calibrate the states."""
+        if isinstance(run, UnwrittenRun):
+            return "finished"
+        if self.config.norm_images == "all":
+            states = [state for state in STATES if run.checkpoint(state).is_file()]
+            count = adapt_states(run, states, self.all_images, precision)
+            run.manifest["norm_images"] = count
+            output.say(f"The batch-norm statistics of every saved state are now those of all {count} training images")
+        labelled = self.validation[self.dataset.labelled[self.validation]]
+        calibrate_states(run, self.dataset, labelled, precision, output)
         return "finished"
+
+    def all_images(self) -> Iterator[Tensor]:
+        """The training images, whole, in batches."""
+        images, size = self.dataset.indices("train"), self.config.batch_size
+        for start in range(0, len(images), size):
+            yield self._source.batch(images[start : start + size]).images
 
     def images_of(self, batch: UDABatch) -> list[str]:
         """Names of the images of a batch."""

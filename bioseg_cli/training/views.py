@@ -7,19 +7,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from bioseg_cli.augment.affine import Affine
-from bioseg_cli.augment.microscopy import Capture, draw_capture
+from bioseg_cli.augment.microscopy import LABELLED_SEVERITY, Capture, draw_capture
 from bioseg_cli.augment.policy import StrongView, draw_strong, draw_strong_capture, draw_weak, draw_wide
-from bioseg_cli.dataset.batches import ImageBatch, random_stream
+from bioseg_cli.dataset.batches import ImageBatch, grey_level_spread, random_stream
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.training.denoising import HiddenPixels, draw_hidden
 from bioseg_cli.training.mixing import Mixing, draw_mixing
 from bioseg_cli.training.settings import TrainUDAConfig
-
-SPREAD_IMAGES = 20
-"""Training images that the standard deviation of grey levels is measured on, for noise and offsets in its unit."""
-
-LABELLED_SEVERITY = 0.5
-"""Share of the range of microscope-like changes that labelled images are drawn from; strong views have all of it."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +50,7 @@ class Views:
 
     def __init__(self, dataset: Dataset, config: TrainUDAConfig) -> None:
         self.config = config
-        self.spread = _spread(dataset) if config.augment == "microscopy" or config.denoise else 0.0
+        self.spread = grey_level_spread(dataset) if config.augment == "microscopy" or config.denoise else 0.0
 
     def of(
         self, labelled: ImageBatch, unlabelled: ImageBatch | None, epoch: int, step: int, progress: float
@@ -97,9 +91,3 @@ class Views:
         if self.config.augment == "microscopy":
             return draw_strong_capture(batch, self.spread, random)
         return draw_strong(batch, self.config.strong_ops, random)
-
-
-def _spread(dataset: Dataset) -> float:
-    """Standard deviation of the grey levels of training images, each about its own mean."""
-    training = dataset.indices("train")[:SPREAD_IMAGES]
-    return float(np.mean([dataset.normalised(index)[:, *dataset.extent(index)].std() for index in training]))

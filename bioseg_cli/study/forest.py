@@ -1,0 +1,68 @@
+"""The random forest of a study: grown for each label budget and label draw on the labelled images that its runs have.
+
+It is a row of each budget in the tables, over the label draws, and costs seconds where a run costs minutes. The seeds
+and losses of a budget share it: nothing of it depends on them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from bioseg_cli.config import SplitName
+from bioseg_cli.dataset.reader import Dataset
+from bioseg_cli.dataset.schema import IntArray
+from bioseg_cli.evaluation.forest import fit_forest
+from bioseg_cli.evaluation.report import Evaluation
+from bioseg_cli.evaluation.scores import Resampling, score_images
+from bioseg_cli.evaluation.truth import DatasetTruth, count_images
+from bioseg_cli.runs.console import Output
+from bioseg_cli.study.results import ScoreRow
+from bioseg_cli.study.statistics import estimate
+
+FOREST = "forest"
+
+
+def forest_file(data: str, count: int, draw: int) -> str:
+    """What the scores of a forest are filed under."""
+    return f"{data}.{FOREST}-{count}labels-draw{draw}"
+
+
+def score_forest(dataset: Dataset, labelled: IntArray, split: SplitName, output: Output) -> ScoreRow:
+    """Grow a forest on labelled images of a data set and score it on a split, as `bioseg evaluate` does."""
+    truth, resampling = DatasetTruth(dataset, split), Resampling()
+    forest = fit_forest(dataset, labelled, resampling.seed)
+    output.say(forest.note)
+    images = count_images(truth, forest.predictor(truth), output, description="Scoring a forest")
+    score = score_images(images, [one.name for one in truth.classes], resampling)
+    return ScoreRow.of(Evaluation(FOREST, images, score))
+
+
+def forest_rows(found: Mapping[int, Mapping[int, ScoreRow]]) -> tuple[ScoreRow, ...]:
+    """A row for each label budget, with the mean over its label draws and Student's interval of it.
+
+    Args:
+        found: scores by number of labelled images and by label draw.
+    """
+    return tuple(_row(count, list(found[count].values())) for count in sorted(found) if found[count])
+
+
+def _row(count: int, draws: Sequence[ScoreRow]) -> ScoreRow:
+    whole = estimate({(draw, 0): row.mean_iou for draw, row in enumerate(draws)})
+    limits = None if whole.interval is None else [whole.interval.low, whole.interval.high]
+    score: dict[str, Any] = {
+        "mean_iou": whole.mean,
+        "labels": count,
+        "draws": len(draws),
+        **({} if limits is None else {"intervals": {"mean_iou": limits}}),
+    }
+    names = draws[0].images
+    images = {name: float(np.mean([row.images[name] for row in draws])) for name in names}
+    return ScoreRow(f"{FOREST}, {count} label{'s' * (count > 1)}", None, None, None, score, images)
+
+
+def forest_points(rows: Iterable[ScoreRow]) -> list[tuple[int, float]]:
+    """Labelled images and mean IoU of the rows that are forests, by ascending number."""
+    return sorted((int(row.score["labels"]), row.mean_iou) for row in rows if "labels" in row.score)
