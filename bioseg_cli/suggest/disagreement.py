@@ -18,7 +18,7 @@ from bioseg_cli.prediction.files import differs
 from bioseg_cli.prediction.predictor import SYMMETRIES, Predictor
 from bioseg_cli.runs.console import Output
 from bioseg_cli.runs.device import resolve_device, resolve_precision
-from bioseg_cli.runs.directory import RunDirectory, checkpoint_of, differs
+from bioseg_cli.runs.directory import RunDirectory, checkpoint_of
 from bioseg_cli.suggest.settings import SuggestConfig
 
 LABELS_OF_A_RUN = ("labels", "mapped_by")
