@@ -6,6 +6,7 @@ import csv
 import itertools
 import json
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +57,10 @@ def test_a_run_finds_the_discs_and_records_what_it_did(disc_run: Path, disc_data
         assert record["data"]["content_hash"] == dataset.content_hash
         assert record["labels"]["images"] == [dataset.name(index) for index in dataset.label_order[:4]]
     assert record["best"]["best-miou"]["value"] > 0.9
+    started, ended = (datetime.fromisoformat(record["times"][when]) for when in ("started", "ended"))
+    assert started < ended
+    card = load_model(disc_run / "checkpoints" / "last.safetensors", torch.device("cpu")).card
+    assert card.pixel_size == {"y": 0.5, "x": 0.5, "unit": "µm"}
     assert {path.stem for path in (disc_run / "checkpoints").iterdir()} == {
         "best-supervised", "best-final", "best-miou", "last",
     }  # fmt: skip

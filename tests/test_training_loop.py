@@ -292,8 +292,9 @@ def test_a_loss_that_is_not_finite_moves_no_weight(trainer: Train) -> None:
 class Slow(Scripted):
     """Steps of ten seconds, by a clock of its own."""
 
-    def __init__(self, epoch_steps: int) -> None:
+    def __init__(self, epoch_steps: int, seconds: float = 10) -> None:
         super().__init__(epoch_steps)
+        self.seconds = seconds
         self.now = 1000.0
 
     def monotonic(self) -> float:
@@ -302,7 +303,7 @@ class Slow(Scripted):
     def loss(
         self, network: nn.Module, batch: int, precision: Precision, teacher: UNet | None = None
     ) -> dict[str, Tensor]:
-        self.now += 10
+        self.now += self.seconds
         return super().loss(network, batch, precision, teacher)
 
 
@@ -315,8 +316,8 @@ def test_a_step_is_timed_as_the_mean_of_several(trainer: Train, monkeypatch: pyt
 
 
 def test_the_time_of_all_parts_of_a_run_is_added_up(trainer: Train, monkeypatch: pytest.MonkeyPatch) -> None:
-    for part, (steps, seconds) in enumerate([(4, [20, 40]), (6, [20, 40, 60])]):
-        method = Slow(2)
+    for part, (steps, seconds) in enumerate([(4, [20.5, 41]), (6, [20.5, 41, 61.5])]):
+        method = Slow(2, seconds=10.25)
         monkeypatch.setattr(loop, "time", method)
         made = trainer(method, resume=part > 0, steps=steps)
         made.fit()
