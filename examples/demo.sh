@@ -24,4 +24,4 @@ bioseg evaluate "$folder/best" "$folder/supervised" "$folder/uda" --split test -
 echo
 echo "Masks:    $folder/masks/*.tif"
 echo "Overlays: $folder/masks/overlays/*.png"
-echo "Report:   $folder/report/worst_best.png, evaluation.json, per_image.csv"
+echo "Report:   $folder/report/*-worst_best.png, evaluation.json, per_image.csv"

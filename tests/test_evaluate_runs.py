@@ -72,7 +72,7 @@ def test_keys_are_those_of_the_documentation(evaluate, disc_run, disc_control):
     assert found.keys() == RUN_KEYS | {"control"}
     assert found["intervals"].keys() == INTERVAL_KEYS
     assert found["image_wise"].keys() == {"mean", "sd"}
-    assert found["labels"] == {"count": 4, "of": 8}
+    assert found["labels"] == {"count": 4, "of": 8, "pixels": 4 * 48 * 48, "share": 1.0}
     assert found["unseen"] == []
     assert found["iou"].keys() == found["dice"].keys() == found["intervals"]["iou"].keys() == {"background", "cell"}
     assert found["baselines"].keys() == {"otsu", "all-background"}

@@ -225,7 +225,8 @@ def test_views_are_those_of_test_time_augmentation(disc_run: Path, unlabelled: P
             [view[..., ::-1] if mirrored else view for view, (_, mirrored) in zip(back, sides, strict=True)]
         )
         np.testing.assert_allclose(seen.mean(axis=0), mean, atol=1e-5)
-        # The chance that two of the eight, drawn at random, say another class.
+        # The chance that two of the eight, drawn at random, say another class, by calibrated probabilities.
+        seen = np.array([one.reading.probabilities(np.ascontiguousarray(view)) for view in seen])
         pairs = (
             1 - np.einsum("vkij,wkij->vwij", seen, seen).mean(axis=(0, 1)) - (1 - (seen**2).sum(axis=1)).mean(axis=0)
         )

@@ -36,7 +36,16 @@ class EvaluateConfig(Config):
     panels: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "Scores": ("split", "baselines", "out", "csv", "by_group", "draws", "seed"),
         "Runs": ("data", "control", "state", "cross_validate", "tta", "head", "mapping"),
-        "Masks of any origin": ("predictions", "truth", "masks_are", "classes", "images", "axes", "planes"),
+        "Masks of any origin": (
+            "predictions",
+            "truth",
+            "masks_are",
+            "classes",
+            "unlabelled_value",
+            "images",
+            "axes",
+            "planes",
+        ),
         "Machine": ("device", "precision"),
     }
 

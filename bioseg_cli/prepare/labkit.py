@@ -7,6 +7,7 @@ is numbered by itself, so masks are brought to one numbering by the names.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,7 +86,8 @@ def labkit_labels(paths: Sequence[Path]) -> LabkitLabels | None:
         DataError: some masks have one and others not, or it is damaged, or names no label.
     """
     beside = {path: path.with_name(path.name + SUFFIX) for path in paths}
-    without = [path.name for path, file in beside.items() if not file.is_file()]
+    # Of a name as long as names may be there is no longer one: Path.is_file raises, os.path says that there is none.
+    without = [path.name for path, file in beside.items() if not os.path.isfile(file)]  # noqa: PTH113
     if len(without) == len(beside):
         return None
     if without:
