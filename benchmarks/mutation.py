@@ -91,12 +91,14 @@ PACKAGES = {
         (
             "losses", "uda", "iic", "iic_collapse", "oracle_losses", "oracle_uda_options", "training",
             "training_loop", "training_resume", "iic_training", "label_budgets", "controls", "best_preset",
+            "consistency", "mixing", "denoising", "temperature", "guard", "init_from", "adapted_norm", "drawn_in_part",
             "temperature", "guard",
         ),
         # Their tests start several processes.
         leave_out=("training/distributed.py", "training/joint_norm.py"),
         slow=(
             "iic_training.py::test_a_run_on_the_demo_data_does_not_collapse",
+            "init_from.py::test_all_processes_start_alike",
             "training_resume.py::test_a_signal_saves_and_exits_130",
             "training_resume.py::test_a_killed_run_resumes_to_the_same_weights",
             "controls.py::test_a_report_makes_no_mean_of_runs_that_are_no_repeats",
