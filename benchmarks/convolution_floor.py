@@ -27,8 +27,10 @@ from benchmarks import machine
 from benchmarks.timing import interleaved, printer, show, table_of
 from benchmarks.training import Training, training_on_noise
 from bioseg_cli.training.iic import IIC
-from bioseg_cli.training.settings import TrainConfig, TrainIICConfig, TrainUDAConfig
+from bioseg_cli.training.iic_settings import TrainIICConfig
+from bioseg_cli.training.settings import TrainConfig
 from bioseg_cli.training.uda import UDA
+from bioseg_cli.training.uda_settings import TrainUDAConfig
 
 Shape = tuple[int, ...]
 

@@ -21,8 +21,8 @@ from benchmarks.step_parts import measure_parts
 from benchmarks.timing import printer
 from benchmarks.training import RATE, training_on_noise
 from bioseg_cli.training.iic import IIC
+from bioseg_cli.training.iic_settings import TrainIICConfig
 from bioseg_cli.training.loop import build_network
-from bioseg_cli.training.settings import TrainIICConfig
 
 SIZE, STEPS = 128, 4
 WIDTHS = (16,)

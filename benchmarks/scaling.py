@@ -33,8 +33,8 @@ from benchmarks.data import write_folder
 from benchmarks.timing import Action, Rounds, bioseg, interleaved, printer, run_process, show, table_of
 from benchmarks.training import training_on_noise
 from bioseg_cli.runs.device import resolve_device
-from bioseg_cli.training.settings import TrainUDAConfig
 from bioseg_cli.training.uda import UDA
+from bioseg_cli.training.uda_settings import TrainUDAConfig
 
 WIDTHS, SIZE = (8, 16, 24, 32, 48, 64), 128
 SIZES, WIDTH = (128, 192, 256, 320, 384, 448, 512), 16

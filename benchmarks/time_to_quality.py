@@ -42,8 +42,8 @@ from bioseg_cli.training.fit import fitted_to_images
 from bioseg_cli.training.labels import labels_to_learn
 from bioseg_cli.training.loop import Trainer
 from bioseg_cli.training.record import UnwrittenRun
-from bioseg_cli.training.settings import TrainUDAConfig
 from bioseg_cli.training.uda import UDA
+from bioseg_cli.training.uda_settings import TrainUDAConfig
 
 FIRST, GROWTH = 10.0, 1.2
 """Seconds after which a network is scored first, and how much longer each next time."""

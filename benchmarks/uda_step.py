@@ -20,8 +20,8 @@ from benchmarks.step_parts import measure_parts
 from benchmarks.timing import printer
 from benchmarks.training import RATE, training_on_noise
 from bioseg_cli.training.loop import build_network
-from bioseg_cli.training.settings import TrainUDAConfig
 from bioseg_cli.training.uda import UDA
+from bioseg_cli.training.uda_settings import TrainUDAConfig
 
 SIZES = ((16, 128), (32, 256))
 FULL_SIZES = (*SIZES, (64, 512))

@@ -35,7 +35,8 @@ from bioseg_cli.runs.console import show_every_character
 from bioseg_cli.runs.launch import run_launched
 from bioseg_cli.study.settings import StudyConfig
 from bioseg_cli.suggest.settings import SuggestConfig
-from bioseg_cli.training.settings import TrainIICConfig, TrainUDAConfig
+from bioseg_cli.training.iic_settings import TrainIICConfig
+from bioseg_cli.training.uda_settings import TrainUDAConfig
 
 app = typer.Typer(
     name="bioseg",

@@ -25,7 +25,7 @@ from bioseg_cli.prediction.predictor import Predictor
 from bioseg_cli.prediction.settings import PredictConfig
 from bioseg_cli.prepare.settings import FolderConfig
 from bioseg_cli.runs.device import resolve_precision
-from bioseg_cli.training.settings import TrainUDAConfig
+from bioseg_cli.training.uda_settings import TrainUDAConfig
 
 PACKAGE = Path(bioseg_cli.__file__).parent
 OPTION = re.compile(r"(?<![\w-])--[a-z]+(?:-[a-z]+)*(?![\w-])")

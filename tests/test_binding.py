@@ -24,7 +24,8 @@ from bioseg_cli.errors import BiosegError, DataError, Interrupted, PartialFailur
 from bioseg_cli.evaluation.settings import EvaluateConfig
 from bioseg_cli.prediction.settings import PredictConfig
 from bioseg_cli.runs.console import Output
-from bioseg_cli.training.settings import TrainIICConfig, TrainUDAConfig
+from bioseg_cli.training.iic_settings import TrainIICConfig
+from bioseg_cli.training.uda_settings import TrainUDAConfig
 
 
 class Settings(Config):

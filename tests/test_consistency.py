@@ -26,8 +26,8 @@ from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.errors import UsageError
 from bioseg_cli.model.unet import UNet
 from bioseg_cli.training import session
-from bioseg_cli.training.settings import TrainUDAConfig
 from bioseg_cli.training.uda import UDA
+from bioseg_cli.training.uda_settings import TrainUDAConfig
 from bioseg_cli.training.views import UDABatch
 
 Cli = Callable[..., Result]

@@ -25,8 +25,8 @@ from bioseg_cli.study.collect import with_controls
 from bioseg_cli.study.table import render
 from bioseg_cli.training.alike import unlike_control, unlike_repeat
 from bioseg_cli.training.loop import build_network
-from bioseg_cli.training.settings import TrainUDAConfig
 from bioseg_cli.training.uda import UDA
+from bioseg_cli.training.uda_settings import TrainUDAConfig
 
 Cli = Callable[..., Result]
 CPU = torch.device("cpu")

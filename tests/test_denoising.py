@@ -19,8 +19,8 @@ from bioseg_cli.errors import UsageError
 from bioseg_cli.model.saved import load_model
 from bioseg_cli.training.denoising import HiddenPixels, draw_hidden
 from bioseg_cli.training.loop import build_network
-from bioseg_cli.training.settings import TrainUDAConfig
 from bioseg_cli.training.uda import UDA
+from bioseg_cli.training.uda_settings import TrainUDAConfig
 
 Cli = Callable[..., Result]
 

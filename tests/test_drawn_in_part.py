@@ -32,8 +32,8 @@ from bioseg_cli.study.collect import results_of
 from bioseg_cli.study.grid import Budget, DataFacts, _facts
 from bioseg_cli.study.table import document, notes, render
 from bioseg_cli.training.fit import fitted_to_images, object_diameter
-from bioseg_cli.training.settings import TrainUDAConfig
 from bioseg_cli.training.uda import UDA
+from bioseg_cli.training.uda_settings import TrainUDAConfig
 
 Cli = Callable[..., Result]
 CPU = torch.device("cpu")

@@ -19,7 +19,7 @@ import yaml
 from bioseg_cli.config import flag_of
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.evaluation.settings import EvaluateConfig
-from bioseg_cli.training.settings import TrainUDAConfig
+from bioseg_cli.training.uda_settings import TrainUDAConfig
 
 RUN_KEYS = {
     "run", "state", "labels", "unseen", "data", "split", "mean_iou", "mean_iou_foreground", "iou", "dice",

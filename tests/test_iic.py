@@ -25,9 +25,10 @@ from bioseg_cli.runs.device import resolve_precision
 from bioseg_cli.runs.directory import RunDirectory
 from bioseg_cli.training.clusters import fit_mappings
 from bioseg_cli.training.iic import IIC, IICBatch
+from bioseg_cli.training.iic_settings import TrainIICConfig
 from bioseg_cli.training.labels import labels_to_name_clusters
 from bioseg_cli.training.losses import mutual_information_loss
-from bioseg_cli.training.settings import TrainIICConfig, TrainUDAConfig
+from bioseg_cli.training.uda_settings import TrainUDAConfig
 
 CPU = torch.device("cpu")
 FP32 = resolve_precision("fp32", CPU)

@@ -22,7 +22,7 @@ from bioseg_cli.metrics.mapping import contingency, hungarian, many_to_one
 from bioseg_cli.model.saved import ModelCard, load_model
 from bioseg_cli.training import session
 from bioseg_cli.training.iic import IIC
-from bioseg_cli.training.settings import TrainIICConfig
+from bioseg_cli.training.iic_settings import TrainIICConfig
 
 Cli = Callable[..., Result]
 CPU = torch.device("cpu")

@@ -25,11 +25,13 @@ from bioseg_cli.runs.directory import checkpoint_of
 from bioseg_cli.training.alike import unlike_control, unlike_repeat
 from bioseg_cli.training.distributed import Alone
 from bioseg_cli.training.iic import IIC
+from bioseg_cli.training.iic_settings import TrainIICConfig
 from bioseg_cli.training.initial import start_of
 from bioseg_cli.training.loop import Trainer, build_network
 from bioseg_cli.training.record import UnwrittenRun
-from bioseg_cli.training.settings import TrainConfig, TrainIICConfig, TrainUDAConfig
+from bioseg_cli.training.settings import TrainConfig
 from bioseg_cli.training.uda import UDA
+from bioseg_cli.training.uda_settings import TrainUDAConfig
 
 Cli = Callable[..., Result]
 CPU = torch.device("cpu")

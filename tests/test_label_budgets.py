@@ -27,9 +27,10 @@ from bioseg_cli.evaluation.baselines import FITTING_IMAGES, fit_baseline
 from bioseg_cli.images import Normalisation
 from bioseg_cli.study import job, worker
 from bioseg_cli.training.fit import object_diameter
+from bioseg_cli.training.iic_settings import TrainIICConfig
 from bioseg_cli.training.labels import labels_to_learn, labels_to_name_clusters
-from bioseg_cli.training.settings import TrainIICConfig, TrainUDAConfig
 from bioseg_cli.training.uda import UDA
+from bioseg_cli.training.uda_settings import TrainUDAConfig
 
 Cli = Callable[..., Result]
 SIZE = 32

@@ -26,7 +26,7 @@ from bioseg_cli.training.losses import (
     soft_dice_loss,
     tsa_threshold,
 )
-from bioseg_cli.training.settings import TrainUDAConfig
+from bioseg_cli.training.uda_settings import TrainUDAConfig
 
 B, K, H, W = 2, 3, 5, 6
 seeds = st.integers(0, 2**31)

@@ -25,7 +25,7 @@ from bioseg_cli.runs.launch import Launch
 from bioseg_cli.training.loop import learning_rate
 from bioseg_cli.training.record import UnwrittenRun
 from bioseg_cli.training.session import check_shares
-from bioseg_cli.training.settings import TrainUDAConfig
+from bioseg_cli.training.uda_settings import TrainUDAConfig
 
 Cli = Callable[..., Result]
 SMALL = ("--labels", 2, "--width", 2, "--quiet")

@@ -23,8 +23,8 @@ from bioseg_cli.training.distributed import Alone
 from bioseg_cli.training.loop import Trainer
 from bioseg_cli.training.method import Method, list_metrics
 from bioseg_cli.training.record import TrainingRun
-from bioseg_cli.training.settings import TrainUDAConfig
 from bioseg_cli.training.uda import CRITERIA
+from bioseg_cli.training.uda_settings import TrainUDAConfig
 
 FP32 = resolve_precision("fp32", torch.device("cpu"))
 BIAS = "heads.main.bias"

@@ -21,8 +21,8 @@ from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.model.unet import UNet
 from bioseg_cli.runs.device import Precision, resolve_precision
 from bioseg_cli.training.losses import soft_dice_loss
-from bioseg_cli.training.settings import TrainUDAConfig
 from bioseg_cli.training.uda import CRITERIA, UDA, UDABatch
+from bioseg_cli.training.uda_settings import TrainUDAConfig
 
 CPU = torch.device("cpu")
 FP32 = resolve_precision("fp32", CPU)

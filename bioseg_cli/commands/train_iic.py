@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from bioseg_cli.runs.console import Output
-from bioseg_cli.training.settings import TrainIICConfig
+from bioseg_cli.training.iic_settings import TrainIICConfig
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bioseg_cli.runs.console import Output
-from bioseg_cli.training.settings import TrainUDAConfig
+from bioseg_cli.training.uda_settings import TrainUDAConfig
 
 
 def train_uda(config: TrainUDAConfig, output: Output, overwrite: bool) -> None:

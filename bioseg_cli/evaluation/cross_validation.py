@@ -37,8 +37,8 @@ from bioseg_cli.training.distributed import Alone
 from bioseg_cli.training.initial import Start, start_of
 from bioseg_cli.training.loop import Trainer
 from bioseg_cli.training.record import UnwrittenRun
-from bioseg_cli.training.settings import TrainUDAConfig
 from bioseg_cli.training.uda import UDA
+from bioseg_cli.training.uda_settings import TrainUDAConfig
 
 BUDGET_SHARE = 0.25
 LEAST_UPDATES = 300

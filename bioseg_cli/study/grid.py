@@ -15,8 +15,10 @@ from bioseg_cli.files import sha256_of
 from bioseg_cli.runs.directory import checkpoint_of
 from bioseg_cli.runs.manifest import run_hash
 from bioseg_cli.study.settings import DEFAULT_RATIOS, Plan
+from bioseg_cli.training.iic_settings import TrainIICConfig
 from bioseg_cli.training.labels import refuse_single_class
-from bioseg_cli.training.settings import TrainConfig, TrainIICConfig, TrainUDAConfig
+from bioseg_cli.training.settings import TrainConfig
+from bioseg_cli.training.uda_settings import TrainUDAConfig
 
 CONTROL = "none"
 """The unsupervised loss of a supervised control."""

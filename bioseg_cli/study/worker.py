@@ -27,10 +27,11 @@ from bioseg_cli.study.forest import score_forest
 from bioseg_cli.study.grid import COMMANDS
 from bioseg_cli.study.job import BaselinesJob, ForestJob, Job, RunJob
 from bioseg_cli.study.results import ScoreRow, is_scored, write_scores
+from bioseg_cli.training.iic_settings import TrainIICConfig
 from bioseg_cli.training.restarts import train_with_restarts
 from bioseg_cli.training.session import train
-from bioseg_cli.training.settings import TrainIICConfig, TrainUDAConfig
 from bioseg_cli.training.uda import UDA
+from bioseg_cli.training.uda_settings import TrainUDAConfig
 
 LOCK_SECONDS = 120
 """A job waits this long for remains of an earlier attempt, which save their state and go."""

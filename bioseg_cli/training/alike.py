@@ -11,7 +11,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from bioseg_cli.runs.manifest import NO_MATTER
-from bioseg_cli.training.settings import TrainConfig, TrainIICConfig, TrainUDAConfig
+from bioseg_cli.training.iic_settings import TrainIICConfig
+from bioseg_cli.training.settings import TrainConfig
+from bioseg_cli.training.uda_settings import TrainUDAConfig
 
 Manifest = Mapping[str, Any]
 

@@ -23,7 +23,7 @@ from bioseg_cli.training.losses import (
 )
 from bioseg_cli.training.method import probabilities
 from bioseg_cli.training.mixing import Example
-from bioseg_cli.training.settings import TrainUDAConfig
+from bioseg_cli.training.uda_settings import TrainUDAConfig
 from bioseg_cli.training.views import UDABatch
 
 FIXMATCH_CONFIDENCE = 0.95

@@ -14,7 +14,8 @@ import torch
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.training.initial import Start
 from bioseg_cli.training.labels import asked_for
-from bioseg_cli.training.settings import TrainConfig, TrainUDAConfig
+from bioseg_cli.training.settings import TrainConfig
+from bioseg_cli.training.uda_settings import TrainUDAConfig
 
 ConfigT = TypeVar("ConfigT", bound=TrainConfig)
 

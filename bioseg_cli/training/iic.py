@@ -28,10 +28,10 @@ from bioseg_cli.runs.device import Precision
 from bioseg_cli.runs.directory import RunDirectory
 from bioseg_cli.training.clusters import cluster_tables, fit_mappings
 from bioseg_cli.training.collapse import WORDS, Collapse, HeadWatch, diagnose, otsu_bright
+from bioseg_cli.training.iic_settings import TrainIICConfig
 from bioseg_cli.training.labels import labels_to_name_clusters
 from bioseg_cli.training.losses import mutual_information_loss
 from bioseg_cli.training.method import Criterion, Row, RunEnd, probabilities
-from bioseg_cli.training.settings import TrainIICConfig
 
 AUX_FACTOR = 5
 """Clusters of the auxiliary head for one of the main head; the original's experiments have 3 to 8."""

@@ -13,7 +13,8 @@ from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.dataset.schema import IntArray
 from bioseg_cli.errors import DataError, UsageError
 from bioseg_cli.runs.directory import RunDirectory
-from bioseg_cli.training.settings import TrainIICConfig, TrainUDAConfig
+from bioseg_cli.training.iic_settings import TrainIICConfig
+from bioseg_cli.training.uda_settings import TrainUDAConfig
 
 
 @dataclass(frozen=True)

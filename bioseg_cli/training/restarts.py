@@ -19,6 +19,7 @@ from bioseg_cli.runs.device import resolve_device
 from bioseg_cli.runs.directory import RunDirectory
 from bioseg_cli.runs.manifest import now
 from bioseg_cli.training.iic import IIC
+from bioseg_cli.training.iic_settings import TrainIICConfig
 from bioseg_cli.training.initial import refuse_changed
 from bioseg_cli.training.session import (
     RUNS_FOLDER,
@@ -27,7 +28,6 @@ from bioseg_cli.training.session import (
     train,
     with_resumed_settings,
 )
-from bioseg_cli.training.settings import TrainIICConfig
 
 FOLDER = "restarts"
 COPIED = ("progress", "best", "metrics", "clusters", "mapped_by", "mappings", "collapse", "initial_weights")

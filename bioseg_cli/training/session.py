@@ -26,8 +26,9 @@ from bioseg_cli.training.initial import initial_record, start_of
 from bioseg_cli.training.loop import Trainer
 from bioseg_cli.training.method import Method
 from bioseg_cli.training.record import TrainingRun, UnwrittenRun
-from bioseg_cli.training.settings import TrainConfig, TrainUDAConfig
+from bioseg_cli.training.settings import TrainConfig
 from bioseg_cli.training.uda import UDA
+from bioseg_cli.training.uda_settings import TrainUDAConfig
 
 BUDGET = {"epochs", "steps", "patience"}
 AFTERWARDS = {"guard"}

@@ -38,7 +38,7 @@ from bioseg_cli.training.losses import cross_entropy, drop_learnt, soft_dice_los
 from bioseg_cli.training.method import Criterion, Row, RunEnd, list_metrics
 from bioseg_cli.training.mixing import Example
 from bioseg_cli.training.record import UnwrittenRun
-from bioseg_cli.training.settings import TrainUDAConfig
+from bioseg_cli.training.uda_settings import TrainUDAConfig
 from bioseg_cli.training.views import UDABatch, Views
 
 CRITERIA: Mapping[StateName, Criterion] = {

@@ -13,7 +13,7 @@ from bioseg_cli.dataset.batches import ImageBatch, grey_level_spread, random_str
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.training.denoising import HiddenPixels, draw_hidden
 from bioseg_cli.training.mixing import Mixing, draw_mixing
-from bioseg_cli.training.settings import TrainUDAConfig
+from bioseg_cli.training.uda_settings import TrainUDAConfig
 
 
 @dataclass(frozen=True)
