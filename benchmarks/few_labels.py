@@ -3,7 +3,8 @@
 `python -m benchmarks.few_labels FOLDER --bed bbbc039 --arm best control [--labels 1] [--draws 0 1 2 3 4]
 [--reference best] [--steps 1000] [--jobs 2]`
 
-An arm is a set of settings of `bioseg train-uda` (`ARMS`), or `forest`, a random forest on the same labelled images.
+An arm is a set of settings of `bioseg train-uda` (`ARMS`); `forest`, a random forest on the same labelled images; or
+`suggested`, the reference recipe on the images that `bioseg suggest` chooses, whose seed is the number of the draw.
 All networks have width 16 and see two crops of 192 pixels a step. No validation image is used: the last state is
 scored, by mean IoU with background on the validation images. An arm minus `--reference` is taken draw by draw, with
 Student's interval over the draws. Runs in FOLDER that are finished, at the same settings, are not trained again.
@@ -55,7 +56,7 @@ ARMS: dict[str, dict[str, Any]] = {
 }
 """Settings of `bioseg train-uda` by name; what they do not name is the same in all of them."""
 
-FOREST = "forest"
+FOREST, SUGGESTED = "forest", "suggested"
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,9 @@ class Comparison:
         """The run of a cell, trained now where it is missing or has other settings."""
         run = self.folder / "runs" / cell.name
         budget = {"steps": self.steps, "epoch_steps": self.steps}
-        settings = {**SIZE, **budget, "labels": cell.labels, **ARMS[cell.arm], "label_draw": cell.draw}
+        settings = {**SIZE, **budget, "labels": cell.labels, **ARMS.get(cell.arm, BEST), "label_draw": cell.draw}
+        if cell.arm == SUGGESTED:
+            settings |= {"labels": None, "label_draw": 0, "label_images": self.suggested(cell)}
         if (run / MANIFEST_NAME).is_file():
             there = RunDirectory.open(run).manifest
             same = all(there["config"][name] == value for name, value in settings.items())
@@ -96,6 +99,12 @@ class Comparison:
         plan.write_text(yaml.safe_dump(settings))
         call("train-uda", self.data, "--config", plan, "--run", run, "--quiet", "--overwrite")
         return run
+
+    def suggested(self, cell: Cell) -> list[str]:
+        """Names of the images that `bioseg suggest` would have labelled first."""
+        asked = ("--among", "all", "--count", cell.labels, "--seed", cell.draw)
+        found = json.loads(call("suggest", self.data, *asked, "--json", "--quiet"))
+        return [one["image"] for one in found["suggested"]]
 
     def score(self, cell: Cell) -> float:
         """Mean IoU of a cell on the validation images; a forest's beside the run of the same labels."""
@@ -168,8 +177,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--bed", choices=test_beds.BEDS, required=True)
-    parser.add_argument("--arm", nargs="+", choices=[*ARMS, FOREST], default=["best", "control", FOREST])
-    parser.add_argument("--reference", choices=[*ARMS, FOREST], default="best")
+    parser.add_argument("--arm", nargs="+", choices=[*ARMS, FOREST, SUGGESTED], default=["best", "control", FOREST])
+    parser.add_argument("--reference", choices=[*ARMS, FOREST, SUGGESTED], default="best")
     parser.add_argument("--labels", type=int, nargs="+", default=[1])
     parser.add_argument("--draws", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--steps", type=int, default=1000)
