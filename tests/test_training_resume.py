@@ -193,11 +193,15 @@ def test_a_changed_data_set_is_not_resumed_on(bioseg: Cli, tmp_path: Path) -> No
     assert "not the one this run was trained on" in result.output
 
 
-def test_a_run_of_a_gpu_goes_on_without_one(bioseg: Cli, disc_dataset: Path, tmp_path: Path) -> None:
+def test_a_run_of_a_gpu_goes_on_without_one(
+    bioseg: Cli, disc_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = tmp_path / "run"
     bioseg("train-uda", disc_dataset, "--run", run, *SETTINGS, "--epochs", 1)
     content = torch.load(run / "resume.pt", weights_only=True)
     torch.save({**content, "random_cuda": [torch.zeros(16, dtype=torch.uint8)]}, run / "resume.pt")
+    # Where there is no GPU torch would keep the call for later, and say nothing.
+    monkeypatch.setattr(torch.cuda, "set_rng_state", lambda *_: pytest.fail("the state is of a GPU"))
     result = bioseg("train-uda", "--resume", run, "--epochs", 2)
     assert result.exit_code == 0, result.output
 
