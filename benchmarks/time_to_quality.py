@@ -17,7 +17,6 @@ import argparse
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -189,7 +188,7 @@ def main() -> None:
     table = table_of(f"Seconds of training until a mean IoU of {options.target}", "", "labels", "seconds", "mean IoU")
     for labels in options.labels:
         for way in options.ways:
-            with closing(Dataset(data)) as dataset:
+            with Dataset(data) as dataset:
                 config = TrainUDAConfig(preset="best" if way == "best" else "paper", labels=labels)
                 labelled = labels_to_learn(dataset, config).indices.tolist()
                 score = partial(score_network, dataset, precision)
