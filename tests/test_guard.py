@@ -24,6 +24,7 @@ from bioseg_cli.model.unet import UNet
 from bioseg_cli.runs.device import resolve_precision
 from bioseg_cli.training import guard
 from bioseg_cli.training.guard import Look, alarms, harm, labelled_shares, look_at, suspicious
+from bioseg_cli.training.loop import Trainer
 
 Cli = Callable[..., Result]
 CPU = torch.device("cpu")
@@ -248,3 +249,27 @@ def test_few_labelled_pixels_of_a_large_image_are_found(tmp_path: Path, monkeypa
         found = look_at(network, dataset, images, images, resolve_precision("fp32", CPU))
     assert (shares.tolist(), constant) == ([pytest.approx(2 / 3), pytest.approx(1 / 3)], 0)
     assert found.learnt.sum() == pytest.approx(1) and 0 < found.taught.sum() <= 1.001
+
+
+def test_the_control_begins_with_the_weights_that_its_run_began_with(
+    spoilt: tuple[Path, Result], unvalidated: Path, bioseg: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    controls: list[Trainer] = []
+
+    def control(*arguments: Any) -> Trainer:
+        controls.append(Trainer(*arguments))
+        return controls[-1]
+
+    monkeypatch.setattr(guard, "Trainer", control)
+    monkeypatch.setattr(guard, "suspicious", lambda *_: ["all of it"])
+    run, short = tmp_path / "run", ("--labels", 2, "--steps", 2, "--width", 8, "--quiet")
+    result = bioseg("train-uda", unvalidated, "--run", run, *short, "--init-from", spoilt[0])
+    assert result.exit_code == 0, result.output
+    began = load_model(spoilt[0] / "checkpoints" / "control.safetensors", CPU).network.state_dict()
+    (weights,) = (one.initial_weights for one in controls)
+    assert weights is not None and all(torch.equal(tensor, began[name]) for name, tensor in weights.items())
+    # When the run goes on nobody has them any more.
+    result = bioseg("train-uda", "--resume", run, "--steps", 4, "--quiet")
+    assert result.exit_code == 0, result.output
+    assert len(controls) == 1
+    assert "began with the weights of another" in manifest(run)["guard"]["reason"]
