@@ -274,6 +274,8 @@ def test_what_the_manifest_and_the_screen_say_of_it(dataset: Dataset) -> None:
     assert control.run_name == "discs-supervised-2labels-draw4-seed0"
     assert control.remarks == []
     assert len(control.images_of(control.draw(0, 0))) == 1
+    assert method.describe({"val_mean_iou": 0.5}) == "mean_iou 0.5000"
+    assert method.describe({}) == "no validation image"
 
 
 def test_the_best_states_are_the_lowest_losses_and_the_highest_overlap() -> None:
