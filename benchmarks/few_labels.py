@@ -13,9 +13,9 @@ Student's interval over the draws. Runs in FOLDER that are finished, at the same
 from __future__ import annotations
 
 import argparse
-import functools
 import json
 import os
+import statistics
 import subprocess
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -30,7 +30,7 @@ from benchmarks import machine, test_beds
 from benchmarks.timing import bioseg, printer, table_of
 from bioseg_cli.runs.directory import RunDirectory
 from bioseg_cli.runs.manifest import MANIFEST_NAME
-from bioseg_cli.study.statistics import Repeat, compare, estimate
+from bioseg_cli.study.statistics import Repeat, compare
 
 SIZE = {"width": 16, "crop": 192, "batch_size": 2}
 BEST = {"preset": "best"}
@@ -132,7 +132,7 @@ def call(*arguments: object) -> str:
     return done.stdout
 
 
-def tables(
+def table_by_arm(
     comparison: Comparison, arms: Iterable[str], labels: int, draws: list[int], reference: str, jobs: int
 ) -> Table:
     """A row an arm: its scores, their mean and standard deviation, and the difference to the reference."""
@@ -145,16 +145,19 @@ def tables(
         scores |= zip(forests, pool.map(comparison.score, forests), strict=True)
     title = f"{comparison.data.stem}, labelled images: {labels}, {comparison.steps} updates"
     table = table_of(title, "", *(f"draw {draw}" for draw in draws), "mean", "SD", f"minus {reference} (95 %)", "s")
-    of_arm = functools.partial(by_repeat, scores)
     for arm in arms:
-        values = of_arm(arm)
-        units = estimate(values)
-        spread = (
-            f"{sum((value - units.mean) ** 2 for value in values.values()) ** 0.5 / max(len(values) - 1, 1) ** 0.5:.4f}"
-        )
-        gain = "" if arm == reference else difference(values, of_arm(reference))
+        values = by_repeat(scores, arm)
+        spread = f"{statistics.stdev(values.values()):.4f}" if len(values) > 1 else ""
+        gain = "" if arm == reference else difference(values, by_repeat(scores, reference))
         time = "" if arm == FOREST else f"{min(comparison.seconds(cell) for cell in cells if cell.arm == arm):.0f}"
-        table.add_row(arm, *(f"{value:.4f}" for value in values.values()), f"{units.mean:.4f}", spread, gain, time)
+        table.add_row(
+            arm,
+            *(f"{value:.4f}" for value in values.values()),
+            f"{statistics.mean(values.values()):.4f}",
+            spread,
+            gain,
+            time,
+        )
     return table
 
 
@@ -192,7 +195,7 @@ def main() -> None:
     console.print(machine.describe())
     comparison = Comparison(data, options.folder / options.bed, options.steps)
     for labels in options.labels:
-        console.print(tables(comparison, options.arm, labels, options.draws, options.reference, options.jobs))
+        console.print(table_by_arm(comparison, options.arm, labels, options.draws, options.reference, options.jobs))
 
 
 if __name__ == "__main__":

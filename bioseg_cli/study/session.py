@@ -164,22 +164,22 @@ class _Study:
             return []
         path = StudyFolder(self.folder.path.resolve())
         jobs: dict[str, ForestJob] = {}
+        identities: dict[Path, str] = {}
         for run in self.runs:
             if run.budget is None:
                 continue
-            name = forest_file(run.data, run.budget.count, run.draw)
-            if name in jobs:
-                continue
             data = Path(run.config["data"])
-            with Dataset(data) as dataset:
-                identity = dataset.content_hash
+            if data not in identities:
+                with Dataset(data) as dataset:
+                    identities[data] = dataset.content_hash
+            name = forest_file(run.data, run.budget.count, run.draw)
             jobs[name] = ForestJob(
                 name=name,
                 scores=path.scores(name),
                 log=path.log(name),
                 threads=self._threads,
                 data=data,
-                hash=identity,
+                hash=identities[data],
                 split=self.plan.split,
                 labels=run.budget.count,
                 draw=run.draw,
