@@ -1,4 +1,4 @@
-"""One job of a study: a run to train and score, or the baselines of a data set; done in a process of its own."""
+"""One job of a study: a run to train and score, or baselines of a data set; done in a process of its own."""
 
 from __future__ import annotations
 
@@ -15,31 +15,40 @@ WORKER = "bioseg_cli.study.worker"
 """The module that does a job; not imported here, as it needs torch."""
 
 
-class RunJob(Config):
-    """Train a run to its end, from wherever it is, and score it.
+class StudyJob(Config):
+    """What every job is told.
 
     Attributes:
-        name: of the run.
-        run: its directory.
+        name: of the run, or of the file of scores.
         scores: file for its scores.
         log: file that what it says is added to.
         threads: for the process; None = as its environment says.
-        trains: command of bioseg.
-        settings: all of them.
-        hash: of settings and data.
-        split, states: what to score.
+        hash: of settings and data, or where nothing is trained, of the data alone.
+        split: what to score.
     """
 
-    kind: Literal["run"] = "run"
     name: str
-    run: Path
     scores: Path
     log: Path
     threads: int | None
-    trains: str
-    settings: dict[str, Any]
     hash: str
     split: SplitName
+
+
+class RunJob(StudyJob):
+    """Train a run to its end, from wherever it is, and score it.
+
+    Attributes:
+        run: its directory.
+        trains: command of bioseg.
+        settings: all of them.
+        states: what to score.
+    """
+
+    kind: Literal["run"] = "run"
+    run: Path
+    trains: str
+    settings: dict[str, Any]
     states: tuple[StateName, ...]
 
     @property
@@ -48,17 +57,11 @@ class RunJob(Config):
         return run_request(self.split, self.states)
 
 
-class BaselinesJob(Config):
-    """Score baselines on a data set; attributes as those of `RunJob`, the hash is of the data alone."""
+class BaselinesJob(StudyJob):
+    """Score baselines on a data set."""
 
     kind: Literal["baselines"] = "baselines"
-    name: str
-    scores: Path
-    log: Path
-    threads: int | None
     data: Path
-    hash: str
-    split: SplitName
     baselines: tuple[str, ...]
 
     @property
@@ -67,22 +70,17 @@ class BaselinesJob(Config):
         return baselines_request(self.split, self.baselines)
 
 
-class ForestJob(Config):
-    """Grow a forest on the labelled images of a budget and score it; attributes as those of `BaselinesJob`.
+class ForestJob(StudyJob):
+    """Grow a forest on the labelled images of a budget and score it.
 
     Attributes:
+        data: the data set.
         labels: number of labelled images.
         draw: which choice of them.
     """
 
     kind: Literal["forest"] = "forest"
-    name: str
-    scores: Path
-    log: Path
-    threads: int | None
     data: Path
-    hash: str
-    split: SplitName
     labels: int
     draw: int
 
