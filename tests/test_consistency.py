@@ -62,6 +62,16 @@ def box(batch: UDABatch) -> Tensor:
     return found
 
 
+def clear_threshold(near: float, batch: UDABatch, target_of: UNet) -> float:
+    """A confidence close to `near` that no pixel has nearly: rounding must not decide which pixels count."""
+    assert batch.unlabelled is not None
+    with torch.no_grad():
+        sure = target_of(batch.weak.warp(batch.unlabelled.images))["main"].softmax(1).amax(1).flatten()
+    sure = sure[(sure - near).abs() < 0.05].sort().values
+    widest = sure.diff().argmax()
+    return float(sure[widest : widest + 2].mean())
+
+
 def by_hand(
     config: TrainUDAConfig, batch: UDABatch, network: UNet, target_of: UNet, boxes: Tensor, temperature: float
 ) -> Tensor:
@@ -115,6 +125,10 @@ def test_the_loss_and_gradients_of_mixed_images_are_those_of_the_formula(
     assert drawn.mixing is not None
     batch = dataclasses.replace(drawn, mixing=dataclasses.replace(drawn.mixing, boxes=box(drawn)))
     network, average = small_network(), teacher()
+    if config.confidence is not None:
+        target_of = average if teacher_is == "average" else small_network()
+        config = config.model_copy(update={"confidence": clear_threshold(config.confidence, batch, target_of)})
+        method = UDA(dataset, config, CPU)
     losses = method.loss(network, batch, FP32, average if teacher_is == "average" else None)
     losses["total"].backward()
     # The student's passes are normalised by their own statistics; so is its target, where it makes that itself.

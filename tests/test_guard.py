@@ -60,7 +60,9 @@ def test_a_run_that_went_constant_is_caught_and_hands_out_its_control(
 ) -> None:
     run, result = spoilt
     found = manifest(run)["guard"]
-    assert found["run"] == {"shares": [1.0, 0.0], "constant": 1.0, "steadiness": 1.0, "learnt": [1.0, 0.0]}
+    assert found["run"]["constant"] == found["run"]["steadiness"] == 1
+    # On the labelled images a pixel or two may be left: processors round differently.
+    assert found["run"]["shares"] == [1.0, 0.0] and found["run"]["learnt"] == pytest.approx([1.0, 0.0], abs=0.001)
     assert found["labelled"]["shares"][1] == pytest.approx(0.1591, abs=1e-4)
     assert found["control"]["shares"][1] == pytest.approx(0.14, abs=0.03) and found["control"]["constant"] == 0
     assert found["images"] == 4 and found["hands_out"] == "control"
