@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from bioseg_cli.config import ClassInfo
 from bioseg_cli.dataset.schema import DatasetInfo, Item, ItemSource
 from bioseg_cli.dataset.writer import DatasetWriter
-from bioseg_cli.images import Normalisation
+from bioseg_cli.io.normalisation import Normalisation
 from bioseg_cli.prepare.synthetic import nuclei
 
 FIELDS = 8

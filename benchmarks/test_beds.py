@@ -22,7 +22,7 @@ from skimage.morphology import dilation, disk
 from bioseg_cli.config import ClassInfo, SplitName
 from bioseg_cli.dataset.schema import DatasetInfo, Item, ItemSource
 from bioseg_cli.dataset.writer import DatasetWriter
-from bioseg_cli.images import Normalisation
+from bioseg_cli.io.normalisation import Normalisation
 
 Labels = NDArray[np.uint8]
 Sample = tuple[str, NDArray[Any], Labels | None, SplitName]

@@ -14,8 +14,8 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from bioseg_cli.axes import LETTERS
 from bioseg_cli.errors import UsageError
+from bioseg_cli.io.axes import LETTERS
 
 IGNORE_BY_DTYPE = {"uint8": 255, "uint16": 65535}
 """The label of pixels that count nowhere: no loss, no statistic, no metric."""

@@ -19,7 +19,8 @@ from bioseg_cli.app import app
 from bioseg_cli.config import ClassInfo, SplitName
 from bioseg_cli.dataset.schema import DatasetInfo, Item, ItemSource
 from bioseg_cli.dataset.writer import DatasetWriter
-from bioseg_cli.images import Normalisation, PixelSize
+from bioseg_cli.io.normalisation import Normalisation
+from bioseg_cli.io.pixel_size import PixelSize
 
 # A deadline times the machine, not the code; and continuous integration repeats what it saw.
 settings.register_profile("bioseg", deadline=None, derandomize=bool(os.environ.get("CI")))

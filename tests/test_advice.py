@@ -37,11 +37,11 @@ PREPARE = ("prepare demo", *SPLIT)
 TRAIN = ("train-uda", "train-iic")
 
 REACHED_BY: dict[str, tuple[str, ...]] = {
-    "axes.py": FOLDERS,  # where a command has no such options, it has no `Stacks` either
+    "io/axes.py": FOLDERS,  # where a command has no such options, it has no `Stacks` either
     "config.py": FOLDERS,
-    "tiff.py": FOLDERS,
-    "images.py": FOLDERS,
-    "files.py": (*PREPARE, "preview", "suggest", "predict", "evaluate", "report"),
+    "io/tiff.py": FOLDERS,
+    "io/images.py": FOLDERS,
+    "io/files.py": (*PREPARE, "preview", "suggest", "predict", "evaluate", "report"),
     "commands/": (),  # they advise what they find among the fields of the settings
     "dataset/reader.py": ("train-uda",),
     "dataset/": (*PREPARE, *TRAIN),
@@ -203,5 +203,5 @@ def test_evaluate_does_not_advise_the_options_of_predict(tmp_path: Path) -> None
 
 
 def test_the_search_finds_advice(options: dict[str, set[str]]) -> None:
-    assert ("axes.py", "", "--planes") in ADVICE and ("prepare/settings.py", "FolderConfig", "--masks") in ADVICE
+    assert ("io/axes.py", "", "--planes") in ADVICE and ("prepare/settings.py", "FolderConfig", "--masks") in ADVICE
     assert len(ADVICE) > 80 and len(options) == 14

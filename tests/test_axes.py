@@ -16,10 +16,10 @@ from conftest import discs
 from numpy.typing import NDArray
 from test_predict import save_random_model
 
-from bioseg_cli.axes import Stacks
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.errors import DataError
-from bioseg_cli.images import inspect_image, read_frames
+from bioseg_cli.io.axes import Stacks
+from bioseg_cli.io.images import inspect_image, read_frames
 
 Bioseg = Callable[..., Result]
 

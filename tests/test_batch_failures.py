@@ -20,7 +20,7 @@ from test_predict_spread import in_turn
 
 from bioseg_cli.config import build_config
 from bioseg_cli.errors import DataError, OutputError
-from bioseg_cli.images import ImageFile
+from bioseg_cli.io.images import ImageFile
 from bioseg_cli.model.unet import UNet
 from bioseg_cli.prediction import outputs
 from bioseg_cli.prediction.overlay import Preview

@@ -17,7 +17,7 @@ from bioseg_cli.dataset.batches import IGNORE, ImageSource, looped_order, random
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.dataset.schema import DatasetInfo, Item, ItemSource
 from bioseg_cli.dataset.writer import DatasetWriter
-from bioseg_cli.images import Normalisation
+from bioseg_cli.io.normalisation import Normalisation
 
 SIZE = (20, 30)
 CACHE = 1 << 20

@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import map_coordinates
 
+from bioseg_cli.io.volumes import Volume, open_volume
 from bioseg_cli.prepare.bigbrain_settings import BigBrainConfig
 from bioseg_cli.prepare.planes import Plane, Slab, draw_planes
 from bioseg_cli.prepare.sampling import Cuts
 from bioseg_cli.prepare.slices import SampledVolume, sample
 from bioseg_cli.runs.console import Output
-from bioseg_cli.volumes import Volume, open_volume
 
 QUIET = Output(quiet=True)
 OBLIQUE = np.array([[0.9, 0.2, -0.1, -8.0], [-0.1, 1.1, 0.3, -12.0], [0.2, -0.2, 1.3, -15.0], [0, 0, 0, 1]])

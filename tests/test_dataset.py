@@ -17,7 +17,8 @@ from bioseg_cli.dataset.reader import Dataset, find_dataset
 from bioseg_cli.dataset.schema import DatasetInfo, Item, ItemSource
 from bioseg_cli.dataset.writer import DatasetWriter
 from bioseg_cli.errors import DataError, UsageError
-from bioseg_cli.images import Normalisation, PixelSize
+from bioseg_cli.io.normalisation import Normalisation
+from bioseg_cli.io.pixel_size import PixelSize
 
 CLASSES = tuple(
     ClassInfo(name=name, colour=(i, 2 * i, 255)) for i, name in enumerate(["background", "Zellkern µ", "rim"])

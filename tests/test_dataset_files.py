@@ -21,7 +21,7 @@ from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.dataset.schema import SCHEMA_ATTRIBUTE, SCHEMA_VERSION, DatasetInfo, Item, ItemSource
 from bioseg_cli.dataset.writer import DatasetWriter, _RememberingFile
 from bioseg_cli.errors import DataError, UsageError
-from bioseg_cli.images import Normalisation
+from bioseg_cli.io.normalisation import Normalisation
 
 SOURCE = ItemSource("cells_007.tif", "0" * 64, 0, (0, 0), (4, 5))
 INFO = DatasetInfo("r", {}, (ClassInfo(name="a", colour=(0, 0, 0)),) * 2, Normalisation("minmax", (0.0,), (1.0,)))

@@ -16,7 +16,7 @@ from sklearn.metrics import confusion_matrix
 from bioseg_cli.config import ClassInfo
 from bioseg_cli.dataset.schema import DatasetInfo, Item, ItemSource
 from bioseg_cli.dataset.writer import DatasetWriter
-from bioseg_cli.images import Normalisation
+from bioseg_cli.io.normalisation import Normalisation
 
 H, W = 30, 40
 

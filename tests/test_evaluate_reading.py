@@ -20,7 +20,7 @@ from bioseg_cli.evaluation.folders import FolderTruth
 from bioseg_cli.evaluation.frames import MaskReader, distinct_values, frames_of
 from bioseg_cli.evaluation.network import LARGEST_BATCH, NetworkOnTruth
 from bioseg_cli.evaluation.truth import DatasetTruth
-from bioseg_cli.images import read_mask
+from bioseg_cli.io.images import read_mask
 from bioseg_cli.prepare.masks import MaskSurvey
 from bioseg_cli.runs.console import Output
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bioseg_cli.errors import DataError, UsageError
-from bioseg_cli.files import refuse_existing, replacing, sha256_of, write_bytes, write_failure, write_text
+from bioseg_cli.io.files import refuse_existing, replacing, sha256_of, write_bytes, write_failure, write_text
 
 
 def test_text_is_written_in_utf8_into_folders_that_are_made(tmp_path: Path):

@@ -18,7 +18,8 @@ from bioseg_cli.config import UNetConfig
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.dataset.schema import DatasetInfo, Item, ItemSource
 from bioseg_cli.dataset.writer import DatasetWriter
-from bioseg_cli.images import Normalisation, PixelSize
+from bioseg_cli.io.normalisation import Normalisation
+from bioseg_cli.io.pixel_size import PixelSize
 from bioseg_cli.model.saved import load_model
 from bioseg_cli.model.unet import UNet
 from bioseg_cli.runs.device import resolve_precision

@@ -27,7 +27,7 @@ import sys
 from pathlib import Path
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.errors import DataError
-from bioseg_cli.minc import MincFile
+from bioseg_cli.io.minc import MincFile
 path = Path(sys.argv[1])
 if "AS_NOBODY" in os.environ:
     os.chdir(path.parent)

@@ -14,7 +14,7 @@ from corpus_rasters import RASTERS
 from corpus_tiff import TIFFS
 
 from bioseg_cli.errors import DataError
-from bioseg_cli.images import ImageFile, read_mask
+from bioseg_cli.io.images import ImageFile, read_mask
 
 DOCUMENTATION = Path(__file__).parents[1] / "docs" / "datasets.md"
 FAMILIES: dict[str, Callable[[], Iterator[Sample]]] = {family.__name__: family for family in (*TIFFS, *RASTERS)}

@@ -16,21 +16,13 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from bioseg_cli.axes import Stacks
-from bioseg_cli.calibration import MICROMETRE
 from bioseg_cli.errors import DataError
-from bioseg_cli.images import (
-    Normalisation,
-    PixelSize,
-    inspect_image,
-    list_images,
-    read_frame,
-    read_frames,
-    read_mask,
-    write_labels,
-    write_png,
-    write_probabilities,
-)
+from bioseg_cli.io.axes import Stacks
+from bioseg_cli.io.folders import list_images
+from bioseg_cli.io.image_writer import write_labels, write_png, write_probabilities
+from bioseg_cli.io.images import inspect_image, read_frame, read_frames, read_mask
+from bioseg_cli.io.normalisation import Normalisation
+from bioseg_cli.io.pixel_size import MICROMETRE, PixelSize
 
 DATA = os.environ.get("BIOSEG_DATA")
 

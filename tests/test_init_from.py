@@ -18,7 +18,7 @@ from bioseg_cli.config import ClassInfo, build_config
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.dataset.schema import DatasetInfo, Item, ItemSource
 from bioseg_cli.dataset.writer import DatasetWriter
-from bioseg_cli.images import Normalisation
+from bioseg_cli.io.normalisation import Normalisation
 from bioseg_cli.model.saved import load_model, save_model
 from bioseg_cli.runs.device import resolve_precision
 from bioseg_cli.runs.directory import checkpoint_of

@@ -24,7 +24,7 @@ from bioseg_cli.dataset.schema import DatasetInfo, Item, ItemSource
 from bioseg_cli.dataset.writer import DatasetWriter
 from bioseg_cli.errors import DataError, UsageError
 from bioseg_cli.evaluation.baselines import FITTING_IMAGES, fit_baseline
-from bioseg_cli.images import Normalisation
+from bioseg_cli.io.normalisation import Normalisation
 from bioseg_cli.study import job, worker
 from bioseg_cli.training.fit import object_diameter
 from bioseg_cli.training.iic_settings import TrainIICConfig

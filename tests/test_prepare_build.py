@@ -20,7 +20,7 @@ import yaml
 from bioseg_cli.config import ClassInfo, build_config, read_config
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.errors import BiosegError, DataError, UsageError
-from bioseg_cli.files import sha256_of
+from bioseg_cli.io.files import sha256_of
 from bioseg_cli.prepare.build import RECIPES, build_dataset
 from bioseg_cli.prepare.recipe import BACKGROUND, Collection, SourceImage
 from bioseg_cli.prepare.settings import DemoConfig, FolderConfig

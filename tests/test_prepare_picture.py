@@ -14,7 +14,7 @@ from bioseg_cli.config import ClassInfo
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.dataset.schema import DatasetInfo, Item, ItemSource
 from bioseg_cli.dataset.writer import DatasetWriter
-from bioseg_cli.images import Normalisation
+from bioseg_cli.io.normalisation import Normalisation
 from bioseg_cli.prepare.picture import GAP, LINE, STRIPE_COLOUR, write_picture
 
 BLUE, PINK = (0, 60, 200), (250, 0, 120)

@@ -13,7 +13,8 @@ from safetensors.torch import load_file, save_file
 
 from bioseg_cli.config import ClassInfo, UNetConfig
 from bioseg_cli.errors import DataError
-from bioseg_cli.images import Normalisation, PixelSize
+from bioseg_cli.io.normalisation import Normalisation
+from bioseg_cli.io.pixel_size import PixelSize
 from bioseg_cli.model.saved import CARD_KEY, HeadMapping, ModelCard, load_model, save_model
 from bioseg_cli.model.unet import UNet
 

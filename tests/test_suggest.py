@@ -22,7 +22,10 @@ from test_predict import save_random_model
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.dataset.schema import DatasetInfo, Item, ItemSource
 from bioseg_cli.dataset.writer import DatasetWriter
-from bioseg_cli.images import Normalisation, PixelSize, read_frame, write_image
+from bioseg_cli.io.image_writer import write_image
+from bioseg_cli.io.images import read_frame
+from bioseg_cli.io.normalisation import Normalisation
+from bioseg_cli.io.pixel_size import PixelSize
 from bioseg_cli.model.saved import load_model
 from bioseg_cli.prediction.predictor import Predictor
 from bioseg_cli.runs.console import Output

@@ -19,7 +19,8 @@ from scipy.optimize import minimize_scalar
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.dataset.schema import DatasetInfo, Item, ItemSource
 from bioseg_cli.dataset.writer import DatasetWriter
-from bioseg_cli.images import Normalisation, PixelSize
+from bioseg_cli.io.normalisation import Normalisation
+from bioseg_cli.io.pixel_size import PixelSize
 from bioseg_cli.metrics.temperature import LIMITS, fit_temperature, negative_log_likelihood, tempered
 from bioseg_cli.model.saved import ModelCard, load_model, save_model
 from bioseg_cli.prediction.predictor import Predictor

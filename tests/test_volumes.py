@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from nibabel.minc2 import Minc2Image
 
 from bioseg_cli.errors import DataError
-from bioseg_cli.volumes import Volume, is_volume, open_volume
+from bioseg_cli.io.volumes import Volume, is_volume, open_volume
 
 SHAPE = (5, 4, 3)  # x, y, z, as NIfTI counts
 AFFINE = np.array([[0.5, 0.1, 0, -7], [0, -2, 0.25, 3], [0.05, 0, 1.5, 11], [0, 0, 0, 1]])

@@ -26,8 +26,8 @@ from bioseg_cli.dataset.schema import (
     PlaneMatrix,
 )
 from bioseg_cli.errors import DataError, UsageError
-from bioseg_cli.hdf5 import open_hdf5
-from bioseg_cli.names import on_any_disk, stem_of
+from bioseg_cli.io.hdf5 import open_hdf5
+from bioseg_cli.io.names import on_any_disk, stem_of
 
 PREPARE_AGAIN = "Make it again with `bioseg prepare`."
 DATA_FOLDER = Path("data")

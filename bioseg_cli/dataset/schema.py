@@ -30,7 +30,8 @@ import numpy as np
 import numpy.typing as npt
 
 from bioseg_cli.config import ClassInfo, SplitName
-from bioseg_cli.images import Normalisation, PixelSize
+from bioseg_cli.io.normalisation import Normalisation
+from bioseg_cli.io.pixel_size import PixelSize
 
 SCHEMA_VERSION = 1
 SCHEMA_ATTRIBUTE = "bioseg_schema"

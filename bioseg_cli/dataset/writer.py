@@ -28,7 +28,7 @@ from bioseg_cli.dataset.schema import (
     Pixels,
 )
 from bioseg_cli.errors import DataError
-from bioseg_cli.files import refuse_existing, replacing, write_failure
+from bioseg_cli.io.files import refuse_existing, replacing, write_failure
 
 HASHED_DECIMALS = 6
 """Of a plane's matrix, in millimetres: the last bits of a rotation differ between machines."""

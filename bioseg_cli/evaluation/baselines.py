@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from bioseg_cli.ahead import WORKERS, made_ahead
 from bioseg_cli.dataset.schema import IntArray, Pixels
 from bioseg_cli.evaluation.brightness import DIVISIONS
 from bioseg_cli.evaluation.forest import fit_forest
 from bioseg_cli.evaluation.report import Evaluation
 from bioseg_cli.evaluation.scores import ImageCounts, Resampling, score_images
 from bioseg_cli.evaluation.truth import DatasetTruth, Predict, Truth, count_images
+from bioseg_cli.io.prefetch import WORKERS, made_ahead
 from bioseg_cli.metrics.mapping import contingency, hungarian
 from bioseg_cli.runs.console import Output
 

@@ -27,7 +27,7 @@ from bioseg_cli.evaluation.figures import (
 )
 from bioseg_cli.evaluation.report import Evaluation
 from bioseg_cli.evaluation.truth import Segment, Truth
-from bioseg_cli.files import replacing
+from bioseg_cli.io.files import replacing
 from bioseg_cli.pictures import in_class_colours
 from bioseg_cli.prediction.reading import cluster_colours
 

@@ -9,15 +9,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bioseg_cli.ahead import WORKERS, made_ahead
 from bioseg_cli.config import IGNORE_BY_DTYPE
 from bioseg_cli.dataset.schema import Pixels
 from bioseg_cli.errors import DataError
 from bioseg_cli.evaluation.frames import Frame, MaskReader, frames_of
 from bioseg_cli.evaluation.truth import Window
-from bioseg_cli.images import list_images, read_frame
-from bioseg_cli.names import Pairing, pair, stem_of
-from bioseg_cli.notes import reading_notes
+from bioseg_cli.io.folders import list_images
+from bioseg_cli.io.images import read_frame
+from bioseg_cli.io.names import Pairing, pair, stem_of
+from bioseg_cli.io.notes import reading_notes
+from bioseg_cli.io.prefetch import WORKERS, made_ahead
 from bioseg_cli.prepare.declared import Declared
 from bioseg_cli.prepare.mask_reading import MaskReading
 from bioseg_cli.prepare.masks import MaskSurvey

@@ -11,10 +11,10 @@ from threading import Lock
 import numpy as np
 from numpy.typing import NDArray
 
-from bioseg_cli.axes import Stacks
 from bioseg_cli.dataset.schema import Pixels
-from bioseg_cli.images import inspect_image, read_mask
-from bioseg_cli.mask_traits import NO_TRAITS, MaskTraits, mask_traits
+from bioseg_cli.io.axes import Stacks
+from bioseg_cli.io.images import inspect_image, read_mask
+from bioseg_cli.io.mask_traits import NO_TRAITS, MaskTraits, mask_traits
 from bioseg_cli.prepare.labkit import LabkitLabels
 
 KEPT_BYTES = 1 << 28

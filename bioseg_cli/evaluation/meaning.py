@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from bioseg_cli.ahead import WORKERS, made_ahead
 from bioseg_cli.config import read_yaml
 from bioseg_cli.dataset.schema import Pixels
 from bioseg_cli.errors import DataError
 from bioseg_cli.evaluation.folders import FolderTruth, survey_masks, survey_values
 from bioseg_cli.evaluation.frames import Frame, MaskReader
-from bioseg_cli.mask_traits import MaskTraits
+from bioseg_cli.io.mask_traits import MaskTraits
+from bioseg_cli.io.prefetch import WORKERS, made_ahead
 from bioseg_cli.prediction.settings import RECORD_NAME
 from bioseg_cli.prepare.agreement import use_of_palettes
 from bioseg_cli.prepare.mask_reading import MaskReading

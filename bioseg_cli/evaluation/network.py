@@ -9,9 +9,9 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
-from bioseg_cli.ahead import made_ahead
 from bioseg_cli.dataset.schema import Pixels
 from bioseg_cli.evaluation.truth import DatasetTruth, naming
+from bioseg_cli.io.prefetch import made_ahead
 
 LARGEST_BATCH = 16
 """Images that go through the network together at most: what it says of them is held twice."""

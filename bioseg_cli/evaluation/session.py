@@ -13,7 +13,7 @@ from bioseg_cli.evaluation.report import Evaluation, Figures, Report, images_csv
 from bioseg_cli.evaluation.settings import EvaluateConfig
 from bioseg_cli.evaluation.table import render
 from bioseg_cli.evaluation.truth import Predict, Segment, Truth
-from bioseg_cli.files import refuse_existing, write_text
+from bioseg_cli.io.files import refuse_existing, write_text
 from bioseg_cli.runs.console import Output
 
 REPORT_NAME = "evaluation.json"

@@ -8,7 +8,6 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from bioseg_cli.axes import Stacks
 from bioseg_cli.config import (
     AXES_ABOUT,
     PLANES_ABOUT,
@@ -22,6 +21,7 @@ from bioseg_cli.config import (
     StateName,
     UnlabelledValue,
 )
+from bioseg_cli.io.axes import Stacks
 from bioseg_cli.prediction.settings import DATASET_SUFFIXES
 
 FOLDER_OPTIONS = "--masks-are, --unlabelled-value, --classes and --images"

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from bioseg_cli.ahead import WORKERS, made_ahead
 from bioseg_cli.config import ClassInfo, SplitName
 from bioseg_cli.dataset.area import per_cent
 from bioseg_cli.dataset.schema import IntArray, Pixels
 from bioseg_cli.errors import DataError
 from bioseg_cli.evaluation.scores import ImageCounts
+from bioseg_cli.io.prefetch import WORKERS, made_ahead
 from bioseg_cli.metrics.confusion import confusion_counts
 from bioseg_cli.runs.console import Output
 

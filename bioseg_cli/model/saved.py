@@ -18,8 +18,9 @@ from torch import Tensor
 
 from bioseg_cli.config import ClassInfo, Config, SplitName, UNetConfig
 from bioseg_cli.errors import DataError
-from bioseg_cli.files import write_bytes
-from bioseg_cli.images import Normalisation, PixelSize
+from bioseg_cli.io.files import write_bytes
+from bioseg_cli.io.normalisation import Normalisation
+from bioseg_cli.io.pixel_size import PixelSize
 from bioseg_cli.model.unet import UNet
 
 CARD_KEY = "bioseg"

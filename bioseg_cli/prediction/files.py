@@ -13,14 +13,13 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from bioseg_cli.axes import count_of_frames
-from bioseg_cli.calibration import unusable_sizes
 from bioseg_cli.config import read_yaml
 from bioseg_cli.errors import BiosegError, DataError, PartialFailure
-from bioseg_cli.files import refuse_existing, sha256_of
-from bioseg_cli.images import PixelSize
+from bioseg_cli.io.axes import count_of_frames
+from bioseg_cli.io.files import refuse_existing, sha256_of
+from bioseg_cli.io.notes import reading_notes
+from bioseg_cli.io.pixel_size import PixelSize, unusable_sizes
 from bioseg_cli.model.saved import LoadedModel
-from bioseg_cli.notes import reading_notes
 from bioseg_cli.prediction.estimate import estimate_sentence
 from bioseg_cli.prediction.here import PredictionHere
 from bioseg_cli.prediction.reading import Reading

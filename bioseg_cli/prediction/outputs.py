@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bioseg_cli.errors import BiosegError, OutputError
-from bioseg_cli.files import replacing
+from bioseg_cli.io.files import replacing
 from bioseg_cli.prediction.estimate import estimate_entry
 from bioseg_cli.prediction.failures import failure_of
 from bioseg_cli.prediction.overlay import Preview

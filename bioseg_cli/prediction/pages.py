@@ -13,8 +13,9 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from bioseg_cli.ahead import made_ahead
-from bioseg_cli.images import PixelSize, tiff_options
+from bioseg_cli.io.image_writer import tiff_options
+from bioseg_cli.io.pixel_size import PixelSize
+from bioseg_cli.io.prefetch import made_ahead
 
 STRIP_BYTES = 2**18
 """Size of the compressed strips before compression: viewers read them one by one."""

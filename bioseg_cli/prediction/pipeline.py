@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bioseg_cli.ahead import made_ahead, read_ahead
 from bioseg_cli.errors import BiosegError, OutputError
+from bioseg_cli.io.prefetch import made_ahead, read_ahead
 from bioseg_cli.prediction.failures import failure_of
 from bioseg_cli.prediction.outputs import Entry, Outputs
 from bioseg_cli.prediction.overlay import Preview

@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bioseg_cli.ahead import read_ahead
 from bioseg_cli.errors import DataError, RunError
+from bioseg_cli.io.prefetch import read_ahead
 from bioseg_cli.model.saved import LoadedModel
 from bioseg_cli.model.unet import folded
 from bioseg_cli.prediction.memory import activation_bytes, fitting_tile, may_halve, sees_the_tile, usable_bytes

@@ -8,8 +8,8 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from bioseg_cli.axes import Stacks
 from bioseg_cli.config import AXES_ABOUT, PLANES_ABOUT, AxisLetters, Config, DeviceName, PrecisionName, StateName
+from bioseg_cli.io.axes import Stacks
 from bioseg_cli.runs.crew import one_crew
 
 RECORD_NAME = "predictions.yaml"

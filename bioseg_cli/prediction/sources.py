@@ -13,13 +13,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bioseg_cli.axes import Stacks
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.errors import DataError, UsageError
-from bioseg_cli.images import IMAGE_SUFFIXES, ImageFile, PixelSize, list_images
-from bioseg_cli.names import on_any_disk, stem_of
+from bioseg_cli.io.axes import Stacks
+from bioseg_cli.io.folders import IMAGE_SUFFIXES, list_images
+from bioseg_cli.io.images import ImageFile
+from bioseg_cli.io.names import on_any_disk, stem_of
+from bioseg_cli.io.pixel_size import PixelSize
+from bioseg_cli.io.volumes import VOLUME_SUFFIXES, is_volume
 from bioseg_cli.prediction.settings import DATASET_SUFFIXES, PredictConfig
-from bioseg_cli.volumes import VOLUME_SUFFIXES, is_volume
 
 _PICTURE_OF_MANY = re.compile(r"_[fs][0-9]{3,}$")
 

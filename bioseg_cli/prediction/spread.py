@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from bioseg_cli.errors import BiosegError, DataError, OutputError
-from bioseg_cli.files import write_failure
+from bioseg_cli.io.files import write_failure
 from bioseg_cli.model.saved import load_model
 from bioseg_cli.prediction.here import left_out
 from bioseg_cli.prediction.part import WANTED, Part, do_part, lost_part

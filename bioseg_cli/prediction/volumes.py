@@ -16,9 +16,11 @@ import numpy as np
 from nibabel.orientations import io_orientation
 from numpy.typing import NDArray
 
-from bioseg_cli.ahead import read_ahead
 from bioseg_cli.errors import DataError
-from bioseg_cli.images import PixelSize, write_png
+from bioseg_cli.io.image_writer import write_png
+from bioseg_cli.io.pixel_size import PixelSize
+from bioseg_cli.io.prefetch import read_ahead
+from bioseg_cli.io.volumes import Volume, open_volume, writing_labels
 from bioseg_cli.prediction.estimate import estimate_entry
 from bioseg_cli.prediction.overlay import draw_overlay
 from bioseg_cli.prediction.predictor import Predictor
@@ -26,7 +28,6 @@ from bioseg_cli.prediction.settings import PredictConfig
 from bioseg_cli.prediction.sources import VolumeSource, mask_path
 from bioseg_cli.prediction.writing import Writing
 from bioseg_cli.runs.console import Output
-from bioseg_cli.volumes import Volume, open_volume, writing_labels
 
 OVERLAY_SLICES = 6
 """Slices of a volume that are drawn, evenly spaced."""

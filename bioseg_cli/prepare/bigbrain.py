@@ -20,8 +20,9 @@ import numpy as np
 
 from bioseg_cli.config import ClassInfo
 from bioseg_cli.errors import BiosegError, DataError, UsageError
-from bioseg_cli.files import sha256_of, write_text
-from bioseg_cli.images import PixelSize
+from bioseg_cli.io.files import sha256_of, write_text
+from bioseg_cli.io.pixel_size import PixelSize
+from bioseg_cli.io.volumes import Volume, open_volume
 from bioseg_cli.prepare.bigbrain_settings import BigBrainConfig
 from bioseg_cli.prepare.download import Publication, Remote, fetch
 from bioseg_cli.prepare.mask_reading import PALETTE
@@ -30,7 +31,6 @@ from bioseg_cli.prepare.recipe import BACKGROUND, Collection, Loaded, SourceImag
 from bioseg_cli.prepare.slices import LabelledSlices, SampledVolume, sample
 from bioseg_cli.prepare.tissues import Tissues, read_tissues
 from bioseg_cli.runs.console import Output
-from bioseg_cli.volumes import Volume, open_volume
 
 IMAGE_FILE = "3D_Volumes/Histological_Space/nii/full8_200um_optbal.nii.gz"
 LABELS_FILE = "3D_Classified_Volumes/Histological_Space/nii/full_cls_200um_9classes.nii.gz"

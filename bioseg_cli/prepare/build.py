@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from bioseg_cli.ahead import WORKERS, made_ahead
 from bioseg_cli.config import SplitName, flag_of
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.dataset.schema import DRAWN_IN_PART, DatasetInfo, Item, ItemSource
 from bioseg_cli.dataset.writer import DatasetWriter, PackedItem
 from bioseg_cli.errors import BiosegError, DataError
-from bioseg_cli.files import refuse_existing
+from bioseg_cli.io.files import refuse_existing
+from bioseg_cli.io.prefetch import WORKERS, made_ahead
 from bioseg_cli.prepare import bigbrain, demo, fluohoechst, folder, tracking_challenge
 from bioseg_cli.prepare.bigbrain_settings import BigBrainConfig
 from bioseg_cli.prepare.crops import Crop, centre_crop, cut_items, tile_crops

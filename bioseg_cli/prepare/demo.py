@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 
 from bioseg_cli.config import ClassInfo
-from bioseg_cli.images import PixelSize
+from bioseg_cli.io.pixel_size import PixelSize
 from bioseg_cli.prepare.mask_reading import PALETTE
 from bioseg_cli.prepare.recipe import BACKGROUND, Collection, Loaded, SourceImage
 from bioseg_cli.prepare.settings import DemoConfig

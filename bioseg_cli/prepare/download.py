@@ -13,7 +13,7 @@ import pooch
 import requests
 
 from bioseg_cli.errors import DataError
-from bioseg_cli.files import sha256_of, write_failure
+from bioseg_cli.io.files import sha256_of, write_failure
 from bioseg_cli.runs.console import Output
 
 ATTEMPTS = 4

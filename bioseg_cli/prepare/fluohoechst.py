@@ -16,7 +16,8 @@ import numpy as np
 from bioseg_cli.config import ClassInfo, SplitName
 from bioseg_cli.dataset.schema import Pixels
 from bioseg_cli.errors import DataError
-from bioseg_cli.images import list_images, read_mask
+from bioseg_cli.io.folders import list_images
+from bioseg_cli.io.images import read_mask
 from bioseg_cli.prepare.download import Publication, Remote, fetch_unpacked
 from bioseg_cli.prepare.mask_reading import PALETTE
 from bioseg_cli.prepare.recipe import (

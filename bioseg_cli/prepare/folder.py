@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from bioseg_cli.axes import Stacks
 from bioseg_cli.config import ClassInfo
 from bioseg_cli.dataset.schema import Pixels
 from bioseg_cli.errors import DataError
-from bioseg_cli.images import ImageInfo, inspect_image, list_images, read_mask
-from bioseg_cli.mask_traits import mask_traits
-from bioseg_cli.names import Doubt, Pairing, as_seen, has_mask_suffix, is_mask_name, pair, stem_of
-from bioseg_cli.notes import reading_notes
+from bioseg_cli.io.axes import Stacks
+from bioseg_cli.io.folders import list_images
+from bioseg_cli.io.images import ImageInfo, inspect_image, read_mask
+from bioseg_cli.io.mask_traits import mask_traits
+from bioseg_cli.io.names import Doubt, Pairing, as_seen, has_mask_suffix, is_mask_name, pair, stem_of
+from bioseg_cli.io.notes import reading_notes
 from bioseg_cli.prepare.declared import Declared
 from bioseg_cli.prepare.mask_reading import PALETTE, MaskReading
 from bioseg_cli.prepare.masks import MaskSurvey

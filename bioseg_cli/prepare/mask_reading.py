@@ -10,7 +10,7 @@ import numpy as np
 from bioseg_cli.config import IGNORE_BY_DTYPE, ClassInfo
 from bioseg_cli.dataset.schema import IntArray, Pixels
 from bioseg_cli.errors import DataError, UsageError
-from bioseg_cli.mask_traits import NO_TRAITS, MaskTraits
+from bioseg_cli.io.mask_traits import NO_TRAITS, MaskTraits
 from bioseg_cli.prepare.mask_values import Look, pack, without_tint
 from bioseg_cli.prepare.recipe import BACKGROUND, label_dtype
 from bioseg_cli.prepare.settings import MaskKind

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bioseg_cli.dataset.schema import Pixels
-from bioseg_cli.mask_traits import NO_TRAITS, MaskTraits
+from bioseg_cli.io.mask_traits import NO_TRAITS, MaskTraits
 from bioseg_cli.prepare.drawing import Drawing, drawing_of
 
 CHANNEL_SHIFTS = (32, 16, 0)

@@ -15,7 +15,7 @@ import numpy as np
 from bioseg_cli.config import IGNORE_BY_DTYPE, ClassInfo
 from bioseg_cli.dataset.schema import Pixels
 from bioseg_cli.errors import DataError, UsageError
-from bioseg_cli.mask_traits import NO_TRAITS, MaskTraits
+from bioseg_cli.io.mask_traits import NO_TRAITS, MaskTraits
 from bioseg_cli.prepare.agreement import (
     LARGEST_CODE,
     full_scale,

@@ -15,9 +15,9 @@ from scipy.spatial.transform import Rotation
 from bioseg_cli.config import SplitName
 from bioseg_cli.dataset.schema import IntArray
 from bioseg_cli.errors import UsageError
+from bioseg_cli.io.volumes import Volume
 from bioseg_cli.prepare.bigbrain_settings import BigBrainConfig
 from bioseg_cli.prepare.splits import split_groups
-from bioseg_cli.volumes import Volume
 
 Matrix = npt.NDArray[np.float64]
 

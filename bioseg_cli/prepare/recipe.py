@@ -14,13 +14,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from bioseg_cli.axes import Stacks, count_of_frames
-from bioseg_cli.calibration import unusable_sizes
 from bioseg_cli.config import IGNORE_BY_DTYPE, ClassInfo, SplitName
 from bioseg_cli.dataset.schema import Pixels
 from bioseg_cli.errors import DataError
-from bioseg_cli.files import sha256_of
-from bioseg_cli.images import ImageInfo, PixelSize, inspect_image, read_frame
+from bioseg_cli.io.axes import Stacks, count_of_frames
+from bioseg_cli.io.files import sha256_of
+from bioseg_cli.io.images import ImageInfo, inspect_image, read_frame
+from bioseg_cli.io.pixel_size import PixelSize, unusable_sizes
 from bioseg_cli.runs.console import Output
 
 BACKGROUND = ClassInfo(name="background", colour=(0, 0, 0))

@@ -15,8 +15,8 @@ import numpy as np
 from numba import njit
 
 from bioseg_cli.dataset.schema import IntArray, Pixels
+from bioseg_cli.io.volumes import Volume
 from bioseg_cli.prepare.planes import Matrix, Plane
-from bioseg_cli.volumes import Volume
 
 
 class Cuts:

@@ -8,7 +8,6 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from bioseg_cli.axes import Stacks
 from bioseg_cli.config import (
     AXES_ABOUT,
     PLANES_ABOUT,
@@ -18,6 +17,7 @@ from bioseg_cli.config import (
     Names,
     UnlabelledValue,
 )
+from bioseg_cli.io.axes import Stacks
 
 MaskKind = Literal["binary", "instances", "classes", "colours"]
 NormalisationMethod = Literal["minmax", "percentile"]

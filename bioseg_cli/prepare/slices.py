@@ -10,13 +10,13 @@ import numpy.typing as npt
 
 from bioseg_cli.config import IGNORE_BY_DTYPE
 from bioseg_cli.dataset.schema import IntArray, Pixels
+from bioseg_cli.io.volumes import Volume
 from bioseg_cli.prepare.planes import Plane
 from bioseg_cli.prepare.sampling import Cuts
 from bioseg_cli.prepare.spool import BandFile
 from bioseg_cli.prepare.sweep import Survey, block_thickness, sweep
 from bioseg_cli.prepare.tissues import Tissues
 from bioseg_cli.runs.console import Output
-from bioseg_cli.volumes import Volume
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from bioseg_cli.dataset.schema import IntArray, Pixels
 from bioseg_cli.errors import DataError
-from bioseg_cli.files import write_failure, write_text
+from bioseg_cli.io.files import write_failure, write_text
 
 
 class BandFile:

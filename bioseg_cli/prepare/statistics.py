@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from bioseg_cli.dataset.schema import IntArray, Pixels
 from bioseg_cli.errors import DataError
-from bioseg_cli.images import Normalisation
+from bioseg_cli.io.normalisation import Normalisation
 from bioseg_cli.prepare.settings import NormalisationMethod
 
 LOW_PERCENT, HIGH_PERCENT = 0.1, 99.9

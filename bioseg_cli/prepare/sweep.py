@@ -10,10 +10,10 @@ from itertools import chain, pairwise
 import numpy as np
 
 from bioseg_cli.dataset.schema import Pixels
+from bioseg_cli.io.volumes import Volume
 from bioseg_cli.prepare.sampling import Cuts, count_values
 from bioseg_cli.prepare.spool import BandFile
 from bioseg_cli.runs.console import Output
-from bioseg_cli.volumes import Volume
 
 BLOCK_BYTES = 4_000_000
 """About what is sampled at a time: it stays in a processor's cache while pixel after pixel lies in another stored plane

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bioseg_cli.config import ClassInfo
-from bioseg_cli.files import replacing
+from bioseg_cli.io.files import replacing
 from bioseg_cli.pictures import as_rgb
 from bioseg_cli.preview.views import Panel
 

@@ -14,7 +14,7 @@ from bioseg_cli.dataset.batches import ImageSource, grey_level_spread, random_st
 from bioseg_cli.dataset.reader import Dataset, find_dataset
 from bioseg_cli.dataset.schema import IntArray
 from bioseg_cli.errors import DataError
-from bioseg_cli.files import refuse_existing
+from bioseg_cli.io.files import refuse_existing
 from bioseg_cli.preview.figure import Sheet, write_sheet
 from bioseg_cli.preview.settings import PreviewConfig
 from bioseg_cli.preview.views import (

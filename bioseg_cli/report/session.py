@@ -7,7 +7,7 @@ from typing import Any
 
 from bioseg_cli import __version__
 from bioseg_cli.errors import UsageError
-from bioseg_cli.files import refuse_existing, write_text
+from bioseg_cli.io.files import refuse_existing, write_text
 from bioseg_cli.report.findings import Findings
 from bioseg_cli.report.paper import SOURCE, published, published_head
 from bioseg_cli.report.settings import REPORT_NAME, ReportConfig

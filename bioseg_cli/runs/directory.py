@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from bioseg_cli.config import STATES, StateName
 from bioseg_cli.errors import DataError, UsageError
-from bioseg_cli.files import write_text
+from bioseg_cli.io.files import write_text
 from bioseg_cli.runs.manifest import MANIFEST_NAME, read_manifest, write_manifest
 
 

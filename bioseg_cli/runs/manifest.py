@@ -26,7 +26,7 @@ import yaml
 from bioseg_cli import __version__
 from bioseg_cli.config import read_yaml
 from bioseg_cli.errors import DataError, UsageError
-from bioseg_cli.files import write_text
+from bioseg_cli.io.files import write_text
 
 MANIFEST_NAME = "manifest.yaml"
 NO_MATTER = frozenset({"data", "run", "resume", "cache"})

@@ -11,7 +11,7 @@ from bioseg_cli.config import build_config, read_config
 from bioseg_cli.dataset.area import unlabelled_pool
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.errors import UsageError
-from bioseg_cli.files import sha256_of
+from bioseg_cli.io.files import sha256_of
 from bioseg_cli.runs.directory import checkpoint_of
 from bioseg_cli.runs.manifest import run_hash
 from bioseg_cli.study.settings import DEFAULT_RATIOS, Plan

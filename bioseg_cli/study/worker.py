@@ -19,7 +19,7 @@ from bioseg_cli.evaluation.scores import Resampling
 from bioseg_cli.evaluation.session import NoFigures
 from bioseg_cli.evaluation.settings import NO_BASELINES, EvaluateConfig
 from bioseg_cli.evaluation.truth import DatasetTruth, count_images
-from bioseg_cli.files import write_text
+from bioseg_cli.io.files import write_text
 from bioseg_cli.runs.console import Output
 from bioseg_cli.runs.process import answer
 from bioseg_cli.study.folder import ENDED, run_manifest

@@ -19,8 +19,8 @@ import numpy as np
 from bioseg_cli.config import ClassInfo
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.errors import UsageError
-from bioseg_cli.files import PARTIAL, sha256_of, write_failure, write_text
-from bioseg_cli.images import write_image, write_labels
+from bioseg_cli.io.files import PARTIAL, sha256_of, write_failure, write_text
+from bioseg_cli.io.image_writer import write_image, write_labels
 
 if TYPE_CHECKING:
     from bioseg_cli.suggest.disagreement import Views

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bioseg_cli.ahead import made_ahead
 from bioseg_cli.dataset.reader import Dataset, find_dataset
 from bioseg_cli.dataset.schema import IntArray
 from bioseg_cli.errors import DataError
-from bioseg_cli.files import refuse_existing
+from bioseg_cli.io.files import refuse_existing
+from bioseg_cli.io.prefetch import made_ahead
 from bioseg_cli.runs.console import Output
 from bioseg_cli.suggest.choice import Chosen, disputed_images, typical_images
 from bioseg_cli.suggest.export import check_folder, export

@@ -17,7 +17,7 @@ from torch import Tensor
 from bioseg_cli.config import UNetConfig
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.errors import DataError, UsageError
-from bioseg_cli.files import sha256_of
+from bioseg_cli.io.files import sha256_of
 from bioseg_cli.model.saved import LoadedModel, load_model
 from bioseg_cli.runs.directory import RunDirectory, checkpoint_of
 from bioseg_cli.training.method import Method

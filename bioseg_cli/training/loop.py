@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bioseg_cli.ahead import made_ahead
 from bioseg_cli.config import STATES, StateName
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.errors import Interrupted, RunError
+from bioseg_cli.io.prefetch import made_ahead
 from bioseg_cli.model.saved import ModelCard
 from bioseg_cli.model.unet import UNet
 from bioseg_cli.runs.console import Output, ProgressLine, clock

@@ -9,7 +9,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from bioseg_cli.files import discard_partial
+from bioseg_cli.io.files import discard_partial
 from bioseg_cli.model.saved import ModelCard, save_model
 from bioseg_cli.runs.directory import RunDirectory
 from bioseg_cli.training.state import Stateful, TrainingState, save_state

@@ -13,7 +13,7 @@ from typing import Any
 from bioseg_cli.config import STATES
 from bioseg_cli.dataset.reader import Dataset, find_dataset
 from bioseg_cli.errors import DataError, Interrupted
-from bioseg_cli.files import write_bytes
+from bioseg_cli.io.files import write_bytes
 from bioseg_cli.runs.console import Output
 from bioseg_cli.runs.device import resolve_device
 from bioseg_cli.runs.directory import RunDirectory

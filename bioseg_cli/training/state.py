@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import torch
 
 from bioseg_cli.errors import DataError
-from bioseg_cli.files import write_bytes
+from bioseg_cli.io.files import write_bytes
 
 STATE_VERSION = 1
 

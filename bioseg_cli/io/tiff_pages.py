@@ -8,7 +8,7 @@ from pathlib import Path
 import tifffile
 
 from bioseg_cli.errors import DataError
-from bioseg_cli.orientation import ORIENTATION_TAG, UPRIGHT
+from bioseg_cli.io.orientation import ORIENTATION_TAG, UPRIGHT
 
 PageTags = dict[int, int]
 """The values of `_READ_TAGS` that a page has."""

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from bioseg_cli.ahead import made_ahead
+from bioseg_cli.io.prefetch import made_ahead
 
 
 def workers() -> list[str]:

@@ -17,9 +17,9 @@ import tifffile
 from click.testing import Result
 from test_predict import save_random_model
 
-from bioseg_cli.calibration import MICROMETRE, declares_entities, unusable_sizes
 from bioseg_cli.errors import DataError
-from bioseg_cli.images import PixelSize, inspect_image, read_frame
+from bioseg_cli.io.images import inspect_image, read_frame
+from bioseg_cli.io.pixel_size import MICROMETRE, PixelSize, declares_entities, unusable_sizes
 
 Bioseg = Callable[..., Result]
 PIXELS = np.random.default_rng(0).integers(0, 60000, (20, 24), np.uint16)
@@ -233,7 +233,7 @@ def test_a_height_of_another_size_than_in_training_is_seen(bioseg: Bioseg, tmp_p
 def test_what_tifffile_logs_does_not_reach_the_terminal(tmp_path: Path) -> None:
     for name, description in (("cut", ome(PLAIN)[:170] + "</OME>"), ("shaped", '{"shape": [7, 24]}')):
         written(tmp_path / f"{name}.tif", description)
-    program = "import sys; from pathlib import Path; from bioseg_cli.images import read_frame\n"
+    program = "import sys; from pathlib import Path; from bioseg_cli.io.images import read_frame\n"
     program += "for name in sys.argv[1:]: read_frame(Path(name))"
     paths = [str(tmp_path / f"{name}.tif") for name in ("cut", "shaped")]
     ended = subprocess.run([sys.executable, "-c", program, *paths], capture_output=True, text=True, check=True)

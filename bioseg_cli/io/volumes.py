@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bioseg_cli.errors import DataError
-from bioseg_cli.files import replacing
-from bioseg_cli.minc import MincFile
-from bioseg_cli.nifti import NIFTI_SUFFIXES, NiftiFile, label_header
+from bioseg_cli.io.files import replacing
+from bioseg_cli.io.minc import MincFile
+from bioseg_cli.io.nifti import NIFTI_SUFFIXES, NiftiFile, label_header
 
 VOLUME_SUFFIXES = (*NIFTI_SUFFIXES, ".mnc")
 LARGEST_LABEL = 65535

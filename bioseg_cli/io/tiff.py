@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tifffile
 
-from bioseg_cli.axes import PAGES, UNNAMED, NamedAxes, Stacks, name_axes
-from bioseg_cli.calibration import MICROMETRE, Calibration, declares_entities
 from bioseg_cli.errors import DataError
-from bioseg_cli.pages import main_series
+from bioseg_cli.io.axes import PAGES, UNNAMED, NamedAxes, Stacks, name_axes
+from bioseg_cli.io.pixel_size import declares_entities
+from bioseg_cli.io.tiff_pages import main_series
 
-_LARGEST_CLASSIC_TIFF_BYTES = 2**32 - 2**25
-_TYPES_OF_IMAGEJ = ("uint8", "uint16", "int16", "float32")
 _KINDS = ["shaped", "ome", "imagej", "lsm", "mmstack", "ndtiff", "fluoview", "sis", "eer", "scanimage"]
 _KINDS += ["svs", "scn", "qpi", "bif", "avs", "philips"]
 _BY_METADATA: dict[str, Any] = {f"is_{kind}": False for kind in _KINDS}
@@ -97,29 +94,3 @@ def alpha_channels(series: tifffile.TiffPageSeries, axes: str) -> int:
     """How many of the last channels (0 or 1) are opacity."""
     extra = series.keyframe.extrasamples if "S" in axes else ()
     return int(bool(extra) and extra[-1] in (tifffile.EXTRASAMPLE.ASSOCALPHA, tifffile.EXTRASAMPLE.UNASSALPHA))
-
-
-def writing_options(
-    shape: tuple[int, ...], dtype: np.dtype[Any], axes: str, size: Calibration | None
-) -> dict[str, Any]:
-    """What `tifffile.imwrite` is told for zlib pages of such an array: an ImageJ TIFF, or an OME one where need be."""
-    metadata: dict[str, Any] = {"axes": axes}
-    options: dict[str, Any] = {"imagej": True}
-    # ImageJ's own format ends at 4 GB, and has a few types.
-    if math.prod(shape) * dtype.itemsize > _LARGEST_CLASSIC_TIFF_BYTES or dtype.name not in _TYPES_OF_IMAGEJ:
-        options = {"ome": True, "bigtiff": True}
-        if size is not None:
-            metadata |= {"PhysicalSizeY": size[0], "PhysicalSizeX": size[1]}
-            metadata |= {"PhysicalSizeYUnit": size[2], "PhysicalSizeXUnit": size[2]}
-    elif size is not None:
-        height, width, unit = size
-        metadata["unit"] = ("um" if unit == MICROMETRE else unit).encode("ascii", "replace").decode()
-        options["resolution"] = (_pixels_per_unit(width), _pixels_per_unit(height))
-    colours = "rgb" if axes.endswith("S") else "minisblack"
-    return {"photometric": colours, "compression": "zlib", "metadata": metadata, **options}
-
-
-def _pixels_per_unit(size: float) -> tuple[int, int]:
-    # The fraction is inverted as a fraction, so that 0.65 comes back as 0.65; both parts have 32 bits in the file.
-    fraction = Fraction(size).limit_denominator(int((2**32 - 1) / max(size, 1)))
-    return fraction.denominator, fraction.numerator

@@ -11,7 +11,8 @@ import tifffile
 from numpy.typing import NDArray
 
 from bioseg_cli.errors import DataError
-from bioseg_cli.images import ImageFile, read_frame, write_png
+from bioseg_cli.io.image_writer import write_png
+from bioseg_cli.io.images import ImageFile, read_frame
 
 HEIGHT, WIDTH = 90, 117
 

@@ -17,7 +17,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from bioseg_cli.errors import DataError
-from bioseg_cli.tiff import alpha_channels
+from bioseg_cli.io.tiff import alpha_channels
 
 Array = NDArray[Any]
 

@@ -1,97 +1,35 @@
-"""Reading and writing image files: frames (C, H, W) in their own type, label masks, pixel sizes, normalisation.
+"""Reading image files: frames (C, H, W) in their own type, whole or by region, and label masks.
 
 A *frame* is one 2-D image with its channels. A page of a plain multi-page TIFF and a point of a time axis are frames; a
 z axis makes a volume, refused unless its planes are asked for one by one, and axes that nothing names are refused
 unless the user names them: see `axes`. Alpha is dropped: it is no measurement. Pixels are those a viewer shows:
-upright, with palettes looked up, and inverted where zero is white (`appearance`).
+upright, with palettes looked up, and inverted where zero is white (`tiff_photometric`).
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
-from PIL import Image
 
-from bioseg_cli.appearance import appearance
-from bioseg_cli.axes import NamedAxes, Stacks
-from bioseg_cli.calibration import MICROMETRE, calibration
-from bioseg_cli.complaints import damage_refused
 from bioseg_cli.errors import BiosegError, DataError
-from bioseg_cli.files import replacing
-from bioseg_cli.mask_traits import grey_values
-from bioseg_cli.orientation import ORIENTATION_TAG, TURNED, UPRIGHT, orientation_of, swaps_sides, upright
-from bioseg_cli.rasters import decode_raster, raster_header
-from bioseg_cli.segments import TiffFrames
-from bioseg_cli.tiff import axes_of, checked_series, is_tiff, open_tiff, writing_options
+from bioseg_cli.io.axes import NamedAxes, Stacks
+from bioseg_cli.io.mask_traits import grey_values
+from bioseg_cli.io.orientation import ORIENTATION_TAG, TURNED, UPRIGHT, orientation_of, swaps_sides, upright
+from bioseg_cli.io.pixel_size import PixelSize, stated_pixel_size
+from bioseg_cli.io.rasters import decode_raster, raster_header
+from bioseg_cli.io.tiff import axes_of, checked_series, is_tiff, open_tiff
+from bioseg_cli.io.tiff_log import damage_refused
+from bioseg_cli.io.tiff_photometric import appearance
+from bioseg_cli.io.tiff_segments import TiffFrames
 
 Array = NDArray[Any]
-
-TIFF_SUFFIXES = (".tif", ".tiff", ".stk", ".lsm")
-IMAGE_SUFFIXES = (*TIFF_SUFFIXES, ".png", ".jpg", ".jpeg", ".bmp")
-
-
-@dataclass(frozen=True)
-class PixelSize:
-    """Height and width of a pixel in `unit`: micrometres (`µm`), or the file's own word where it is not metric."""
-
-    y: float
-    x: float
-    unit: str = MICROMETRE
-
-    def __str__(self) -> str:
-        return f"{self.y:.4g} x {self.x:.4g} {self.unit}"
-
-    def differs(self, other: PixelSize, factor: float = 1.001) -> bool:
-        """Whether the sizes are in units that can't be compared, or one side is larger by more than a factor."""
-        ratios = (self.y / other.y, self.x / other.x)
-        return self.unit != other.unit or any(max(ratio, 1 / ratio) > factor for ratio in ratios)
-
-    def to_json(self) -> dict[str, Any]:
-        """A mapping that JSON and YAML can hold; `from_json` reads it back."""
-        return {"y": self.y, "x": self.x, "unit": self.unit}
-
-    @classmethod
-    def from_json(cls, content: dict[str, Any]) -> Self:
-        """The inverse of `to_json`."""
-        return cls(float(content["y"]), float(content["x"]), str(content["unit"]))
-
-
-@dataclass(frozen=True)
-class Normalisation:
-    """Affine map of intensities to [0, 1], one pair of limits a channel, fixed once from the training images."""
-
-    method: Literal["minmax", "percentile"]
-    low: tuple[float, ...]
-    high: tuple[float, ...]
-
-    def apply(self, pixels: Array) -> NDArray[np.float32]:
-        """Map `pixels` (..., C, H, W) of any type to float32 in [0, 1], clipped; a channel without range becomes 0."""
-        # float32 holds every 16-bit value exactly; wider types need the subtraction in double precision.
-        working = np.float32 if pixels.dtype.itemsize <= 2 or pixels.dtype == np.float32 else np.float64
-        low, high = (np.array(limits)[:, None, None] for limits in (self.low, self.high))
-        span = high - low
-        factor = np.divide(1.0, span, out=np.zeros_like(span), where=span > 0)
-        scaled: NDArray[np.floating[Any]] = pixels.astype(working)
-        scaled -= low.astype(working)
-        scaled *= factor.astype(working)
-        return np.clip(scaled, 0, 1, out=scaled).astype(np.float32, copy=False)
-
-    def to_json(self) -> dict[str, Any]:
-        """A mapping that JSON and YAML can hold; `from_json` reads it back."""
-        return {"method": self.method, "low": list(self.low), "high": list(self.high)}
-
-    @classmethod
-    def from_json(cls, content: dict[str, Any]) -> Self:
-        """The inverse of `to_json`."""
-        return cls(content["method"], tuple(map(float, content["low"])), tuple(map(float, content["high"])))
 
 
 @dataclass(frozen=True)
@@ -121,40 +59,6 @@ class ImageInfo:
     def stored_shape(self) -> tuple[int, int]:
         """(H, W) as the pixels lie in the file."""
         return (self.width, self.height) if swaps_sides(self.orientation) else (self.height, self.width)
-
-
-def list_images(inputs: Sequence[Path], suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> list[Path]:
-    """The image files `inputs` name: files as given, folders replaced by their images in natural order, not recursive.
-
-    Args:
-        inputs: files and folders.
-        suffixes: what the names of images in folders end in.
-
-    Raises:
-        DataError: a path does not exist, a folder holds no image, or nothing was given.
-    """
-    found: list[Path] = []
-    for path in inputs:
-        if path.is_dir():
-            inside = [p for p in path.iterdir() if p.name.lower().endswith(suffixes) and not p.name.startswith(".")]
-            if not inside:
-                known = ", ".join(suffixes)
-                raise DataError("The folder holds no images", where=path, fix=f"Files that count as images: {known}.")
-            found += sorted((p for p in inside if p.is_file()), key=natural_key)
-        elif path.exists():
-            found.append(path)
-        else:
-            raise DataError("No such file or folder", where=path, fix="Check the path.")
-    if not found:
-        raise DataError("No images were given", fix="Name image files or folders of them.")
-    return found
-
-
-def natural_key(path: Path) -> list[tuple[int, int | str]]:
-    """Sort key that puts `t2` before `t10`."""
-    return [
-        (0, int(part)) if part.isdecimal() else (1, part) for part in re.split(r"([0-9]+)", path.name.lower()) if part
-    ]
 
 
 class ImageFile:
@@ -209,8 +113,7 @@ class ImageFile:
 
     def _tiff_info(self, tif: tifffile.TiffFile, series: tifffile.TiffPageSeries, axes: NamedAxes) -> ImageInfo:
         count, (channels, height, width) = self._frames.count, self._frames.shape
-        found, no_size = calibration(tif, series.keyframe)
-        size = None if found is None else PixelSize(*found)
+        size, no_size = stated_pixel_size(tif, series.keyframe)
         dtype = np.dtype(np.uint8) if series.dtype == bool else series.dtype.newbyteorder("=")
         if self._appearance.palette is not None and not self._labels:
             channels, dtype = 3, np.dtype(np.uint8)
@@ -303,55 +206,6 @@ def read_mask(path: Path, frame: int = 0, stacks: Stacks | None = None) -> Array
     if len(pixels) != 3:
         raise DataError(f"The mask has {len(pixels)} channels", where=path, fix="A mask has one channel, or a colour.")
     return np.ascontiguousarray(np.moveaxis(pixels, 0, -1))
-
-
-def write_labels(path: Path, labels: Array, pixel_size: PixelSize | None) -> None:
-    """Write labels (H, W), or frames of them (F, H, W), as a compressed ImageJ TIFF of the smallest sufficient type.
-
-    Raises:
-        DataError: a label below 0 or above 65535, which no mask file of this kind can hold, or a full disk.
-    """
-    low, high = (int(labels.min()), int(labels.max())) if labels.size else (0, 0)
-    if low < 0 or high > 65535:
-        raise DataError(f"Labels from {low} to {high} do not fit a 16-bit mask", where=path)
-    _write_tiff(path, labels.astype(np.uint8 if high < 256 else np.uint16), "TYX"[-labels.ndim :], pixel_size)
-
-
-def write_probabilities(path: Path, probabilities: Array, pixel_size: PixelSize | None) -> None:
-    """Write probabilities (K, H, W), or frames of them (F, K, H, W), as a float32 ImageJ TIFF, a channel a class."""
-    _write_tiff(path, probabilities.astype(np.float32, copy=False), "TCYX"[-probabilities.ndim :], pixel_size)
-
-
-def write_image(path: Path, pixels: Array, pixel_size: PixelSize | None) -> None:
-    """Write an image (C, H, W) in its own values as a compressed TIFF, of 8-bit colours as programs expect them.
-
-    Raises:
-        DataError: a full disk.
-    """
-    if pixels.dtype == np.float16:  # few programs read it, and float32 has the same values
-        pixels = pixels.astype(np.float32)
-    if len(pixels) == 1:
-        _write_tiff(path, pixels[0], "YX", pixel_size)
-    elif len(pixels) == 3 and pixels.dtype == np.uint8:
-        _write_tiff(path, np.ascontiguousarray(np.moveaxis(pixels, 0, -1)), "YXS", pixel_size)
-    else:
-        _write_tiff(path, pixels, "CYX", pixel_size)
-
-
-def write_png(path: Path, rgb: NDArray[np.uint8]) -> None:
-    """Write an 8-bit colour picture (H, W, 3)."""
-    with replacing(path) as temporary:
-        Image.fromarray(rgb).save(temporary)
-
-
-def tiff_options(shape: tuple[int, ...], dtype: np.dtype[Any], axes: str, size: PixelSize | None) -> dict[str, Any]:
-    """What `tifffile.imwrite` is told for such an array; see `tiff.writing_options`."""
-    return writing_options(shape, dtype, axes, None if size is None else (size.y, size.x, size.unit))
-
-
-def _write_tiff(path: Path, pixels: Array, axes: str, pixel_size: PixelSize | None) -> None:
-    with replacing(path) as temporary:
-        tifffile.imwrite(temporary, pixels, **tiff_options(pixels.shape, pixels.dtype, axes, pixel_size))
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from bioseg_cli.tiff import alpha_channels, frame_layout
+from bioseg_cli.io.tiff import alpha_channels, frame_layout
 
 Array = NDArray[Any]
 Page = tifffile.TiffPage | tifffile.TiffFrame

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bioseg_cli.errors import DataError
-from bioseg_cli.orientation import ORIENTATION_TAG, UPRIGHT, orientation_of, swaps_sides, upright
+from bioseg_cli.io.orientation import ORIENTATION_TAG, UPRIGHT, orientation_of, swaps_sides, upright
 
 Image.MAX_IMAGE_PIXELS = None  # Pillow's guard against decompression bombs is smaller than a microscope's mosaic
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bioseg_cli.errors import DataError
-from bioseg_cli.tiff import is_tiff
+from bioseg_cli.io.tiff import is_tiff
 
 _LOSSY_COMPRESSIONS = (6, 7, 33007, 34892)
 """TIFF's numbers of JPEG."""

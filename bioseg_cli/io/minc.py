@@ -18,7 +18,7 @@ from nibabel.minc2 import Minc2File
 from numpy.typing import NDArray
 
 from bioseg_cli.errors import BiosegError, DataError
-from bioseg_cli.hdf5 import open_hdf5
+from bioseg_cli.io.hdf5 import open_hdf5
 
 _IMAGE = "minc-2.0/image/0"
 _AGAIN = "Copy or download it again."

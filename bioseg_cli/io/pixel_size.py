@@ -1,4 +1,4 @@
-"""How large a pixel is by the metadata of a TIFF. Metadata that can't be used cost the size, and never the image."""
+"""How large a pixel is, and what a TIFF says of it. Metadata that can't be used cost the size, and never the image."""
 
 from __future__ import annotations
 
@@ -6,12 +6,10 @@ import math
 import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterable, Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Self
 
 import tifffile
-
-Calibration = tuple[float, float, str]
-"""Height and width of a pixel, and their unit."""
 
 MICROMETRE = "µm"
 SMALLEST, LARGEST = 1e-5, 1e4
@@ -30,11 +28,37 @@ _TAG_UNITS = {3: "cm", 4: "mm", 5: "µm"}
 """TIFF ResolutionUnit; 1 is none, 2 the inch."""
 
 
+@dataclass(frozen=True)
+class PixelSize:
+    """Height and width of a pixel in `unit`: micrometres (`µm`), or the file's own word where it is not metric."""
+
+    y: float
+    x: float
+    unit: str = MICROMETRE
+
+    def __str__(self) -> str:
+        return f"{self.y:.4g} x {self.x:.4g} {self.unit}"
+
+    def differs(self, other: PixelSize, factor: float = 1.001) -> bool:
+        """Whether the sizes are in units that can't be compared, or one side is larger by more than a factor."""
+        ratios = (self.y / other.y, self.x / other.x)
+        return self.unit != other.unit or any(max(ratio, 1 / ratio) > factor for ratio in ratios)
+
+    def to_json(self) -> dict[str, Any]:
+        """A mapping that JSON and YAML can hold; `from_json` reads it back."""
+        return {"y": self.y, "x": self.x, "unit": self.unit}
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> Self:
+        """The inverse of `to_json`."""
+        return cls(float(content["y"]), float(content["x"]), str(content["unit"]))
+
+
 class _UnusableError(Exception):
     """What is wrong with a size that a file states."""
 
 
-def calibration(tif: tifffile.TiffFile, page: tifffile.TiffPage) -> tuple[Calibration | None, str | None]:
+def stated_pixel_size(tif: tifffile.TiffFile, page: tifffile.TiffPage) -> tuple[PixelSize | None, str | None]:
     """The size of a pixel, from OME, LSM, MetaMorph or ImageJ metadata or resolution tags; and why a stated one is
     not used, which is None where it is, or where the file states none. Resolution tags are those of `page`.
 
@@ -138,7 +162,7 @@ def _number(value: Any, name: str, shown: str | None = None) -> float:
     return number
 
 
-def _in_one_unit(height: float, unit_y: str, width: float, unit_x: str) -> Calibration | None:
+def _in_one_unit(height: float, unit_y: str, width: float, unit_x: str) -> PixelSize | None:
     unit_y, unit_x = _plain(unit_y), _plain(unit_x)
     if unit_y.lower() in _NO_UNIT and unit_x.lower() in _NO_UNIT:
         return None
@@ -146,11 +170,11 @@ def _in_one_unit(height: float, unit_y: str, width: float, unit_x: str) -> Calib
     if factors[0] is None or factors[1] is None:
         if unit_y != unit_x:
             raise _UnusableError(f"its width is in {unit_x or 'pixels'} and its height in {unit_y or 'pixels'}")
-        return height, width, unit_x
+        return PixelSize(height, width, unit_x)
     height, width = height * factors[0], width * factors[1]
     if not all(SMALLEST <= side < LARGEST for side in (height, width)):
         raise _UnusableError(f"{height:g} x {width:g} µm is no size of a pixel under a microscope")
-    return height, width, MICROMETRE
+    return PixelSize(height, width, MICROMETRE)
 
 
 def _plain(unit: str) -> str:
