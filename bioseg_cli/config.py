@@ -59,6 +59,8 @@ AXES_ABOUT = (
 )
 PLANES_ABOUT = "Take every plane of a TIFF stack that names a Z axis as an image of its own."
 
+MaskKind = Literal["binary", "instances", "classes", "colours"]
+"""What the values of masks mean: object or not, a number an object, a number a class, a colour a class."""
 ALL_DRAWN = "none"
 """What is given where masks have no value for pixels that nobody drew."""
 UnlabelledValue = Annotated[str, BeforeValidator(str), Field(pattern=rf"^({ALL_DRAWN}|[0-9]+)$")]

@@ -53,11 +53,11 @@ REACHED_BY: dict[str, tuple[str, ...]] = {
     "prepare/download.py": (*STUDY, "prepare bigbrain"),
     "prepare/fluohoechst.py": ("prepare fluohoechst",),
     "prepare/folder.py": ("prepare folder",),
-    "prepare/agreement.py": ("prepare folder", "evaluate"),
-    "prepare/mask_reading.py": ("prepare folder", "evaluate"),
-    "prepare/masks.py": ("prepare folder", "evaluate"),
-    "prepare/smear.py": ("prepare folder", "evaluate"),
-    "prepare/undrawn.py": ("prepare folder", "evaluate"),
+    "masks/agreement.py": ("prepare folder", "evaluate"),
+    "masks/reading.py": ("prepare folder", "evaluate"),
+    "masks/survey.py": ("prepare folder", "evaluate"),
+    "masks/smear.py": ("prepare folder", "evaluate"),
+    "masks/undrawn.py": ("prepare folder", "evaluate"),
     "prepare/planes.py": ("prepare bigbrain",),
     "prepare/recipe.py": PREPARE,
     "prepare/spool.py": ("prepare bigbrain",),
@@ -82,7 +82,7 @@ REACHED_BY: dict[str, tuple[str, ...]] = {
 """By the beginning of a module's path, the longest that fits; settings classes know their commands themselves."""
 
 OF_ANOTHER: dict[tuple[str, str], tuple[str, ...]] = {
-    ("evaluation/meaning.py", "--raw-clusters"): ("predict",),
+    ("evaluation/predicted_values.py", "--raw-clusters"): ("predict",),
     ("evaluation/controls.py", "--denoise"): ("train-uda",),
     ("evaluation/controls.py", "--run"): ("train-uda",),
     ("evaluation/controls.py", "--unsup-loss"): ("train-uda",),

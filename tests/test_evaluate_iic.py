@@ -16,7 +16,7 @@ from test_evaluate_runs import RUN_KEYS, SCORE_KEYS, change_manifest
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.evaluation.clusters import ORACLE_NOTE, ClusterCounts
 from bioseg_cli.evaluation.report import ClusterMapping
-from bioseg_cli.io.images import read_mask
+from bioseg_cli.masks.mask_file import read_mask
 from bioseg_cli.metrics.mapping import contingency, hungarian, many_to_one, mapped_counts
 from bioseg_cli.prediction.predictor import Predictor
 

@@ -14,7 +14,8 @@ from corpus_rasters import RASTERS
 from corpus_tiff import TIFFS
 
 from bioseg_cli.errors import DataError
-from bioseg_cli.io.images import ImageFile, read_mask
+from bioseg_cli.io.images import ImageFile
+from bioseg_cli.masks.mask_file import read_mask
 
 DOCUMENTATION = Path(__file__).parents[1] / "docs" / "datasets.md"
 FAMILIES: dict[str, Callable[[], Iterator[Sample]]] = {family.__name__: family for family in (*TIFFS, *RASTERS)}

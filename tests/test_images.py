@@ -20,9 +20,10 @@ from bioseg_cli.errors import DataError
 from bioseg_cli.io.axes import Stacks
 from bioseg_cli.io.folders import list_images
 from bioseg_cli.io.image_writer import write_labels, write_png, write_probabilities
-from bioseg_cli.io.images import inspect_image, read_frame, read_frames, read_mask
+from bioseg_cli.io.images import inspect_image, read_frame, read_frames
 from bioseg_cli.io.normalisation import Normalisation
 from bioseg_cli.io.pixel_size import MICROMETRE, PixelSize
+from bioseg_cli.masks.mask_file import read_mask
 
 DATA = os.environ.get("BIOSEG_DATA")
 

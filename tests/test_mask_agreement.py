@@ -14,8 +14,7 @@ from PIL import Image
 from bioseg_cli.config import build_config
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.errors import DataError
-from bioseg_cli.io.images import read_mask
-from bioseg_cli.io.mask_traits import mask_traits
+from bioseg_cli.masks.mask_file import mask_traits, read_mask
 from bioseg_cli.prepare.build import build_dataset
 from bioseg_cli.prepare.settings import FolderConfig
 from bioseg_cli.runs.console import Output

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from bioseg_cli.errors import DataError, UsageError
-from bioseg_cli.prepare.mask_reading import map_values
-from bioseg_cli.prepare.masks import MaskSurvey
+from bioseg_cli.masks.reading import map_values
+from bioseg_cli.masks.survey import MaskSurvey
 
 SIDE = 40
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from bioseg_cli.io.names import Doubt, is_mask_name, on_any_disk, pair, stem_of
+from bioseg_cli.io.names import on_any_disk, stem_of
+from bioseg_cli.masks.pairing import Doubt, is_mask_name, pair
 from bioseg_cli.printable import printable
 
 DECOMPOSED = unicodedata.normalize("NFD", "zelle_ü")

@@ -19,7 +19,7 @@ from click.testing import Result
 from conftest import discs
 
 from bioseg_cli.dataset.reader import Dataset
-from bioseg_cli.io.images import read_mask
+from bioseg_cli.masks.mask_file import read_mask
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="names of files are bytes on Linux alone")
 

@@ -20,9 +20,10 @@ from PIL import Image
 from bioseg_cli.config import ClassInfo, UNetConfig
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.io.image_writer import write_png
-from bioseg_cli.io.images import inspect_image, read_frame, read_frames, read_mask
+from bioseg_cli.io.images import inspect_image, read_frame, read_frames
 from bioseg_cli.io.normalisation import Normalisation
 from bioseg_cli.io.pixel_size import PixelSize
+from bioseg_cli.masks.mask_file import read_mask
 from bioseg_cli.model.saved import ModelCard, load_model, save_model
 from bioseg_cli.model.unet import UNet
 from bioseg_cli.prediction.overlay import draw_overlay

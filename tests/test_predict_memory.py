@@ -14,7 +14,7 @@ from test_predict import record_of, save_random_model
 from test_predict_streaming import left_in, limit, predict_files, predictor_of
 
 from bioseg_cli.errors import RunError
-from bioseg_cli.io.images import read_mask
+from bioseg_cli.masks.mask_file import read_mask
 from bioseg_cli.prediction import memory
 
 Bioseg = Callable[..., Result]

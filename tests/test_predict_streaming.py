@@ -25,8 +25,9 @@ from test_predict import record_of, save_random_model, write_image
 
 from bioseg_cli.errors import DataError, RunError
 from bioseg_cli.io.image_writer import write_labels, write_probabilities
-from bioseg_cli.io.images import read_frame, read_mask
+from bioseg_cli.io.images import read_frame
 from bioseg_cli.io.pixel_size import PixelSize
+from bioseg_cli.masks.mask_file import read_mask
 from bioseg_cli.model.saved import load_model
 from bioseg_cli.prediction import memory, overlay
 from bioseg_cli.prediction.pipeline import ImagePrediction

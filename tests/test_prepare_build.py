@@ -21,8 +21,9 @@ from bioseg_cli.config import ClassInfo, build_config, read_config
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.errors import BiosegError, DataError, UsageError
 from bioseg_cli.io.files import sha256_of
+from bioseg_cli.masks.classes import BACKGROUND
 from bioseg_cli.prepare.build import RECIPES, build_dataset
-from bioseg_cli.prepare.recipe import BACKGROUND, Collection, SourceImage
+from bioseg_cli.prepare.recipe import Collection, SourceImage
 from bioseg_cli.prepare.settings import DemoConfig, FolderConfig
 from bioseg_cli.runs.console import Output
 
@@ -187,7 +188,8 @@ signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 from bioseg_cli.errors import BiosegError
 from bioseg_cli.prepare.build import RECIPES, build_dataset
-from bioseg_cli.prepare.recipe import BACKGROUND, Collection, SourceImage
+from bioseg_cli.masks.classes import BACKGROUND
+from bioseg_cli.prepare.recipe import Collection, SourceImage
 from bioseg_cli.prepare.settings import DemoConfig
 from bioseg_cli.runs.console import Output
 try:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bioseg_cli.prepare.crops import Crop, centre_crop, cut_items, tile_crops
+from bioseg_cli.dataset.crops import Crop, centre_crop, cut_items, tile_crops
 
 FRAME = np.arange(2 * 6 * 9).reshape(2, 6, 9)
 

@@ -20,11 +20,12 @@ from test_predict import save_random_model
 from bioseg_cli.config import build_config, read_yaml
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.errors import DataError
-from bioseg_cli.evaluation.folders import FolderTruth
-from bioseg_cli.evaluation.frames import MaskReader
+from bioseg_cli.evaluation.folder_truth import FolderTruth
 from bioseg_cli.io.image_writer import write_labels
-from bioseg_cli.io.images import ImageFile, inspect_image, read_frame, read_mask
+from bioseg_cli.io.images import ImageFile, inspect_image, read_frame
 from bioseg_cli.io.pixel_size import PixelSize
+from bioseg_cli.masks.frames import MaskReader
+from bioseg_cli.masks.mask_file import read_mask
 from bioseg_cli.prepare.build import build_dataset
 from bioseg_cli.prepare.settings import FolderConfig
 from bioseg_cli.runs.console import Output

@@ -15,9 +15,9 @@ from scipy.ndimage import zoom
 from bioseg_cli.config import build_config
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.errors import DataError
-from bioseg_cli.io.mask_traits import NO_TRAITS, MaskTraits
+from bioseg_cli.masks.mask_file import NO_TRAITS, MaskTraits
+from bioseg_cli.masks.survey import MaskSurvey
 from bioseg_cli.prepare.build import build_dataset
-from bioseg_cli.prepare.masks import MaskSurvey
 from bioseg_cli.prepare.settings import FolderConfig
 from bioseg_cli.runs.console import Output
 

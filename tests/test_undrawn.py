@@ -15,8 +15,8 @@ from click.testing import Result
 from bioseg_cli.config import build_config
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.errors import BiosegError, DataError, UsageError
+from bioseg_cli.masks.survey import MaskSurvey
 from bioseg_cli.prepare.build import build_dataset
-from bioseg_cli.prepare.masks import MaskSurvey
 from bioseg_cli.prepare.settings import FolderConfig
 from bioseg_cli.runs.console import Output
 

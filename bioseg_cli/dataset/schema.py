@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bioseg_cli.config import ClassInfo, SplitName
+from bioseg_cli.config import IGNORE_BY_DTYPE, ClassInfo, SplitName
 from bioseg_cli.io.normalisation import Normalisation
 from bioseg_cli.io.pixel_size import PixelSize
 
@@ -116,3 +116,8 @@ class DatasetInfo:
             normalisation=Normalisation.from_json(content["normalisation"]),
             pixel_size=None if size is None else PixelSize.from_json(size),
         )
+
+
+def label_dtype(classes: int) -> str:
+    """The smallest label type with room for that many classes and the ignore label."""
+    return "uint8" if classes <= IGNORE_BY_DTYPE["uint8"] else "uint16"

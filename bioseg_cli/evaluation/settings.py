@@ -15,6 +15,7 @@ from bioseg_cli.config import (
     AxisLetters,
     Config,
     DeviceName,
+    MaskKind,
     Names,
     PrecisionName,
     SplitName,
@@ -74,7 +75,7 @@ class EvaluateConfig(Config):
         default=None, description="Folder of predicted masks to score instead of runs; needs --truth."
     )
     truth: Path | None = Field(default=None, description="Folder of true masks, or a data set (with --split).")
-    masks_are: Literal["binary", "instances", "classes", "colours"] | None = Field(
+    masks_are: MaskKind | None = Field(
         default=None, description="What the values of mask files mean; by default recognised over all, and said."
     )
     unlabelled_value: UnlabelledValue | None = Field(default=None, description=f"Of true masks. {UNLABELLED_ABOUT}")

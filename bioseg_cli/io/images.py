@@ -1,4 +1,4 @@
-"""Reading image files: frames (C, H, W) in their own type, whole or by region, and label masks.
+"""Reading image files: frames (C, H, W) in their own type, whole or by region.
 
 A *frame* is one 2-D image with its channels. A page of a plain multi-page TIFF and a point of a time axis are frames; a
 z axis makes a volume, refused unless its planes are asked for one by one, and axes that nothing names are refused
@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 
 from bioseg_cli.errors import BiosegError, DataError
 from bioseg_cli.io.axes import NamedAxes, Stacks
-from bioseg_cli.io.mask_traits import grey_values
 from bioseg_cli.io.orientation import ORIENTATION_TAG, TURNED, UPRIGHT, orientation_of, swaps_sides, upright
 from bioseg_cli.io.pixel_size import PixelSize, stated_pixel_size
 from bioseg_cli.io.rasters import decode_raster, raster_header
@@ -86,7 +85,7 @@ class ImageFile:
         self._labels = labels
         self._tif: tifffile.TiffFile | None = None
         self._whole: tuple[int, Array] | None = None  # the number of a frame that was decoded whole, and its pixels
-        with _reading(path):
+        with reading_errors(path):
             if not is_tiff(path):
                 raster = raster_header(path)
                 shape = (raster.channels, raster.height, raster.width)
@@ -136,7 +135,7 @@ class ImageFile:
             DataError: there is no such frame, the region is damaged or truncated, its values are not finite numbers, or
                 they are no labels where these were asked for.
         """
-        with _reading(self.path):
+        with reading_errors(self.path):
             if not 0 <= frame < self.info.frames:
                 raise DataError(f"There is no frame {frame}: the file holds {self.info.frames}", where=self.path)
             rows, columns = slice(*rows.indices(self.info.height)[:2]), slice(*columns.indices(self.info.width)[:2])
@@ -182,34 +181,9 @@ def read_frame(path: Path, frame: int = 0, stacks: Stacks | None = None) -> Arra
         return file.read(frame)
 
 
-def read_mask(path: Path, frame: int = 0, stacks: Stacks | None = None) -> Array:
-    """A label mask: (H, W) integers, or (H, W, 3) where the colours differ between channels.
-
-    A palette gives its indices, not its colours, unless it is a ramp of greys; whole numbers stored as floats become
-    integers.
-
-    Raises:
-        DataError: unreadable, fractions instead of labels, a number of channels that is neither 1 nor 3, or numbers of
-            objects or classes in a file where zero is white.
-    """
-    with ImageFile(path, stacks, labels=True) as file:
-        pixels: Array = file.read(frame)
-    with _reading(path):
-        pixels = grey_values(path, pixels)
-    if pixels.dtype.kind == "f":
-        if not np.array_equal(pixels, np.rint(pixels)):
-            raise DataError("The mask holds fractions, not labels", where=path, fix="Give a mask of whole numbers.")
-        pixels = pixels.astype(np.int64)
-    if all(np.array_equal(pixels[0], other) for other in pixels[1:]):
-        first: Array = pixels[0]
-        return first
-    if len(pixels) != 3:
-        raise DataError(f"The mask has {len(pixels)} channels", where=path, fix="A mask has one channel, or a colour.")
-    return np.ascontiguousarray(np.moveaxis(pixels, 0, -1))
-
-
 @contextmanager
-def _reading(path: Path) -> Iterator[None]:
+def reading_errors(path: Path) -> Iterator[None]:
+    """Raise what goes wrong within it as a `DataError` that names the file and says what to do."""
     try:
         if path.stat().st_size == 0:
             raise DataError("The file is empty", where=path, fix="Copy or export it again.")

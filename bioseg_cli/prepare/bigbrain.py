@@ -23,11 +23,11 @@ from bioseg_cli.errors import BiosegError, DataError, UsageError
 from bioseg_cli.io.files import sha256_of, write_text
 from bioseg_cli.io.pixel_size import PixelSize
 from bioseg_cli.io.volumes import Volume, open_volume
+from bioseg_cli.masks.classes import BACKGROUND, PALETTE
 from bioseg_cli.prepare.bigbrain_settings import BigBrainConfig
 from bioseg_cli.prepare.download import Publication, Remote, fetch
-from bioseg_cli.prepare.mask_reading import PALETTE
 from bioseg_cli.prepare.planes import AXES, Plane, box_corners, draw_planes
-from bioseg_cli.prepare.recipe import BACKGROUND, Collection, Loaded, SourceImage
+from bioseg_cli.prepare.recipe import Collection, Loaded, SourceImage
 from bioseg_cli.prepare.slices import LabelledSlices, SampledVolume, sample
 from bioseg_cli.prepare.tissues import Tissues, read_tissues
 from bioseg_cli.runs.console import Output

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from bioseg_cli.config import SplitName, flag_of
+from bioseg_cli.dataset.crops import Crop, centre_crop, cut_items, tile_crops
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.dataset.schema import DRAWN_IN_PART, DatasetInfo, Item, ItemSource
 from bioseg_cli.dataset.writer import DatasetWriter, PackedItem
@@ -22,8 +23,7 @@ from bioseg_cli.io.files import refuse_existing
 from bioseg_cli.io.prefetch import WORKERS, made_ahead
 from bioseg_cli.prepare import bigbrain, demo, fluohoechst, folder, tracking_challenge
 from bioseg_cli.prepare.bigbrain_settings import BigBrainConfig
-from bioseg_cli.prepare.crops import Crop, centre_crop, cut_items, tile_crops
-from bioseg_cli.prepare.recipe import Collection, SourceImage, listing
+from bioseg_cli.prepare.recipe import Collection, SourceImage
 from bioseg_cli.prepare.settings import (
     DemoConfig,
     FluoGFPConfig,
@@ -35,6 +35,7 @@ from bioseg_cli.prepare.settings import (
 from bioseg_cli.prepare.splits import affordable_shares, split_groups, split_images, straddling_groups
 from bioseg_cli.prepare.statistics import RangeOfChannels
 from bioseg_cli.prepare.tally import Fingerprint, Repeats, Tally
+from bioseg_cli.printable import listing
 from bioseg_cli.runs.console import Output
 from bioseg_cli.runs.manifest import environment, now, write_manifest
 

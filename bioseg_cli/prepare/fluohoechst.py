@@ -17,19 +17,12 @@ from bioseg_cli.config import ClassInfo, SplitName
 from bioseg_cli.dataset.schema import Pixels
 from bioseg_cli.errors import DataError
 from bioseg_cli.io.folders import list_images
-from bioseg_cli.io.images import read_mask
+from bioseg_cli.masks.classes import BACKGROUND, PALETTE
+from bioseg_cli.masks.mask_file import read_mask
 from bioseg_cli.prepare.download import Publication, Remote, fetch_unpacked
-from bioseg_cli.prepare.mask_reading import PALETTE
-from bioseg_cli.prepare.recipe import (
-    BACKGROUND,
-    Collection,
-    SourceImage,
-    common_pixel_size,
-    file_frames,
-    inspect_images,
-    listing,
-)
+from bioseg_cli.prepare.recipe import Collection, SourceImage, common_pixel_size, file_frames, inspect_images
 from bioseg_cli.prepare.settings import FluoHoechstConfig
+from bioseg_cli.printable import listing
 from bioseg_cli.runs.console import Output
 
 LAYOUT = "DIR/images/*.tif, DIR/masks/*.png, DIR/metadata/{training,validation,test}.txt."

@@ -13,23 +13,18 @@ from bioseg_cli.dataset.schema import Pixels
 from bioseg_cli.errors import DataError
 from bioseg_cli.io.axes import Stacks
 from bioseg_cli.io.folders import list_images
-from bioseg_cli.io.images import ImageInfo, inspect_image, read_mask
-from bioseg_cli.io.mask_traits import mask_traits
-from bioseg_cli.io.names import Doubt, Pairing, as_seen, has_mask_suffix, is_mask_name, pair, stem_of
+from bioseg_cli.io.images import ImageInfo, inspect_image
+from bioseg_cli.io.names import as_seen, stem_of
 from bioseg_cli.io.notes import reading_notes
-from bioseg_cli.prepare.declared import Declared
-from bioseg_cli.prepare.mask_reading import PALETTE, MaskReading
-from bioseg_cli.prepare.masks import MaskSurvey
-from bioseg_cli.prepare.recipe import (
-    BACKGROUND,
-    Collection,
-    common_pixel_size,
-    file_frames,
-    inspect_images,
-    listing,
-    stack_notes,
-)
+from bioseg_cli.masks.classes import BACKGROUND, PALETTE
+from bioseg_cli.masks.declared import Declared
+from bioseg_cli.masks.mask_file import mask_traits, read_mask
+from bioseg_cli.masks.pairing import Doubt, Pairing, has_mask_suffix, is_mask_name, pair
+from bioseg_cli.masks.reading import MaskReading
+from bioseg_cli.masks.survey import MaskSurvey
+from bioseg_cli.prepare.recipe import Collection, common_pixel_size, file_frames, inspect_images, stack_notes
 from bioseg_cli.prepare.settings import FolderConfig
+from bioseg_cli.printable import listing
 from bioseg_cli.runs.console import Output
 
 _SAVE_UPRIGHT = "Turn the image the way the mask was drawn, and save it without an orientation."

@@ -14,16 +14,15 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from bioseg_cli.config import IGNORE_BY_DTYPE, ClassInfo, SplitName
-from bioseg_cli.dataset.schema import Pixels
+from bioseg_cli.config import ClassInfo, SplitName
+from bioseg_cli.dataset.schema import Pixels, label_dtype
 from bioseg_cli.errors import DataError
 from bioseg_cli.io.axes import Stacks, count_of_frames
 from bioseg_cli.io.files import sha256_of
 from bioseg_cli.io.images import ImageInfo, inspect_image, read_frame
 from bioseg_cli.io.pixel_size import PixelSize, unusable_sizes
+from bioseg_cli.printable import listing
 from bioseg_cli.runs.console import Output
-
-BACKGROUND = ClassInfo(name="background", colour=(0, 0, 0))
 
 Loaded = tuple[Pixels, Pixels | None]
 """Pixels (C, H, W), and labels (H, W) of class codes or the ignore label; None where no mask exists."""
@@ -87,11 +86,6 @@ class Collection:
     def label_dtype(self) -> str:
         """The smallest label type with room for the classes and the ignore label."""
         return label_dtype(len(self.classes))
-
-
-def label_dtype(classes: int) -> str:
-    """The smallest label type with room for that many classes and the ignore label."""
-    return "uint8" if classes <= IGNORE_BY_DTYPE["uint8"] else "uint16"
 
 
 def inspect_images(paths: Sequence[Path], output: Output, stacks: Stacks | None = None) -> list[ImageInfo]:
@@ -210,12 +204,6 @@ def file_frames(
         )
         for frame in range(info.frames)
     ]
-
-
-def listing(names: Sequence[str], most: int = 5) -> str:
-    """The first few names, and how many more there are."""
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
 
 
 def _layout(info: ImageInfo) -> str:

@@ -14,12 +14,12 @@ from bioseg_cli.config import (
     UNLABELLED_ABOUT,
     AxisLetters,
     Config,
+    MaskKind,
     Names,
     UnlabelledValue,
 )
 from bioseg_cli.io.axes import Stacks
 
-MaskKind = Literal["binary", "instances", "classes", "colours"]
 NormalisationMethod = Literal["minmax", "percentile"]
 
 

@@ -12,9 +12,10 @@ from bioseg_cli.config import ClassInfo, SplitName
 from bioseg_cli.dataset.chunks import bytes_of
 from bioseg_cli.dataset.schema import Pixels
 from bioseg_cli.errors import DataError
-from bioseg_cli.prepare.recipe import SourceImage, listing
+from bioseg_cli.prepare.recipe import SourceImage
 from bioseg_cli.prepare.splits import SPLITS
 from bioseg_cli.prepare.statistics import value_counts
+from bioseg_cli.printable import listing
 
 
 class Tally:

@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from bioseg_cli.config import IGNORE_BY_DTYPE, ClassInfo
-from bioseg_cli.dataset.schema import Pixels
+from bioseg_cli.dataset.schema import Pixels, label_dtype
 from bioseg_cli.errors import DataError
+from bioseg_cli.masks.classes import BACKGROUND, PALETTE
+from bioseg_cli.masks.reading import map_values
 from bioseg_cli.prepare.bigbrain_settings import LARGEST_VALUE, BigBrainConfig
-from bioseg_cli.prepare.mask_reading import PALETTE, map_values
-from bioseg_cli.prepare.recipe import BACKGROUND, label_dtype, listing
 from bioseg_cli.prepare.sweep import Survey
+from bioseg_cli.printable import listing
 
 BIGBRAIN_NAMES = ("background", "cortical grey matter", "white matter", "layer 1")
 """Of the values that are kept by default; those of the volume are 1 outside and cerebrospinal fluid, 2 cortical grey

@@ -2,31 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from bioseg_cli.config import IGNORE_BY_DTYPE, ClassInfo
-from bioseg_cli.dataset.schema import IntArray, Pixels
-from bioseg_cli.errors import DataError, UsageError
-from bioseg_cli.io.mask_traits import NO_TRAITS, MaskTraits
-from bioseg_cli.prepare.mask_values import Look, pack, without_tint
-from bioseg_cli.prepare.recipe import BACKGROUND, label_dtype
-from bioseg_cli.prepare.settings import MaskKind
-from bioseg_cli.prepare.smear import Cut
-from bioseg_cli.prepare.undrawn import without
-
-PALETTE = (
-    (230, 159, 0),
-    (86, 180, 233),
-    (0, 158, 115),
-    (240, 228, 66),
-    (0, 114, 178),
-    (213, 94, 0),
-    (204, 121, 167),
-)
-"""Display colours of the classes after the background, told apart with any colour vision (Okabe and Ito 2008)."""
+from bioseg_cli.config import IGNORE_BY_DTYPE, ClassInfo, MaskKind
+from bioseg_cli.dataset.schema import IntArray, Pixels, label_dtype
+from bioseg_cli.errors import DataError
+from bioseg_cli.masks.mask_file import NO_TRAITS, MaskTraits
+from bioseg_cli.masks.smear import Cut
+from bioseg_cli.masks.undrawn import without
+from bioseg_cli.masks.values import Look, pack, without_tint
 
 
 @dataclass(frozen=True)
@@ -106,25 +93,3 @@ def map_values(values: Pixels, codes: Mapping[int, int], *, other: int | None = 
         raise DataError(f"The mask holds the value {int(values[~known][0])}, which is none of {listed.tolist()}")
     targets = np.array([codes[int(value)] for value in listed], dtype=np.int64)
     return np.where(known, targets[places], 0 if other is None else other)
-
-
-def named_classes(default: Sequence[str], names: Sequence[str], *, found: str) -> tuple[ClassInfo, ...]:
-    """Classes with the names that were given, or default ones, in colours that can be told apart.
-
-    Args:
-        default: a name for each class, the background first.
-        names: as the user gives them; none: the default ones.
-        found: what the masks hold, for the error.
-
-    Raises:
-        UsageError: another number of names than of classes.
-    """
-    if names and len(names) != len(default):
-        raise UsageError(
-            f"--classes gives {len(names)} names, the masks hold {found}",
-            fix=f"Give {len(default)} names, the background first, or say what the masks are with --masks-are.",
-        )
-    return tuple(
-        ClassInfo(name=name, colour=BACKGROUND.colour if code == 0 else PALETTE[(code - 1) % len(PALETTE)])
-        for code, name in enumerate(names or default)
-    )

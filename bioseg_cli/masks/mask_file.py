@@ -1,4 +1,4 @@
-"""What a mask file says of its values beside its pixels: the palette, the largest value of its type, lossy storage."""
+"""Mask files: the labels they hold, and what a file says of them: palette, largest value of its type, lossy storage."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bioseg_cli.errors import DataError
+from bioseg_cli.io.axes import Stacks
+from bioseg_cli.io.images import ImageFile, reading_errors
 from bioseg_cli.io.tiff import is_tiff
 
 _LOSSY_COMPRESSIONS = (6, 7, 33007, 34892)
@@ -72,7 +74,33 @@ def mask_traits(path: Path) -> MaskTraits:
     return MaskTraits(entries.tobytes(), full, lossy)
 
 
-def grey_values(path: Path, values: NDArray[Any]) -> NDArray[Any]:
+def read_mask(path: Path, frame: int = 0, stacks: Stacks | None = None) -> NDArray[Any]:
+    """A label mask: (H, W) integers, or (H, W, 3) where the colours differ between channels.
+
+    A palette gives its indices, not its colours, unless it is a ramp of greys; whole numbers stored as floats become
+    integers.
+
+    Raises:
+        DataError: unreadable, fractions instead of labels, a number of channels that is neither 1 nor 3, or numbers of
+            objects or classes in a file where zero is white.
+    """
+    with ImageFile(path, stacks, labels=True) as file:
+        pixels: NDArray[Any] = file.read(frame)
+    with reading_errors(path):
+        pixels = _grey_values(path, pixels)
+    if pixels.dtype.kind == "f":
+        if not np.array_equal(pixels, np.rint(pixels)):
+            raise DataError("The mask holds fractions, not labels", where=path, fix="Give a mask of whole numbers.")
+        pixels = pixels.astype(np.int64)
+    if all(np.array_equal(pixels[0], other) for other in pixels[1:]):
+        first: NDArray[Any] = pixels[0]
+        return first
+    if len(pixels) != 3:
+        raise DataError(f"The mask has {len(pixels)} channels", where=path, fix="A mask has one channel, or a colour.")
+    return np.ascontiguousarray(np.moveaxis(pixels, 0, -1))
+
+
+def _grey_values(path: Path, values: NDArray[Any]) -> NDArray[Any]:
     """The greys of indices (...) where the palette of the file is a ramp of greys; all other values as they are."""
     entries = _palette(path)
     if entries is None or not _is_ramp(entries) or values.max(initial=0) >= len(entries):

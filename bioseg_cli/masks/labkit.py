@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from bioseg_cli.dataset.schema import Pixels
 from bioseg_cli.errors import DataError
 from bioseg_cli.io.folders import natural_key
-from bioseg_cli.prepare.recipe import listing
-from bioseg_cli.prepare.undrawn import ASKED
+from bioseg_cli.masks.undrawn import ASKED
+from bioseg_cli.printable import listing
 
 SUFFIX = ".labels"
 BACKGROUND = "background"

@@ -12,31 +12,16 @@ from pathlib import Path
 
 import numpy as np
 
-from bioseg_cli.config import IGNORE_BY_DTYPE, ClassInfo
-from bioseg_cli.dataset.schema import Pixels
+from bioseg_cli.config import IGNORE_BY_DTYPE, ClassInfo, MaskKind
+from bioseg_cli.dataset.schema import Pixels, label_dtype
 from bioseg_cli.errors import DataError, UsageError
-from bioseg_cli.io.mask_traits import NO_TRAITS, MaskTraits
-from bioseg_cli.prepare.agreement import (
-    LARGEST_CODE,
-    full_scale,
-    refuse_contradiction,
-    use_of_palettes,
-)
-from bioseg_cli.prepare.mask_reading import MaskReading, named_classes
-from bioseg_cli.prepare.mask_values import (
-    Look,
-    hexadecimal,
-    look_at,
-    pack,
-    pooled,
-    rgb,
-    without_tint,
-    written,
-)
-from bioseg_cli.prepare.recipe import label_dtype
-from bioseg_cli.prepare.settings import MaskKind
-from bioseg_cli.prepare.smear import MOST_CLASSES, REPAIR, Cut, Smear, cuts_of, find_smears, refuse_pictures, scattered
-from bioseg_cli.prepare.undrawn import drawn_alone, refuse_unclear
+from bioseg_cli.masks.agreement import LARGEST_CODE, full_scale, refuse_contradiction, use_of_palettes
+from bioseg_cli.masks.classes import named_classes
+from bioseg_cli.masks.mask_file import NO_TRAITS, MaskTraits
+from bioseg_cli.masks.reading import MaskReading
+from bioseg_cli.masks.smear import MOST_CLASSES, REPAIR, Cut, Smear, cuts_of, find_smears, refuse_pictures, scattered
+from bioseg_cli.masks.undrawn import drawn_alone, refuse_unclear
+from bioseg_cli.masks.values import Look, hexadecimal, look_at, pack, pooled, rgb, without_tint, written
 
 FEW_VALUES = 8
 """Up to so many values could be classes even where each is one region a mask."""

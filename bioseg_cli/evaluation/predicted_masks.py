@@ -9,17 +9,19 @@ from pathlib import Path
 from typing import TypeVar
 
 from bioseg_cli.config import ClassInfo
+from bioseg_cli.dataset.crops import Crop
 from bioseg_cli.dataset.schema import Pixels
 from bioseg_cli.errors import DataError
-from bioseg_cli.evaluation.folders import FolderTruth, mask_files, predictions_of
-from bioseg_cli.evaluation.frames import Frame, MaskReader, frames_of
-from bioseg_cli.evaluation.meaning import Read, interpret, look_at, refuse_doubt
+from bioseg_cli.evaluation.folder_truth import FolderTruth
+from bioseg_cli.evaluation.predicted_values import Read, interpret, look_at, refuse_doubt
 from bioseg_cli.evaluation.truth import DatasetTruth
 from bioseg_cli.io.axes import count_of_frames
-from bioseg_cli.io.names import as_seen, pair, stem_of
+from bioseg_cli.io.names import as_seen, stem_of
 from bioseg_cli.io.notes import reading_notes
-from bioseg_cli.prepare.crops import Crop
-from bioseg_cli.prepare.recipe import listing
+from bioseg_cli.masks.folders import mask_files, predictions_of
+from bioseg_cli.masks.frames import Frame, MaskReader, frames_of
+from bioseg_cli.masks.pairing import pair
+from bioseg_cli.printable import listing
 from bioseg_cli.runs.console import Output
 
 FoundT = TypeVar("FoundT")

@@ -15,7 +15,7 @@ import numpy as np
 
 from bioseg_cli.config import ALL_DRAWN
 from bioseg_cli.errors import DataError
-from bioseg_cli.prepare.mask_values import Look, pack, written
+from bioseg_cli.masks.values import Look, pack, written
 
 FEW_DRAWN = 0.1
 """Share of the pixels up to which strokes are scribbles. More of them are a drawing of the whole image."""

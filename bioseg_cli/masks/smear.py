@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from bioseg_cli.dataset.schema import Pixels
 from bioseg_cli.errors import DataError
-from bioseg_cli.prepare.mask_values import Counts, Look, ValueCounts, hexadecimal, pack, pooled, unpack, written
+from bioseg_cli.masks.values import Counts, Look, ValueCounts, hexadecimal, pack, pooled, unpack, written
 
 REPAIR = "Export the masks again as PNG or TIFF, without smoothing, and scaled by nearest neighbour if at all"
 MOST_CLASSES = 32

@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from bioseg_cli.dataset.schema import Pixels
-from bioseg_cli.io.mask_traits import NO_TRAITS, MaskTraits
-from bioseg_cli.prepare.drawing import Drawing, drawing_of
+from bioseg_cli.masks.drawing import Drawing, drawing_of
+from bioseg_cli.masks.mask_file import NO_TRAITS, MaskTraits
 
 CHANNEL_SHIFTS = (32, 16, 0)
 """Bits that red, green and blue are moved by to stand side by side in one integer."""

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from bioseg_cli.config import ALL_DRAWN
+from bioseg_cli.config import ALL_DRAWN, MaskKind
 from bioseg_cli.dataset.schema import Pixels
-from bioseg_cli.prepare.labkit import LabkitLabels, labkit_labels
-from bioseg_cli.prepare.mask_reading import MaskReading
-from bioseg_cli.prepare.masks import MaskSurvey
-from bioseg_cli.prepare.settings import MaskKind
+from bioseg_cli.masks.labkit import LabkitLabels, labkit_labels
+from bioseg_cli.masks.reading import MaskReading
+from bioseg_cli.masks.survey import MaskSurvey
 
 
 @dataclass(frozen=True)

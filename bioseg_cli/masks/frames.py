@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -13,9 +13,12 @@ from numpy.typing import NDArray
 
 from bioseg_cli.dataset.schema import Pixels
 from bioseg_cli.io.axes import Stacks
-from bioseg_cli.io.images import inspect_image, read_mask
-from bioseg_cli.io.mask_traits import NO_TRAITS, MaskTraits, mask_traits
-from bioseg_cli.prepare.labkit import LabkitLabels
+from bioseg_cli.io.images import inspect_image
+from bioseg_cli.io.prefetch import WORKERS, made_ahead
+from bioseg_cli.masks.labkit import LabkitLabels
+from bioseg_cli.masks.mask_file import NO_TRAITS, MaskTraits, mask_traits, read_mask
+from bioseg_cli.masks.survey import MaskSurvey
+from bioseg_cli.runs.console import Output
 
 KEPT_BYTES = 1 << 28
 """Masks that are kept between looking at them and scoring them; what does not fit is decoded again."""
@@ -111,6 +114,43 @@ class MaskReader:
             return values
 
         self._kept[frame] = unpacked
+
+
+def look_at_files(
+    files: Sequence[Path], reader: MaskReader, output: Output, description: str
+) -> list[tuple[Frame, Pixels]]:
+    """Every frame of the files with the values it holds, see `MaskReader.look`.
+
+    Raises:
+        DataError: a file that cannot be read, or is no mask; the first one.
+    """
+
+    def look(path: Path) -> list[tuple[Frame, Pixels]]:
+        return [(frame, reader.look(frame)) for frame in frames_of(path, reader.stacks)]
+
+    with made_ahead(look, files, most=4 * WORKERS) as looks:
+        return [one for some in output.track(looks, description, len(files)) for one in some]
+
+
+def survey_values(looks: Iterable[tuple[Frame, Pixels]]) -> MaskSurvey:
+    """A survey of what `look_at_files` found: of values alone, each kind of file once."""
+    survey = MaskSurvey()
+    different: dict[tuple[object, ...], tuple[Frame, Pixels]] = {}
+    for frame, values in looks:
+        different.setdefault((frame.traits, values.dtype, values.shape, values.tobytes()), (frame, values))
+    for frame, values in different.values():
+        survey.add(values, where=frame.path, traits=frame.traits, regions=False)
+    return survey
+
+
+def survey_masks(frames: Sequence[Frame], reader: MaskReader, output: Output, *, regions: bool) -> MaskSurvey:
+    """A survey of whole masks, with the connected regions of every value or without."""
+    survey = MaskSurvey()
+    with made_ahead(reader.read, frames, most=WORKERS) as masks:
+        pairs = zip(frames, masks, strict=True)
+        for frame, mask in output.track(pairs, "Looking for objects", len(frames)):
+            survey.add(mask, where=frame.path, traits=frame.traits, regions=regions)
+    return survey
 
 
 def distinct_values(values: Pixels) -> NDArray[np.integer]:

@@ -11,17 +11,17 @@ import numpy as np
 from bioseg_cli.config import read_yaml
 from bioseg_cli.dataset.schema import Pixels
 from bioseg_cli.errors import DataError
-from bioseg_cli.evaluation.folders import FolderTruth, survey_masks, survey_values
-from bioseg_cli.evaluation.frames import Frame, MaskReader
-from bioseg_cli.io.mask_traits import MaskTraits
+from bioseg_cli.evaluation.folder_truth import FolderTruth
 from bioseg_cli.io.prefetch import WORKERS, made_ahead
+from bioseg_cli.masks.agreement import use_of_palettes
+from bioseg_cli.masks.frames import Frame, MaskReader, survey_masks, survey_values
+from bioseg_cli.masks.mask_file import MaskTraits
+from bioseg_cli.masks.reading import MaskReading
+from bioseg_cli.masks.smear import refuse_pictures
+from bioseg_cli.masks.survey import MaskSurvey
+from bioseg_cli.masks.values import pack
 from bioseg_cli.prediction.settings import RECORD_NAME
-from bioseg_cli.prepare.agreement import use_of_palettes
-from bioseg_cli.prepare.mask_reading import MaskReading
-from bioseg_cli.prepare.mask_values import pack
-from bioseg_cli.prepare.masks import MaskSurvey
-from bioseg_cli.prepare.recipe import listing
-from bioseg_cli.prepare.smear import refuse_pictures
+from bioseg_cli.printable import listing
 from bioseg_cli.runs.console import Output
 
 RELABEL = "Save the predictions as PNG or TIFF of class codes: threshold probabilities first."

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bioseg_cli.config import MaskKind
 from bioseg_cli.errors import DataError
-from bioseg_cli.prepare.mask_values import Look, hexadecimal, pack, unpack
-from bioseg_cli.prepare.recipe import listing
-from bioseg_cli.prepare.settings import MaskKind
+from bioseg_cli.masks.values import Look, hexadecimal, pack, unpack
+from bioseg_cli.printable import listing
 
 LARGEST_CODE = 63
 """Numbers of classes are up to this; greys that show a class are larger."""

@@ -1,0 +1,1 @@
+"""Label masks: what their values mean, and which file belongs to which image."""

@@ -1,0 +1,71 @@
+"""The mask files of a folder, and how the files of two folders find each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from bioseg_cli.errors import DataError
+from bioseg_cli.io.folders import list_images
+from bioseg_cli.io.names import stem_of
+from bioseg_cli.masks.pairing import Pairing, pair
+from bioseg_cli.printable import listing
+
+
+def mask_files(folder: Path) -> list[Path]:
+    """The mask files of a folder.
+
+    Raises:
+        DataError: no such folder, or no images in it.
+    """
+    if not folder.is_dir():
+        raise DataError("There is no such folder", where=folder, fix="Check the path.")
+    return list_images([folder])
+
+
+def images_of(masks: Iterable[Path], folder: Path) -> dict[Path, Path]:
+    """Find the image of each mask in a folder, by name.
+
+    Raises:
+        DataError: a mask has no image, or names that could go together in several ways.
+    """
+    wanted = {mask: stem_of(mask) for mask in masks}
+    pairing = pair(wanted, {path: stem_of(path) for path in mask_files(folder)}, images=True)
+    refuse_doubts(pairing, folder)
+    missing = [mask.name for mask in wanted if mask not in pairing.found]
+    if missing:
+        raise DataError(
+            f"{len(missing)} of {len(wanted)} masks have no file named like them: {listing(missing)}",
+            where=folder,
+            fix="Name the files alike; an ending such as .png or _mask may differ.",
+        )
+    return pairing.found
+
+
+def predictions_of(masks: Iterable[Path], folder: Path) -> Pairing[Path, Path]:
+    """Find the prediction of each true mask in a folder, by name; not every mask needs to have one.
+
+    Raises:
+        DataError: names that could go together in several ways.
+    """
+    files = {path: stem_of(path) for path in mask_files(folder)}
+    pairing = pair({mask: stem_of(mask) for mask in masks}, files, images=False)
+    refuse_doubts(pairing, folder)
+    return pairing
+
+
+def refuse_doubts(pairing: Pairing[Path, Path], folder: Path) -> None:
+    """Raise `DataError` where names could go together in several ways: `a` with `a_mask`, and with `a_seg`."""
+    for doubt in pairing.doubts:
+        wanted, offered = (sorted(path.name for path in paths) for paths in (doubt.wanted, doubt.offered))
+        if len(offered) > 1:
+            raise DataError(
+                f"{listing(offered)} are all named like {doubt.wanted[0].stem}",
+                where=folder,
+                fix="Keep one of them in the folder.",
+            )
+        raise DataError(
+            f"{listing(wanted)} are all named like {offered[0]}",
+            where=doubt.wanted[0].parent,
+            fix="Keep one of them in the folder.",
+        )
