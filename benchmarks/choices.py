@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 from benchmarks import machine
 from benchmarks.timing import Action, interleaved, printer, show, table_of
+from bioseg_cli.compute.device import Precision, resolve_device, resolve_precision
 from bioseg_cli.config import UNetConfig
 from bioseg_cli.model.unet import UNet, folded
-from bioseg_cli.runs.device import Precision, resolve_device, resolve_precision
 from bioseg_cli.training.loop import OPTIMIZERS
 
 

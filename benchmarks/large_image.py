@@ -33,9 +33,9 @@ from benchmarks import machine
 from benchmarks.data import mosaic, write_large_image
 from benchmarks.peers import monai_sliding
 from benchmarks.timing import Action, bioseg, interleaved, printer, run_process, show, table_of
+from bioseg_cli.compute.device import resolve_device, resolve_precision
 from bioseg_cli.model.saved import load_model
 from bioseg_cli.prediction.predictor import Predictor
-from bioseg_cli.runs.device import resolve_device, resolve_precision
 
 WIDTH, TRAINING_STEPS = 16, 80
 FILE_TILE = 512

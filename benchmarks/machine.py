@@ -13,7 +13,7 @@ from rich.table import Table
 from torch import Tensor
 
 from benchmarks.timing import Action, Rounds, interleaved, printer, show, table_of
-from bioseg_cli.runs.device import Precision, resolve_device, resolve_precision
+from bioseg_cli.compute.device import Precision, resolve_device, resolve_precision
 from bioseg_cli.runs.manifest import environment
 
 GEMM_SIDE = {"cpu": 2048}

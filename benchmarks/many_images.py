@@ -27,11 +27,11 @@ from benchmarks import machine
 from benchmarks.data import write_folder
 from benchmarks.large_image import WIDTH, trained_model
 from benchmarks.timing import Rounds, bioseg, interleaved, printer, run_process, show, table_of
+from bioseg_cli.compute.device import resolve_device, resolve_precision
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.model.saved import load_model
 from bioseg_cli.model.unet import folded
 from bioseg_cli.prediction.predictor import Predictor
-from bioseg_cli.runs.device import resolve_device, resolve_precision
 
 MEASURED = 100
 """Images of the network alone; the rest is extrapolated."""

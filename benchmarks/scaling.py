@@ -32,7 +32,7 @@ from benchmarks import machine
 from benchmarks.data import write_folder
 from benchmarks.timing import Action, Rounds, bioseg, interleaved, printer, run_process, show, table_of
 from benchmarks.training import training_on_noise
-from bioseg_cli.runs.device import resolve_device
+from bioseg_cli.compute.device import resolve_device
 from bioseg_cli.training.uda import UDA
 from bioseg_cli.training.uda_settings import TrainUDAConfig
 

@@ -28,16 +28,16 @@ from torch import nn
 from benchmarks import machine, test_beds
 from benchmarks.peers import plain_uda
 from benchmarks.timing import printer, table_of
+from bioseg_cli.compute.device import Precision, resolve_device, resolve_precision
 from bioseg_cli.config import UNetConfig
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.dataset.schema import IntArray
 from bioseg_cli.errors import Interrupted
 from bioseg_cli.evaluation.forest import fit_forest
-from bioseg_cli.evaluation.truth import DatasetTruth
+from bioseg_cli.evaluation.ground_truth import DatasetTruth
 from bioseg_cli.metrics.confusion import confusion_counts, mean_iou
 from bioseg_cli.model.unet import UNet
 from bioseg_cli.runs.console import Output
-from bioseg_cli.runs.device import Precision, resolve_device, resolve_precision
 from bioseg_cli.training.distributed import Alone
 from bioseg_cli.training.fit import fitted_to_images
 from bioseg_cli.training.labels import labels_to_learn

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 
 from benchmarks.data import noise_dataset
+from bioseg_cli.compute.device import Precision, resolve_device, resolve_precision
 from bioseg_cli.dataset.reader import Dataset
-from bioseg_cli.runs.device import Precision, resolve_device, resolve_precision
 from bioseg_cli.training.loop import OPTIMIZERS, build_network
 from bioseg_cli.training.method import Method
 from bioseg_cli.training.settings import TrainConfig

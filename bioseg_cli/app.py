@@ -25,6 +25,7 @@ from bioseg_cli.commands.study import study
 from bioseg_cli.commands.suggest import suggest
 from bioseg_cli.commands.train_iic import train_iic
 from bioseg_cli.commands.train_uda import train_uda
+from bioseg_cli.compute.torchrun import run_launched
 from bioseg_cli.evaluation.settings import EvaluateConfig
 from bioseg_cli.prediction.settings import PredictConfig
 from bioseg_cli.prepare.bigbrain_settings import BigBrainConfig
@@ -32,7 +33,6 @@ from bioseg_cli.prepare.settings import DemoConfig, FluoGFPConfig, FluoHoechstCo
 from bioseg_cli.preview.settings import PreviewConfig
 from bioseg_cli.report.settings import ReportConfig
 from bioseg_cli.runs.console import show_every_character
-from bioseg_cli.runs.launch import run_launched
 from bioseg_cli.study.settings import StudyConfig
 from bioseg_cli.suggest.settings import SuggestConfig
 from bioseg_cli.training.iic_settings import TrainIICConfig

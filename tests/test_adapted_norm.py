@@ -13,12 +13,12 @@ from conftest import write_discs
 from test_training import manifest, same, weights
 from torch.nn import functional
 
+from bioseg_cli.compute.device import resolve_precision
 from bioseg_cli.config import UNetConfig, build_config
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.errors import UsageError
 from bioseg_cli.evaluation import cross_validation
 from bioseg_cli.model.unet import UNet
-from bioseg_cli.runs.device import resolve_precision
 from bioseg_cli.runs.manifest import run_hash
 from bioseg_cli.training.adapted_norm import estimate_statistics
 from bioseg_cli.training.alike import unlike_control

@@ -17,6 +17,7 @@ from test_predict import save_random_model
 import bioseg_cli
 from bioseg_cli.app import app
 from bioseg_cli.commands.binding import _errors_shown
+from bioseg_cli.compute.device import resolve_precision
 from bioseg_cli.config import Config
 from bioseg_cli.errors import DataError
 from bioseg_cli.evaluation.settings import EvaluateConfig
@@ -24,7 +25,6 @@ from bioseg_cli.model.saved import load_model
 from bioseg_cli.prediction.predictor import Predictor
 from bioseg_cli.prediction.settings import PredictConfig
 from bioseg_cli.prepare.settings import FolderConfig
-from bioseg_cli.runs.device import resolve_precision
 from bioseg_cli.training.uda_settings import TrainUDAConfig
 
 PACKAGE = Path(bioseg_cli.__file__).parent
@@ -66,8 +66,8 @@ REACHED_BY: dict[str, tuple[str, ...]] = {
     "prepare/tissues.py": ("prepare bigbrain",),
     "prepare/tracking_challenge.py": ("prepare phc", "prepare fluogfp"),
     "report/": ("report",),
-    "runs/crew.py": ("predict", "study"),
-    "runs/device.py": (*TRAIN, "predict", "evaluate", "suggest"),
+    "compute/jobs.py": ("predict", "study"),
+    "compute/device.py": (*TRAIN, "predict", "evaluate", "suggest"),
     "runs/directory.py": TRAIN,
     "study/": ("study",),
     "suggest/": ("suggest",),

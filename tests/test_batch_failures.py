@@ -16,7 +16,7 @@ import torch
 from click.testing import Result
 from conftest import discs
 from test_predict import record_of, save_random_model
-from test_predict_spread import in_turn
+from test_predict_distributed import in_turn
 
 from bioseg_cli.config import build_config
 from bioseg_cli.errors import DataError, OutputError
@@ -210,8 +210,8 @@ def test_a_file_that_crashes_its_process_takes_no_other_with_it(
 ) -> None:
     (tmp_path / "sitecustomize.py").write_text(CRASH_ON_BAD)
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{Path(__file__).parents[1]}")
-    monkeypatch.setattr("bioseg_cli.prediction.spread.spread", in_turn)
-    monkeypatch.setattr("bioseg_cli.prediction.spread.PARTS_EACH", 1)
+    monkeypatch.setattr("bioseg_cli.prediction.distributed.run_jobs", in_turn)
+    monkeypatch.setattr("bioseg_cli.prediction.distributed.PARTS_EACH", 1)
     for name in ("large", "movie"):
         (images / f"{name}.tif").unlink()
     out = tmp_path / "out"
@@ -234,7 +234,7 @@ def test_a_full_disk_in_a_process_ends_all_of_them(
             asked.append(job)
             yield job, {"unwritable": ["The disk is full: the file was not written", "Free some space and run again."]}
 
-    monkeypatch.setattr("bioseg_cli.prediction.spread.spread", full)
+    monkeypatch.setattr("bioseg_cli.prediction.distributed.run_jobs", full)
     result = bioseg("predict", model, images, "--out", tmp_path / "out", "--jobs", 2)
     assert result.exit_code == 3 and len(asked) == 1
     assert result.stderr.endswith(

@@ -17,8 +17,8 @@ from conftest import write_discs
 from rich.console import Console
 from test_report import Page, kl_wins, page_of, study
 
+from bioseg_cli.compute.device import resolve_precision
 from bioseg_cli.dataset.reader import Dataset
-from bioseg_cli.runs.device import resolve_precision
 from bioseg_cli.runs.manifest import NO_MATTER
 from bioseg_cli.study.cells import cells
 from bioseg_cli.study.collect import with_controls

@@ -19,10 +19,10 @@ from click.testing import Result
 from test_training import manifest, rows, weights
 from torch import Tensor, nn
 
+from bioseg_cli.compute.torchrun import Launch, tell_launcher, this_launch
 from bioseg_cli.config import UNetConfig
 from bioseg_cli.errors import RunError, UsageError
 from bioseg_cli.model.unet import UNet, own_batch_statistics
-from bioseg_cli.runs.launch import Launch, tell_launcher, this_launch
 from bioseg_cli.training.distributed import joined, own_device
 from bioseg_cli.training.joint_norm import JointBatchNorm2d
 

@@ -14,10 +14,10 @@ from PIL import Image
 
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.errors import DataError
-from bioseg_cli.evaluation.brightness import histogram
 from bioseg_cli.evaluation.folder_truth import FolderTruth
+from bioseg_cli.evaluation.ground_truth import DatasetTruth
 from bioseg_cli.evaluation.network import LARGEST_BATCH, NetworkOnTruth
-from bioseg_cli.evaluation.truth import DatasetTruth
+from bioseg_cli.evaluation.thresholding import histogram
 from bioseg_cli.masks import frames
 from bioseg_cli.masks.frames import MaskReader, distinct_values, frames_of
 from bioseg_cli.masks.mask_file import read_mask

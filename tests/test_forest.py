@@ -13,7 +13,7 @@ from conftest import write_discs
 
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.evaluation.forest import fit_forest, pixel_features
-from bioseg_cli.evaluation.truth import DatasetTruth
+from bioseg_cli.evaluation.ground_truth import DatasetTruth
 
 Cli = Callable[..., Result]
 

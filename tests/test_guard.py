@@ -14,6 +14,7 @@ import yaml
 from click.testing import Result
 from conftest import CLASSES, SIZE, discs, write_discs
 
+from bioseg_cli.compute.device import resolve_precision
 from bioseg_cli.config import UNetConfig
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.dataset.schema import DatasetInfo, Item, ItemSource
@@ -22,7 +23,6 @@ from bioseg_cli.io.normalisation import Normalisation
 from bioseg_cli.io.pixel_size import PixelSize
 from bioseg_cli.model.saved import load_model
 from bioseg_cli.model.unet import UNet
-from bioseg_cli.runs.device import resolve_precision
 from bioseg_cli.training import guard
 from bioseg_cli.training.guard import Look, alarms, harm, labelled_shares, look_at, suspicious
 from bioseg_cli.training.loop import Trainer

@@ -16,12 +16,12 @@ from torch import nn
 
 from bioseg_cli.augment.affine import Affine
 from bioseg_cli.augment.second_view import Exposure, SecondView, draw_second_view
+from bioseg_cli.compute.device import resolve_precision
 from bioseg_cli.dataset.batches import ImageBatch, random_stream
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.errors import DataError, UsageError
 from bioseg_cli.model.unet import UNet
 from bioseg_cli.runs.console import Output
-from bioseg_cli.runs.device import resolve_precision
 from bioseg_cli.runs.directory import RunDirectory
 from bioseg_cli.training.clusters import fit_mappings
 from bioseg_cli.training.iic import IIC, IICBatch

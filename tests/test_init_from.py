@@ -14,13 +14,13 @@ from test_distributed import COUNT, together
 from test_study_plan import runs_of, write_plan
 from test_training import manifest, same, weights
 
+from bioseg_cli.compute.device import resolve_precision
 from bioseg_cli.config import ClassInfo, build_config
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.dataset.schema import DatasetInfo, Item, ItemSource
 from bioseg_cli.dataset.writer import DatasetWriter
 from bioseg_cli.io.normalisation import Normalisation
 from bioseg_cli.model.saved import load_model, save_model
-from bioseg_cli.runs.device import resolve_precision
 from bioseg_cli.runs.directory import checkpoint_of
 from bioseg_cli.training.alike import unlike_control, unlike_repeat
 from bioseg_cli.training.distributed import Alone

@@ -17,6 +17,7 @@ from conftest import SIZE, discs
 from numpy.typing import NDArray
 from PIL import Image
 
+from bioseg_cli.compute.device import resolve_precision
 from bioseg_cli.config import ClassInfo, UNetConfig
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.io.image_writer import write_png
@@ -26,10 +27,9 @@ from bioseg_cli.io.pixel_size import PixelSize
 from bioseg_cli.masks.mask_file import read_mask
 from bioseg_cli.model.saved import ModelCard, load_model, save_model
 from bioseg_cli.model.unet import UNet
+from bioseg_cli.prediction.head_decoder import HeadDecoder
 from bioseg_cli.prediction.overlay import draw_overlay
 from bioseg_cli.prediction.predictor import Predictor
-from bioseg_cli.prediction.reading import Reading
-from bioseg_cli.runs.device import resolve_precision
 
 Bioseg = Callable[..., Result]
 CLASSES = tuple(
@@ -388,13 +388,13 @@ def test_overlays_outline_each_class_in_its_colour() -> None:
     labels[10:20, 40:60] = 2
     pixels = np.full((1, 40, 60), 2000, np.uint16)
     pixels[0, 0, 0] = 1000
-    reading = Reading("main", CLASSES)
-    picture = draw_overlay(pixels, labels, reading)
+    decoder = HeadDecoder("main", CLASSES)
+    picture = draw_overlay(pixels, labels, decoder)
     for code, inside in ((1, (10, 10)), (2, (10, 45))):
         assert tuple(picture[inside]) == CLASSES[code].colour
         assert tuple(picture[inside[0] - 1, inside[1] + 3]) == CLASSES[code].colour
     assert len(np.unique(picture[15, 12:18])) == 1  # the inside stays visible
     coloured = (picture == CLASSES[2].colour).all(axis=-1)
     assert not coloured[12:18, 58:].any()  # a class that goes on beyond the picture has no outline there
-    constant = draw_overlay(np.zeros((1, 8, 8), np.float32), np.zeros((8, 8), np.uint8), reading)
+    constant = draw_overlay(np.zeros((1, 8, 8), np.float32), np.zeros((8, 8), np.uint8), decoder)
     assert constant.max() == 0

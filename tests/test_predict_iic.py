@@ -23,7 +23,7 @@ from bioseg_cli.io.normalisation import Normalisation
 from bioseg_cli.masks.mask_file import read_mask
 from bioseg_cli.model.saved import HeadMapping, ModelCard, load_model, save_model
 from bioseg_cli.model.unet import UNet
-from bioseg_cli.prediction.reading import Reading, cluster_colours
+from bioseg_cli.prediction.head_decoder import HeadDecoder, cluster_colours
 
 Bioseg = Callable[..., Result]
 CPU = torch.device("cpu")
@@ -188,13 +188,13 @@ def test_an_unmapped_model_still_has_clusters(bioseg: Bioseg, image: Path, tmp_p
 
 
 def test_the_class_is_that_of_the_most_probable_cluster(model: Path) -> None:
-    reading = Reading.of(load_model(model, CPU), "aux", raw_clusters=False)
+    decoder = HeadDecoder.of(load_model(model, CPU), "aux", raw_clusters=False)
     probabilities = np.array([0.3, 0.2, 0.1, 0.1, 0.25, 0.0, 0.05], np.float32).reshape(7, 1, 1)
     # Cluster 0, class 1, leads alone; those of class 0 lead together.
-    assert reading.labels(probabilities).item() == 1
-    np.testing.assert_allclose(reading.probabilities(probabilities).ravel(), [0.5, 0.3, 0.2], atol=1e-6)
+    assert decoder.labels(probabilities).item() == 1
+    np.testing.assert_allclose(decoder.probabilities(probabilities).ravel(), [0.5, 0.3, 0.2], atol=1e-6)
     with pytest.raises(UsageError, match="no head 'third', main, aux"):
-        Reading.of(load_model(model, CPU), "third", raw_clusters=True)
+        HeadDecoder.of(load_model(model, CPU), "third", raw_clusters=True)
 
 
 def test_clusters_have_colours_that_can_be_told_apart() -> None:

@@ -23,6 +23,7 @@ from conftest import discs
 from PIL import Image
 from test_predict import record_of, save_random_model, write_image
 
+from bioseg_cli.compute.device import resolve_precision
 from bioseg_cli.errors import DataError, RunError
 from bioseg_cli.io.image_writer import write_labels, write_probabilities
 from bioseg_cli.io.images import read_frame
@@ -35,7 +36,6 @@ from bioseg_cli.prediction.predictor import Predictor
 from bioseg_cli.prediction.settings import PredictConfig
 from bioseg_cli.prediction.sources import Source, find_sources
 from bioseg_cli.runs.console import Output
-from bioseg_cli.runs.device import resolve_precision
 
 Bioseg = Callable[..., Result]
 CPU = torch.device("cpu")
@@ -133,7 +133,7 @@ def test_pages_larger_than_a_tile_become_pages(bioseg: Bioseg, model: Path, tmp_
         mask = read_frame(out / "movie.tif", number)[0]
         np.testing.assert_array_equal(mask, predictor.labels(expected))
         picture = np.asarray(Image.open(out / "overlays" / f"movie_f{number:03d}.png"))
-        np.testing.assert_array_equal(picture, overlay.draw_overlay(image[None], mask, predictor.reading))
+        np.testing.assert_array_equal(picture, overlay.draw_overlay(image[None], mask, predictor.decoder))
 
 
 @pytest.mark.parametrize("frames", [1, 3])
@@ -328,7 +328,7 @@ def test_large_pictures_are_reduced(
     assert result.exit_code == 0, result.output
     mask = read_mask(tmp_path / "out" / "a.tif")
     picture = np.asarray(Image.open(tmp_path / "out" / "overlays" / "a.png"))
-    expected = overlay.draw_overlay(image[None, ::4, ::4], mask[::4, ::4], predictor_of(model).reading)
+    expected = overlay.draw_overlay(image[None, ::4, ::4], mask[::4, ::4], predictor_of(model).decoder)
     np.testing.assert_array_equal(picture, expected)
     assert picture.shape == (84, 38, 3)
 

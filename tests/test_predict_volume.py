@@ -20,12 +20,12 @@ from PIL import Image
 from test_predict import record_of, save_random_model, write_image
 from test_volumes import write_minc, write_nifti
 
+from bioseg_cli.compute.device import resolve_precision
 from bioseg_cli.io.pixel_size import PixelSize
 from bioseg_cli.io.volumes import open_volume
 from bioseg_cli.masks.mask_file import read_mask
 from bioseg_cli.model.saved import load_model
 from bioseg_cli.prediction.predictor import Predictor
-from bioseg_cli.runs.device import resolve_precision
 
 Bioseg = Callable[..., Result]
 

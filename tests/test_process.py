@@ -11,12 +11,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from bioseg_cli.runs.process import THREAD_VARIABLES, NoAnswer, ask
+from bioseg_cli.compute.process import THREAD_VARIABLES, NoAnswer, ask
 
 WORKER = """
 import json, os, sys, time
 from bioseg_cli.errors import DataError
-from bioseg_cli.runs.process import answer
+from bioseg_cli.compute.process import answer
 
 def perform(job):
     job = json.loads(job)
@@ -35,7 +35,7 @@ answer(perform)
 STARTER = """
 import sys
 from pathlib import Path
-from bioseg_cli.runs.process import ask
+from bioseg_cli.compute.process import ask
 
 ask("worker_of_a_test", '"wait"', Path(sys.argv[1]), threads=None)
 """

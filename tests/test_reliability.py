@@ -15,12 +15,12 @@ import pytest
 import torch
 from click.testing import Result
 
+from bioseg_cli.compute.device import resolve_precision
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.metrics.reliability import BINS, expected_calibration_error, reliability_sums
 from bioseg_cli.model.saved import load_model
 from bioseg_cli.prediction.predictor import Predictor
 from bioseg_cli.report.reliability import pooled
-from bioseg_cli.runs.device import resolve_precision
 
 Cli = Callable[..., Result]
 CPU = torch.device("cpu")

@@ -19,6 +19,7 @@ from conftest import CLASSES, discs, write_discs
 from PIL import Image
 from test_predict import save_random_model
 
+from bioseg_cli.compute.device import resolve_precision
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.dataset.schema import DatasetInfo, Item, ItemSource
 from bioseg_cli.dataset.writer import DatasetWriter
@@ -29,7 +30,6 @@ from bioseg_cli.io.pixel_size import PixelSize
 from bioseg_cli.model.saved import load_model
 from bioseg_cli.prediction.predictor import Predictor
 from bioseg_cli.runs.console import Output
-from bioseg_cli.runs.device import resolve_precision
 from bioseg_cli.suggest.choice import disputed_images, typical_images
 from bioseg_cli.suggest.disagreement import Views
 from bioseg_cli.suggest.features import measure, shows_nothing, vectors
@@ -229,7 +229,7 @@ def test_views_are_those_of_test_time_augmentation(disc_run: Path, unlabelled: P
         )
         np.testing.assert_allclose(seen.mean(axis=0), mean, atol=1e-5)
         # The chance that two of the eight, drawn at random, say another class, by calibrated probabilities.
-        seen = np.array([one.reading.probabilities(np.ascontiguousarray(view)) for view in seen])
+        seen = np.array([one.decoder.probabilities(np.ascontiguousarray(view)) for view in seen])
         pairs = (
             1 - np.einsum("vkij,wkij->vwij", seen, seen).mean(axis=(0, 1)) - (1 - (seen**2).sum(axis=1)).mean(axis=0)
         )

@@ -16,6 +16,7 @@ from click.testing import Result
 from conftest import CLASSES, SIZE, discs, write_discs
 from scipy.optimize import minimize_scalar
 
+from bioseg_cli.compute.device import resolve_precision
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.dataset.schema import DatasetInfo, Item, ItemSource
 from bioseg_cli.dataset.writer import DatasetWriter
@@ -24,7 +25,6 @@ from bioseg_cli.io.pixel_size import PixelSize
 from bioseg_cli.metrics.temperature import LIMITS, fit_temperature, negative_log_likelihood, tempered
 from bioseg_cli.model.saved import ModelCard, load_model, save_model
 from bioseg_cli.prediction.predictor import Predictor
-from bioseg_cli.runs.device import resolve_precision
 from bioseg_cli.training import calibrate
 
 Cli = Callable[..., Result]

@@ -18,10 +18,10 @@ from click.testing import Result
 from conftest import SPLITS, discs, write_discs
 from safetensors.torch import load_file
 
+from bioseg_cli.compute.torchrun import Launch
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.errors import UsageError
 from bioseg_cli.model.saved import load_model
-from bioseg_cli.runs.launch import Launch
 from bioseg_cli.training.loop import learning_rate
 from bioseg_cli.training.record import UnwrittenRun
 from bioseg_cli.training.session import check_shares

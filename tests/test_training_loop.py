@@ -13,11 +13,11 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from bioseg_cli.compute.device import Precision, resolve_precision
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.errors import Interrupted, RunError
 from bioseg_cli.model.unet import UNet
 from bioseg_cli.runs.console import Output
-from bioseg_cli.runs.device import Precision, resolve_precision
 from bioseg_cli.training import loop
 from bioseg_cli.training.distributed import Alone
 from bioseg_cli.training.loop import Trainer

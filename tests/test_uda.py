@@ -15,11 +15,11 @@ from torch import nn
 
 from bioseg_cli.augment.affine import Affine
 from bioseg_cli.augment.policy import Operation, StrongView, draw_strong
+from bioseg_cli.compute.device import Precision, resolve_precision
 from bioseg_cli.config import UNetConfig
 from bioseg_cli.dataset.batches import IGNORE, ImageBatch, random_stream
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.model.unet import UNet
-from bioseg_cli.runs.device import Precision, resolve_precision
 from bioseg_cli.training.losses import soft_dice_loss
 from bioseg_cli.training.uda import CRITERIA, UDA, UDABatch
 from bioseg_cli.training.uda_settings import TrainUDAConfig

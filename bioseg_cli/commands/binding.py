@@ -19,10 +19,10 @@ import typer
 from typer.models import ArgumentInfo
 
 from bioseg_cli.commands.help import SHARED_PANEL, PanelledCommand
+from bioseg_cli.compute.torchrun import tell_launcher, this_launch
 from bioseg_cli.config import Config, build_config, flag_of, read_config
 from bioseg_cli.errors import BiosegError, DataError, Interrupted, RunError, UsageError
 from bioseg_cli.runs.console import Output, PlainConsole
-from bioseg_cli.runs.launch import tell_launcher, this_launch
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo

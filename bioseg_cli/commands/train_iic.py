@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 def train_iic(config: TrainIICConfig, output: Output, overwrite: bool) -> None:
     """Train without labels by IIC: cluster pixels so that two views of an image agree; then map clusters to classes."""
+    from bioseg_cli.compute.device import resolve_device
     from bioseg_cli.model.saved import load_model
-    from bioseg_cli.runs.device import resolve_device
     from bioseg_cli.training.restarts import train_with_restarts
 
     run = train_with_restarts(config, output, overwrite=overwrite)

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bioseg_cli.dataset.schema import IntArray, Pixels
-from bioseg_cli.evaluation.brightness import DIVISIONS
 from bioseg_cli.evaluation.forest import fit_forest
+from bioseg_cli.evaluation.ground_truth import DatasetTruth, Predict, Truth, count_images
 from bioseg_cli.evaluation.report import Evaluation
 from bioseg_cli.evaluation.scores import ImageCounts, Resampling, score_images
-from bioseg_cli.evaluation.truth import DatasetTruth, Predict, Truth, count_images
+from bioseg_cli.evaluation.thresholding import DIVISIONS
 from bioseg_cli.io.prefetch import WORKERS, made_ahead
 from bioseg_cli.metrics.mapping import contingency, hungarian
 from bioseg_cli.runs.console import Output
@@ -31,7 +31,7 @@ class BrightnessBaseline:
     """A division of each image into brightness bands, with a fixed class for each of the bands.
 
     Attributes:
-        name: of the division, see `brightness.DIVISIONS`.
+        name: of the division, see `thresholding.DIVISIONS`.
         mapping: (K,) class of each band, the darkest first.
         fitted_on: number of labelled training images that decided it; 0 = assumed, darkest band = class 0.
     """

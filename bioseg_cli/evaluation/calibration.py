@@ -14,7 +14,7 @@ from bioseg_cli.metrics.reliability import BINS, Sums, expected_calibration_erro
 
 if TYPE_CHECKING:
     # Not at start: folders of masks are scored without torch.
-    from bioseg_cli.prediction.reading import Reading
+    from bioseg_cli.prediction.head_decoder import HeadDecoder
 
 DIGITS = 6
 
@@ -34,10 +34,10 @@ class Calibration:
     after: Sums
 
     @classmethod
-    def of(cls, reading: Reading, images: Iterable[NDArray[np.float64]]) -> Calibration:
+    def of(cls, decoder: HeadDecoder, images: Iterable[NDArray[np.float64]]) -> Calibration:
         """All images together, see `of_image`."""
         before, after = np.sum(list(images), axis=0)
-        return cls(None if reading.temperature == 1 else reading.temperature, before, after)
+        return cls(None if decoder.temperature == 1 else decoder.temperature, before, after)
 
     def to_json(self) -> dict[str, Any]:
         """The documented keys."""
@@ -61,21 +61,21 @@ class Calibration:
 
 
 def of_image(
-    reading: Reading, probabilities: NDArray[np.float32], predicted: Pixels, labels: Pixels, ignore: int
+    decoder: HeadDecoder, probabilities: NDArray[np.float32], predicted: Pixels, labels: Pixels, ignore: int
 ) -> NDArray[np.float64]:
     """Sums of bins before and after the temperature, (2, BINS, 3), of an image.
 
     Args:
-        reading: of the model.
+        decoder: of the model.
         probabilities: (K, H, W) as the network gives them.
         predicted: (H, W) classes.
         labels: (H, W) true classes.
         ignore: the label whose pixels are left out.
     """
     before = reliability_sums(probabilities, predicted, labels, ignore)
-    if reading.temperature == 1:
+    if decoder.temperature == 1:
         return np.stack([before, before])
-    return np.stack([before, reliability_sums(reading.probabilities(probabilities), predicted, labels, ignore)])
+    return np.stack([before, reliability_sums(decoder.probabilities(probabilities), predicted, labels, ignore)])
 
 
 def _curve(sums: Sums) -> list[dict[str, Any]]:

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from bioseg_cli.config import SplitName
 from bioseg_cli.dataset.schema import Pixels
 from bioseg_cli.errors import UsageError
+from bioseg_cli.evaluation.ground_truth import Predict, Segment, Truth
 from bioseg_cli.evaluation.report import ClusterMapping
 from bioseg_cli.evaluation.scores import ImageCounts
 from bioseg_cli.evaluation.settings import EvaluateConfig
 from bioseg_cli.evaluation.states import SavedState
-from bioseg_cli.evaluation.truth import Predict, Segment, Truth
 from bioseg_cli.metrics.mapping import contingency, mapped_counts, most_probable
 from bioseg_cli.model.saved import ModelCard
 from bioseg_cli.training.clusters import fit_mappings

@@ -15,22 +15,22 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from bioseg_cli.compute.device import Precision, resolve_device, resolve_precision
 from bioseg_cli.config import build_config
 from bioseg_cli.dataset.area import labelled_area
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.dataset.schema import IntArray, Pixels
 from bioseg_cli.errors import DataError, UsageError
 from bioseg_cli.evaluation.baselines import score_baselines
+from bioseg_cli.evaluation.ground_truth import DatasetTruth, counts_of_images, drawn_remarks
 from bioseg_cli.evaluation.report import Evaluation, LabelBudget, Report, shown_path
 from bioseg_cli.evaluation.scores import Resampling, score_images
 from bioseg_cli.evaluation.settings import EvaluateConfig
 from bioseg_cli.evaluation.states import recorded_data
-from bioseg_cli.evaluation.truth import DatasetTruth, counts_of_images, drawn_remarks
 from bioseg_cli.metrics.confusion import confusion_counts
 from bioseg_cli.model.saved import LoadedModel
 from bioseg_cli.prediction.predictor import Predictor
 from bioseg_cli.runs.console import Output
-from bioseg_cli.runs.device import Precision, resolve_device, resolve_precision
 from bioseg_cli.runs.directory import RunDirectory
 from bioseg_cli.training.adapted_norm import estimate_statistics
 from bioseg_cli.training.distributed import Alone

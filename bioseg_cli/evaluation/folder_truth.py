@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from bioseg_cli.config import IGNORE_BY_DTYPE, MaskKind
 from bioseg_cli.dataset.schema import Pixels, label_dtype
 from bioseg_cli.errors import DataError
-from bioseg_cli.evaluation.truth import Window
+from bioseg_cli.evaluation.ground_truth import Window
 from bioseg_cli.io.images import read_frame
 from bioseg_cli.io.notes import reading_notes
 from bioseg_cli.masks.declared import Declared
@@ -23,7 +23,7 @@ from bioseg_cli.runs.console import Output
 
 
 class FolderTruth:
-    """Masks of a folder as a `truth.Truth`: read by what their values mean, all of them together.
+    """Masks of a folder as a `ground_truth.Truth`: read by what their values mean, all of them together.
 
     Args:
         folder: of mask files; a page of a multi-page TIFF is a mask of its own.

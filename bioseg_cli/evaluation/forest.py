@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bioseg_cli.dataset.schema import IntArray, Pixels
-from bioseg_cli.evaluation.truth import DatasetTruth, Predict, Truth
+from bioseg_cli.evaluation.ground_truth import DatasetTruth, Predict, Truth
 
 if TYPE_CHECKING:
     from bioseg_cli.dataset.reader import Dataset

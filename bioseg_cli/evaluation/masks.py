@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from bioseg_cli.evaluation.baselines import score_baselines
 from bioseg_cli.evaluation.folder_truth import FolderTruth
+from bioseg_cli.evaluation.ground_truth import DatasetTruth, Truth, count_images, remarks
 from bioseg_cli.evaluation.predicted_masks import PredictedMasks, masks_for_dataset, masks_for_folder
 from bioseg_cli.evaluation.report import Evaluation, Figures, Report
 from bioseg_cli.evaluation.scores import Resampling, score_images
 from bioseg_cli.evaluation.settings import EvaluateConfig
-from bioseg_cli.evaluation.truth import DatasetTruth, Truth, count_images, remarks
 from bioseg_cli.io.axes import count_of_frames
 from bioseg_cli.masks.frames import MaskReader
 from bioseg_cli.runs.console import Output

@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from bioseg_cli.dataset.schema import Pixels
-from bioseg_cli.evaluation.truth import DatasetTruth, naming
+from bioseg_cli.evaluation.ground_truth import DatasetTruth, naming
 from bioseg_cli.io.prefetch import made_ahead
 
 LARGEST_BATCH = 16

@@ -13,8 +13,8 @@ from bioseg_cli.dataset.crops import Crop
 from bioseg_cli.dataset.schema import Pixels
 from bioseg_cli.errors import DataError
 from bioseg_cli.evaluation.folder_truth import FolderTruth
+from bioseg_cli.evaluation.ground_truth import DatasetTruth
 from bioseg_cli.evaluation.predicted_values import Read, interpret, look_at, refuse_doubt
-from bioseg_cli.evaluation.truth import DatasetTruth
 from bioseg_cli.io.axes import count_of_frames
 from bioseg_cli.io.names import as_seen, stem_of
 from bioseg_cli.io.notes import reading_notes

@@ -13,8 +13,8 @@ import numpy as np
 
 from bioseg_cli.dataset.area import with_share
 from bioseg_cli.evaluation.calibration import Calibration
+from bioseg_cli.evaluation.ground_truth import Predict, Segment, Truth
 from bioseg_cli.evaluation.scores import Difference, ImageCounts, Score
-from bioseg_cli.evaluation.truth import Predict, Segment, Truth
 from bioseg_cli.metrics.confusion import iou_per_class
 
 UNSEEN = "*"

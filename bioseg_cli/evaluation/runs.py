@@ -12,6 +12,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from bioseg_cli.compute.device import Precision, resolve_device, resolve_precision
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.dataset.schema import IntArray, Pixels
 from bioseg_cli.errors import DataError, UsageError
@@ -28,18 +29,17 @@ from bioseg_cli.evaluation.clusters import (
 )
 from bioseg_cli.evaluation.controls import control_notes, refuse_no_control
 from bioseg_cli.evaluation.failures import RunFailures
+from bioseg_cli.evaluation.ground_truth import DatasetTruth, Predict, counts_of_images, remarks
 from bioseg_cli.evaluation.network import NetworkOnTruth
 from bioseg_cli.evaluation.report import ClusterMapping, Evaluation, Figures, Report, shown_path
 from bioseg_cli.evaluation.scores import ImageCounts, Resampling, difference, score_images
 from bioseg_cli.evaluation.settings import EvaluateConfig
 from bioseg_cli.evaluation.states import SavedState, data_path, load_state, saved_states
-from bioseg_cli.evaluation.truth import DatasetTruth, Predict, counts_of_images, remarks
 from bioseg_cli.evaluation.unseen import unseen_classes, unseen_note
 from bioseg_cli.metrics.confusion import confusion_counts
 from bioseg_cli.model.saved import LoadedModel
 from bioseg_cli.prediction.predictor import Predictor
 from bioseg_cli.runs.console import Output
-from bioseg_cli.runs.device import Precision, resolve_device, resolve_precision
 from bioseg_cli.runs.directory import RunDirectory
 
 SPLIT_REMARKS = {
@@ -198,17 +198,17 @@ class _Scoring:
             return list(zip(predictor.labels(probabilities), probabilities, strict=True))
 
         network = NetworkOnTruth(self.truth, self._batch(predictor), forward, maps)
-        classes, ignore, reading = len(self.truth.classes), self.truth.ignore, predictor.reading
+        classes, ignore, decoder = len(self.truth.classes), self.truth.ignore, predictor.decoder
 
         def count(
             labels: Pixels, said: tuple[Pixels, NDArray[np.float32]]
         ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
             predicted, probabilities = said
             counts = confusion_counts(labels, predicted, classes, ignore)
-            return counts, of_image(reading, probabilities, predicted, labels, ignore)
+            return counts, of_image(decoder, probabilities, predicted, labels, ignore)
 
         counts, confidences = zip(*self._tracked(state, network.compared(count)), strict=True)
-        calibration = Calibration.of(reading, confidences)
+        calibration = Calibration.of(decoder, confidences)
         several = self.config.state == "all"
         self.notes.append(calibration.sentence(f"{state.name}, {state.state}" if several else state.name))
         row = self._evaluation(state, counts_of_images(self.truth, counts))

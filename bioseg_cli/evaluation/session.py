@@ -9,10 +9,10 @@ from typing import Any
 
 from bioseg_cli.errors import DataError, PartialFailure
 from bioseg_cli.evaluation.failures import RunFailures
+from bioseg_cli.evaluation.ground_truth import Predict, Segment, Truth
 from bioseg_cli.evaluation.report import Evaluation, Figures, Report, images_csv, table_csv
 from bioseg_cli.evaluation.settings import EvaluateConfig
 from bioseg_cli.evaluation.table import render
-from bioseg_cli.evaluation.truth import Predict, Segment, Truth
 from bioseg_cli.io.files import refuse_existing, write_text
 from bioseg_cli.runs.console import Output
 

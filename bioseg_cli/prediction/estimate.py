@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from bioseg_cli.metrics.expected_iou import ExpectedIoU, summed
-from bioseg_cli.prediction.reading import Reading
+from bioseg_cli.prediction.head_decoder import HeadDecoder
 
 DIGITS = 4
 
 
-def estimate_entry(frames: Sequence[ExpectedIoU | None], reading: Reading) -> dict[str, Any]:
+def estimate_entry(frames: Sequence[ExpectedIoU | None], decoder: HeadDecoder) -> dict[str, Any]:
     """`estimated_iou` of a file from what its frames are expected to score; empty for clusters."""
     known = [one for one in frames if one is not None]
     if not known:
@@ -22,7 +22,7 @@ def estimate_entry(frames: Sequence[ExpectedIoU | None], reading: Reading) -> di
     iou = [None if np.isnan(value) else round(value, DIGITS) for value in whole.per_class().tolist()]
     estimate: dict[str, Any] = {
         "mean_iou": round(whole.mean(), DIGITS),
-        "iou": dict(zip((one.name for one in reading.values), iou, strict=True)),
+        "iou": dict(zip((one.name for one in decoder.values), iou, strict=True)),
     }
     if len(known) > 1:
         estimate["frames"] = [round(one.mean(), DIGITS) for one in known]

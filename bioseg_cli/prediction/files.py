@@ -20,12 +20,12 @@ from bioseg_cli.io.files import refuse_existing, sha256_of
 from bioseg_cli.io.notes import reading_notes
 from bioseg_cli.io.pixel_size import PixelSize, unusable_sizes
 from bioseg_cli.model.saved import LoadedModel
+from bioseg_cli.prediction.distributed import DistributedPrediction
 from bioseg_cli.prediction.estimate import estimate_sentence
-from bioseg_cli.prediction.here import PredictionHere
-from bioseg_cli.prediction.reading import Reading
+from bioseg_cli.prediction.head_decoder import HeadDecoder
+from bioseg_cli.prediction.local import LocalPrediction
 from bioseg_cli.prediction.settings import PARTS_PREFIX, RECORD_NAME, PredictConfig
 from bioseg_cli.prediction.sources import AnySource, Source, find_sources, is_dataset
-from bioseg_cli.prediction.spread import PredictionSpread
 from bioseg_cli.runs.console import Output
 from bioseg_cli.runs.directory import checkpoint_of
 from bioseg_cli.runs.manifest import now, write_manifest
@@ -47,16 +47,16 @@ def predict_inputs(config: PredictConfig, output: Output, *, overwrite: bool) ->
     checkpoint = checkpoint_of(config.run, config.state)
     with ExitStack() as opened:
         sources = find_sources(config, opened)
-        prediction: PredictionHere | PredictionSpread
-        if _spreads(config, sources, output):
-            prediction = PredictionSpread(checkpoint, config, output)
+        prediction: LocalPrediction | DistributedPrediction
+        if _is_distributed(config, sources, output):
+            prediction = DistributedPrediction(checkpoint, config, output)
         else:
-            prediction = PredictionHere(checkpoint, config, output)
-        model, reading = prediction.model, prediction.reading
+            prediction = LocalPrediction(checkpoint, config, output)
+        model, decoder = prediction.model, prediction.decoder
         _remove_earlier(config.out)
-        record = _new_record(config, model, reading)
+        record = _new_record(config, model, decoder)
         output.say(f"Predicting {_counted(sources)} {prediction.manner}")
-        if sentence := reading.sentence():
+        if sentence := decoder.sentence():
             output.say(sentence)
         try:
             failures = prediction.predict(sources, record)
@@ -74,7 +74,7 @@ def predict_inputs(config: PredictConfig, output: Output, *, overwrite: bool) ->
     return record
 
 
-def _spreads(config: PredictConfig, sources: Sequence[AnySource], output: Output) -> bool:
+def _is_distributed(config: PredictConfig, sources: Sequence[AnySource], output: Output) -> bool:
     """Whether several processes do it."""
     if config.jobs == 1 and config.scheduler is None:
         return False
@@ -96,7 +96,7 @@ def _remove_earlier(out: Path) -> None:
         shutil.rmtree(folder)  # of a command that was killed
 
 
-def _new_record(config: PredictConfig, model: LoadedModel, reading: Reading) -> dict[str, Any]:
+def _new_record(config: PredictConfig, model: LoadedModel, decoder: HeadDecoder) -> dict[str, Any]:
     card = model.card
     return {
         "command": config.command,
@@ -111,8 +111,8 @@ def _new_record(config: PredictConfig, model: LoadedModel, reading: Reading) -> 
             "epoch": card.epoch,
             "dataset_hash": card.dataset_hash,
         },
-        **reading.to_json(),
-        "classes": [{"label": code, **one.model_dump(mode="json")} for code, one in enumerate(reading.values)],
+        **decoder.to_json(),
+        "classes": [{"label": code, **one.model_dump(mode="json")} for code, one in enumerate(decoder.values)],
         # These become known when it begins; they stand before the long lists.
         **dict.fromkeys(("device", "precision", "environment", "tiles")),
         "files": [],

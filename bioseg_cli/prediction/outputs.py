@@ -23,9 +23,9 @@ from bioseg_cli.errors import BiosegError, OutputError
 from bioseg_cli.io.files import replacing
 from bioseg_cli.prediction.estimate import estimate_entry
 from bioseg_cli.prediction.failures import failure_of
+from bioseg_cli.prediction.head_decoder import HeadDecoder
 from bioseg_cli.prediction.overlay import Preview
 from bioseg_cli.prediction.pages import STRIP_BYTES, Scratch, write_pages
-from bioseg_cli.prediction.reading import Reading
 from bioseg_cli.prediction.settings import PredictConfig
 from bioseg_cli.prediction.sources import OpenSource, Source, mask_path
 
@@ -59,16 +59,16 @@ class _Abandoned(Exception):
 class ImageOutput:
     """The files of one image, written as its rows come."""
 
-    def __init__(self, source: Source, opened: OpenSource, config: PredictConfig, reading: Reading) -> None:
+    def __init__(self, source: Source, opened: OpenSource, config: PredictConfig, decoder: HeadDecoder) -> None:
         self.source = source
         self._opened = opened
         self._config = config
-        self._reading = reading
+        self._decoder = decoder
         _, self._height, self._width = opened.shape
         self._waiting: queue.Queue[_Rows | _Abandoned | None] = queue.Queue(WAITING)
         self._failure: BaseException | None = None
         self._entry: Future[Entry] | None = None
-        self._expected = [reading.expected_iou() for _ in range(opened.frames)]
+        self._expected = [decoder.expected_iou() for _ in range(opened.frames)]
 
     def begin(self, pool: ThreadPoolExecutor) -> None:
         """Write in a thread of `pool`, until there are no more rows."""
@@ -90,10 +90,10 @@ class ImageOutput:
             if self._failure is not None:
                 raise self._failure
             rows = probabilities[:, first : first + step]
-            labels, written = self._reading.labels(rows), None
+            labels, written = self._decoder.labels(rows), None
             expected = self._expected[frame]
             if self._config.probabilities or expected is not None:
-                likely = self._reading.probabilities(rows)
+                likely = self._decoder.probabilities(rows)
                 written = likely.copy() if self._config.probabilities else None
             if expected is not None:
                 expected.add(likely, labels)
@@ -138,11 +138,11 @@ class ImageOutput:
             if self._config.probabilities:
                 written.append(out / "probabilities" / f"{self.source.name}.tif")
                 temporary_probabilities = files.enter_context(replacing(written[-1]))
-                scratch = Scratch(files, written[-1], len(self._reading.values), self._height, self._width)
+                scratch = Scratch(files, written[-1], len(self._decoder.values), self._height, self._width)
             labels = (rows.labels for rows in self._kept(given, scratch, files, written))
-            write_pages(temporary, labels, shape, self._reading.dtype, "TYX"[-len(shape) :], size)
+            write_pages(temporary, labels, shape, self._decoder.dtype, "TYX"[-len(shape) :], size)
             if scratch is not None:
-                shape = (frames, len(self._reading.values), self._height, self._width)[frames == 1 :]
+                shape = (frames, len(self._decoder.values), self._height, self._width)[frames == 1 :]
                 dtype = np.dtype(np.float32)
                 write_pages(temporary_probabilities, scratch.rows(), shape, dtype, "TCYX"[-len(shape) :], size)
         return {
@@ -151,7 +151,7 @@ class ImageOutput:
             "outputs": [path.relative_to(out).as_posix() for path in written],
             "shape": list((frames, self._height, self._width)[frames == 1 :]),
             "pixel_size": None if size is None else size.to_json(),
-            **estimate_entry(self._expected, self._reading),
+            **estimate_entry(self._expected, self._decoder),
             **self._opened.about,
         }
 
@@ -167,7 +167,7 @@ class ImageOutput:
                 if rows.top + len(rows.labels) == self._height:
                     suffix = f"_f{rows.frame:03d}" if self._opened.frames > 1 else ""
                     written.append(self._config.out / "overlays" / f"{self.source.name}{suffix}.png")
-                    picture = Image.fromarray(rows.preview.draw(self._reading))
+                    picture = Image.fromarray(rows.preview.draw(self._decoder))
                     picture.save(files.enter_context(replacing(written[-1])))
             yield rows
 
@@ -177,7 +177,7 @@ class Outputs:
 
     Args:
         config: what is written, and where.
-        reading: what the channels of the head become.
+        decoder: what the channels of the head become.
         done: called with each image's entry of the record, in order, as soon as its files are there.
         failed: called with an image whose files cannot be written, in its place, and why.
     """
@@ -185,12 +185,12 @@ class Outputs:
     def __init__(
         self,
         config: PredictConfig,
-        reading: Reading,
+        decoder: HeadDecoder,
         done: Callable[[Entry], None],
         failed: Callable[[Source, BiosegError], None],
     ) -> None:
         self._config = config
-        self._reading = reading
+        self._decoder = decoder
         self._done = done
         self._failed = failed
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="writing")
@@ -228,7 +228,7 @@ class Outputs:
             Exception: what went wrong with the files of this image.
         """
         if self._current is None:
-            self._current = ImageOutput(source, opened, self._config, self._reading)
+            self._current = ImageOutput(source, opened, self._config, self._decoder)
             self._current.begin(self._pool)
         self._current.take(frame, top, probabilities, preview)
         if frame == opened.frames - 1 and top + probabilities.shape[-2] == opened.shape[1]:

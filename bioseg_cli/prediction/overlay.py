@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bioseg_cli.pictures import as_rgb, draw_outlines, in_class_colours
-from bioseg_cli.prediction.reading import Reading
+from bioseg_cli.prediction.head_decoder import HeadDecoder
 
 STRETCH_PERCENTILES = (0.5, 99.5)
 LARGEST_PICTURE = 4096
@@ -55,12 +55,12 @@ class Preview:
         shown = rows[..., first * self.factor - top :: self.factor, :: self.factor]
         kept[..., first : first + shown.shape[-2], :] = shown
 
-    def draw(self, reading: Reading) -> NDArray[np.uint8]:
+    def draw(self, decoder: HeadDecoder) -> NDArray[np.uint8]:
         """The picture (h, w, 3)."""
-        return draw_overlay(self._pixels, self._labels, reading)
+        return draw_overlay(self._pixels, self._labels, decoder)
 
 
-def draw_overlay(pixels: NDArray[Any], labels: NDArray[np.integer[Any]], reading: Reading) -> NDArray[np.uint8]:
+def draw_overlay(pixels: NDArray[Any], labels: NDArray[np.integer[Any]], decoder: HeadDecoder) -> NDArray[np.uint8]:
     """An 8-bit colour picture (H, W, 3) of an image (C, H, W) and its labels (H, W).
 
     The image is stretched between its percentiles, for display only. Classes are outlined but for class 0, the
@@ -73,11 +73,11 @@ def draw_overlay(pixels: NDArray[Any], labels: NDArray[np.integer[Any]], reading
         rows = slice(top, top + BLOCK_ROWS)
         stretched = [_stretched(channel[rows], *ends) for channel, ends in zip(pixels, limits, strict=True)]
         picture[rows] = as_rgb(np.stack(stretched))
-        if reading.raw_clusters:
-            tints = in_class_colours(labels[rows], reading.values, ignore=len(reading.values))
+        if decoder.raw_clusters:
+            tints = in_class_colours(labels[rows], decoder.values, ignore=len(decoder.values))
             picture[rows] = np.rint((1 - TINT) * picture[rows] + TINT * tints)
-    if not reading.raw_clusters:
-        draw_outlines(picture, labels, reading.values)
+    if not decoder.raw_clusters:
+        draw_outlines(picture, labels, decoder.values)
     return picture
 
 

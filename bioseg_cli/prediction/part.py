@@ -8,9 +8,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from bioseg_cli.compute.process import NoAnswer, ask
 from bioseg_cli.config import Config
 from bioseg_cli.prediction.settings import PredictConfig
-from bioseg_cli.runs.process import NoAnswer, ask
 
 WORKER = "bioseg_cli.prediction.worker"
 """The module that does a part; not imported here, as it needs torch."""
@@ -39,7 +39,7 @@ def do_part(part: Part) -> dict[str, Any]:
     """Do a part in a new process.
 
     Returns:
-        `files`, `failures` and the other keys that `PredictionHere.predict` gives a record, and `out`, the folder that
+        `files`, `failures` and the other keys that `LocalPrediction.predict` gives a record, and `out`, the folder that
         holds the outputs; or `unwritable`, the `what` and `fix` of an `OutputError`; or `problem`, what went wrong,
         with `crashed` where the process gave no answer: a single one of the files may be the cause.
     """

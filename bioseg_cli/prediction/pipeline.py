@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bioseg_cli.compute.device import is_device_failure, is_out_of_memory
 from bioseg_cli.errors import BiosegError, OutputError
 from bioseg_cli.io.prefetch import made_ahead, read_ahead
 from bioseg_cli.prediction.failures import failure_of
@@ -23,7 +24,6 @@ from bioseg_cli.prediction.predictor import Predictor
 from bioseg_cli.prediction.settings import PredictConfig
 from bioseg_cli.prediction.sources import OpenSource, Source
 from bioseg_cli.runs.console import ProgressLine
-from bioseg_cli.runs.device import is_device_failure, is_out_of_memory
 
 AHEAD = 8
 """Images that are read before they are needed at most."""
@@ -137,7 +137,7 @@ class ImagePrediction:
     def _attempt(self, sources: Sequence[Source]) -> None:
         waiting: list[_Frame] = []  # of one size, to be predicted together
         with (
-            Outputs(self._config, self._predictor.reading, self._written, self._drop) as outputs,
+            Outputs(self._config, self._predictor.decoder, self._written, self._drop) as outputs,
             made_ahead(self._open, sources, most=AHEAD) as opened,
             closing(self._frames(opened)) as frames,
         ):

@@ -13,15 +13,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from bioseg_cli.compute.device import Precision, is_out_of_memory
 from bioseg_cli.errors import DataError, RunError
 from bioseg_cli.io.prefetch import read_ahead
 from bioseg_cli.model.saved import LoadedModel
 from bioseg_cli.model.unet import folded
+from bioseg_cli.prediction.head_decoder import HeadDecoder
 from bioseg_cli.prediction.memory import activation_bytes, fitting_tile, may_halve, sees_the_tile, usable_bytes
-from bioseg_cli.prediction.reading import Reading
 from bioseg_cli.prediction.settings import DEFAULT_TILE
 from bioseg_cli.prediction.tiling import TilePlan, blended_rows, gathered, lossless_overlap, plan_tiles, tile_rows
-from bioseg_cli.runs.device import Precision, is_out_of_memory
 
 BATCH_LIMIT = 64
 """Small images predicted at once at most; more only make the first wait."""
@@ -52,7 +52,7 @@ class Predictor:
 
     Attributes:
         card: of the model.
-        reading: what the channels of the head become.
+        decoder: what the channels of the head become.
         tile: side of the tiles, as it is now.
         largest_batch: most images that were predicted at once so far.
 
@@ -75,7 +75,7 @@ class Predictor:
         tta: bool = False,
     ) -> None:
         self.card = model.card
-        self.reading = Reading.of(model, head, raw_clusters=raw_clusters)
+        self.decoder = HeadDecoder.of(model, head, raw_clusters=raw_clusters)
         self._network = folded(model.network).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._precision = precision
         self._usable = usable_bytes(precision.device, processes)
@@ -152,7 +152,7 @@ class Predictor:
         Raises:
             Exception: memory ran out, see `back_off`.
         """
-        return self._predict_tile((self.reading.head,), images)
+        return self._predict_tile((self.decoder.head,), images)
 
     def finished_rows(
         self, read: Callable[[int, int], NDArray[Any]], height: int, width: int
@@ -171,7 +171,7 @@ class Predictor:
         Raises:
             Exception: memory ran out, see `back_off`; or what `read` raises.
         """
-        return self._finished_rows((self.reading.head,), read, self.plan(height, width))
+        return self._finished_rows((self.decoder.head,), read, self.plan(height, width))
 
     def _finished_rows(
         self, heads: Sequence[str], read: Callable[[int, int], NDArray[Any]], plan: TilePlan
@@ -214,7 +214,7 @@ class Predictor:
             DataError: other channels or another pixel type than the training images (`where` names the file).
             RunError: memory ran out.
         """
-        return self._predict((self.reading.head,), pixels, where)
+        return self._predict((self.decoder.head,), pixels, where)
 
     def probabilities_by_head(
         self, heads: Sequence[str], pixels: NDArray[Any], where: Path | None = None
@@ -248,12 +248,12 @@ class Predictor:
 
     def labels(self, probabilities: NDArray[np.float32]) -> NDArray[np.unsignedinteger[Any]]:
         """The value of each pixel (..., H, W) in a mask, for probabilities of the head (..., K, H, W)."""
-        return self.reading.labels(probabilities)
+        return self.decoder.labels(probabilities)
 
     @property
     def label_dtype(self) -> np.dtype[Any]:
         """The smallest type that holds every value of a mask."""
-        return self.reading.dtype
+        return self.decoder.dtype
 
     @torch.inference_mode()
     def _predict_tile(self, heads: Sequence[str], pixels: NDArray[np.float32]) -> NDArray[np.float32]:

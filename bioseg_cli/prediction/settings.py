@@ -8,9 +8,9 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
+from bioseg_cli.compute.jobs import jobs_or_scheduler
 from bioseg_cli.config import AXES_ABOUT, PLANES_ABOUT, AxisLetters, Config, DeviceName, PrecisionName, StateName
 from bioseg_cli.io.axes import Stacks
-from bioseg_cli.runs.crew import one_crew
 
 RECORD_NAME = "predictions.yaml"
 """The record beside predicted masks: the model, the settings, every file and every failure."""
@@ -117,8 +117,8 @@ class PredictConfig(Config):
         return Stacks(self.axes, self.planes)
 
     @model_validator(mode="after")
-    def _one_crew(self) -> Self:
-        one_crew(self.jobs, self.scheduler)
+    def _jobs_or_scheduler(self) -> Self:
+        jobs_or_scheduler(self.jobs, self.scheduler)
         return self
 
     @model_validator(mode="after")

@@ -115,7 +115,7 @@ def predict_volume(source: VolumeSource, predictor: Predictor, config: PredictCo
     written = [mask_path(config.out, source)]
     drawn = slicing.drawn() if config.overlay else []
     pictures: dict[int, NDArray[np.uint8]] = {}
-    expected = predictor.reading.expected_iou()
+    expected = predictor.decoder.expected_iou()
     first = 0
     batch = predictor.batch_size(*slicing.shape)
     with (
@@ -128,12 +128,12 @@ def predict_volume(source: VolumeSource, predictor: Predictor, config: PredictCo
             probabilities = predictor.probabilities(pixels[:, None], volume.path)
             labels = predictor.labels(probabilities)
             if expected is not None:
-                expected.add(predictor.reading.probabilities(probabilities), labels)
+                expected.add(predictor.decoder.probabilities(probabilities), labels)
             writing.submit(take, labels)
             for number in drawn:
                 if first <= number < first + len(labels):
                     image, mask = (slicing.upright(each[number - first]) for each in (pixels, labels))
-                    pictures[number] = draw_overlay(image[None], mask, predictor.reading)
+                    pictures[number] = draw_overlay(image[None], mask, predictor.decoder)
             first += len(labels)
             progress.advance(len(labels))
     for number, picture in pictures.items():
@@ -146,7 +146,7 @@ def predict_volume(source: VolumeSource, predictor: Predictor, config: PredictCo
         "shape": list(volume.shape),
         "axis": slicing.world,
         "pixel_size": slicing.pixel_size.to_json(),
-        **estimate_entry([expected], predictor.reading),
+        **estimate_entry([expected], predictor.decoder),
     }
 
 

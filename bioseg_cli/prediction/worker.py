@@ -1,4 +1,4 @@
-"""The process that does a part of a prediction: `python -m bioseg_cli.prediction.worker`; see `runs.process`."""
+"""The process that does a part of a prediction: `python -m bioseg_cli.prediction.worker`; see `compute.process`."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+from bioseg_cli.compute.process import answer
 from bioseg_cli.errors import OutputError
-from bioseg_cli.prediction.here import PredictionHere
+from bioseg_cli.prediction.local import LocalPrediction
 from bioseg_cli.prediction.part import WANTED, Part
 from bioseg_cli.prediction.sources import file_sources
 from bioseg_cli.runs.console import Output
-from bioseg_cli.runs.process import answer
 
 
 def perform(job: bytes) -> dict[str, Any]:
@@ -29,9 +29,9 @@ def perform(job: bytes) -> dict[str, Any]:
     wanted = config.out.parent / WANTED
     threading.Thread(target=_stop_without, args=(wanted,), daemon=True).start()
     record: dict[str, Any] = {"files": [], "failures": []}
-    here = PredictionHere(config.run, config, Output(quiet=True), processes=part.processes)
+    local = LocalPrediction(config.run, config, Output(quiet=True), processes=part.processes)
     try:
-        here.predict(file_sources(config.inputs, config.stacks), record)
+        local.predict(file_sources(config.inputs, config.stacks), record)
     except OutputError as error:
         return {"unwritable": [error.what, error.fix]}
     return record

@@ -8,17 +8,17 @@ from pathlib import Path
 
 import numpy as np
 
+from bioseg_cli.compute.device import Precision, resolve_device, resolve_precision
 from bioseg_cli.config import STATES, SplitName
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.dataset.schema import Pixels
 from bioseg_cli.errors import DataError
 from bioseg_cli.evaluation.clusters import likeliest_clusters
+from bioseg_cli.evaluation.ground_truth import DatasetTruth
 from bioseg_cli.evaluation.states import SavedState, load_state
-from bioseg_cli.evaluation.truth import DatasetTruth
 from bioseg_cli.metrics.mapping import class_labels
 from bioseg_cli.prediction.predictor import Predictor
 from bioseg_cli.report.chosen import Scored
-from bioseg_cli.runs.device import Precision, resolve_device, resolve_precision
 from bioseg_cli.runs.directory import RunDirectory
 
 

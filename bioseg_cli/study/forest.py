@@ -15,9 +15,9 @@ from bioseg_cli.config import SplitName
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.dataset.schema import IntArray
 from bioseg_cli.evaluation.forest import fit_forest
+from bioseg_cli.evaluation.ground_truth import DatasetTruth, count_images
 from bioseg_cli.evaluation.report import Evaluation
 from bioseg_cli.evaluation.scores import Resampling, score_images
-from bioseg_cli.evaluation.truth import DatasetTruth, count_images
 from bioseg_cli.runs.console import Output
 from bioseg_cli.study.results import ScoreRow
 from bioseg_cli.study.statistics import estimate

@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from bioseg_cli.compute.process import NoAnswer, ask
 from bioseg_cli.config import Config, SplitName, StateName
-from bioseg_cli.runs.process import NoAnswer, ask
 from bioseg_cli.study.results import baselines_request, forest_request, run_request
 
 WORKER = "bioseg_cli.study.worker"

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bioseg_cli.compute.jobs import run_jobs, threads_each
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.errors import Interrupted, PartialFailure
-from bioseg_cli.evaluation.truth import DatasetTruth
+from bioseg_cli.evaluation.ground_truth import DatasetTruth
 from bioseg_cli.runs.console import Output
-from bioseg_cli.runs.crew import spread, threads_each
 from bioseg_cli.runs.manifest import environment, now, write_manifest
 from bioseg_cli.study.collect import results_of_study
 from bioseg_cli.study.folder import ENDED, StudyFolder, status_of
@@ -95,7 +95,7 @@ class _Study:
             output.say(f"{done} of {len(jobs)} are done already")
         try:
             with output.progress(f"Study {self.folder.path.name}", len(jobs), done) as progress:
-                for job, problem in spread(
+                for job, problem in run_jobs(
                     do_job, missing, at_once=self.config.jobs, scheduler=self.config.scheduler, lost=lost_job
                 ):
                     if problem is None:

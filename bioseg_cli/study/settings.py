@@ -7,9 +7,9 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
+from bioseg_cli.compute.jobs import jobs_or_scheduler
 from bioseg_cli.config import Config, Names, SplitName, StateName
 from bioseg_cli.evaluation.settings import BASELINES
-from bioseg_cli.runs.crew import one_crew
 
 DEFAULT_RATIOS = (0.1, 0.25, 0.5)
 """The study's, where a plan names neither ratios nor numbers of labels."""
@@ -41,8 +41,8 @@ class StudyConfig(Config):
     dry_run: bool = Field(default=False, description="List the runs and how far each is, and do nothing.")
 
     @model_validator(mode="after")
-    def _one_crew(self) -> Self:
-        one_crew(self.jobs, self.scheduler)
+    def _jobs_or_scheduler(self) -> Self:
+        jobs_or_scheduler(self.jobs, self.scheduler)
         return self
 
 

@@ -1,4 +1,4 @@
-"""The process that does one job of a study: `python -m bioseg_cli.study.worker`; see `runs.process`."""
+"""The process that does one job of a study: `python -m bioseg_cli.study.worker`; see `compute.process`."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ import numpy as np
 from filelock import FileLock, Timeout
 from pydantic import TypeAdapter
 
+from bioseg_cli.compute.process import answer
 from bioseg_cli.config import StateName, build_config
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.errors import RunError
 from bioseg_cli.evaluation.baselines import score_baselines
+from bioseg_cli.evaluation.ground_truth import DatasetTruth, count_images
 from bioseg_cli.evaluation.runs import evaluate_runs
 from bioseg_cli.evaluation.scores import Resampling
 from bioseg_cli.evaluation.session import NoFigures
 from bioseg_cli.evaluation.settings import NO_BASELINES, EvaluateConfig
-from bioseg_cli.evaluation.truth import DatasetTruth, count_images
 from bioseg_cli.io.files import write_text
 from bioseg_cli.runs.console import Output
-from bioseg_cli.runs.process import answer
 from bioseg_cli.study.folder import ENDED, run_manifest
 from bioseg_cli.study.forest import score_forest
 from bioseg_cli.study.grid import COMMANDS

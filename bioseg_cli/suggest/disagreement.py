@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bioseg_cli.compute.device import resolve_device, resolve_precision
 from bioseg_cli.config import ClassInfo
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.dataset.schema import IntArray, Pixels
@@ -17,7 +18,6 @@ from bioseg_cli.model.saved import load_model
 from bioseg_cli.prediction.files import differs
 from bioseg_cli.prediction.predictor import SYMMETRIES, Predictor
 from bioseg_cli.runs.console import Output
-from bioseg_cli.runs.device import resolve_device, resolve_precision
 from bioseg_cli.runs.directory import RunDirectory, checkpoint_of
 from bioseg_cli.suggest.settings import SuggestConfig
 
@@ -60,7 +60,7 @@ class Views:
             )
         self._dataset = dataset
         self._run = run
-        self.values: tuple[ClassInfo, ...] = self._predictor.reading.values
+        self.values: tuple[ClassInfo, ...] = self._predictor.decoder.values
 
     def disagreement(self, index: int) -> float:
         """Chance that two of the eight views of an image give a pixel another class, averaged over its pixels."""
@@ -89,7 +89,7 @@ class Views:
             back = np.rot90(turned, -turns, (-2, -1))
             one = (back[..., ::-1] if mirrored else back)[inside]
             if by_value:
-                one = self._predictor.reading.probabilities(np.ascontiguousarray(one))
+                one = self._predictor.decoder.probabilities(np.ascontiguousarray(one))
             total = total + one
             squares = squares + (one**2).sum(axis=0)
         return total / len(SYMMETRIES), squares / len(SYMMETRIES)

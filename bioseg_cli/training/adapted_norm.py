@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
+from bioseg_cli.compute.device import Precision
 from bioseg_cli.model.saved import load_model, save_model
 from bioseg_cli.model.unet import UNet
-from bioseg_cli.runs.device import Precision
 from bioseg_cli.runs.directory import RunDirectory
 
 

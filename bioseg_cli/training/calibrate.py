@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from bioseg_cli.compute.device import Precision
 from bioseg_cli.config import STATES
 from bioseg_cli.dataset.batches import random_stream
 from bioseg_cli.dataset.reader import Dataset
@@ -20,7 +21,6 @@ from bioseg_cli.metrics.temperature import fit_temperature, negative_log_likelih
 from bioseg_cli.model.saved import load_model, save_model
 from bioseg_cli.model.unet import UNet
 from bioseg_cli.runs.console import Output
-from bioseg_cli.runs.device import Precision
 from bioseg_cli.runs.directory import RunDirectory
 
 MOST_PIXELS = 1_000_000

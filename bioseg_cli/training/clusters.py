@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from bioseg_cli.compute.device import Precision
 from bioseg_cli.config import SplitName
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.dataset.schema import IntArray
@@ -15,7 +16,6 @@ from bioseg_cli.metrics.mapping import contingency, hungarian, many_to_one
 from bioseg_cli.model.saved import HeadMapping
 from bioseg_cli.model.unet import UNet
 from bioseg_cli.runs.console import Output
-from bioseg_cli.runs.device import Precision
 
 
 @torch.inference_mode()

@@ -11,9 +11,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from bioseg_cli.compute.device import Precision
 from bioseg_cli.dataset.batches import ImageBatch
 from bioseg_cli.model.unet import UNet, own_batch_statistics, without_dropout
-from bioseg_cli.runs.device import Precision
 from bioseg_cli.training.losses import (
     class_thresholds,
     kl_consistency,

@@ -25,9 +25,9 @@ from torch.distributed.distributed_c10d import Store
 from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
+from bioseg_cli.compute.torchrun import Launch
 from bioseg_cli.errors import BiosegError, DataError, Interrupted, RunError, UsageError
 from bioseg_cli.model.unet import UNet
-from bioseg_cli.runs.launch import Launch
 from bioseg_cli.training.joint_norm import JointBatchNorm2d
 
 TIMEOUT = timedelta(minutes=30)

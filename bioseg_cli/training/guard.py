@@ -16,12 +16,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from bioseg_cli.compute.device import Precision
 from bioseg_cli.dataset.batches import IGNORE, ImageBatch, ImageSource, random_stream
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.dataset.schema import IntArray
 from bioseg_cli.model.unet import UNet
 from bioseg_cli.runs.console import Output
-from bioseg_cli.runs.device import Precision
 from bioseg_cli.training.alike import CONTROL
 from bioseg_cli.training.distributed import Alone
 from bioseg_cli.training.loop import Trainer

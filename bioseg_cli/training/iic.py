@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from bioseg_cli.augment.second_view import SecondView, draw_second_view
+from bioseg_cli.compute.device import Precision
 from bioseg_cli.config import VIEWS, StateName
 from bioseg_cli.dataset.batches import ImageBatch, ImageSource, looped_order, random_stream
 from bioseg_cli.dataset.reader import Dataset
@@ -24,7 +25,6 @@ from bioseg_cli.errors import DataError, UsageError
 from bioseg_cli.model.saved import load_model, save_model
 from bioseg_cli.model.unet import UNet, own_batch_statistics
 from bioseg_cli.runs.console import Output
-from bioseg_cli.runs.device import Precision
 from bioseg_cli.runs.directory import RunDirectory
 from bioseg_cli.training.clusters import cluster_tables, fit_mappings
 from bioseg_cli.training.collapse import WORDS, Collapse, HeadWatch, diagnose, otsu_bright

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bioseg_cli.compute.device import Precision, is_out_of_memory
 from bioseg_cli.config import STATES, StateName
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.errors import Interrupted, RunError
@@ -18,7 +19,6 @@ from bioseg_cli.io.prefetch import made_ahead
 from bioseg_cli.model.saved import ModelCard
 from bioseg_cli.model.unet import UNet
 from bioseg_cli.runs.console import Output, ProgressLine, clock
-from bioseg_cli.runs.device import Precision, is_out_of_memory
 from bioseg_cli.training.average import WeightAverage
 from bioseg_cli.training.distributed import Alone
 from bioseg_cli.training.method import Method

@@ -9,10 +9,10 @@ from typing import Any, Literal, Protocol
 import torch
 from torch import Tensor, nn
 
+from bioseg_cli.compute.device import Precision
 from bioseg_cli.config import StateName
 from bioseg_cli.model.unet import UNet
 from bioseg_cli.runs.console import Output
-from bioseg_cli.runs.device import Precision
 from bioseg_cli.runs.directory import RunDirectory
 
 RunEnd = Literal["finished", "collapsed"]

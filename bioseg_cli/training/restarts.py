@@ -10,12 +10,12 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from bioseg_cli.compute.device import resolve_device
 from bioseg_cli.config import STATES
 from bioseg_cli.dataset.reader import Dataset, find_dataset
 from bioseg_cli.errors import DataError, Interrupted
 from bioseg_cli.io.files import write_bytes
 from bioseg_cli.runs.console import Output
-from bioseg_cli.runs.device import resolve_device
 from bioseg_cli.runs.directory import RunDirectory
 from bioseg_cli.runs.manifest import now
 from bioseg_cli.training.iic import IIC

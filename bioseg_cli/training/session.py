@@ -11,13 +11,13 @@ from typing import Any, TypeVar
 
 import torch
 
+from bioseg_cli.compute.device import LAYOUT, resolve_device, resolve_precision
+from bioseg_cli.compute.torchrun import Launch, this_launch
 from bioseg_cli.config import build_config, read_config
 from bioseg_cli.dataset.reader import Dataset, find_dataset
 from bioseg_cli.errors import BiosegError, Interrupted, UsageError
 from bioseg_cli.runs.console import Output
-from bioseg_cli.runs.device import LAYOUT, resolve_device, resolve_precision
 from bioseg_cli.runs.directory import RunDirectory
-from bioseg_cli.runs.launch import Launch, this_launch
 from bioseg_cli.runs.manifest import MANIFEST_NAME, NO_MATTER, environment, now, run_hash
 from bioseg_cli.training.distributed import joined, own_device
 from bioseg_cli.training.fit import fitted_to_images, fitted_to_minutes

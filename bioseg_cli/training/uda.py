@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from bioseg_cli.augment.affine import Affine
+from bioseg_cli.compute.device import Precision
 from bioseg_cli.config import STATES, StateName
 from bioseg_cli.dataset.area import labelled_area, unlabelled_pool
 from bioseg_cli.dataset.batches import IGNORE, ImageBatch, ImageSource, looped_order, random_stream
@@ -27,7 +28,6 @@ from bioseg_cli.errors import UsageError
 from bioseg_cli.metrics.confusion import confusion_counts, mean_iou
 from bioseg_cli.model.unet import UNet, own_batch_statistics
 from bioseg_cli.runs.console import Output
-from bioseg_cli.runs.device import Precision
 from bioseg_cli.runs.directory import RunDirectory
 from bioseg_cli.training import denoising
 from bioseg_cli.training.adapted_norm import adapt_states

@@ -23,7 +23,7 @@ SHADES = ((0.85, 0.95), (0.5, 0.95), (0.95, 0.6))
 
 
 @dataclass(frozen=True)
-class Reading:
+class HeadDecoder:
     """How one head of a model is read.
 
     Attributes:
@@ -41,7 +41,7 @@ class Reading:
     temperature: float = 1.0
 
     @classmethod
-    def of(cls, model: LoadedModel, head: str, *, raw_clusters: bool) -> Reading:
+    def of(cls, model: LoadedModel, head: str, *, raw_clusters: bool) -> HeadDecoder:
         """Read a head as classes, or as bare clusters.
 
         Raises:

@@ -21,7 +21,7 @@ Job = TypeVar("Job")
 End = TypeVar("End")
 
 
-def spread(
+def run_jobs(
     do: Callable[[Job], End],
     jobs: Sequence[Job],
     *,
@@ -63,7 +63,7 @@ def spread(
                 yield futures[future], future.result()
 
 
-def one_crew(jobs: int, scheduler: str | None) -> None:
+def jobs_or_scheduler(jobs: int, scheduler: str | None) -> None:
     """Raise `ValueError` where settings name both."""
     if scheduler is not None and jobs != 1:
         raise ValueError("give --jobs or --scheduler, not both: a scheduler has its own workers")

@@ -16,18 +16,18 @@ from typing import Any
 
 import torch
 
+from bioseg_cli.compute.device import resolve_device
+from bioseg_cli.compute.jobs import run_jobs, threads_each
 from bioseg_cli.errors import BiosegError, DataError, OutputError
 from bioseg_cli.io.files import write_failure
 from bioseg_cli.model.saved import load_model
-from bioseg_cli.prediction.here import left_out
+from bioseg_cli.prediction.head_decoder import HeadDecoder
+from bioseg_cli.prediction.local import left_out
 from bioseg_cli.prediction.part import WANTED, Part, do_part, lost_part
-from bioseg_cli.prediction.reading import Reading
 from bioseg_cli.prediction.settings import PARTS_PREFIX, PredictConfig
 from bioseg_cli.prediction.sources import AnySource, VolumeSource
 from bioseg_cli.printable import printable
 from bioseg_cli.runs.console import Output, ProgressLine
-from bioseg_cli.runs.crew import spread, threads_each
-from bioseg_cli.runs.device import resolve_device
 
 PARTS_EACH = 4
 """Parts for each worker: with more, the last ones end closer together, and more time goes into starting them."""
@@ -37,20 +37,20 @@ FILES_A_PART = 64
 """Files of a part at most: what was done of it is lost when its worker dies."""
 
 
-class PredictionSpread:
-    """A model whose predictions several processes make; members as those of `PredictionHere`."""
+class DistributedPrediction:
+    """A model whose predictions several processes make; members as those of `LocalPrediction`."""
 
     def __init__(self, checkpoint: Path, config: PredictConfig, output: Output) -> None:
         if config.scheduler is None:
             resolve_device(config.device)  # its processes will have what this one has
         self.manner = "in several processes" if config.scheduler is None else f"on the workers of {config.scheduler}"
         self.model = load_model(checkpoint, torch.device("cpu"))
-        self.reading = Reading.of(self.model, config.head, raw_clusters=config.raw_clusters)
+        self.decoder = HeadDecoder.of(self.model, config.head, raw_clusters=config.raw_clusters)
         self._config = config
         self._output = output
 
     def predict(self, sources: Sequence[AnySource], record: dict[str, Any]) -> list[BiosegError]:
-        """Predict every source, see `PredictionHere.predict`; the entries of the record are in the same order.
+        """Predict every source, see `LocalPrediction.predict`; the entries of the record are in the same order.
 
         Args:
             sources: files.
@@ -113,7 +113,7 @@ class PredictionSpread:
         if not planned:
             return crashed
         with (
-            closing(spread(do_part, planned, at_once=jobs, scheduler=config.scheduler, lost=lost_part)) as ended,
+            closing(run_jobs(do_part, planned, at_once=jobs, scheduler=config.scheduler, lost=lost_part)) as ended,
             _stopped_on_failure(folder),
         ):
             for part, end in ended:

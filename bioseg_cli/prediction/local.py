@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from bioseg_cli.compute.device import resolve_device, resolve_precision
 from bioseg_cli.errors import BiosegError, OutputError
 from bioseg_cli.model.saved import load_model
 from bioseg_cli.prediction.failures import failure_of
@@ -15,11 +16,10 @@ from bioseg_cli.prediction.settings import PredictConfig
 from bioseg_cli.prediction.sources import AnySource, Source
 from bioseg_cli.prediction.volumes import predict_volume
 from bioseg_cli.runs.console import Output
-from bioseg_cli.runs.device import resolve_device, resolve_precision
 from bioseg_cli.runs.manifest import environment
 
 
-class PredictionHere:
+class LocalPrediction:
     """A model, ready to predict in this process.
 
     Args:
@@ -30,7 +30,7 @@ class PredictionHere:
 
     Attributes:
         model: loaded.
-        reading: what the channels of the head become.
+        decoder: what the channels of the head become.
         manner: where and how it predicts, in words.
 
     Raises:
@@ -54,7 +54,7 @@ class PredictionHere:
             processes=processes,
             tta=config.tta,
         )
-        self.reading = self._predictor.reading
+        self.decoder = self._predictor.decoder
         self.manner = f"on {device} in {self._precision.name} ({self._precision.reason})"
         self._config = config
         self._output = output

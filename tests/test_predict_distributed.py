@@ -19,7 +19,7 @@ from conftest import discs
 from test_predict import record_of, save_random_model, write_image
 from test_volumes import write_nifti
 
-from bioseg_cli.runs.crew import threads_each
+from bioseg_cli.compute.jobs import threads_each
 
 Bioseg = Callable[..., Result]
 PROCESSES = 2
@@ -183,7 +183,7 @@ def test_a_part_that_crashes_is_left_out(
 ) -> None:
     (tmp_path / "sitecustomize.py").write_text(CRASH_ONCE)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    monkeypatch.setattr("bioseg_cli.prediction.spread.spread", in_turn)
+    monkeypatch.setattr("bioseg_cli.prediction.distributed.run_jobs", in_turn)
     images, out = [folder / "images" / f"t{number}.tif" for number in (1, 2)], tmp_path / "out"
     result = bioseg("predict", folder / "model.safetensors", *images, "--out", out, "--jobs", PROCESSES)
     assert result.exit_code == 1
@@ -206,7 +206,7 @@ def test_workers_that_differ_are_recorded_and_warned_of(
             circumstances = {"device": "cpu", "precision": ("bf16", "fp32")[job.number], "environment": {}}
             yield job, {"files": [entry], "failures": [], "tiles": tiles, **circumstances, "out": str(out)}
 
-    monkeypatch.setattr("bioseg_cli.prediction.spread.spread", pretended)
+    monkeypatch.setattr("bioseg_cli.prediction.distributed.run_jobs", pretended)
     images, out = [folder / "images" / f"t{number}.tif" for number in (1, 2)], tmp_path / "out"
     result = bioseg("predict", folder / "model.safetensors", *images, "--out", out, "--jobs", PROCESSES)
     assert result.exit_code == 0, result.output
