@@ -13,7 +13,7 @@ from bioseg_cli.config import ClassInfo
 from bioseg_cli.dataset.schema import DatasetInfo, Item, ItemSource
 from bioseg_cli.dataset.writer import DatasetWriter
 from bioseg_cli.io.normalisation import Normalisation
-from bioseg_cli.prepare.synthetic import nuclei
+from bioseg_cli.prepare.recipes.synthetic import nuclei
 
 FIELDS = 8
 """Different fields that are drawn; the others are these turned and flipped, with noise of their own."""

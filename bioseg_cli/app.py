@@ -28,8 +28,8 @@ from bioseg_cli.commands.train_uda import train_uda
 from bioseg_cli.compute.torchrun import run_launched
 from bioseg_cli.evaluation.settings import EvaluateConfig
 from bioseg_cli.prediction.settings import PredictConfig
-from bioseg_cli.prepare.bigbrain_settings import BigBrainConfig
-from bioseg_cli.prepare.settings import DemoConfig, FluoGFPConfig, FluoHoechstConfig, FolderConfig, PhCConfig
+from bioseg_cli.prepare.recipes.bigbrain_settings import BigBrainConfig
+from bioseg_cli.prepare.recipes.settings import DemoConfig, FluoGFPConfig, FluoHoechstConfig, FolderConfig, PhCConfig
 from bioseg_cli.preview.settings import PreviewConfig
 from bioseg_cli.report.settings import ReportConfig
 from bioseg_cli.runs.console import show_every_character

@@ -24,7 +24,7 @@ from bioseg_cli.evaluation.settings import EvaluateConfig
 from bioseg_cli.model.saved import load_model
 from bioseg_cli.prediction.predictor import Predictor
 from bioseg_cli.prediction.settings import PredictConfig
-from bioseg_cli.prepare.settings import FolderConfig
+from bioseg_cli.prepare.recipes.settings import FolderConfig
 from bioseg_cli.training.uda_settings import TrainUDAConfig
 
 PACKAGE = Path(bioseg_cli.__file__).parent
@@ -48,23 +48,17 @@ REACHED_BY: dict[str, tuple[str, ...]] = {
     "evaluation/": ("evaluate",),
     "prediction/": ("predict",),
     "preview/": ("preview",),
-    "prepare/bigbrain": ("prepare bigbrain",),
+    "prepare/recipes/bigbrain": ("prepare bigbrain",),
     "prepare/build.py": SPLIT,  # every image of the demo has a mask
     "prepare/download.py": (*STUDY, "prepare bigbrain"),
-    "prepare/fluohoechst.py": ("prepare fluohoechst",),
-    "prepare/folder.py": ("prepare folder",),
-    "masks/agreement.py": ("prepare folder", "evaluate"),
-    "masks/reading.py": ("prepare folder", "evaluate"),
-    "masks/survey.py": ("prepare folder", "evaluate"),
-    "masks/smear.py": ("prepare folder", "evaluate"),
-    "masks/undrawn.py": ("prepare folder", "evaluate"),
-    "prepare/planes.py": ("prepare bigbrain",),
+    "prepare/recipes/fluohoechst.py": ("prepare fluohoechst",),
+    "prepare/recipes/folder.py": ("prepare folder",),
+    "masks/": ("prepare folder", "evaluate"),
+    "prepare/slicing/": ("prepare bigbrain",),
     "prepare/recipe.py": PREPARE,
-    "prepare/spool.py": ("prepare bigbrain",),
     "prepare/splits.py": ("prepare folder", *STUDY),
-    "prepare/tally.py": PREPARE,
-    "prepare/tissues.py": ("prepare bigbrain",),
-    "prepare/tracking_challenge.py": ("prepare phc", "prepare fluogfp"),
+    "prepare/counts.py": PREPARE,
+    "prepare/recipes/tracking_challenge.py": ("prepare phc", "prepare fluogfp"),
     "report/": ("report",),
     "compute/jobs.py": ("predict", "study"),
     "compute/device.py": (*TRAIN, "predict", "evaluate", "suggest"),
@@ -203,5 +197,9 @@ def test_evaluate_does_not_advise_the_options_of_predict(tmp_path: Path) -> None
 
 
 def test_the_search_finds_advice(options: dict[str, set[str]]) -> None:
-    assert ("io/axes.py", "", "--planes") in ADVICE and ("prepare/settings.py", "FolderConfig", "--masks") in ADVICE
+    assert ("io/axes.py", "", "--planes") in ADVICE and (
+        "prepare/recipes/settings.py",
+        "FolderConfig",
+        "--masks",
+    ) in ADVICE
     assert len(ADVICE) > 80 and len(options) == 14

@@ -24,8 +24,8 @@ from bioseg_cli.io.images import ImageFile
 from bioseg_cli.model.unet import UNet
 from bioseg_cli.prediction import outputs
 from bioseg_cli.prediction.overlay import Preview
-from bioseg_cli.prepare.folder import collect
-from bioseg_cli.prepare.settings import FolderConfig
+from bioseg_cli.prepare.recipes.folder import collect
+from bioseg_cli.prepare.recipes.settings import FolderConfig
 from bioseg_cli.runs.console import Output
 from bioseg_cli.study.results import is_scored, write_scores
 

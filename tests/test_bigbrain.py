@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from scipy.ndimage import map_coordinates
 
 from bioseg_cli.io.volumes import Volume, open_volume
-from bioseg_cli.prepare.bigbrain_settings import BigBrainConfig
-from bioseg_cli.prepare.planes import Plane, Slab, draw_planes
-from bioseg_cli.prepare.sampling import Cuts
-from bioseg_cli.prepare.slices import SampledVolume, sample
+from bioseg_cli.prepare.recipes.bigbrain_settings import BigBrainConfig
+from bioseg_cli.prepare.slicing.planes import Plane, Slab, draw_planes
+from bioseg_cli.prepare.slicing.sampling import Cuts
+from bioseg_cli.prepare.slicing.slices import SampledVolume, sample
 from bioseg_cli.runs.console import Output
 
 QUIET = Output(quiet=True)

@@ -27,9 +27,9 @@ from test_documentation import ROOT, documented_commands
 
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.dataset.writer import DatasetWriter
-from bioseg_cli.prepare import sweep
-from bioseg_cli.prepare.bigbrain import IMAGE_FILE, LABELS_FILE, PUBLICATION
-from bioseg_cli.prepare.spool import BandFile
+from bioseg_cli.prepare.recipes.bigbrain import IMAGE_FILE, LABELS_FILE, PUBLICATION
+from bioseg_cli.prepare.slicing import sweep
+from bioseg_cli.prepare.slicing.scratch_file import BandFile
 
 Cli = Callable[..., Result]
 PAGE = ROOT / "docs" / "bigbrain.md"
@@ -590,8 +590,8 @@ def test_killed_and_resumed(summary, brain, tmp_path) -> None:
     undisturbed = summary("--out", tmp_path / "whole.h5")["content_hash"]
     kill = """
         import os, signal
-        from bioseg_cli.prepare import sweep
-        from bioseg_cli.prepare.spool import BandFile
+        from bioseg_cli.prepare.slicing import sweep
+        from bioseg_cli.prepare.slicing.scratch_file import BandFile
         sweep.BLOCK_BYTES, real, calls = 1, BandFile._write_record, []
         def killed(self):
             calls.append(0)

@@ -16,7 +16,7 @@ from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.errors import DataError
 from bioseg_cli.masks.mask_file import mask_traits, read_mask
 from bioseg_cli.prepare.build import build_dataset
-from bioseg_cli.prepare.settings import FolderConfig
+from bioseg_cli.prepare.recipes.settings import FolderConfig
 from bioseg_cli.runs.console import Output
 
 SIDE = 40

@@ -10,7 +10,7 @@ import pytest
 from bioseg_cli.masks.mask_file import read_mask
 from bioseg_cli.masks.reading import map_values
 from bioseg_cli.metrics.objects import inside_field, seg_score, seg_scores
-from bioseg_cli.prepare.fluohoechst import foreground
+from bioseg_cli.prepare.recipes.fluohoechst import foreground
 from bioseg_cli.prepare.statistics import RangeOfChannels
 
 

@@ -24,7 +24,7 @@ from bioseg_cli.io.files import sha256_of
 from bioseg_cli.masks.classes import BACKGROUND
 from bioseg_cli.prepare.build import RECIPES, build_dataset
 from bioseg_cli.prepare.recipe import Collection, SourceImage
-from bioseg_cli.prepare.settings import DemoConfig, FolderConfig
+from bioseg_cli.prepare.recipes.settings import DemoConfig, FolderConfig
 from bioseg_cli.runs.console import Output
 
 QUIET = Output(quiet=True)
@@ -190,7 +190,7 @@ from bioseg_cli.errors import BiosegError
 from bioseg_cli.prepare.build import RECIPES, build_dataset
 from bioseg_cli.masks.classes import BACKGROUND
 from bioseg_cli.prepare.recipe import Collection, SourceImage
-from bioseg_cli.prepare.settings import DemoConfig
+from bioseg_cli.prepare.recipes.settings import DemoConfig
 from bioseg_cli.runs.console import Output
 try:
     build_dataset(DemoConfig(out=Path(sys.argv[1]), images=20, size=128), Output(quiet=True), overwrite=True)

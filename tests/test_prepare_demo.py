@@ -11,8 +11,8 @@ from skimage.filters import threshold_otsu
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.metrics.confusion import confusion_counts, iou_per_class
 from bioseg_cli.prepare.build import build_dataset
-from bioseg_cli.prepare.settings import DemoConfig
-from bioseg_cli.prepare.synthetic import nuclei, phase_cells
+from bioseg_cli.prepare.recipes.settings import DemoConfig
+from bioseg_cli.prepare.recipes.synthetic import nuclei, phase_cells
 from bioseg_cli.runs.console import Output
 
 

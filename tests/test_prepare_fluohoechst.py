@@ -11,7 +11,7 @@ import tifffile
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.errors import DataError
 from bioseg_cli.prepare.build import build_dataset
-from bioseg_cli.prepare.settings import FluoHoechstConfig
+from bioseg_cli.prepare.recipes.settings import FluoHoechstConfig
 from bioseg_cli.runs.console import Output
 
 SHAPE = (40, 56)

@@ -27,7 +27,7 @@ from bioseg_cli.io.pixel_size import PixelSize
 from bioseg_cli.masks.frames import MaskReader
 from bioseg_cli.masks.mask_file import read_mask
 from bioseg_cli.prepare.build import build_dataset
-from bioseg_cli.prepare.settings import FolderConfig
+from bioseg_cli.prepare.recipes.settings import FolderConfig
 from bioseg_cli.runs.console import Output
 
 Bioseg = Callable[..., Result]

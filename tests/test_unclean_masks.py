@@ -18,7 +18,7 @@ from bioseg_cli.errors import DataError
 from bioseg_cli.masks.mask_file import NO_TRAITS, MaskTraits
 from bioseg_cli.masks.survey import MaskSurvey
 from bioseg_cli.prepare.build import build_dataset
-from bioseg_cli.prepare.settings import FolderConfig
+from bioseg_cli.prepare.recipes.settings import FolderConfig
 from bioseg_cli.runs.console import Output
 
 SIDE = 128

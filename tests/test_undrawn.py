@@ -17,7 +17,7 @@ from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.errors import BiosegError, DataError, UsageError
 from bioseg_cli.masks.survey import MaskSurvey
 from bioseg_cli.prepare.build import build_dataset
-from bioseg_cli.prepare.settings import FolderConfig
+from bioseg_cli.prepare.recipes.settings import FolderConfig
 from bioseg_cli.runs.console import Output
 
 Cli = Callable[..., Result]

@@ -5,15 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from bioseg_cli.errors import Interrupted
-from bioseg_cli.prepare.bigbrain_settings import BigBrainConfig
-from bioseg_cli.prepare.settings import (
-    DemoConfig,
-    FluoGFPConfig,
-    FluoHoechstConfig,
-    FolderConfig,
-    PhCConfig,
-    PrepareConfig,
-)
+from bioseg_cli.prepare.recipes.bigbrain_settings import BigBrainConfig
+from bioseg_cli.prepare.recipes.settings import DemoConfig, FluoGFPConfig, FluoHoechstConfig, FolderConfig, PhCConfig
+from bioseg_cli.prepare.settings import PrepareConfig
 from bioseg_cli.runs.console import Output
 
 

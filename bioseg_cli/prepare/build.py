@@ -21,20 +21,14 @@ from bioseg_cli.dataset.writer import DatasetWriter, PackedItem
 from bioseg_cli.errors import BiosegError, DataError
 from bioseg_cli.io.files import refuse_existing
 from bioseg_cli.io.prefetch import WORKERS, made_ahead
-from bioseg_cli.prepare import bigbrain, demo, fluohoechst, folder, tracking_challenge
-from bioseg_cli.prepare.bigbrain_settings import BigBrainConfig
+from bioseg_cli.prepare.counts import DatasetCounts, Fingerprint, Repeats
 from bioseg_cli.prepare.recipe import Collection, SourceImage
-from bioseg_cli.prepare.settings import (
-    DemoConfig,
-    FluoGFPConfig,
-    FluoHoechstConfig,
-    FolderConfig,
-    PhCConfig,
-    PrepareConfig,
-)
+from bioseg_cli.prepare.recipes import bigbrain, demo, fluohoechst, folder, tracking_challenge
+from bioseg_cli.prepare.recipes.bigbrain_settings import BigBrainConfig
+from bioseg_cli.prepare.recipes.settings import DemoConfig, FluoGFPConfig, FluoHoechstConfig, FolderConfig, PhCConfig
+from bioseg_cli.prepare.settings import PrepareConfig
 from bioseg_cli.prepare.splits import affordable_shares, split_groups, split_images, straddling_groups
 from bioseg_cli.prepare.statistics import RangeOfChannels
-from bioseg_cli.prepare.tally import Fingerprint, Repeats, Tally
 from bioseg_cli.printable import listing
 from bioseg_cli.runs.console import Output
 from bioseg_cli.runs.manifest import environment, now, write_manifest
@@ -162,7 +156,7 @@ def _write(
         channels=collection.channels,
         pixels=sum(_area(crop, image) for image, crop in training),
     )
-    tally = Tally(collection.classes)
+    counts = DatasetCounts(collection.classes)
     repeats = Repeats()
     with DatasetWriter(
         config.path,
@@ -180,13 +174,13 @@ def _write(
                 for crop, item in zip(crops, items, strict=True):
                     writer.add_packed(item)
                     area = _area(crop, image)
-                    tally.add(split, None if item.item.labels is None else item.labels, area)
+                    counts.add(split, None if item.item.labels is None else item.labels, area)
                     if split == "train":
                         rows, columns = crop.inside(*image.shape)
                         ranges.add(item.item.image[:, rows, columns])
         repeats.refuse_across_splits()
-        tally.refuse_lost_labels({split for image, split, _ in plan if image.labelled})
-        tally.refuse_single_class()
+        counts.refuse_lost_labels({split for image, split, _ in plan if image.labelled})
+        counts.refuse_single_class()
         normalisation = ranges.normalisation()
         info = DatasetInfo(
             config.recipe,
@@ -196,17 +190,17 @@ def _write(
             collection.pixel_size,
         )
         content_hash = writer.finish(info, seed=config.seed)
-    notes = [*collection.notes, *_padding_notes(plan, size), *repeats.notes(), *tally.notes()]
+    notes = [*collection.notes, *_padding_notes(plan, size), *repeats.notes(), *counts.notes()]
     return {
         "path": str(config.path),
         "content_hash": content_hash,
         "recipe": config.recipe,
-        "images": tally.images(),
+        "images": counts.images(),
         "image_shape": [collection.channels, *size],
         "image_dtype": str(collection.dtype),
         "classes": [one.name for one in collection.classes],
-        "class_shares": tally.shares(),
-        "labelled_area": tally.labelled_area(),
+        "class_shares": counts.shares(),
+        "labelled_area": counts.labelled_area(),
         "normalisation": normalisation.to_json(),
         "pixel_size": None if collection.pixel_size is None else collection.pixel_size.to_json(),
         "masks": collection.masks_read_as,

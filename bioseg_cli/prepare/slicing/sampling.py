@@ -16,7 +16,7 @@ from numba import njit
 
 from bioseg_cli.dataset.schema import IntArray, Pixels
 from bioseg_cli.io.volumes import Volume
-from bioseg_cli.prepare.planes import Matrix, Plane
+from bioseg_cli.prepare.slicing.planes import Matrix, Plane
 
 
 class Cuts:

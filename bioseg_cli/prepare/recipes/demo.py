@@ -10,8 +10,8 @@ from bioseg_cli.config import ClassInfo
 from bioseg_cli.io.pixel_size import PixelSize
 from bioseg_cli.masks.classes import BACKGROUND, PALETTE
 from bioseg_cli.prepare.recipe import Collection, Loaded, SourceImage
-from bioseg_cli.prepare.settings import DemoConfig
-from bioseg_cli.prepare.synthetic import nuclei, phase_cells
+from bioseg_cli.prepare.recipes.settings import DemoConfig
+from bioseg_cli.prepare.recipes.synthetic import nuclei, phase_cells
 from bioseg_cli.runs.console import Output
 
 PIXEL_SIZE = PixelSize(0.65, 0.65)

@@ -12,8 +12,8 @@ from bioseg_cli.dataset.schema import Pixels, label_dtype
 from bioseg_cli.errors import DataError
 from bioseg_cli.masks.classes import BACKGROUND, PALETTE
 from bioseg_cli.masks.reading import map_values
-from bioseg_cli.prepare.bigbrain_settings import LARGEST_VALUE, BigBrainConfig
-from bioseg_cli.prepare.sweep import Survey
+from bioseg_cli.prepare.recipes.bigbrain_settings import LARGEST_VALUE, BigBrainConfig
+from bioseg_cli.prepare.slicing.sweep import Survey
 from bioseg_cli.printable import listing
 
 BIGBRAIN_NAMES = ("background", "cortical grey matter", "white matter", "layer 1")
@@ -23,7 +23,7 @@ and white matter of cerebellum and brainstem."""
 
 
 @dataclass(frozen=True)
-class Tissues:
+class LabelMapping:
     """How label values become classes.
 
     Attributes:
@@ -40,7 +40,7 @@ class Tissues:
     sentence: str
 
 
-def read_tissues(config: BigBrainConfig, survey: Survey, path: Path) -> Tissues:
+def label_mapping(config: BigBrainConfig, survey: Survey, path: Path) -> LabelMapping:
     """Decide what the values of a class volume mean.
 
     Raises:
@@ -77,7 +77,7 @@ def read_tissues(config: BigBrainConfig, survey: Survey, path: Path) -> Tissues:
     if absent:
         sentence += f" ({', '.join(map(str, absent))} is not among them)"
     ignore = IGNORE_BY_DTYPE[str(table.dtype)]
-    return Tissues(classes, table, ignore if table[outside] else 0, sentence)
+    return LabelMapping(classes, table, ignore if table[outside] else 0, sentence)
 
 
 def _classes(config: BigBrainConfig, groups: tuple[tuple[int, ...], ...]) -> tuple[ClassInfo, ...]:

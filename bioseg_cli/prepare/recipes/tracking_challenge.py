@@ -24,7 +24,7 @@ from bioseg_cli.masks.classes import BACKGROUND, PALETTE
 from bioseg_cli.masks.mask_file import read_mask
 from bioseg_cli.prepare.download import Publication, Remote, fetch_unpacked
 from bioseg_cli.prepare.recipe import Collection, SourceImage, file_frames, inspect_images
-from bioseg_cli.prepare.settings import FluoGFPConfig, PhCConfig, TrackingConfig
+from bioseg_cli.prepare.recipes.settings import FluoGFPConfig, PhCConfig, TrackingConfig
 from bioseg_cli.prepare.splits import GAP, split_blocks
 from bioseg_cli.printable import listing
 from bioseg_cli.runs.console import Output

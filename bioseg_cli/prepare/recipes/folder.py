@@ -23,7 +23,7 @@ from bioseg_cli.masks.pairing import Doubt, Pairing, has_mask_suffix, is_mask_na
 from bioseg_cli.masks.reading import MaskReading
 from bioseg_cli.masks.survey import MaskSurvey
 from bioseg_cli.prepare.recipe import Collection, common_pixel_size, file_frames, inspect_images, stack_notes
-from bioseg_cli.prepare.settings import FolderConfig
+from bioseg_cli.prepare.recipes.settings import FolderConfig
 from bioseg_cli.printable import listing
 from bioseg_cli.runs.console import Output
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from bioseg_cli.dataset.schema import Pixels
 from bioseg_cli.io.volumes import Volume
-from bioseg_cli.prepare.sampling import Cuts, count_values
-from bioseg_cli.prepare.spool import BandFile
+from bioseg_cli.prepare.slicing.sampling import Cuts, count_values
+from bioseg_cli.prepare.slicing.scratch_file import BandFile
 from bioseg_cli.runs.console import Output
 
 BLOCK_BYTES = 4_000_000

@@ -24,12 +24,12 @@ from bioseg_cli.io.files import sha256_of, write_text
 from bioseg_cli.io.pixel_size import PixelSize
 from bioseg_cli.io.volumes import Volume, open_volume
 from bioseg_cli.masks.classes import BACKGROUND, PALETTE
-from bioseg_cli.prepare.bigbrain_settings import BigBrainConfig
 from bioseg_cli.prepare.download import Publication, Remote, fetch
-from bioseg_cli.prepare.planes import AXES, Plane, box_corners, draw_planes
 from bioseg_cli.prepare.recipe import Collection, Loaded, SourceImage
-from bioseg_cli.prepare.slices import LabelledSlices, SampledVolume, sample
-from bioseg_cli.prepare.tissues import Tissues, read_tissues
+from bioseg_cli.prepare.recipes.bigbrain_settings import BigBrainConfig
+from bioseg_cli.prepare.slicing.label_mapping import LabelMapping, label_mapping
+from bioseg_cli.prepare.slicing.planes import AXES, Plane, box_corners, draw_planes
+from bioseg_cli.prepare.slicing.slices import LabelledSlices, SampledVolume, sample
 from bioseg_cli.runs.console import Output
 
 IMAGE_FILE = "3D_Volumes/Histological_Space/nii/full8_200um_optbal.nii.gz"
@@ -99,13 +99,13 @@ def _sample(
 ) -> Collection:
     workers = config.workers or os.cpu_count() or 1
     sampling = partial(sample, folder=config.workspace, workers=workers, output=output)
-    tissues: Tissues | None = None
+    mapping: LabelMapping | None = None
     labelled: LabelledSlices | None = None
     shown = list(range(len(planes)))
     if labels is not None:
         sampled = sampling(labels, planes, nearest=True)
-        tissues = read_tissues(config, sampled.survey, labels.path)
-        labelled = LabelledSlices(sampled, image, tissues)
+        mapping = label_mapping(config, sampled.survey, labels.path)
+        labelled = LabelledSlices(sampled, image, mapping)
         with ThreadPoolExecutor(workers) as pool:
             shares = list(output.track(pool.map(labelled.tissue_share, shown), "Looking for tissue", len(planes)))
         shown = [index for index in shown if shares[index] >= config.min_tissue]
@@ -121,17 +121,17 @@ def _sample(
                 )
     pictures = sampling(image, [planes[index] for index in shown], nearest=False)
     outside = f"image {pictures.survey.outside:g}, the median of its outermost voxels"
-    if tissues is not None and labelled is not None:
-        meaning = "a kept class, so ignored" if tissues.outside else repr(tissues.classes[0].name)
+    if mapping is not None and labelled is not None:
+        meaning = "a kept class, so ignored" if mapping.outside else repr(mapping.classes[0].name)
         outside += f"; labels {labelled.volume.survey.outside:g}, {meaning}"
     notes.append(f"outside the volume: {outside}")
     return Collection(
         images=tuple(_record(image, image_hash, pictures, place, labelled, index) for place, index in enumerate(shown)),
-        classes=(BACKGROUND, ClassInfo(name="foreground", colour=PALETTE[0])) if tissues is None else tissues.classes,
+        classes=(BACKGROUND, ClassInfo(name="foreground", colour=PALETTE[0])) if mapping is None else mapping.classes,
         channels=1,
         dtype=image.dtype,
         keep_groups=True,
-        masks_read_as="there are none: only train-iic can use this data set" if tissues is None else tissues.sentence,
+        masks_read_as="there are none: only train-iic can use this data set" if mapping is None else mapping.sentence,
         pixel_size=_pixel_size(planes[0]),
         notes=tuple(notes),
         discard=partial(shutil.rmtree, config.workspace),

@@ -18,7 +18,7 @@ from bioseg_cli.prepare.statistics import value_counts
 from bioseg_cli.printable import listing
 
 
-class Tally:
+class DatasetCounts:
     """Counts stored images and labelled pixels by split."""
 
     def __init__(self, classes: Sequence[ClassInfo]) -> None:

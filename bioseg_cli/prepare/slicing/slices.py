@@ -11,11 +11,11 @@ import numpy.typing as npt
 from bioseg_cli.config import IGNORE_BY_DTYPE
 from bioseg_cli.dataset.schema import IntArray, Pixels
 from bioseg_cli.io.volumes import Volume
-from bioseg_cli.prepare.planes import Plane
-from bioseg_cli.prepare.sampling import Cuts
-from bioseg_cli.prepare.spool import BandFile
-from bioseg_cli.prepare.sweep import Survey, block_thickness, sweep
-from bioseg_cli.prepare.tissues import Tissues
+from bioseg_cli.prepare.slicing.label_mapping import LabelMapping
+from bioseg_cli.prepare.slicing.planes import Plane
+from bioseg_cli.prepare.slicing.sampling import Cuts
+from bioseg_cli.prepare.slicing.scratch_file import BandFile
+from bioseg_cli.prepare.slicing.sweep import Survey, block_thickness, sweep
 from bioseg_cli.runs.console import Output
 
 
@@ -75,19 +75,19 @@ class LabelledSlices:
     Attributes:
         volume: the sampled labels.
         image: the volume of intensities that they belong to.
-        tissues: what the labels mean.
+        mapping: what the labels mean.
     """
 
     volume: SampledVolume
     image: Volume
-    tissues: Tissues
+    mapping: LabelMapping
 
     def labels(self, index: int) -> Pixels:
         """(side, side) class codes; the ignore label beyond the plane's slab, and where only the image reaches."""
-        ignore = IGNORE_BY_DTYPE[str(self.tissues.codes.dtype)]
+        ignore = IGNORE_BY_DTYPE[str(self.mapping.codes.dtype)]
         codes = self.volume.assembled(index, self._codes(index), ignore)
         plane = self.volume.planes[index]
-        codes[(codes == ignore) & _outside(plane, plane.inside(self.image))] = self.tissues.outside
+        codes[(codes == ignore) & _outside(plane, plane.inside(self.image))] = self.mapping.outside
         if plane.slab is not None:
             codes[_outside(plane, plane.in_slab())] = ignore
         return codes
@@ -98,7 +98,7 @@ class LabelledSlices:
 
     def _codes(self, index: int) -> Pixels:
         """The class codes of a plane's pixels in the volume, in the order they were sampled."""
-        return self.tissues.codes.take(self.volume.bands.read(index))
+        return self.mapping.codes.take(self.volume.bands.read(index))
 
 
 def _outside(plane: Plane, columns: tuple[IntArray, IntArray]) -> npt.NDArray[np.bool_]:

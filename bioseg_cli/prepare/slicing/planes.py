@@ -16,7 +16,7 @@ from bioseg_cli.config import SplitName
 from bioseg_cli.dataset.schema import IntArray
 from bioseg_cli.errors import UsageError
 from bioseg_cli.io.volumes import Volume
-from bioseg_cli.prepare.bigbrain_settings import BigBrainConfig
+from bioseg_cli.prepare.recipes.bigbrain_settings import BigBrainConfig
 from bioseg_cli.prepare.splits import split_groups
 
 Matrix = npt.NDArray[np.float64]

@@ -1,0 +1,1 @@
+"""A recipe for each kind of data set: from its files to a `Collection`."""

@@ -1,0 +1,171 @@
+"""Settings of the recipes for frames of files: each field is a flag and a YAML key."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from bioseg_cli.config import (
+    AXES_ABOUT,
+    PLANES_ABOUT,
+    UNLABELLED_ABOUT,
+    AxisLetters,
+    MaskKind,
+    Names,
+    UnlabelledValue,
+)
+from bioseg_cli.io.axes import Stacks
+from bioseg_cli.prepare.settings import FrameConfig, NormalisationMethod
+
+
+class DemoConfig(FrameConfig):
+    """Generated microscope images with exact masks: everything can be tried without any data."""
+
+    command: ClassVar[str] = "prepare demo"
+    recipe: ClassVar[str] = "demo"
+
+    kind: Literal["nuclei", "phase"] = Field(
+        default="nuclei", description="Fluorescent nuclei (16 bit), or cells in phase contrast (8 bit)."
+    )
+    images: int = Field(default=60, ge=5, description="Number of images.")
+    size: int = Field(default=256, ge=64, description="Height and width of an image, in pixels.")
+
+
+class FolderConfig(FrameConfig):
+    """A folder of images and a folder of masks; images without a mask stay in as unlabelled ones."""
+
+    command: ClassVar[str] = "prepare folder"
+    recipe: ClassVar[str] = "folder"
+
+    images: Path = Field(description="Folder of images: TIFF, PNG, ...; all of one type.")
+    masks: Path | None = Field(
+        default=None,
+        description="Folder of masks named like their images (a suffix such as _mask is allowed); "
+        "left out, all images are unlabelled.",
+    )
+    masks_are: MaskKind | None = Field(
+        default=None,
+        description="What the values of a mask mean: object or not, a number an object, a number a class, a colour a "
+        "class. By default recognised over all masks, and said.",
+    )
+    unlabelled_value: UnlabelledValue | None = Field(default=None, description=UNLABELLED_ABOUT)
+    classes: Names = Field(default=(), description="Names of the classes, separated by commas, the background first.")
+    group_by: str | None = Field(
+        default=None,
+        description="Regular expression on the file name: images with the same match (or first group of it) never "
+        "straddle splits. By default each file is a group of its own.",
+    )
+    split_by: Literal["group", "random"] = Field(
+        default="group", description="Keep groups whole (a file, or what --group-by says), or draw single images."
+    )
+    axes: AxisLetters | None = Field(default=None, description=AXES_ABOUT)
+    planes: bool = Field(default=False, description=PLANES_ABOUT)
+
+    @property
+    def stacks(self) -> Stacks:
+        """What is said of files that hold several images."""
+        return Stacks(self.axes, self.planes)
+
+    @model_validator(mode="after")
+    def _names_and_pattern(self) -> Self:
+        if len(set(self.classes)) != len(self.classes) or "" in self.classes:
+            raise ValueError("--classes: each class needs a name of its own")
+        if len(self.classes) == 1:
+            raise ValueError("--classes: at least two are needed, the background first")
+        if self.group_by is not None:
+            try:
+                re.compile(self.group_by)
+            except re.error as error:
+                raise ValueError(f"--group-by is not a regular expression: {error}") from None
+        if self.masks is None and (self.masks_are is not None or self.classes or self.unlabelled_value is not None):
+            raise ValueError("--masks-are, --unlabelled-value and --classes need --masks")
+        return self
+
+
+class StudyConfig(FrameConfig):
+    """What the study's data sets share: where the files are, and the study's crops (its Table 1)."""
+
+    source: Path | None = Field(
+        default=None, description="Folder with the files, already unpacked; left out, they are downloaded."
+    )
+    mirror: str | None = Field(
+        default=None, description="Address of a folder on another server that holds the same archives."
+    )
+    purpose: Literal["semi-supervised", "self-supervised"] = Field(
+        default="semi-supervised", description="The study's crops: 512 pixels for train-uda, 128 for train-iic."
+    )
+    crop: int | None = Field(
+        default=None,
+        ge=0,
+        description="Side of the square to cut, in pixels, instead of the study's; 0 keeps whole images.",
+    )
+    normalize: NormalisationMethod = Field(
+        default="minmax",
+        description="Range of the training images that becomes 0..1: minimum and maximum, as in the study, or the 0.1 "
+        "and 99.9 percentiles, which one hot pixel does not move.",
+    )
+
+    @property
+    def crop_side(self) -> int:
+        """Side of the crop in pixels; 0 = whole images."""
+        if self.crop is not None:
+            return self.crop
+        return 512 if self.purpose == "semi-supervised" else 128
+
+    @property
+    def downloads(self) -> Path:
+        """Folder that downloaded archives are kept and unpacked in."""
+        return self.path.parent / "downloads" / self.recipe
+
+
+class FluoHoechstConfig(StudyConfig):
+    """BBBC039: nuclei of U2OS cells, Hoechst stain, 200 fields of 520 x 696 pixels, 16 bit."""
+
+    command: ClassVar[str] = "prepare fluohoechst"
+    recipe: ClassVar[str] = "fluohoechst"
+
+    split_by: Literal["official", "group", "random"] = Field(
+        default="official",
+        description="BBBC039's own lists, whole wells of the plate, or single fields as in the study.",
+    )
+
+
+class TrackingConfig(StudyConfig):
+    """What the two videos of a Cell Tracking Challenge data set are made from."""
+
+    truth: Literal["silver", "gold"] = Field(
+        default="silver",
+        description="Masks: the challenge's computed reference (nearly every cell), or those drawn by people (few "
+        "frames; cells left undrawn are ignored).",
+    )
+    sequences: Literal["01", "02", "both"] = Field(default="both", description="Which of the two videos to take.")
+    border: int = Field(
+        default=0,
+        ge=0,
+        description="Pixels along the edge to ignore: the challenge's field of interest leaves out 50 of PhC and 25 of "
+        "FluoGFP.",
+    )
+    gap: int = Field(
+        default=5, ge=0, description="Frames left out between blocks of one video, so that neighbours don't straddle."
+    )
+    split_by: Literal["group", "random"] = Field(
+        default="group",
+        description="Video 02 is the test and the end of 01 validates, or single frames drawn as in the study.",
+    )
+
+
+class PhCConfig(TrackingConfig):
+    """PhC-C2DH-U373: glioblastoma cells in phase contrast, two videos."""
+
+    command: ClassVar[str] = "prepare phc"
+    recipe: ClassVar[str] = "phc"
+
+
+class FluoGFPConfig(TrackingConfig):
+    """Fluo-N2DL-HeLa: HeLa nuclei, H2b-GFP, two videos."""
+
+    command: ClassVar[str] = "prepare fluogfp"
+    recipe: ClassVar[str] = "fluogfp"
