@@ -21,7 +21,7 @@ from benchmarks.timing import Action, bioseg, interleaved, printer, run_process,
 
 WATCH = """
 import sys
-from bioseg_cli.app import main
+from bioseg_cli.cli.app import main
 try:
     main()
 finally:

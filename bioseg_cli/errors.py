@@ -8,7 +8,7 @@ BiosegError
 ├── PartialFailure  1    some inputs of a batch failed, the rest was done
 └── Interrupted     130  stopped by the user, state saved
 
-Every message says what happened, where, and what to do. `app` prints it in two or three lines.
+Every message says what happened, where, and what to do. `cli.binding` prints it in two or three lines.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from click.testing import Result
 from hypothesis import settings
 from typer.testing import CliRunner
 
-from bioseg_cli.app import app
+from bioseg_cli.cli.app import app
 from bioseg_cli.config import ClassInfo, SplitName
 from bioseg_cli.dataset.schema import DatasetInfo, Item, ItemSource
 from bioseg_cli.dataset.writer import DatasetWriter

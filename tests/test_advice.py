@@ -15,8 +15,8 @@ import typer
 from test_predict import save_random_model
 
 import bioseg_cli
-from bioseg_cli.app import app
-from bioseg_cli.commands.binding import _errors_shown
+from bioseg_cli.cli.app import app
+from bioseg_cli.cli.binding import _errors_shown
 from bioseg_cli.compute.device import resolve_precision
 from bioseg_cli.config import Config
 from bioseg_cli.errors import DataError
@@ -42,14 +42,14 @@ REACHED_BY: dict[str, tuple[str, ...]] = {
     "io/tiff.py": FOLDERS,
     "io/images.py": FOLDERS,
     "io/files.py": (*PREPARE, "preview", "suggest", "predict", "evaluate", "report"),
-    "commands/": (),  # they advise what they find among the fields of the settings
+    "cli/": (),  # they advise what they find among the fields of the settings
     "dataset/reader.py": ("train-uda",),
     "dataset/": (*PREPARE, *TRAIN),
     "evaluation/": ("evaluate",),
     "prediction/": ("predict",),
     "preview/": ("preview",),
     "prepare/recipes/bigbrain": ("prepare bigbrain",),
-    "prepare/build.py": SPLIT,  # every image of the demo has a mask
+    "prepare/session.py": SPLIT,  # every image of the demo has a mask
     "prepare/download.py": (*STUDY, "prepare bigbrain"),
     "prepare/recipes/fluohoechst.py": ("prepare fluohoechst",),
     "prepare/recipes/folder.py": ("prepare folder",),
@@ -98,7 +98,7 @@ OF_ANOTHER: dict[tuple[str, str], tuple[str, ...]] = {
 
 NOT_OURS = {"--help", "--version", "--nproc-per-node", "--always", "--dirty", "--abbrev", "--match"}
 """Options of Typer, torchrun and git."""
-NO_MESSAGES = {"report/style.py", "app.py"}
+NO_MESSAGES = {"report/style.py", "cli/app.py"}
 
 
 def commands() -> dict[str, set[str]]:

@@ -579,7 +579,7 @@ def test_stopped_and_begun_anew(prepare, summary, brain, monkeypatch, tmp_path) 
 
 def run_apart(before: str, *arguments: object) -> subprocess.CompletedProcess[str]:
     """The command line in a process of its own, after some lines of Python."""
-    program = f"{textwrap.dedent(before)}\nfrom bioseg_cli.app import main\nmain()"
+    program = f"{textwrap.dedent(before)}\nfrom bioseg_cli.cli.app import main\nmain()"
     return subprocess.run(
         [sys.executable, "-c", program, *map(str, arguments)], capture_output=True, text=True, check=False,
         env={**os.environ, "NUMBA_DISABLE_JIT": "1"},

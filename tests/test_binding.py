@@ -17,8 +17,8 @@ from click.testing import Result
 from pydantic import Field
 from typer.testing import CliRunner
 
-from bioseg_cli.app import app
-from bioseg_cli.commands.binding import bind
+from bioseg_cli.cli.app import app
+from bioseg_cli.cli.binding import bind
 from bioseg_cli.config import Config, Names, flag_of
 from bioseg_cli.errors import BiosegError, DataError, Interrupted, PartialFailure, RunError, UsageError
 from bioseg_cli.evaluation.settings import EvaluateConfig
@@ -274,7 +274,7 @@ def python(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_help_imports_nothing_heavy():
     code = (
-        "import sys; from typer.testing import CliRunner; from bioseg_cli.app import app;"
+        "import sys; from typer.testing import CliRunner; from bioseg_cli.cli.app import app;"
         "result = CliRunner().invoke(app, ['--help']); assert result.exit_code == 0, result.output;"
         "print(sorted({'torch', 'matplotlib', 'numpy', 'scipy', 'h5py', 'skimage'} & set(sys.modules)))"
     )
@@ -285,7 +285,7 @@ def test_help_imports_nothing_heavy():
 def test_the_reader_of_a_pipe_may_leave():
     code = """
 import os, sys
-from bioseg_cli.commands import binding
+from bioseg_cli.cli import binding
 from bioseg_cli.runs.console import Output
 read, write = os.pipe()
 os.close(read)
@@ -316,7 +316,7 @@ def test_completion_offers_the_commands(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("_BIOSEG_COMPLETE", "complete_bash")
     monkeypatch.setenv("COMP_WORDS", "bioseg train")
     monkeypatch.setenv("COMP_CWORD", "1")
-    done = python("import sys; sys.argv = ['bioseg']; from bioseg_cli.app import main; main()")
+    done = python("import sys; sys.argv = ['bioseg']; from bioseg_cli.cli.app import main; main()")
     assert "train-uda" in done.stdout.split()
 
 

@@ -296,7 +296,7 @@ def test_options_that_do_not_go_together(bioseg, arguments, words):
 
 def test_scoring_masks_imports_nothing_it_does_not_need(folders):
     code = (
-        "import sys; from bioseg_cli.app import app\n"
+        "import sys; from bioseg_cli.cli.app import app\n"
         "try: app()\n"
         "finally: print(sorted({'torch', 'matplotlib', 'h5py', 'yaml'} & set(sys.modules)), file=sys.stderr)"
     )

@@ -20,7 +20,7 @@ from bioseg_cli.dataset.writer import DatasetWriter
 from bioseg_cli.io.normalisation import Normalisation
 from bioseg_cli.metrics.mapping import contingency, hungarian, many_to_one
 from bioseg_cli.model.saved import ModelCard, load_model
-from bioseg_cli.training import session
+from bioseg_cli.training import single_run
 from bioseg_cli.training.iic import IIC
 from bioseg_cli.training.iic_settings import TrainIICConfig
 
@@ -270,7 +270,7 @@ class StopAfter:
 
 def stopped(bioseg: Cli, data: Path, run: Path, steps: int, monkeypatch: pytest.MonkeyPatch, *options: object) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(session, "stop_signals", StopAfter(steps))
+        patch.setattr(single_run, "stop_signals", StopAfter(steps))
         result = bioseg("train-iic", data, "--run", run, *options)
     assert result.exit_code == 130, result.output
     assert f"--resume {run}" in " ".join(result.output.split())

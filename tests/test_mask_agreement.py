@@ -15,7 +15,7 @@ from bioseg_cli.config import build_config
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.errors import DataError
 from bioseg_cli.masks.mask_file import mask_traits, read_mask
-from bioseg_cli.prepare.build import build_dataset
+from bioseg_cli.prepare import session
 from bioseg_cli.prepare.recipes.settings import FolderConfig
 from bioseg_cli.runs.console import Output
 
@@ -69,7 +69,7 @@ class Folder:
 
     def prepare(self, **settings: object) -> dict:
         paths = {"images": self.root / "images", "masks": self.root / "masks", "out": self.root / "set.h5"}
-        return build_dataset(build_config(FolderConfig, {**paths, **settings}), Output(quiet=True), overwrite=True)
+        return session.run(build_config(FolderConfig, {**paths, **settings}), Output(quiet=True), overwrite=True)
 
     def labels(self) -> dict[int, np.ndarray]:
         with Dataset(self.root / "set.h5") as dataset:

@@ -37,7 +37,7 @@ NAMES = [
 ]
 PROGRAM = """
 import json, sys
-from bioseg_cli.app import main
+from bioseg_cli.cli.app import main
 for arguments in json.loads(sys.stdin.read()):
     sys.argv = ["bioseg", *arguments]
     try:

@@ -348,7 +348,7 @@ def test_an_interrupt_leaves_nothing_half_written(model: Path, tmp_path: Path) -
     # A process in the background may have been told to ignore the signal.
     program = (
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
-        "from bioseg_cli.app import main; main()"
+        "from bioseg_cli.cli.app import main; main()"
     )
     command = [sys.executable, "-c", program, "predict", str(model), str(tmp_path / "a.tif"), "--out", str(out)]
     process = subprocess.Popen([*command, "--tile", "64", "--probabilities", "--overlay"], stderr=subprocess.PIPE)

@@ -22,9 +22,10 @@ from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.errors import BiosegError, DataError, UsageError
 from bioseg_cli.io.files import sha256_of
 from bioseg_cli.masks.classes import BACKGROUND
-from bioseg_cli.prepare.build import RECIPES, build_dataset
+from bioseg_cli.prepare import session
 from bioseg_cli.prepare.recipe import Collection, SourceImage
 from bioseg_cli.prepare.recipes.settings import DemoConfig, FolderConfig
+from bioseg_cli.prepare.session import RECIPES
 from bioseg_cli.runs.console import Output
 
 QUIET = Output(quiet=True)
@@ -33,7 +34,7 @@ SIDE = 32
 
 def demo(out: Path, *, overwrite: bool = False, **settings: object) -> dict:
     config = build_config(DemoConfig, {"out": out, "images": 5, "size": 64, **settings})
-    return build_dataset(config, QUIET, overwrite=overwrite)
+    return session.run(config, QUIET, overwrite=overwrite)
 
 
 def fill(root: Path, count: int = 6) -> tuple[Path, Path]:
@@ -49,7 +50,7 @@ def fill(root: Path, count: int = 6) -> tuple[Path, Path]:
 
 def prepare(root: Path, **settings: object) -> dict:
     values = {"images": root / "images", "masks": root / "masks", "out": root / "set.h5", **settings}
-    return build_dataset(build_config(FolderConfig, values), QUIET, overwrite=False)
+    return session.run(build_config(FolderConfig, values), QUIET, overwrite=False)
 
 
 def test_an_existing_data_set_is_kept(tmp_path) -> None:
@@ -78,7 +79,7 @@ def test_a_failure_keeps_what_was_there_and_leaves_nothing_else(tmp_path) -> Non
     last.write_bytes(last.read_bytes()[: -SIDE * SIDE])
     values = {"images": images, "masks": tmp_path / "masks", "out": tmp_path / "set.h5"}
     with pytest.raises(DataError) as caught:
-        build_dataset(build_config(FolderConfig, values), QUIET, overwrite=True)
+        session.run(build_config(FolderConfig, values), QUIET, overwrite=True)
     assert str(last) in str(caught.value)
     assert sha256_of(tmp_path / "set.h5") == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["images", "masks", "set.h5", "set.yaml"]
@@ -187,13 +188,13 @@ from pathlib import Path
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 from bioseg_cli.errors import BiosegError
-from bioseg_cli.prepare.build import RECIPES, build_dataset
+from bioseg_cli.prepare import session
 from bioseg_cli.masks.classes import BACKGROUND
 from bioseg_cli.prepare.recipe import Collection, SourceImage
 from bioseg_cli.prepare.recipes.settings import DemoConfig
 from bioseg_cli.runs.console import Output
 try:
-    build_dataset(DemoConfig(out=Path(sys.argv[1]), images=20, size=128), Output(quiet=True), overwrite=True)
+    session.run(DemoConfig(out=Path(sys.argv[1]), images=20, size=128), Output(quiet=True), overwrite=True)
 except BiosegError as error:
     print(error)
     sys.exit(error.exit_code)
@@ -212,12 +213,14 @@ def test_a_file_that_cannot_grow_leaves_nothing(tmp_path) -> None:
 
 
 def test_torch_is_never_imported() -> None:
-    code = "import bioseg_cli.prepare.build, sys; sys.exit('torch' in sys.modules)"
+    code = "import bioseg_cli.prepare.session, sys; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], timeout=120, check=False).returncode == 0
 
 
 def test_settings_import_nothing_heavy() -> None:
-    code = "import bioseg_cli.commands.prepare, sys; sys.exit(bool({'numpy', 'h5py', 'requests'} & set(sys.modules)))"
+    code = (
+        "import bioseg_cli.cli.commands.prepare, sys; sys.exit(bool({'numpy', 'h5py', 'requests'} & set(sys.modules)))"
+    )
     assert subprocess.run([sys.executable, "-c", code], timeout=120, check=False).returncode == 0
 
 
@@ -239,7 +242,7 @@ def build_from(monkeypatch, tmp_path) -> Callable[..., dict]:
         classes = (BACKGROUND, ClassInfo(name="tissue", colour=(1, 2, 3)))
         collection = Collection(images, classes, 1, np.dtype(np.uint8), True, "given", **collected)
         monkeypatch.setitem(RECIPES, DemoConfig, lambda config, output: collection)
-        return build_dataset(DemoConfig(out=tmp_path / "set.h5", crop=crop), QUIET, overwrite=False)
+        return session.run(DemoConfig(out=tmp_path / "set.h5", crop=crop), QUIET, overwrite=False)
 
     return build
 

@@ -10,7 +10,7 @@ import tifffile
 
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.errors import DataError
-from bioseg_cli.prepare.build import build_dataset
+from bioseg_cli.prepare import session
 from bioseg_cli.prepare.recipes.settings import FluoHoechstConfig
 from bioseg_cli.runs.console import Output
 
@@ -40,7 +40,7 @@ def source(tmp_path: Path) -> Path:
 
 def prepare(source: Path, **settings: object) -> dict:
     out = source.parent / "set.h5"
-    return build_dataset(
+    return session.run(
         FluoHoechstConfig(source=source, out=out, **{"crop": 32, **settings}), Output(quiet=True), overwrite=True
     )
 
@@ -125,14 +125,14 @@ def test_another_layout(source) -> None:
 def test_offline(tmp_path) -> None:
     config = FluoHoechstConfig(out=tmp_path / "set.h5", mirror="http://127.0.0.1:9")
     with pytest.raises(DataError) as caught:
-        build_dataset(config, Output(quiet=True), overwrite=False)
+        session.run(config, Output(quiet=True), overwrite=False)
     assert caught.value.exit_code == 3
     assert "--source DIR: DIR/images/*.tif" in str(caught.value)
 
 
 def test_real_fields(real_data, tmp_path) -> None:
     source = real_data / "BBBC039"
-    summary = build_dataset(
+    summary = session.run(
         FluoHoechstConfig(source=source, out=tmp_path / "set.h5", purpose="self-supervised", normalize="minmax"),
         Output(quiet=True),
         overwrite=False,

@@ -8,7 +8,7 @@ import tifffile
 
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.errors import DataError
-from bioseg_cli.prepare.build import build_dataset
+from bioseg_cli.prepare import session
 from bioseg_cli.prepare.recipes.settings import FluoGFPConfig, PhCConfig
 from bioseg_cli.runs.console import Output
 
@@ -52,7 +52,7 @@ def source(tmp_path: Path) -> Path:
 def prepare(source: Path, **settings: object) -> dict:
     settings = {"crop": 0, **settings}
     config = FluoGFPConfig(source=source, out=source.parent / "set.h5", **settings)
-    return build_dataset(config, Output(quiet=True), overwrite=True)
+    return session.run(config, Output(quiet=True), overwrite=True)
 
 
 def splits_of(source: Path) -> dict[str, str]:
@@ -142,7 +142,7 @@ def test_the_field_of_interest_is_ignored_when_asked(tmp_path) -> None:
         mask = np.zeros((130, 140), np.uint16)
         mask[55:70, 55:75] = 3
         write(tmp_path / "01_ST" / "SEG" / f"man_seg{frame:03d}.tif", mask)
-    summary = build_dataset(
+    summary = session.run(
         PhCConfig(source=tmp_path, out=tmp_path / "set.h5", gap=1, border=50), Output(quiet=True), overwrite=False
     )
     assert summary["image_shape"] == [1, 512, 512]
@@ -187,5 +187,5 @@ def test_another_layout(source, where) -> None:
 def test_offline(tmp_path) -> None:
     config = PhCConfig(out=tmp_path / "set.h5", mirror="http://127.0.0.1:9")
     with pytest.raises(DataError, match="No connection") as caught:
-        build_dataset(config, Output(quiet=True), overwrite=False)
+        session.run(config, Output(quiet=True), overwrite=False)
     assert "--source DIR: DIR/01/t000.tif" in str(caught.value)

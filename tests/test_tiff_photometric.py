@@ -26,7 +26,7 @@ from bioseg_cli.io.images import ImageFile, inspect_image, read_frame
 from bioseg_cli.io.pixel_size import PixelSize
 from bioseg_cli.masks.frames import MaskReader
 from bioseg_cli.masks.mask_file import read_mask
-from bioseg_cli.prepare.build import build_dataset
+from bioseg_cli.prepare import session
 from bioseg_cli.prepare.recipes.settings import FolderConfig
 from bioseg_cli.runs.console import Output
 
@@ -49,7 +49,7 @@ def prepared(root: Path, *, masks: dict[str, bytes], images: dict[str, bytes] | 
         for number, name in enumerate(masks):
             tifffile.imwrite(root / "images" / name, noise(30, 40, seed=number))
     settings = {"images": root / "images", "masks": root / "masks", "out": root / "set.h5"}
-    summary = build_dataset(build_config(FolderConfig, settings), Output(quiet=True), overwrite=False)
+    summary = session.run(build_config(FolderConfig, settings), Output(quiet=True), overwrite=False)
     return summary, Dataset(root / "set.h5")
 
 

@@ -17,7 +17,7 @@ from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.errors import DataError
 from bioseg_cli.masks.mask_file import NO_TRAITS, MaskTraits
 from bioseg_cli.masks.survey import MaskSurvey
-from bioseg_cli.prepare.build import build_dataset
+from bioseg_cli.prepare import session
 from bioseg_cli.prepare.recipes.settings import FolderConfig
 from bioseg_cli.runs.console import Output
 
@@ -277,7 +277,7 @@ def test_prepare_and_evaluate_agree(tmp_path, bioseg, name) -> None:
     values = {"images": tmp_path / "images", "masks": tmp_path / "masks", "out": tmp_path / "set.h5"}
 
     def prepare(**more):
-        return build_dataset(build_config(FolderConfig, {**values, **more}), Output(quiet=True), overwrite=False)
+        return session.run(build_config(FolderConfig, {**values, **more}), Output(quiet=True), overwrite=False)
 
     with pytest.raises(DataError, match="--masks-are binary takes values from 128 up"):
         prepare()

@@ -16,7 +16,7 @@ from bioseg_cli.config import build_config
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.errors import BiosegError, DataError, UsageError
 from bioseg_cli.masks.survey import MaskSurvey
-from bioseg_cli.prepare.build import build_dataset
+from bioseg_cli.prepare import session
 from bioseg_cli.prepare.recipes.settings import FolderConfig
 from bioseg_cli.runs.console import Output
 
@@ -197,7 +197,7 @@ class Folder:
 
     def prepare(self, **settings: object) -> dict:
         values = {"images": self.images, "masks": self.masks, "out": self.out, **settings}
-        return build_dataset(build_config(FolderConfig, values), Output(quiet=True), overwrite=True)
+        return session.run(build_config(FolderConfig, values), Output(quiet=True), overwrite=True)
 
     def labels(self) -> dict[str, np.ndarray | None]:
         with Dataset(self.out) as dataset:

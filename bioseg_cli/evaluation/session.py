@@ -22,7 +22,7 @@ DIFFERENCES_NAME = "worst_best.png"
 CLUSTERS_NAME = "clusters.png"
 
 
-def evaluate_and_report(config: EvaluateConfig, output: Output, *, overwrite: bool) -> list[Report]:
+def run(config: EvaluateConfig, output: Output, *, overwrite: bool) -> list[Report]:
     """Score what `config` names, show it, and write what was asked for.
 
     Raises:

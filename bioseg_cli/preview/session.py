@@ -36,7 +36,7 @@ CAPTURE_CAPTION_LINES = 9
 """An image is blurred or sharpened, not both: eight changes, and the rotation."""
 
 
-def write_preview(config: PreviewConfig, output: Output, *, overwrite: bool) -> dict[str, Any]:
+def run(config: PreviewConfig, output: Output, *, overwrite: bool) -> dict[str, Any]:
     """Draw the picture, and return what there is to say about it.
 
     Raises:

@@ -23,7 +23,7 @@ from bioseg_cli.study.statistics import Comparison
 from bioseg_cli.study.table import document
 
 
-def write_report(config: ReportConfig, output: Output, *, overwrite: bool) -> dict[str, Any]:
+def run(config: ReportConfig, output: Output, *, overwrite: bool) -> dict[str, Any]:
     """Write the page, and return its path with the numbers of its tables.
 
     Raises:

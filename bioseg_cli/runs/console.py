@@ -102,7 +102,7 @@ class PlainConsole(Console):
             yield part if part.control or text == part.text else Segment(text, part.style)
 
     def on_broken_pipe(self) -> None:
-        """Leave it to `commands.binding`: Rich would exit with 1, which here means that some inputs failed."""
+        """Leave it to `cli.binding`: Rich would exit with 1, which here means that some inputs failed."""
         raise
 
 

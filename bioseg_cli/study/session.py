@@ -25,7 +25,7 @@ from bioseg_cli.study.table import document, render, render_runs
 STUDIES_FOLDER = Path("studies")
 
 
-def carry_out(config: StudyConfig, output: Output, *, overwrite: bool) -> None:
+def run(config: StudyConfig, output: Output, *, overwrite: bool) -> None:
     """Train and score what is missing of a study, and show what it amounts to.
 
     Raises:

@@ -27,11 +27,8 @@ from bioseg_cli.study.forest import score_forest
 from bioseg_cli.study.grid import COMMANDS
 from bioseg_cli.study.job import BaselinesJob, ForestJob, Job, RunJob
 from bioseg_cli.study.results import ScoreRow, is_scored, write_scores
+from bioseg_cli.training import session
 from bioseg_cli.training.iic_settings import TrainIICConfig
-from bioseg_cli.training.restarts import train_with_restarts
-from bioseg_cli.training.session import train
-from bioseg_cli.training.uda import UDA
-from bioseg_cli.training.uda_settings import TrainUDAConfig
 
 LOCK_SECONDS = 120
 """A job waits this long for remains of an earlier attempt, which save their state and go."""
@@ -74,10 +71,7 @@ def train_run(job: RunJob, output: Output) -> None:
     begun = (job.run / "resume.pt").is_file() or (manifest is not None and job.settings.get("restarts", 1) > 1)
     values = {**job.settings, "run": job.run, **({"resume": job.run} if begun else {})}
     config = build_config(COMMANDS[job.trains], values)
-    if isinstance(config, TrainIICConfig):
-        train_with_restarts(config, output, overwrite=True)
-    elif isinstance(config, TrainUDAConfig):
-        train(config, UDA, output, overwrite=True)
+    session.run(config, output, overwrite=True)
 
 
 def score_run(job: RunJob, output: Output) -> list[ScoreRow]:

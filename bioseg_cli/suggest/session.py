@@ -44,7 +44,7 @@ class Pool:
         return free
 
 
-def suggest(config: SuggestConfig, output: Output, *, overwrite: bool) -> dict[str, Any]:
+def run(config: SuggestConfig, output: Output, *, overwrite: bool) -> dict[str, Any]:
     """Choose images, and return what there is to say about them.
 
     Raises:

@@ -21,7 +21,7 @@ from bioseg_cli.runs.manifest import now
 from bioseg_cli.training.iic import IIC
 from bioseg_cli.training.iic_settings import TrainIICConfig
 from bioseg_cli.training.initial import refuse_changed
-from bioseg_cli.training.session import (
+from bioseg_cli.training.single_run import (
     RUNS_FOLDER,
     first_record,
     record_failure,

@@ -8,10 +8,10 @@ from __future__ import annotations
 import typer
 
 from bioseg_cli import __version__
-from bioseg_cli.commands.binding import bind
-from bioseg_cli.commands.evaluate import evaluate
-from bioseg_cli.commands.predict import predict
-from bioseg_cli.commands.prepare import (
+from bioseg_cli.cli.binding import bind
+from bioseg_cli.cli.commands.evaluate import evaluate
+from bioseg_cli.cli.commands.predict import predict
+from bioseg_cli.cli.commands.prepare import (
     prepare_bigbrain,
     prepare_demo,
     prepare_fluogfp,
@@ -19,12 +19,12 @@ from bioseg_cli.commands.prepare import (
     prepare_folder,
     prepare_phc,
 )
-from bioseg_cli.commands.preview import preview
-from bioseg_cli.commands.report import report
-from bioseg_cli.commands.study import study
-from bioseg_cli.commands.suggest import suggest
-from bioseg_cli.commands.train_iic import train_iic
-from bioseg_cli.commands.train_uda import train_uda
+from bioseg_cli.cli.commands.preview import preview
+from bioseg_cli.cli.commands.report import report
+from bioseg_cli.cli.commands.study import study
+from bioseg_cli.cli.commands.suggest import suggest
+from bioseg_cli.cli.commands.train_iic import train_iic
+from bioseg_cli.cli.commands.train_uda import train_uda
 from bioseg_cli.compute.torchrun import run_launched
 from bioseg_cli.evaluation.settings import EvaluateConfig
 from bioseg_cli.prediction.settings import PredictConfig

@@ -12,9 +12,9 @@ def suggest(config: SuggestConfig, output: Output, overwrite: bool) -> None:
     """Say which training images to label first: a few that cover the set, or those that a trained network doubts."""
     from rich.text import Text
 
-    from bioseg_cli.suggest.session import suggest as choose
+    from bioseg_cli.suggest import session
 
-    found = choose(config, output, overwrite=overwrite)
+    found = session.run(config, output, overwrite=overwrite)
     counted = "have a mask" if found["among"] == "unlabelled" else "count as labelled"
     output.show(Text(f"{found['training_images']} training images, of which {found['labelled']} {counted}"))
     output.show(_table(found))

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Optional, TypeVar, Un
 import typer
 from typer.models import ArgumentInfo
 
-from bioseg_cli.commands.help import SHARED_PANEL, PanelledCommand
+from bioseg_cli.cli.help import SHARED_PANEL, PanelledCommand
 from bioseg_cli.compute.torchrun import tell_launcher, this_launch
 from bioseg_cli.config import Config, build_config, flag_of, read_config
 from bioseg_cli.errors import BiosegError, DataError, Interrupted, RunError, UsageError

@@ -10,10 +10,10 @@ def train_uda(config: TrainUDAConfig, output: Output, overwrite: bool) -> None:
     """Train on labelled and unlabelled images by UDA: Dice on the labelled, consistency on the rest."""
     from rich.table import Table
 
-    from bioseg_cli.training.session import train
-    from bioseg_cli.training.uda import CRITERIA, UDA
+    from bioseg_cli.training import session
+    from bioseg_cli.training.uda import CRITERIA
 
-    run = train(config, UDA, output, overwrite=overwrite)
+    run = session.run(config, output, overwrite=overwrite)
     table = Table(title=f"Best states of {run.path}")
     table.add_column("state")
     table.add_column("chosen by")

@@ -34,7 +34,7 @@ PIXEL_SIZE_TOLERANCE = 1.1
 """Pixel sizes that differ by a larger factor than this show objects of another size than in training."""
 
 
-def predict_inputs(config: PredictConfig, output: Output, *, overwrite: bool) -> dict[str, Any]:
+def run(config: PredictConfig, output: Output, *, overwrite: bool) -> dict[str, Any]:
     """Predict every input of `config` and write masks and record to `config.out`; returns the record.
 
     Raises:

@@ -8,6 +8,6 @@ from bioseg_cli.study.settings import StudyConfig
 
 def study(config: StudyConfig, output: Output, overwrite: bool) -> None:
     """Compare methods on label budgets, label draws and seeds, with their controls: run what a plan still lacks."""
-    from bioseg_cli.study.session import carry_out
+    from bioseg_cli.study import session
 
-    carry_out(config, output, overwrite=overwrite)
+    session.run(config, output, overwrite=overwrite)

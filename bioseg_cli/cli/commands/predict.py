@@ -8,6 +8,6 @@ from bioseg_cli.runs.console import Output
 
 def predict(config: PredictConfig, output: Output, overwrite: bool) -> None:
     """Segment image files of any size, folders of them, or the images of a data set, with a trained model."""
-    from bioseg_cli.prediction.files import predict_inputs
+    from bioseg_cli.prediction import session
 
-    predict_inputs(config, output, overwrite=overwrite)
+    session.run(config, output, overwrite=overwrite)

@@ -8,6 +8,6 @@ from bioseg_cli.runs.console import Output
 
 def evaluate(config: EvaluateConfig, output: Output, overwrite: bool) -> None:
     """Score runs on a data set, or masks of any tool against the truth: IoU and Dice per class, with intervals."""
-    from bioseg_cli.evaluation.session import evaluate_and_report
+    from bioseg_cli.evaluation import session
 
-    evaluate_and_report(config, output, overwrite=overwrite)
+    session.run(config, output, overwrite=overwrite)

@@ -47,7 +47,7 @@ AHEAD_BYTES = 1 << 30
 """Images that are ready before they are written take this much memory, and about as much again for their parts."""
 
 
-def build_dataset(config: PrepareConfig, output: Output, *, overwrite: bool) -> dict[str, Any]:
+def run(config: PrepareConfig, output: Output, *, overwrite: bool) -> dict[str, Any]:
     """Make the data set that `config` describes, with its manifest, and a picture if one is asked for, beside it.
 
     Returns a summary of it.

@@ -10,8 +10,8 @@ def report(config: ReportConfig, output: Output, overwrite: bool) -> None:
     """Write one HTML page of a study, or of runs: tables and figures as in the paper, controls, intervals, pictures."""
     from rich.text import Text
 
-    from bioseg_cli.report.session import write_report
+    from bioseg_cli.report import session
 
-    found = write_report(config, output, overwrite=overwrite)
+    found = session.run(config, output, overwrite=overwrite)
     output.show(Text("\n".join([f"page  {found['report']}", *found["summary"]])))
     output.result(found)

@@ -49,9 +49,9 @@ def prepare_bigbrain(config: BigBrainConfig, output: Output, overwrite: bool) ->
 
 
 def _prepare(config: PrepareConfig, output: Output, overwrite: bool) -> None:
-    from bioseg_cli.prepare.build import build_dataset
+    from bioseg_cli.prepare import session
 
-    summary = build_dataset(config, output, overwrite=overwrite)
+    summary = session.run(config, output, overwrite=overwrite)
     _show(summary, output)
     output.result(summary)
 

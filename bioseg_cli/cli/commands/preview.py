@@ -11,8 +11,8 @@ def preview(config: PreviewConfig, output: Output, overwrite: bool) -> None:
     """Draw training images with each strong operation applied alone, or with the weak transform and their masks."""
     from rich.text import Text
 
-    from bioseg_cli.preview.session import write_preview
+    from bioseg_cli.preview import session
 
-    summary = write_preview(config, output, overwrite=overwrite)
+    summary = session.run(config, output, overwrite=overwrite)
     output.show(Text(f"picture  {summary['picture']}\nimages   {', '.join(map(printable, summary['images']))}"))
     output.result(summary)

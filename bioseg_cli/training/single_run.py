@@ -1,0 +1,207 @@
+"""One training from its settings to its end: opening, resuming, signals, and how the manifest says it ended."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any, TypeVar
+
+import torch
+
+from bioseg_cli.compute.device import LAYOUT, resolve_device, resolve_precision
+from bioseg_cli.compute.torchrun import Launch, this_launch
+from bioseg_cli.config import build_config, read_config
+from bioseg_cli.dataset.reader import Dataset, find_dataset
+from bioseg_cli.errors import BiosegError, Interrupted, UsageError
+from bioseg_cli.runs.console import Output
+from bioseg_cli.runs.directory import RunDirectory
+from bioseg_cli.runs.manifest import MANIFEST_NAME, NO_MATTER, environment, now, run_hash
+from bioseg_cli.training.distributed import joined, own_device
+from bioseg_cli.training.fit import fitted_to_images, fitted_to_minutes
+from bioseg_cli.training.guard import guard_run
+from bioseg_cli.training.initial import initial_record, start_of
+from bioseg_cli.training.loop import Trainer
+from bioseg_cli.training.method import Method
+from bioseg_cli.training.record import TrainingRun, UnwrittenRun
+from bioseg_cli.training.settings import TrainConfig
+from bioseg_cli.training.uda import UDA
+from bioseg_cli.training.uda_settings import TrainUDAConfig
+
+BUDGET = {"epochs", "steps", "patience"}
+AFTERWARDS = {"guard"}
+"""The settings that a resumed run may change: how long it is, and what follows its last update."""
+
+RUNS_FOLDER = Path("runs")
+
+ConfigT = TypeVar("ConfigT", bound=TrainConfig)
+
+
+def with_resumed_settings(config: ConfigT) -> ConfigT:
+    """The settings of the run to resume, with a new budget where one was given.
+
+    Raises:
+        DataError: no run there.
+        UsageError: another setting was given that is not the run's.
+    """
+    if config.resume is None:
+        return config
+    model = type(config)
+    stored = read_config(RunDirectory.open(config.resume).path / MANIFEST_NAME, model)
+    given = config.model_dump(include=config.model_fields_set - {"resume", "run"}, mode="json")
+    changed = {name for name, value in given.items() if value != stored.get(name)}
+    # The content of the data set is compared when the state is loaded.
+    if fixed := changed - BUDGET - AFTERWARDS - NO_MATTER:
+        names = ", ".join(f"{name} ({stored.get(name)}, not {given[name]})" for name in sorted(fixed))
+        raise UsageError(
+            f"A resumed run keeps its settings: {names}", where=config.resume, fix="Only the budget may change."
+        )
+    return build_config(model, {**stored, **given, "run": config.resume, "resume": config.resume})
+
+
+def train(
+    config: ConfigT,
+    build_method: Callable[[Dataset, ConfigT, torch.device], Method],
+    output: Output,
+    *,
+    overwrite: bool,
+) -> RunDirectory:
+    """Train a method to the end and return its run directory.
+
+    Started by `torchrun`, the processes train it together, and the first one writes.
+
+    Args:
+        config: settings; where they name a run to resume, that run goes on.
+        build_method: makes the method from data set, settings and device.
+        output: where progress goes.
+        overwrite: whether an earlier run of that name may be replaced.
+    """
+    config = with_resumed_settings(config)
+    launch = this_launch()
+    check_shares(config, launch)
+    device = own_device(resolve_device(config.device), launch)
+    precision = resolve_precision(config.precision, device)
+    data = find_dataset(config.data)
+    directory = TrainingRun if launch.first else UnwrittenRun
+    with joined(launch, device) as processes, Dataset(data) as dataset, stop_signals() as stop_requested:
+        start = start_of(config)
+        config, said = fitted_to_images(config, dataset, device, start)
+        budget = None
+        if isinstance(config, TrainUDAConfig) and config.minutes is not None:
+            unwritten = UnwrittenRun(RUNS_FOLDER, {})
+            method = build_method(dataset, config, device)
+            trial = Trainer(method, dataset, config, precision, unwritten, output, stop_requested, processes)
+            config, budget = fitted_to_minutes(config, trial.timed())
+            said.append(f"{config.steps} updates fit into {budget['minutes']:g} minutes on this machine")
+        method = build_method(dataset, config, device)
+        path = config.run or RUNS_FOLDER / method.run_name
+        taken = None
+        if start is not None:
+            start.refuse_overwriting(path)
+            taken = start.fitting(config, dataset, method)
+            said.append(taken.said)
+        manifest = {**first_record(config, dataset), **method.record}
+        if taken is not None:
+            manifest["initial_weights"].update(taken.record)
+        if budget is not None:
+            manifest["budget"] = budget
+        manifest["device"] = str(device)
+        manifest["precision"] = {"name": precision.name, "reason": precision.reason}
+        manifest["layout"] = dict(LAYOUT)
+        manifest["processes"] = launch.count
+        processes.check_alike(f"{manifest['hash']} {precision.name}")
+        if config.resume is not None:
+            run = directory.open(path)
+            run.discard_partial()
+            manifest["times"]["started"] = run.manifest["times"]["started"]
+            manifest["times"]["resumed"] = [*run.manifest["times"].get("resumed", []), now()]
+            trainer = Trainer(method, dataset, config, precision, run, output, stop_requested, processes)
+            trainer.resume()
+            processes.check_alike(str(trainer.state.updates))
+            run.manifest = manifest
+            trainer.record()
+        else:
+            run = directory.create(path, manifest, overwrite=overwrite)
+            weights = None if taken is None else taken.tensors
+            trainer = Trainer(method, dataset, config, precision, run, output, stop_requested, processes, weights)
+        output.say(
+            f"{path}: {method.name}, width {config.width}, {trainer.total_steps} steps, on {device} in "
+            f"{precision.name} ({precision.reason})" + (f", {launch.count} processes" if launch.count > 1 else "")
+        )
+        for warning in method.warnings:
+            output.warn(warning)
+        for remark in (*said, *method.remarks):
+            output.say(remark)
+        try:
+            metrics = trainer.fit()
+            if isinstance(method, UDA):
+                guard_run(run, trainer, method, output, stop_requested, launch.count)
+            run.manifest["status"] = method.conclude(run, trainer.state.rows, precision, output)
+        except BaseException as error:
+            record_failure(run, processes.explained(error))
+            raise
+        run.manifest["times"]["ended"] = now()
+        run.manifest["metrics"] = metrics
+        run.save_manifest()
+        return run
+
+
+def check_shares(config: TrainConfig, launch: Launch) -> None:
+    """Raise `UsageError` where a batch can't be divided equally among the processes."""
+    if config.batch_size % launch.count:
+        fits = config.batch_size + launch.count - config.batch_size % launch.count
+        raise UsageError(
+            f"--batch-size {config.batch_size} is the images of all {launch.count} processes together, and can't be "
+            "divided among them",
+            fix=f"Give --batch-size {fits}, or torchrun another --nproc-per-node.",
+        )
+
+
+def first_record(config: TrainConfig, dataset: Dataset) -> dict[str, Any]:
+    """What the manifest of a run says before it has begun."""
+    # Paths are stored whole: the run can be read from any folder.
+    data = str(dataset.path.resolve())
+    resolved = config.model_copy(update={"run": None, "resume": None}).model_dump(mode="json")
+    initial = initial_record(config)
+    weights_hash = None if initial is None else initial["hash"]
+    return {
+        "command": config.command,
+        "status": "running",
+        "config": {**resolved, "data": data},
+        "hash": run_hash(config.command, resolved, dataset.content_hash, weights_hash),
+        "data": {"path": data, "content_hash": dataset.content_hash},
+        **({} if initial is None else {"initial_weights": initial}),
+        "environment": environment(),
+        "times": {"started": now()},
+    }
+
+
+def record_failure(run: RunDirectory, error: BaseException) -> None:
+    """Write to the manifest how a run ended that did not reach its end."""
+    stopped = isinstance(error, Interrupted | KeyboardInterrupt)
+    run.manifest["status"] = "interrupted" if stopped else "failed"
+    if isinstance(error, BiosegError) and not stopped:
+        run.manifest["failure"] = error.what
+    run.manifest["times"]["ended"] = now()
+    run.save_manifest()
+
+
+@contextlib.contextmanager
+def stop_signals() -> Iterator[Callable[[], bool]]:
+    """Turn the first Ctrl-C or SIGTERM into a request to stop after the step; the second stops at once."""
+    requested = False
+
+    def request(number: int, frame: FrameType | None) -> None:
+        nonlocal requested
+        if requested:
+            raise KeyboardInterrupt
+        requested = True
+
+    before = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: requested
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
