@@ -18,12 +18,13 @@ from test_volumes import write_nifti
 
 from bioseg_cli.config import UNetConfig
 from bioseg_cli.errors import UsageError
+from bioseg_cli.figures.palette import cluster_colours
 from bioseg_cli.io.images import read_frame
 from bioseg_cli.io.normalisation import Normalisation
 from bioseg_cli.masks.mask_file import read_mask
 from bioseg_cli.model.saved import HeadMapping, ModelCard, load_model, save_model
 from bioseg_cli.model.unet import UNet
-from bioseg_cli.prediction.head_decoder import HeadDecoder, cluster_colours
+from bioseg_cli.prediction.head_decoder import HeadDecoder
 
 Bioseg = Callable[..., Result]
 CPU = torch.device("cpu")

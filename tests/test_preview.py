@@ -25,8 +25,8 @@ from bioseg_cli.dataset.batches import IGNORE, ImageSource, grey_level_spread, r
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.dataset.schema import DatasetInfo, Item, ItemSource
 from bioseg_cli.dataset.writer import DatasetWriter
+from bioseg_cli.figures.pictures import as_rgb
 from bioseg_cli.io.normalisation import Normalisation
-from bioseg_cli.pictures import as_rgb
 from bioseg_cli.preview.figure import DPI, draw_sheet
 from bioseg_cli.preview.session import STRONG_DRAWS, WEAK_DRAWS, chosen_images, draw_views
 from bioseg_cli.preview.settings import PreviewConfig

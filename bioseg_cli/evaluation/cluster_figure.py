@@ -27,9 +27,8 @@ from bioseg_cli.evaluation.figures import (
 )
 from bioseg_cli.evaluation.ground_truth import Segment, Truth
 from bioseg_cli.evaluation.report import Evaluation
+from bioseg_cli.figures.palette import cluster_colours, in_class_colours
 from bioseg_cli.io.files import replacing
-from bioseg_cli.pictures import in_class_colours
-from bioseg_cli.prediction.head_decoder import cluster_colours
 
 KEY_LINE_INCHES = 0.16
 KEY_MARGIN_INCHES = 0.35

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from bioseg_cli.dataset.schema import Pixels
 from bioseg_cli.evaluation.ground_truth import Predict, Truth
 from bioseg_cli.evaluation.scores import ImageCounts
+from bioseg_cli.figures.palette import IGNORED_COLOUR, in_class_colours
 from bioseg_cli.io.files import replacing
-from bioseg_cli.pictures import IGNORED_COLOUR, in_class_colours
 from bioseg_cli.printable import printable
 
 ROWS_EACH = 3

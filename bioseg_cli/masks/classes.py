@@ -6,19 +6,9 @@ from collections.abc import Sequence
 
 from bioseg_cli.config import ClassInfo
 from bioseg_cli.errors import UsageError
+from bioseg_cli.figures.palette import PALETTE
 
 BACKGROUND = ClassInfo(name="background", colour=(0, 0, 0))
-
-PALETTE = (
-    (230, 159, 0),
-    (86, 180, 233),
-    (0, 158, 115),
-    (240, 228, 66),
-    (0, 114, 178),
-    (213, 94, 0),
-    (204, 121, 167),
-)
-"""Display colours of the classes after the background, told apart with any colour vision (Okabe and Ito 2008)."""
 
 
 def named_classes(default: Sequence[str], names: Sequence[str], *, found: str) -> tuple[ClassInfo, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import colorsys
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,15 +10,11 @@ from numpy.typing import NDArray
 
 from bioseg_cli.config import ClassInfo
 from bioseg_cli.errors import UsageError
+from bioseg_cli.figures.palette import cluster_colours
 from bioseg_cli.metrics.expected_iou import ExpectedIoU
 from bioseg_cli.metrics.mapping import class_labels, class_probabilities, most_probable
 from bioseg_cli.metrics.temperature import tempered
 from bioseg_cli.model.saved import HeadMapping, LoadedModel
-
-GOLDEN_TURN = 0.618034
-"""Share of the colour circle between one cluster and the next: however many there are, they lie far apart."""
-SHADES = ((0.85, 0.95), (0.5, 0.95), (0.95, 0.6))
-"""Saturation and value, taken in turn."""
 
 
 @dataclass(frozen=True)
@@ -125,15 +120,3 @@ class HeadDecoder:
             "mapping": None if chosen is None else {key: chosen[key] for key in keys},
             "temperature": None if self.temperature == 1 else self.temperature,
         }
-
-
-def cluster_colours(count: int) -> tuple[ClassInfo, ...]:
-    """Clusters by number, in colours that neighbours in number do not share; none is black."""
-    colours = []
-    for number in range(count):
-        saturation, value = SHADES[number % len(SHADES)]
-        red, green, blue = (
-            round(255 * part) for part in colorsys.hsv_to_rgb(number * GOLDEN_TURN % 1, saturation, value)
-        )
-        colours.append(ClassInfo(name=f"cluster {number}", colour=(red, green, blue)))
-    return tuple(colours)

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bioseg_cli.pictures import as_rgb, draw_outlines, in_class_colours
+from bioseg_cli.figures.palette import in_class_colours
+from bioseg_cli.figures.pictures import as_rgb, draw_outlines
 from bioseg_cli.prediction.head_decoder import HeadDecoder
 
 STRETCH_PERCENTILES = (0.5, 99.5)

@@ -12,8 +12,9 @@ from PIL import Image, ImageDraw
 from bioseg_cli.config import SplitName
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.dataset.schema import IntArray
+from bioseg_cli.figures.palette import IGNORED_COLOUR, in_class_colours
+from bioseg_cli.figures.pictures import as_rgb, draw_outlines, font, shortened
 from bioseg_cli.io.image_writer import write_png
-from bioseg_cli.pictures import IGNORED_COLOUR, as_rgb, draw_outlines, font, in_class_colours, shortened
 from bioseg_cli.prepare.splits import SPLITS
 from bioseg_cli.printable import printable
 

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bioseg_cli.config import ClassInfo
+from bioseg_cli.figures.pictures import as_rgb
 from bioseg_cli.io.files import replacing
-from bioseg_cli.pictures import as_rgb
 from bioseg_cli.preview.views import Panel
 
 DPI = 200

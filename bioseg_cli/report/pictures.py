@@ -14,8 +14,8 @@ from bioseg_cli.config import ClassInfo
 from bioseg_cli.dataset.schema import Pixels
 from bioseg_cli.errors import BiosegError
 from bioseg_cli.evaluation.figures import ADDED, CONFUSED, DIFFERENCE_COLOURS, MISSED, difference_map, shown_image
-from bioseg_cli.pictures import draw_outlines, in_class_colours
-from bioseg_cli.prediction.head_decoder import cluster_colours
+from bioseg_cli.figures.palette import cluster_colours, in_class_colours
+from bioseg_cli.figures.pictures import draw_outlines
 from bioseg_cli.report import words
 from bioseg_cli.report.chosen import Scored, extremes, from_the_middle
 from bioseg_cli.report.strips import Picture, Strip

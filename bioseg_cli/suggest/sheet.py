@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from bioseg_cli.dataset.reader import Dataset
+from bioseg_cli.figures.pictures import as_rgb, draw_outlines, font, shortened
 from bioseg_cli.io.image_writer import write_png
-from bioseg_cli.pictures import as_rgb, draw_outlines, font, shortened
 from bioseg_cli.printable import printable
 
 if TYPE_CHECKING:

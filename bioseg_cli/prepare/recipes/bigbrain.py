@@ -20,10 +20,11 @@ import numpy as np
 
 from bioseg_cli.config import ClassInfo
 from bioseg_cli.errors import BiosegError, DataError, UsageError
+from bioseg_cli.figures.palette import PALETTE
 from bioseg_cli.io.files import sha256_of, write_text
 from bioseg_cli.io.pixel_size import PixelSize
 from bioseg_cli.io.volumes import Volume, open_volume
-from bioseg_cli.masks.classes import BACKGROUND, PALETTE
+from bioseg_cli.masks.classes import BACKGROUND
 from bioseg_cli.prepare.download import Publication, Remote, fetch
 from bioseg_cli.prepare.recipe import Collection, Loaded, SourceImage
 from bioseg_cli.prepare.recipes.bigbrain_settings import BigBrainConfig

@@ -7,8 +7,9 @@ from functools import partial
 import numpy as np
 
 from bioseg_cli.config import ClassInfo
+from bioseg_cli.figures.palette import PALETTE
 from bioseg_cli.io.pixel_size import PixelSize
-from bioseg_cli.masks.classes import BACKGROUND, PALETTE
+from bioseg_cli.masks.classes import BACKGROUND
 from bioseg_cli.prepare.recipe import Collection, Loaded, SourceImage
 from bioseg_cli.prepare.recipes.settings import DemoConfig
 from bioseg_cli.prepare.recipes.synthetic import nuclei, phase_cells

@@ -11,12 +11,13 @@ from pathlib import Path
 from bioseg_cli.config import ClassInfo
 from bioseg_cli.dataset.schema import Pixels
 from bioseg_cli.errors import DataError
+from bioseg_cli.figures.palette import PALETTE
 from bioseg_cli.io.axes import Stacks
 from bioseg_cli.io.folders import list_images
 from bioseg_cli.io.images import ImageInfo, inspect_image
 from bioseg_cli.io.names import as_seen, stem_of
 from bioseg_cli.io.notes import reading_notes
-from bioseg_cli.masks.classes import BACKGROUND, PALETTE
+from bioseg_cli.masks.classes import BACKGROUND
 from bioseg_cli.masks.declared import Declared
 from bioseg_cli.masks.mask_file import mask_traits, read_mask
 from bioseg_cli.masks.pairing import Doubt, Pairing, has_mask_suffix, is_mask_name, pair

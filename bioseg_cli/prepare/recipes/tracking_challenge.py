@@ -19,8 +19,9 @@ import numpy as np
 from bioseg_cli.config import IGNORE_BY_DTYPE, ClassInfo, SplitName
 from bioseg_cli.dataset.schema import Pixels
 from bioseg_cli.errors import DataError
+from bioseg_cli.figures.palette import PALETTE
 from bioseg_cli.io.pixel_size import PixelSize
-from bioseg_cli.masks.classes import BACKGROUND, PALETTE
+from bioseg_cli.masks.classes import BACKGROUND
 from bioseg_cli.masks.mask_file import read_mask
 from bioseg_cli.prepare.download import Publication, Remote, fetch_unpacked
 from bioseg_cli.prepare.recipe import Collection, SourceImage, file_frames, inspect_images

@@ -10,7 +10,8 @@ import numpy as np
 from bioseg_cli.config import IGNORE_BY_DTYPE, ClassInfo
 from bioseg_cli.dataset.schema import Pixels, label_dtype
 from bioseg_cli.errors import DataError
-from bioseg_cli.masks.classes import BACKGROUND, PALETTE
+from bioseg_cli.figures.palette import PALETTE
+from bioseg_cli.masks.classes import BACKGROUND
 from bioseg_cli.masks.reading import map_values
 from bioseg_cli.prepare.recipes.bigbrain_settings import LARGEST_VALUE, BigBrainConfig
 from bioseg_cli.prepare.slicing.sweep import Survey

@@ -1,4 +1,4 @@
-"""Pictures for people: images as they look, labels in the colours of their classes, outlines."""
+"""Pictures for people: images as they look, outlines of labels, and letters."""
 
 from __future__ import annotations
 
@@ -14,23 +14,11 @@ from scipy import ndimage
 
 from bioseg_cli.config import ClassInfo
 
-IGNORED_COLOUR = (80, 80, 80)
-"""Of pixels that count nowhere."""
-
 
 def as_rgb(image: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
     """An 8-bit picture (H, W, 3) of an image (C, H, W) in [0, 1]: three channels are colours, others are averaged."""
     shown = image if len(image) == 3 else np.repeat(image.mean(axis=0, keepdims=True), 3, axis=0)
     return np.ascontiguousarray(np.moveaxis(np.rint(255 * shown), 0, -1)).astype(np.uint8)
-
-
-def in_class_colours(labels: NDArray[np.integer[Any]], classes: Sequence[ClassInfo], ignore: int) -> NDArray[np.uint8]:
-    """An 8-bit picture (H, W, 3) of labels (H, W)."""
-    palette = np.array([one.colour for one in classes], dtype=np.uint8)
-    ignored = labels == ignore
-    picture = palette[np.where(ignored, 0, labels)]
-    picture[ignored] = IGNORED_COLOUR
-    return picture
 
 
 def draw_outlines(picture: NDArray[np.uint8], labels: NDArray[np.integer[Any]], classes: Sequence[ClassInfo]) -> None:
