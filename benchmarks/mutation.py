@@ -74,7 +74,7 @@ PACKAGES = {
     "statistics": Package(("study/statistics.py",), ("study_plan", "paired")),
     "dataset": Package(
         ("dataset/*",),
-        ("dataset", "dataset_files", "batches", "label_budgets"),
+        ("dataset", "dataset_files", "batches", "label_budgets", "crops"),
         slow=(
             "dataset_files.py::test_a_full_disk_is_an_error_of_ours_and_leaves_nothing",
             "label_budgets.py::test_a_class_without_a_label_is_named_before_training_even_when_quiet",
