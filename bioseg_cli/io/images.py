@@ -63,8 +63,9 @@ class ImageInfo:
 class ImageFile:
     """An open image file, read frame by frame and region by region. A context manager.
 
-    TIFFs are read as `segments.TiffFrames` says: of a file larger than memory, only what a region needs. Other formats
-    are decoded whole, when their first region is asked for; frames of a TIFF that does not lie upright likewise.
+    TIFFs are read as `tiff_segments.TiffFrames` says: of a file larger than memory, only what a region needs. Other
+    formats are decoded whole, when their first region is asked for; frames of a TIFF that does not lie upright
+    likewise.
 
     Args:
         path: TIFF (plain, multi-page, OME, ImageJ, MetaMorph), PNG, JPEG or BMP.

@@ -1,7 +1,7 @@
 """The seam between a data set's files and everything after: what a recipe returns.
 
 A recipe is one function `collect(config, output) -> Collection`. It finds the files, decides what their masks mean, and
-hands back light records; pixels are read when the pipeline in `build` asks for them, a few images at a time.
+hands back light records; pixels are read when `session` asks for them, a few images at a time.
 """
 
 from __future__ import annotations
