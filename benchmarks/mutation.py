@@ -64,7 +64,7 @@ PACKAGES = {
         ("metrics/*",),
         (
             "metrics", "intervals", "paired", "mapping", "objects", "oracle_metrics", "oracle_data_prep", "temperature",
-            "reliability", "expected_iou",
+            "reliability", "expected_iou", "shapes",
         ),
     ),
     "augment": Package(
