@@ -146,7 +146,7 @@ def compared_arms(config: EvaluateConfig) -> tuple[list[list[Arm]], Arm | None]:
         raise UsageError(
             "--control has nothing to be compared with: no run beside it has the same data and labelled images",
             where=control.name,
-            fix="Give runs that were trained on the same data with the same --labels or --label-images.",
+            fix="Give runs that were trained on the same data with the same labelled images.",
         )
     return list(groups.values()), control
 
