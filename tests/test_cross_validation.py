@@ -13,7 +13,7 @@ from click.testing import Result
 from conftest import SIZE, write_discs
 
 from bioseg_cli.dataset.reader import Dataset
-from bioseg_cli.evaluation.cross_validation import DatasetWithout, Fold, leave_out
+from bioseg_cli.evaluation.folds import DatasetWithout, Fold, leave_out
 
 Cli = Callable[..., Result]
 SETTINGS = ("--unsup-loss", "none", "--width", 4, "--lr", 0.02, "--steps", 40, "--epoch-steps", 40, "--quiet")
@@ -89,10 +89,10 @@ def test_a_run_is_cross_validated_on_its_own_labels(bioseg: Cli, run: Path, tmp_
 def test_a_training_has_a_share_of_the_updates_and_not_too_few(
     bioseg: Cli, run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bioseg_cli.evaluation.cross_validation.LEAST_UPDATES", 13)
+    monkeypatch.setattr("bioseg_cli.evaluation.arms.LEAST_UPDATES", 13)
     result = bioseg("evaluate", run, "--cross-validate")
     assert "training 3 of 3, 13 updates, without disc" in result.output
-    monkeypatch.setattr("bioseg_cli.evaluation.cross_validation.LEAST_UPDATES", 3)
+    monkeypatch.setattr("bioseg_cli.evaluation.arms.LEAST_UPDATES", 3)
     assert "training 1 of 3, 10 updates, without disc" in bioseg("evaluate", run, "--cross-validate").output
 
 
@@ -100,7 +100,8 @@ def test_a_training_has_a_share_of_the_updates_and_not_too_few(
     ("arguments", "said"),
     [
         (("--cross-validate", "--state", "last"), "--cross-validate trains anew"),
-        (("--cross-validate", "--control", "runs/other"), "--cross-validate trains anew"),
+        (("--calibrate",), "--calibrate stores what --cross-validate fits: give both"),
+        (("--cross-validate", "--calibrate", "--tta"), "--calibrate is of single views, which --tta averages"),
     ],
 )
 def test_options_that_do_not_fit(bioseg: Cli, run: Path, arguments: tuple[str, ...], said: str) -> None:

@@ -23,7 +23,7 @@ from bioseg_cli.dataset.area import AREA, labelled_area, per_cent, unlabelled_po
 from bioseg_cli.dataset.batches import ImageSource
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.errors import DataError
-from bioseg_cli.evaluation.cross_validation import leave_out
+from bioseg_cli.evaluation.folds import leave_out
 from bioseg_cli.report import words
 from bioseg_cli.report.session import make_page
 from bioseg_cli.runs.console import Output, PlainConsole
@@ -55,7 +55,7 @@ def three_scribbles(mask: np.ndarray) -> np.ndarray:
 @pytest.fixture(autouse=True)
 def short_cross_validation(monkeypatch: pytest.MonkeyPatch) -> None:
     """A quarter of the updates of a run, however few."""
-    monkeypatch.setattr("bioseg_cli.evaluation.cross_validation.LEAST_UPDATES", 1)
+    monkeypatch.setattr("bioseg_cli.evaluation.arms.LEAST_UPDATES", 1)
 
 
 class Folder:

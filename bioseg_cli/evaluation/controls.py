@@ -36,15 +36,20 @@ def refuse_no_control(states: Sequence[SavedState], control: SavedState) -> None
 
 def control_notes(states: Sequence[SavedState], control: SavedState) -> Iterator[str]:
     """What a reader must know of a control with adapted statistics, and of runs trained in another precision."""
+    yield from statistics_notes(control)
+    theirs = _precision(control)
+    for state in states:
+        if (ours := _precision(state)) != theirs:
+            yield f"{state.name} was trained in {ours}, its control in {theirs}: part of the difference is rounding."
+
+
+def statistics_notes(control: SavedState) -> Iterator[str]:
+    """What a reader must know of a control with adapted statistics."""
     if control.run.manifest["config"].get("norm_images") == "all":
         yield (
             "The batch-norm statistics of the control are of all training images: what runs gain over it is not the "
             "work of adapted statistics."
         )
-    theirs = _precision(control)
-    for state in states:
-        if (ours := _precision(state)) != theirs:
-            yield f"{state.name} was trained in {ours}, its control in {theirs}: part of the difference is rounding."
 
 
 def _precision(state: SavedState) -> str | None:

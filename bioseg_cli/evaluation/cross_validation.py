@@ -2,255 +2,230 @@
 
 The trainings use the run's own settings and labels and a share of its updates, so that the figure is of the recipe and
 the labels, and rather too low than too high. A run with a single labelled image is cut into parts, and each part of its
-labels is left out in turn.
+labels is left out in turn. Runs with the same labels stand in one report, which says which of them to use; and the
+predictions for what was left out are what a temperature can be fitted on where there is no validation image.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bioseg_cli.compute.device import Precision, resolve_device, resolve_precision
-from bioseg_cli.config import build_config
 from bioseg_cli.dataset.area import labelled_area
 from bioseg_cli.dataset.reader import Dataset
-from bioseg_cli.dataset.schema import IntArray, Pixels
-from bioseg_cli.errors import DataError, UsageError
+from bioseg_cli.evaluation.arms import Arm, compared_arms, comparison_notes
 from bioseg_cli.evaluation.baselines import score_baselines
+from bioseg_cli.evaluation.choice import choose
+from bioseg_cli.evaluation.folds import DatasetWithout, Fold
 from bioseg_cli.evaluation.ground_truth import DatasetTruth, counts_of_images, drawn_remarks
 from bioseg_cli.evaluation.report import Evaluation, LabelBudget, Report, shown_path
-from bioseg_cli.evaluation.scores import Resampling, score_images
+from bioseg_cli.evaluation.scores import Resampling, difference, score_images
 from bioseg_cli.evaluation.settings import EvaluateConfig
-from bioseg_cli.evaluation.states import recorded_data
 from bioseg_cli.metrics.confusion import confusion_counts
 from bioseg_cli.model.saved import LoadedModel
 from bioseg_cli.prediction.predictor import Predictor
 from bioseg_cli.runs.console import Output
-from bioseg_cli.runs.directory import RunDirectory
 from bioseg_cli.training.adapted_norm import estimate_statistics
+from bioseg_cli.training.calibrate import FittedTemperature, drawn_pixels, store_held_out_temperature
 from bioseg_cli.training.distributed import Alone
-from bioseg_cli.training.initial import Start, start_of
 from bioseg_cli.training.loop import Trainer
 from bioseg_cli.training.record import UnwrittenRun
 from bioseg_cli.training.uda import UDA
-from bioseg_cli.training.uda_settings import TrainUDAConfig
-
-BUDGET_SHARE = 0.25
-LEAST_UPDATES = 300
-"""Each training has this share of the run's updates, and no fewer than these where the run had as many."""
-MOST_LABELS = 10
-"""With more labelled images a validation split costs little and says more."""
-PARTS_OF_ONE = 4
-"""Parts that the labels of a single image are cut into."""
 
 
 @dataclass(frozen=True)
-class Fold:
-    """What one training leaves out.
+class CrossValidation:
+    """How a run was cross-validated.
 
     Attributes:
-        index: of the labelled image that is scored.
-        part: (H, W), true where its labels are left out and scored; everywhere, but for a run with a single image.
+        folds: trainings, each of which left an image or a part of a single one out.
+        updates: of each training.
+        fitted: temperature of the predictions for what was left out; None where they are means of views.
+        stored: the saved states of the run have that temperature now.
     """
 
-    index: int
-    part: NDArray[np.bool_]
+    folds: int
+    updates: int
+    fitted: FittedTemperature | None
+    stored: bool
 
-
-class DatasetWithout(Dataset):
-    """A data set as a training sees it that leaves a fold out: without those labels, and without validation.
-
-    Args:
-        path: of the data set.
-        labelled: the labelled images of the run.
-        fold: what is left out.
-    """
-
-    def __init__(self, path: Path, labelled: IntArray, fold: Fold) -> None:
-        super().__init__(path)
-        self._fold = fold
-        self.label_order = labelled[labelled != fold.index] if fold.part.all() else labelled
-        self.split = np.where(self.split == "train", "train", "test")
-
-    def labels(self, index: int) -> Pixels:
-        """The labels, `ignore` in the part that is left out."""
-        labels = super().labels(index)
-        return (
-            np.where(self._fold.part, self.ignore, labels).astype(labels.dtype) if index == self._fold.index else labels
-        )
+    def to_json(self) -> dict[str, Any]:
+        """The documented keys."""
+        fitted = {"temperature": None, "nll": None} if self.fitted is None else self.fitted.to_json()
+        return {"folds": self.folds, "updates": self.updates, **fitted, "stored": self.stored}
 
 
 def cross_validated(config: EvaluateConfig, output: Output) -> list[Report]:
-    """Train and score every run's recipe on its own labelled images, each left out in turn; a report a run.
+    """Train and score every run's recipe on its own labelled images, each left out in turn.
+
+    Returns:
+        A report for all runs that were trained on the same data with the same labelled images.
 
     Raises:
-        UsageError: a run of train-iic, or one with too many labelled images.
-        DataError: no run, or its data set is gone or has changed.
+        UsageError: a run or a control that this is not for, see `arms.compared_arms`.
+        DataError: no run, or its data set is gone or has changed, or labels that teach nothing without one of them.
     """
     device = resolve_device(config.device)
-    precision = resolve_precision(config.precision, device)
-    return [_report(RunDirectory.open(path), config, precision, output) for path in config.runs]
+    trainings = _Trainings(config, resolve_precision(config.precision, device), output)
+    groups, control = compared_arms(config)
+    return [
+        trainings.report(arms, control if control is not None and control.compares_by == arms[0].compares_by else None)
+        for arms in groups
+    ]
 
 
-def _report(run: RunDirectory, config: EvaluateConfig, precision: Precision, output: Output) -> Report:
-    if run.manifest.get("command") != TrainUDAConfig.command:
-        raise UsageError(
-            "Only runs of train-uda learn from labels that could be left out", where=run.path, fix="Leave the run out."
+@dataclass(frozen=True)
+class _HeldOut:
+    """What the trainings of an arm say of the labels that they were trained without.
+
+    Attributes:
+        counts: confusion counts (K, K) of each image, by its index.
+        temperature: fitted on the predictions; None where they are means of views.
+    """
+
+    counts: Mapping[int, NDArray[np.int64]]
+    temperature: FittedTemperature | None
+
+
+@dataclass(frozen=True)
+class _Trainings:
+    """The trainings that the settings ask for, and what comes of them."""
+
+    config: EvaluateConfig
+    precision: Precision
+    output: Output
+
+    def report(self, arms: Sequence[Arm], control: Arm | None) -> Report:
+        """The scores of arms with the same labels, and of their control; with several of them, which to use."""
+        every = [*([] if control is None else [control]), *arms]
+        resampling = Resampling(self.config.draws, self.config.seed, self.config.by_group)
+        with Dataset(every[0].data) as dataset:
+            truth = DatasetTruth(dataset, "train", every[0].labelled)
+            found = {arm: self._row(arm, dataset, truth, resampling) for arm in every}
+            control_row = None if control is None else found[control][0]
+            rows = [found[arm][0] for arm in arms]
+            if control_row is not None:
+                rows = [row.compared_with(difference(row.images, control_row.images, resampling)) for row in rows]
+            images = rows[0].images
+            wanted = [name for name in self.config.chosen_baselines if name != "forest"]
+            baselines, said = score_baselines(wanted, truth, dataset, images, resampling, self.output)
+        chosen, choice = choose(rows, control_row, resampling) if len(every) > 1 else (None, None)
+        notes = [
+            *([] if choice is None else [choice]),
+            *_fold_notes(every),
+            *(remark for arm in every for remark in arm.state.remarks),
+            *([] if control is None else comparison_notes(arms, control)),
+            *(note for _, note in found.values() if note is not None),
+            *drawn_remarks(truth, images),
+            *said,
+        ]
+        return Report(
+            shown_path(dataset.path),
+            "cross-validated training",
+            tuple(rows),
+            baselines,
+            control_row,
+            tuple(dict.fromkeys(notes)),
+            None if chosen is None else chosen.name,
         )
-    data = config.data or recorded_data(run)
-    with Dataset(data) as dataset:
-        if dataset.content_hash != run.manifest["data"]["content_hash"]:
-            raise DataError(
-                f"{run.path} was trained on other data: the file has changed since, or is another",
-                where=data,
-                fix="Give the data set of the run with --data.",
-            )
-        labelled = labelled_images(run, dataset)
-        folds = leave_out(dataset, labelled)
-        whole = int(run.manifest["progress"]["updates"])
-        updates = max(math.ceil(BUDGET_SHARE * whole), min(whole, LEAST_UPDATES))
-        settings = {**run.manifest["config"], "steps": updates, "epoch_steps": updates, "patience": None}
-        training = build_config(TrainUDAConfig, settings)
-        start = start_of(training)
-        if start is not None and start.knows_labels_of(dataset):
-            raise UsageError(
-                f"The run started from {start.source}, which was trained with labels of the same data set: no image "
-                "that is left out would be new to it",
-                where=run.path,
-                fix="Leave the run out, or score it on images of another split.",
-            )
-        predicted = []
-        for number, fold in enumerate(folds, 1):
+
+    def _row(
+        self, arm: Arm, dataset: Dataset, truth: DatasetTruth, resampling: Resampling
+    ) -> tuple[Evaluation, str | None]:
+        """The score of an arm, and what a reader must know of its temperature, which is stored where that was asked."""
+        held_out = self._held_out(arm, dataset)
+        fitted = held_out.temperature
+        if self.config.calibrate and fitted is not None:
+            source = {"folds": len(arm.folds), "updates": arm.updates}
+            store_held_out_temperature(arm.run, fitted, len(arm.labelled), source)
+        images = counts_of_images(truth, [held_out.counts[index] for index in truth.indices.tolist()])
+        names = [one.name for one in truth.classes]
+        row = Evaluation(
+            arm.name,
+            images,
+            score_images(images, names, resampling),
+            labels=LabelBudget(len(truth.indices), len(dataset.label_order), **labelled_area(dataset, truth.indices)),
+            cross_validation=CrossValidation(len(arm.folds), arm.updates, fitted, stored=self.config.calibrate),
+        )
+        return row, None if fitted is None else _temperature_note(arm, fitted, stored=self.config.calibrate)
+
+    def _held_out(self, arm: Arm, dataset: Dataset) -> _HeldOut:
+        classes, ignore = len(dataset.classes), dataset.ignore
+        # The parts of one image are scored together, as one image.
+        counts = dict.fromkeys(arm.labelled.tolist(), np.zeros((classes,) * 2, dtype=np.int64))
+        drawn = dict(zip(arm.labelled.tolist(), drawn_pixels(dataset, arm.labelled), strict=True))
+        logits, labels = [], []
+        for number, fold in enumerate(arm.folds, 1):
             left_out = "" if fold.part.all() else f"part {number} of "
-            output.say(
-                f"{run.path}: training {number} of {len(folds)}, {updates} updates, without {left_out}"
+            self.output.say(
+                f"{arm.name}: training {number} of {len(arm.folds)}, {arm.updates} updates, without {left_out}"
                 f"{dataset.name(fold.index)}"
             )
-            predicted.append(_prediction(dataset, labelled, fold, training, start, config, precision, output))
-        return _scored(run, dataset, folds, predicted, updates, config, output)
-
-
-def labelled_images(run: RunDirectory, dataset: Dataset) -> IntArray:
-    """The labelled images of a run, as its manifest names them.
-
-    Raises:
-        UsageError: they are too many.
-    """
-    names = run.manifest["labels"]["images"]
-    if len(names) > MOST_LABELS:
-        raise UsageError(
-            f"The run has {len(names)} labelled images, and --cross-validate is for {MOST_LABELS} at most",
-            where=run.path,
-            fix="Score it on its validation split: leave out --cross-validate.",
-        )
-    of_name = {dataset.name(int(index)): int(index) for index in dataset.label_order}
-    return np.array([of_name[name] for name in names], dtype=np.int64)
-
-
-def leave_out(dataset: Dataset, labelled: IntArray) -> list[Fold]:
-    """A fold for each labelled image; of a single one, for each of its parts with about as many labelled pixels.
-
-    The parts are bands across the longer side: pixels of a part then have few neighbours that were trained on.
-
-    Raises:
-        DataError: without one of the parts a single image shows one class alone.
-    """
-    shape = dataset.image_shape[1:]
-    if len(labelled) > 1:
-        return [Fold(int(index), np.ones(shape, dtype=bool)) for index in labelled]
-    index = int(labelled[0])
-    labels = dataset.labels(index)
-    along = int(np.argmax(shape))
-    # Of a few strokes one part may be all there is of a class: then the other way round may leave some of each.
-    for bands in (_bands(labels != dataset.ignore, along), _bands(labels != dataset.ignore, 1 - along)):
-        parts = [bands == part for part in np.unique(bands)]
-        rests = [labels[~part] for part in parts]
-        if all(len(np.unique(rest[rest != dataset.ignore])) > 1 for rest in rests):
-            return [Fold(index, part) for part in parts]
-    raise DataError(
-        f"{dataset.name(index)} is the only labelled image, and without one of {PARTS_OF_ONE} parts of its labels it "
-        "shows a single class",
-        where=dataset.path,
-        fix="Draw each class in several places, or label another image too.",
-    )
-
-
-def _bands(drawn: NDArray[np.bool_], along: int) -> NDArray[np.int64]:
-    """(H, W) the band of each pixel across an axis, by how many of the labelled pixels come before its middle."""
-    before = drawn.sum(axis=1 - along).cumsum()
-    bands = np.minimum(PARTS_OF_ONE * (before - 0.5) / before[-1], PARTS_OF_ONE - 1).astype(np.int64).clip(0)
-    return np.broadcast_to(np.expand_dims(bands, 1 - along), drawn.shape)
-
-
-def _prediction(
-    dataset: Dataset,
-    labelled: IntArray,
-    fold: Fold,
-    training: TrainUDAConfig,
-    start: Start | None,
-    config: EvaluateConfig,
-    precision: Precision,
-    output: Output,
-) -> Pixels:
-    """Class codes (H, W) of the image of a fold, by a network that was trained without it."""
-    with DatasetWithout(dataset.path, labelled, fold) as remaining:
-        if len(remaining.label_budgets().classes_in(remaining.label_order)) < 2:
-            raise DataError(
-                f"Without labels of {dataset.name(fold.index)} the others show a single class: they teach nothing",
-                where=dataset.path,
-                fix="Label another image too.",
+            predictor = self._trained_without(fold, arm, dataset)
+            probabilities = predictor.probabilities(dataset.image(fold.index), dataset.path)
+            true = dataset.labels(fold.index)
+            scored = np.where(fold.part, true, ignore)
+            counts[fold.index] = counts[fold.index] + confusion_counts(
+                scored, predictor.labels(probabilities), classes, ignore
             )
-        every = {"labels": len(remaining.label_order), "ratio": None, "label_draw": 0, "label_images": ()}
-        training = training.model_copy(update=every)
-        method = UDA(remaining, training, precision.device)
-        run = UnwrittenRun(dataset.path.parent, {})
-        weights = None if start is None else start.fitting(training, remaining, method).tensors
-        trainer = Trainer(method, remaining, training, precision, run, output, lambda: False, Alone(), weights)
-        trainer.fit()
-        if training.norm_images == "all":
-            estimate_statistics(trainer.kept.eval(), method.all_images(), precision)
-        model = LoadedModel(trainer.kept.eval(), trainer.card("last"), dataset.path)
-    predictor = Predictor(model, precision, tta=config.tta)
-    codes: Pixels = predictor.labels(predictor.probabilities(dataset.image(fold.index), dataset.path))
-    return codes
+            fitted_on = drawn[fold.index] & fold.part
+            # Logits but for a constant.
+            logits.append(np.log(np.maximum(probabilities[:, fitted_on].T, np.finfo(np.float32).tiny)))
+            labels.append(true[fitted_on])
+        # A temperature is of single views.
+        temperature = None if self.config.tta else FittedTemperature.of(np.concatenate(logits), np.concatenate(labels))
+        return _HeldOut(counts, temperature)
+
+    def _trained_without(self, fold: Fold, arm: Arm, dataset: Dataset) -> Predictor:
+        """A network that was trained without a fold."""
+        with DatasetWithout(dataset.path, arm.labelled, fold) as remaining:
+            every = {"labels": len(remaining.label_order), "ratio": None, "label_draw": 0, "label_images": ()}
+            training = arm.training.model_copy(update=every)
+            method = UDA(remaining, training, self.precision.device)
+            run = UnwrittenRun(dataset.path.parent, {})
+            weights = None if arm.start is None else arm.start.fitting(training, remaining, method).tensors
+            trainer = Trainer(
+                method, remaining, training, self.precision, run, self.output, lambda: False, Alone(), weights
+            )
+            trainer.fit()
+            if training.norm_images == "all":
+                estimate_statistics(trainer.kept.eval(), method.all_images(), self.precision)
+            model = LoadedModel(trainer.kept.eval(), trainer.card("last"), dataset.path)
+        return Predictor(model, self.precision, tta=self.config.tta)
 
 
-def _scored(
-    run: RunDirectory,
-    dataset: Dataset,
-    folds: Sequence[Fold],
-    predicted: Sequence[Pixels],
-    updates: int,
-    config: EvaluateConfig,
-    output: Output,
-) -> Report:
-    # The parts of one image are scored together, as one image.
-    indices = np.array(list(dict.fromkeys(fold.index for fold in folds)), dtype=np.int64)
-    truth = DatasetTruth(dataset, "train", indices)
-    counts = dict.fromkeys(indices.tolist(), np.zeros((len(truth.classes),) * 2, dtype=np.int64))
-    for fold, codes in zip(folds, predicted, strict=True):
-        labels = np.where(fold.part, dataset.labels(fold.index), truth.ignore)
-        counts[fold.index] = counts[fold.index] + confusion_counts(labels, codes, len(truth.classes), truth.ignore)
-    images = counts_of_images(truth, counts.values())
-    resampling = Resampling(config.draws, config.seed, config.by_group)
-    names = [one.name for one in truth.classes]
-    row = Evaluation(
-        str(run.path),
-        images,
-        score_images(images, names, resampling),
-        labels=LabelBudget(len(indices), len(dataset.label_order), **labelled_area(dataset, indices)),
+def _fold_notes(arms: Sequence[Arm]) -> list[str]:
+    """What was trained: a sentence for all arms where it is the same of all."""
+    said = {}
+    for arm in arms:
+        parts = f"{len(arm.folds)} labelled images"
+        if len(arm.labelled) == 1:
+            parts = f"{len(arm.folds)} parts of the one labelled image"
+        said[arm.name] = (
+            f"{parts}, each scored by a network that was trained without it, with {arm.updates} of the run's "
+            f"{arm.run.manifest['progress']['updates']} updates. The run itself has all labels and all updates."
+        )
+    if len(set(said.values())) == 1:
+        return [f"Cross-validation: {next(iter(said.values()))}"]
+    return [f"Cross-validation of {name}: {sentence}" for name, sentence in said.items()]
+
+
+def _temperature_note(arm: Arm, fitted: FittedTemperature, *, stored: bool) -> str:
+    before, after = fitted.nll
+    gain = f"with it their negative log-likelihood is {after:.4f}, without {before:.4f}"
+    if stored:
+        return (
+            f"{arm.name}: its saved states have the temperature {fitted.temperature:.3g} now, fitted to the "
+            f"predictions for what was left out: {gain}."
+        )
+    kept = arm.run.manifest.get("calibration", {}).get("states")
+    written = "the run keeps its own" if kept else "nothing was written, --calibrate stores it in the run"
+    return (
+        f"{arm.name}: the temperature {fitted.temperature:.3g} is the best for the predictions for what was left out: "
+        f"{gain}; {written}."
     )
-    wanted = [name for name in config.chosen_baselines if name != "forest"]
-    baselines, said = score_baselines(wanted, truth, dataset, images, resampling, output)
-    parts = f"{len(folds)} parts of the one labelled image" if len(indices) == 1 else f"{len(folds)} labelled images"
-    note = (
-        f"Cross-validation: {parts}, each scored by a network that was trained without it, with {updates} of the run's "
-        f"{run.manifest['progress']['updates']} updates. The run itself has all labels and all updates."
-    )
-    notes = (note, *drawn_remarks(truth, images), *said)
-    return Report(shown_path(dataset.path), "cross-validated training", (row,), baselines, notes=notes)

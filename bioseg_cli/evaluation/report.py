@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
 import numpy as np
 
@@ -16,6 +16,10 @@ from bioseg_cli.evaluation.calibration import Calibration
 from bioseg_cli.evaluation.ground_truth import Predict, Segment, Truth
 from bioseg_cli.evaluation.scores import Difference, ImageCounts, Score
 from bioseg_cli.metrics.confusion import iou_per_class
+
+if TYPE_CHECKING:
+    # Not at start: folders of masks are scored without torch.
+    from bioseg_cli.evaluation.cross_validation import CrossValidation
 
 UNSEEN = "*"
 """Marks the scores of a class that no label of the training showed."""
@@ -96,6 +100,7 @@ class Evaluation:
         unseen: names of the classes that no label of the training showed; None where that is not known, or is of no
             account.
         calibration: of the probabilities; None where there are none, and of clusters.
+        cross_validation: how its recipe was cross-validated; None of a saved state.
     """
 
     name: str
@@ -108,6 +113,7 @@ class Evaluation:
     mapping: ClusterMapping | None = None
     unseen: tuple[str, ...] | None = None
     calibration: Calibration | None = None
+    cross_validation: CrossValidation | None = None
 
     def compared_with(self, control: Difference) -> Evaluation:
         """The same, with its difference to the control."""
@@ -135,6 +141,7 @@ class Report:
         baselines: what stands beside them.
         control: the supervised control.
         notes: what else a reader must know.
+        chosen: name of the run to use, where several were compared to choose one.
     """
 
     data: str
@@ -143,6 +150,7 @@ class Report:
     baselines: tuple[Evaluation, ...] = ()
     control: Evaluation | None = None
     notes: tuple[str, ...] = ()
+    chosen: str | None = None
 
     @property
     def rows(self) -> tuple[Evaluation, ...]:
@@ -176,6 +184,8 @@ class Report:
                 "calibration": None if one.calibration is None else one.calibration.to_json(),
                 "baselines": baselines,
             }
+            if one.cross_validation is not None:
+                document["cross_validation"] = one.cross_validation.to_json()
             if self.control is not None and one.control is not None:
                 document["control"] = {
                     "run": self.control.name,
@@ -183,6 +193,10 @@ class Report:
                     **self.control.score.to_json(),
                     **one.control.to_json(),
                 }
+                if self.control.cross_validation is not None:
+                    document["control"]["cross_validation"] = self.control.cross_validation.to_json()
+            if self.chosen is not None:
+                document["chosen"] = self.chosen
             documents.append({**document, "notes": list(self.notes)})
         return documents
 

@@ -36,7 +36,7 @@ class EvaluateConfig(Config):
     command: ClassVar[str] = "evaluate"
     panels: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "Scores": ("split", "baselines", "out", "csv", "by_group", "draws", "seed"),
-        "Runs": ("data", "control", "state", "cross_validate", "tta", "head", "mapping"),
+        "Runs": ("data", "control", "state", "cross_validate", "calibrate", "tta", "head", "mapping"),
         "Masks of any origin": (
             "predictions",
             "truth",
@@ -69,7 +69,9 @@ class EvaluateConfig(Config):
         "matches the scored images themselves best, which flatters.",
     )
     control: Path | None = Field(
-        default=None, description="Run directory of the supervised control: adds its row and each run's difference."
+        default=None,
+        description="Run directory of the supervised control: adds its row and each run's difference; with "
+        "--cross-validate it is trained anew too.",
     )
     predictions: Path | None = Field(
         default=None, description="Folder of predicted masks to score instead of runs; needs --truth."
@@ -95,7 +97,13 @@ class EvaluateConfig(Config):
     cross_validate: bool = Field(
         default=False,
         description="Score the recipe of runs of train-uda on their own labelled images: each is left out of a short "
-        "training, and then scored. For up to 10 labelled images.",
+        "training, and then scored. For up to 10 labelled images. Of several runs with the same labels it says which "
+        "to use.",
+    )
+    calibrate: bool = Field(
+        default=False,
+        description="Store in the runs that --cross-validate trains anew the temperature of the predictions for what "
+        "was left out. For runs without labelled validation images.",
     )
     tta: bool = Field(
         default=False,
@@ -137,12 +145,20 @@ class EvaluateConfig(Config):
                 raise ValueError(f"{FOLDER_OPTIONS} go with a folder of true masks, not with a data set")
             if self.cross_validate:
                 raise ValueError("--cross-validate trains runs again; masks have nothing to train")
-        elif self.cross_validate and (self.control is not None or self.state is not None):
-            raise ValueError("--cross-validate trains anew: --control and --state, which are of saved runs, do not fit")
+        elif self.cross_validate and self.state is not None:
+            raise ValueError("--cross-validate trains anew: --state, which is of saved runs, does not fit")
         elif self.truth is not None or self._folder_options or self.stacks != Stacks():
             raise ValueError(
                 f"--truth, --axes, --planes, {FOLDER_OPTIONS} go with --predictions; runs have a data set (--data)"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _calibrate_with_cross_validation(self) -> Self:
+        if self.calibrate and not self.cross_validate:
+            raise ValueError("--calibrate stores what --cross-validate fits: give both")
+        if self.calibrate and self.tta:
+            raise ValueError("--calibrate is of single views, which --tta averages: leave one of them out")
         return self
 
     @property

@@ -46,15 +46,20 @@ def unlike_control(run: Manifest, control: Manifest) -> list[str]:
     """
     if control["command"] != TrainUDAConfig.command:
         return [f"the command ({run['command']} and {control['command']})"]
+    # Statistics of all images make a control no weaker: what a run gains over it is not theirs.
+    of_all = control["config"].get("norm_images") == "all"
+    leaving_out = TrainUDAConfig.of_unlabelled | ({"norm_images"} if of_all else frozenset())
+    return not_supervised(control) + _unlike(run, control, leaving_out)
+
+
+def not_supervised(control: Manifest) -> list[str]:
+    """The settings by which what may be a control learns from unlabelled images; empty for a supervised run."""
     settings = control["config"]
-    said = [
+    return [
         f"{name} ({settings[name]}, and that of a control is {value})"
         for name, value in CONTROL.items()
         if settings.get(name, value) != value
     ]
-    # Statistics of all images make a control no weaker: what a run gains over it is not theirs.
-    of_all = settings.get("norm_images") == "all"
-    return said + _unlike(run, control, TrainUDAConfig.of_unlabelled | ({"norm_images"} if of_all else frozenset()))
 
 
 def learnt_by(config: Mapping[str, Any], otherwise: str) -> str:
