@@ -204,4 +204,4 @@ def test_evaluate_does_not_advise_the_options_of_predict(tmp_path: Path) -> None
 
 def test_the_search_finds_advice(options: dict[str, set[str]]) -> None:
     assert ("axes.py", "", "--planes") in ADVICE and ("prepare/settings.py", "FolderConfig", "--masks") in ADVICE
-    assert len(ADVICE) > 80 and len(options) == 14
+    assert len(ADVICE) > 80 and len(options) == 15
