@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parents[2]
-BESIDE_DOCS = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "CITATION.cff", "LICENSE", "benchmarks/*.md", "examples/**/*.*")
+BESIDE_DOCS = ("*.md", "CITATION.cff", "LICENSE", "benchmarks/*.md", "examples/**/*.*")
 LINK = re.compile(r"(?<=\]\()(?![a-z]+:|#)([^)#\s]+)")
 
 
