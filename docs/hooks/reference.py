@@ -111,8 +111,8 @@ def table(head: tuple[str, str, str], rows: Any) -> str:
 
 
 def code(value: object) -> str:
-    """A value set as code, and nothing for none."""
-    return "" if value in (None, (), {}) else f"`{cell(value)}`"
+    """A value set as code, in which a bar ends no cell, and nothing for none."""
+    return "" if value in (None, (), {}) else f"`{value}`"
 
 
 def cell(value: object) -> str:
