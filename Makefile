@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo test lint bench bench-full soak mutate results clean
+.PHONY: help setup demo test lint docs package bench bench-full soak mutate results clean
 .DEFAULT_GOAL := help
 
 help:  ## Show the targets
@@ -30,6 +30,14 @@ lint: $(READY)  ## Check style, types and the direction of imports
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+docs: $(READY)  ## Build the documentation into site/, with every link checked
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	$(BIN)/mkdocs build --strict
+
+package: $(READY)  ## Build wheel and source distribution into dist/, and try them in an environment of their own
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[package]'
+	.ci/package $(BIN)/python
+
 bench: $(READY)  ## Benchmarks at small sizes, a few minutes
 	-$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
 	$(BIN)/python -m benchmarks
@@ -50,4 +58,4 @@ results: $(READY)  ## The figures of docs/results.md; BIOSEG_DATA names the fold
 	PATH="$(abspath $(BIN)):$$PATH" benchmarks/results_bbbc039.sh
 
 clean:  ## Remove what the targets above made, but no data and no runs
-	rm -rf $(VENV) demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info
+	rm -rf $(VENV) demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist site *.egg-info

@@ -139,6 +139,9 @@ def read_config(path: Path, model: type[ConfigT]) -> dict[str, Any]:
     Raises:
         UsageError: no such file, not YAML, not a mapping, an unknown key, or a manifest of another command.
     """
+    if not path.exists():
+        fix = "Check the path. `bioseg examples` writes the files that the documentation names under examples/."
+        raise UsageError("There is no such file", where=path, fix=fix)
     values = read_yaml(path)
     if "command" in values and "config" in values:
         if values["command"] != model.command:

@@ -206,4 +206,4 @@ def test_the_search_finds_advice(options: dict[str, set[str]]) -> None:
         "FolderConfig",
         "--masks",
     ) in ADVICE
-    assert len(ADVICE) > 80 and len(options) == 14
+    assert len(ADVICE) > 80 and len(options) == 15

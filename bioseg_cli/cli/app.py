@@ -10,6 +10,7 @@ import typer
 from bioseg_cli import __version__
 from bioseg_cli.cli.binding import bind
 from bioseg_cli.cli.commands.evaluate import evaluate
+from bioseg_cli.cli.commands.examples import ExamplesConfig, examples
 from bioseg_cli.cli.commands.predict import predict
 from bioseg_cli.cli.commands.prepare import (
     prepare_bigbrain,
@@ -77,6 +78,7 @@ bind(app, PredictConfig, predict, name="predict")
 bind(app, EvaluateConfig, evaluate, name="evaluate")
 bind(app, StudyConfig, study, name="study")
 bind(app, ReportConfig, report, name="report")
+bind(app, ExamplesConfig, examples, name="examples")
 
 
 def main() -> None:
