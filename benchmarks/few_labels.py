@@ -3,8 +3,9 @@
 `python -m benchmarks.few_labels FOLDER --bed bbbc039 --arm best control [--labels 1] [--draws 0 1 2 3 4]
 [--reference best] [--steps 1000] [--jobs 2]`
 
-An arm is a set of settings of `bioseg train-uda` (`ARMS`); `forest`, a random forest on the same labelled images; or
-`suggested`, the reference recipe on the images that `bioseg suggest` chooses, whose seed is the number of the draw.
+An arm is a set of settings of `bioseg train-uda` (`ARMS`); `forest`, a random forest on the same labelled images;
+`suggested`, the reference recipe on the images that `bioseg suggest` chooses, whose seed is the number of the draw; or
+the reference recipe on what a teacher labelled (`TEACHERS`): the run of another arm, or the forest.
 All networks have width 16 and see two crops of 192 pixels a step. No validation image is used: the last state is
 scored, by mean IoU with background on the validation images. An arm minus `--reference` is taken draw by draw, with
 Student's interval over the draws. Runs in FOLDER that are finished, at the same settings, are not trained again.
@@ -26,8 +27,9 @@ from typing import Any
 import yaml
 from rich.table import Table
 
-from benchmarks import machine, test_beds
+from benchmarks import machine, pseudo_labels, test_beds
 from benchmarks.timing import bioseg, printer, table_of
+from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.runs.directory import RunDirectory
 from bioseg_cli.runs.manifest import MANIFEST_NAME
 from bioseg_cli.study.statistics import Repeat, compare
@@ -46,6 +48,8 @@ ARMS: dict[str, dict[str, Any]] = {
     "best, crops anywhere": {**BEST, "crop_around": "anywhere"},
     "best, rate in steps": {**BEST, "schedule": "step", "warmup": 0},
     "best, no average": {**BEST, "ema": None},
+    "best, twice the updates": {**BEST, "steps": 2},
+    "best, three times the updates": {**BEST, "steps": 3},
     "best, all labels": {**BEST, "ratio": 1.0, "labels": None},
     "best + KL": {**BEST, "unsup_loss": "kl"},
     "best + teacher": TAUGHT,
@@ -54,9 +58,21 @@ ARMS: dict[str, dict[str, Any]] = {
     "best + denoising": {**BEST, "denoise": 0.5},
     "best + all": {**TAUGHT, "mix": "labelled", "class_confidence": True, "pseudo_loss": "ce-dice", "denoise": 0.5},
 }
-"""Settings of `bioseg train-uda` by name; what they do not name is the same in all of them."""
+"""Settings of `bioseg train-uda` by name; what they do not name is the same in all of them. Steps are factors."""
 
 FOREST, SUGGESTED = "forest", "suggested"
+
+TEACHERS = {
+    "best, self-trained": "best",
+    "best, self-trained twice": "best, self-trained",
+    "best on the forest's labels": FOREST,
+}
+"""Arms whose training images another arm has labelled where it was sure, but for those that have a mask."""
+
+FOREST_FIRST = "best, forest first"
+"""The reference recipe that starts from the weights of `best on the forest's labels`."""
+
+NAMES = (*ARMS, FOREST, SUGGESTED, *TEACHERS, FOREST_FIRST)
 
 
 @dataclass(frozen=True)
@@ -84,11 +100,18 @@ class Comparison:
 
     def train(self, cell: Cell) -> Path:
         """The run of a cell, trained now where it is missing or has other settings."""
-        run = self.folder / "runs" / cell.name
-        budget = {"steps": self.steps, "epoch_steps": self.steps}
-        settings = {**SIZE, **budget, "labels": cell.labels, **ARMS.get(cell.arm, BEST), "label_draw": cell.draw}
+        run, data = self.folder / "runs" / cell.name, self.data
+        arm = ARMS.get(cell.arm, BEST)
+        updates = self.steps * arm.get("steps", 1)
+        settings = {**SIZE, "labels": cell.labels, **arm, "label_draw": cell.draw}
+        settings |= {"steps": updates, "epoch_steps": updates}
         if cell.arm == SUGGESTED:
             settings |= {"labels": None, "label_draw": 0, "label_images": self.suggested(cell)}
+        elif cell.arm in TEACHERS:
+            settings |= {"labels": None, "label_draw": 0, "ratio": 1.0}
+            data = self.taught(cell)
+        elif cell.arm == FOREST_FIRST:
+            settings["init_from"] = str(self.train(Cell("best on the forest's labels", cell.labels, cell.draw)))
         if (run / MANIFEST_NAME).is_file():
             there = RunDirectory.open(run).manifest
             same = all(there["config"][name] == value for name, value in settings.items())
@@ -97,8 +120,24 @@ class Comparison:
         plan = self.folder / "settings" / f"{cell.name}.yaml"
         plan.parent.mkdir(parents=True, exist_ok=True)
         plan.write_text(yaml.safe_dump(settings))
-        call("train-uda", self.data, "--config", plan, "--run", run, "--quiet", "--overwrite")
+        call("train-uda", data, "--config", plan, "--run", run, "--quiet", "--overwrite")
         return run
+
+    def taught(self, cell: Cell) -> Path:
+        """The data set that the teacher of a cell's arm has labelled; made now where it is missing."""
+        path = self.folder / "taught" / f"{cell.name}.h5"
+        if path.is_file():
+            return path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        arm = TEACHERS[cell.arm]
+        with Dataset(self.data) as dataset:
+            labelled = dataset.label_subset(count=cell.labels, draw=cell.draw)
+            if arm == FOREST:
+                teacher = pseudo_labels.forest(dataset, labelled)
+            else:
+                teacher = pseudo_labels.network(self.train(Cell(arm, cell.labels, cell.draw)))
+            pseudo_labels.write(dataset, labelled, teacher, path)
+        return path
 
     def suggested(self, cell: Cell) -> list[str]:
         """Names of the images that `bioseg suggest` would have labelled first."""
@@ -179,9 +218,9 @@ def difference(values: Mapping[Repeat, float], reference: Mapping[Repeat, float]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--bed", choices=test_beds.BEDS, required=True)
-    parser.add_argument("--arm", nargs="+", choices=[*ARMS, FOREST, SUGGESTED], default=["best", "control", FOREST])
-    parser.add_argument("--reference", choices=[*ARMS, FOREST, SUGGESTED], default="best")
+    parser.add_argument("--bed", choices=[*test_beds.BEDS, test_beds.HEAD], required=True)
+    parser.add_argument("--arm", nargs="+", choices=NAMES, default=["best", "control", FOREST])
+    parser.add_argument("--reference", choices=NAMES, default="best")
     parser.add_argument("--labels", type=int, nargs="+", default=[1])
     parser.add_argument("--draws", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--steps", type=int, default=1000)

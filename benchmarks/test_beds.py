@@ -2,15 +2,18 @@
 
 Fields of BBBC039 as they are (`bbbc039`), under few photons (`noisy`), labelled by strokes alone (`scribbles`), and by
 one square in each field (`patches`); sections of a fly's nerve cord with mitochondria (`mitochondria`, at half size) or
-membranes (`membranes`), in blocks with a gap between training and validation, and a second stack without labels.
+membranes (`membranes`), in blocks with a gap between training and validation, and a second stack without labels; and
+slices of the average of heads at random rotations, with grey and white matter (`head`).
 """
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import nibabel
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
@@ -19,6 +22,7 @@ from skimage.io import imread
 from skimage.measure import block_reduce
 from skimage.morphology import dilation, disk
 
+from benchmarks.timing import bioseg
 from bioseg_cli.config import ClassInfo, SplitName
 from bioseg_cli.dataset.schema import DatasetInfo, Item, ItemSource
 from bioseg_cli.dataset.writer import DatasetWriter
@@ -122,6 +126,25 @@ def sections(folder: Path, labels: str) -> Iterator[Sample]:
         yield f"stack2-{raw.stem}", imread(raw), None, "train"
 
 
+HEAD = "head"
+TISSUES = "background,grey matter,white matter"
+
+
+def write_head(source: Path, path: Path) -> None:
+    """Slices as `bioseg prepare bigbrain` cuts them, in slabs; a voxel belongs to whatever is most of it."""
+    folder = source / "mni152"
+    grey, white = (nibabel.load(next(folder.glob(f"*_{tissue}_*.nii.gz"))) for tissue in ("gm", "wm"))
+    parts = [np.asarray(tissue.dataobj).astype(int) for tissue in (grey, white)]
+    classes = np.stack([255 - sum(parts), *parts]).argmax(axis=0).astype(np.uint8)
+    labels = path.with_name("tissues.nii.gz")
+    nibabel.Nifti1Image(classes, grey.affine).to_filename(labels)
+    image = next(folder.glob("*_t1_*.nii.gz"))
+    options = ("--classes", "1,2", "--names", TISSUES, "--slices", "400", "--crop", "192", "--quiet")
+    subprocess.run(
+        bioseg("prepare", "bigbrain", "--image", image, "--labels", labels, *options, "--out", path), check=True
+    )
+
+
 BEDS: dict[str, tuple[Callable[[Path], Iterator[Sample]], str]] = {
     "bbbc039": (bbbc039, "nucleus"),
     "noisy": (noisy, "nucleus"),
@@ -134,7 +157,10 @@ BEDS: dict[str, tuple[Callable[[Path], Iterator[Sample]], str]] = {
 
 
 def write(bed: str, source: Path, path: Path) -> None:
-    """Make a data set of a test bed, normalised by percentiles of its training images as `prepare folder` does."""
+    """Make a data set of a test bed; all but `head` are normalised by percentiles of the training images."""
+    if bed == HEAD:
+        write_head(source, path)
+        return
     read, foreground = BEDS[bed]
     samples = list(read(source))
     classes = (ClassInfo(name="background", colour=(0, 0, 0)), ClassInfo(name=foreground, colour=(255, 255, 0)))
