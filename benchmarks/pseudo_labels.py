@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bioseg_cli.compute.device import resolve_device, resolve_precision
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.dataset.schema import DatasetInfo, IntArray, Item
 from bioseg_cli.dataset.writer import DatasetWriter
 from bioseg_cli.evaluation.forest import fit_forest, pixel_features
 from bioseg_cli.model.saved import load_model
 from bioseg_cli.prediction.predictor import Predictor
-from bioseg_cli.runs.device import resolve_device, resolve_precision
 from bioseg_cli.runs.directory import RunDirectory
 
 SURE = 0.95
