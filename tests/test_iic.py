@@ -199,6 +199,15 @@ def naming(dataset: Dataset, wanted: str) -> tuple[str, list[int]]:
     return found.split, found.indices.tolist()
 
 
+def test_every_epoch_has_an_order_of_its_own(dataset: Dataset) -> None:
+    method = IIC(dataset, TrainIICConfig(batch_size=1), CPU)
+    orders = {
+        tuple(int(method.draw(epoch, step).images.indices[0]) for step in range(len(method.training)))
+        for epoch in range(6)
+    }
+    assert len(orders) > 1
+
+
 def test_mapping_images_are_labelled_training_images_in_label_order(dataset: Dataset) -> None:
     assert naming(dataset, "5") == ("train", dataset.label_order[:5].tolist())
     assert naming(dataset, "all") == ("train", dataset.label_order.tolist())

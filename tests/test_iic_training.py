@@ -364,6 +364,7 @@ def test_of_the_restarts_the_most_informative_is_kept(
     assert card(restarted).mappings == card(alone).mappings
     assert rows(restarted) == rows(alone)
     assert record["config"]["restarts"] == 3
+    assert manifest(restarted / "restarts" / f"seed{kept['seed']}")["config"]["restarts"] == 1
     assert record["config"]["seed"] == 5
     # And no label had a part in it.
     without = trained(bioseg, unlabelled, tmp_path / "without", *RESTARTS)
@@ -379,7 +380,7 @@ def test_stopped_restarts_are_resumed(
     result = bioseg("train-iic", "--resume", run)
     assert result.exit_code == 0, result.output
     # The restart that was stopped, of 12 steps each, went on and did not begin anew.
-    assert len(manifest(run / "restarts" / f"seed{5 + steps // 12}")["times"]["resumed"]) == 1
+    assert len(manifest(restarted / "restarts" / f"seed{5 + steps // 12}")["times"]["resumed"]) == 1
     assert_equal_runs(run, restarted)
     assert set(manifest(run)["times"]) == {"started", "resumed", "ended"}
 

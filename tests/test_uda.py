@@ -14,6 +14,7 @@ from conftest import write_discs
 from torch import nn
 
 from bioseg_cli.augment.affine import Affine
+from bioseg_cli.augment.microscopy import GAIN, LABELLED_SEVERITY
 from bioseg_cli.augment.policy import Operation, StrongView, draw_strong
 from bioseg_cli.compute.device import Precision, resolve_precision
 from bioseg_cli.config import UNetConfig
@@ -332,6 +333,23 @@ def test_labelled_and_unlabelled_images_have_orders_of_their_own(dataset: Datase
     ]
     assert len(places) == 16
     assert any(first != second for first, second in places)
+
+
+def test_every_epoch_has_an_order_of_its_own(dataset: Dataset) -> None:
+    method = UDA(dataset, TrainUDAConfig(labels=4), CPU)
+    orders = {
+        tuple(int(method.draw(epoch, step).labelled.indices[0]) for step in range(len(method.labelled)))
+        for epoch in range(6)
+    }
+    assert len(orders) > 1
+
+
+def test_labelled_images_are_changed_half_as_far_as_unlabelled_ones(dataset: Dataset) -> None:
+    method = UDA(dataset, TrainUDAConfig(labels=2, augment="microscopy"), CPU)
+    batches = [method.draw(epoch, 0) for epoch in range(200)]
+    gains = torch.cat([batch.labelled_capture.gain for batch in batches]).log().abs()
+    assert 0.4 * np.log(GAIN) < float(gains.max()) <= LABELLED_SEVERITY * np.log(GAIN) + 1e-9
+    assert float(torch.cat([batch.strong.capture.gain for batch in batches]).log().abs().max()) > 0.8 * np.log(GAIN)
 
 
 def test_the_loss_of_a_control_is_the_supervised_one_by_both_names(dataset: Dataset) -> None:
