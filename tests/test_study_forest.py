@@ -143,7 +143,7 @@ def test_the_tables_and_the_curve_show_it(tmp_path: Path) -> None:
     text = page_of(results)
     page = Page(text)
     s1 = next(table for table in page.tables if table[0][0] == "Labelled images")
-    assert ["random forest on filters, 10 labels", "0.8500 0.7229–0.9771 c"] in [
+    assert ["random forest on filters, 10 labels", "0.8500 0.7229 to 0.9771 c"] in [
         [" ".join(cell.split()) for cell in row] for row in s1
     ]
     assert ["random forest on filters, 100 labels", "0.9450"] in [
