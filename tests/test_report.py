@@ -6,8 +6,11 @@ import json
 import re
 import subprocess
 import sys
+from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from hashlib import sha256
+from html import unescape
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
@@ -19,12 +22,14 @@ import yaml
 from click.testing import Result
 from test_study_plan import write_plan
 
-from bioseg_cli.report.chosen import middle_budget, ranked_images, shown_runs
+from bioseg_cli.report.chosen import Scored, middle_budget, ranked_images, shown_runs
 from bioseg_cli.report.comparisons import least_wilcoxon
 from bioseg_cli.report.findings import Findings
-from bioseg_cli.report.markup import Markup, joined, tag
+from bioseg_cli.report.page import render
 from bioseg_cli.report.paper import TABLE_S1, published, published_head, published_reversals
+from bioseg_cli.report.records import RunRecord
 from bioseg_cli.report.session import make_page
+from bioseg_cli.report.strips import Album, Gallery, Picture, Strip
 from bioseg_cli.runs.console import Output
 from bioseg_cli.study.grid import Budget
 from bioseg_cli.study.results import RunResult, ScoreRow, StudyResults
@@ -94,6 +99,11 @@ def page_of(results: StudyResults) -> str:
     return make_page(results, Output(quiet=True))[0]
 
 
+def as_shown(text: str) -> str:
+    """With one space for white space, as a browser shows it; a no-break space is none."""
+    return re.sub(r"[ \n]+", " ", text).strip(" \n")
+
+
 class Page(HTMLParser):
     """A page as a browser sees it; refuses tags that do not match."""
 
@@ -105,6 +115,8 @@ class Page(HTMLParser):
         self.words = ""
         self.feed(text)
         assert self.open == []
+        self.words = as_shown(self.words)
+        self.tables = [[list(map(as_shown, row)) for row in table] for table in self.tables]
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.elements.append((tag, dict(attrs)))
@@ -128,10 +140,15 @@ class Page(HTMLParser):
             return
         self.words += data
         if {"th", "td"} & set(self.open):
-            self.tables[-1][-1][-1] += f" {data}" if self.tables[-1][-1][-1] else data
+            self.tables[-1][-1][-1] += f" {data}"
 
     def all(self, tag: str) -> list[dict[str, str | None]]:
         return [attributes for name, attributes in self.elements if name == tag]
+
+    @property
+    def plots(self) -> list[dict[str, str | None]]:
+        """Drawings but for the squares of a key."""
+        return [attributes for attributes in self.all("svg") if attributes.get("role") == "img"]
 
 
 @pytest.fixture(scope="module")
@@ -163,7 +180,7 @@ def test_the_page_is_sound_and_needs_nothing_from_elsewhere(four) -> None:
 
 def test_every_plot_says_in_words_and_numbers_what_it_shows(four) -> None:
     page = Page(four[1])
-    plots = page.all("svg")
+    plots = page.plots
     assert len(plots) == 4 * 2 + 1
     identities = {attributes["id"] for _, attributes in page.elements if "id" in attributes}
     for plot in plots:
@@ -197,7 +214,7 @@ def test_table_s1_has_every_mean_with_its_interval_and_the_papers_figure_beside(
             for cell, column in zip(ours[1:], columns, strict=True):
                 found = findings.cell(data, column, Budget(count, title)).estimate
                 low, high = found.interval.low, found.interval.high
-                assert cell.split() == [f"{found.mean:.4f}", f"{low:.4f}–{high:.4f}"]
+                assert cell == f"{found.mean:.4f} {low:.4f} to {high:.4f}"
         every = table[2 + 2 * len(BUDGETS)]
         assert every[0] == "all\N{NO-BREAK SPACE}labels (100 images)"
         assert every[1:5] == ["–"] * 4
@@ -327,8 +344,15 @@ def test_the_smallest_p_of_so_few_pairs_is_the_one_that_the_test_has() -> None:
         assert wilcoxon_signed_rank(first, np.zeros(pairs)).p_value == pytest.approx(least_wilcoxon(pairs))
 
 
+HOSTILE = (
+    "</td></style></svg><script>alert(1)</script>{{ 7 * 7 }}&lt;",
+    "\"'><img src=x onerror='alert(1)'>",
+    'javascript:alert(1)//" onload="alert(1)',
+)
+
+
 def test_names_are_text_whatever_signs_are_in_them() -> None:
-    name = "<b>A&B</b> \"x\" 'y' $10$"
+    name = '<b>A&B</b> "x" \'y\' $10$ style="fill: red"'
     results = study(kl_wins, data=(name,))
     runs = list(results.runs)
     runs[1] = replace(runs[1], rows=(), status="failed", failure="<script>alert(1)</script>")
@@ -339,12 +363,62 @@ def test_names_are_text_whatever_signs_are_in_them() -> None:
     assert "<b>A" not in text
     assert name in page.words
     assert "<script>alert(1)</script>" in page.words
+    # In the drawings too, where no attribute is made of it.
+    assert name in [unescape(each) for each in re.findall(r">([^<]*)</text>", text)]
 
 
-def test_markup_escapes_what_is_not_markup() -> None:
-    assert tag("p", "<", tag("b", "&"), title='"') == '<p title="&quot;">&lt;<b>&amp;</b></p>'
-    assert joined(["<", Markup("<br>")], ", ") == "&lt;, <br>"
-    assert tag("p", tag("b", "a") + "<") == "<p>&lt;b&gt;a&lt;/b&gt;&lt;</p>"
+def page_of_names(name: str) -> str:
+    """A page on which everything that can be called something is called so."""
+    results = study(kl_wins, data=(name,), iic=True)
+    runs = [replace(run, name=f"{name}{place}", unseen=(name,)) for place, run in enumerate(results.runs)]
+    runs[1] = replace(runs[1], rows=(), status="failed", failure=name)
+    runs[-1] = replace(runs[-1], status="collapsed", collapse={"best-final": {"main": name}})
+    baselines = {name: (score_row(name, 0.8, None), score_row("otsu", 0.7, None))}
+    results = replace(results, title=name, runs=tuple(runs), baselines=baselines)
+    manifest = {
+        "command": name, "config": {name: name}, "environment": {name: name, "packages": {name: 1}},
+        "device": name,
+    }  # fmt: skip
+    log = {"updates": [1.0, 2.0], "epoch": [1.0, 2.0], "val_mean_iou": [0.5, 0.6]}
+    records = [RunRecord(run, manifest, log) for run in runs]
+    shown = Scored(runs[0], runs[0].rows[0])
+    pictures = ((Picture(b"PNG", name, name), Picture(b"", name, name)),)
+    drawn = Gallery(name, (shown,), (Strip(name, pictures), Strip(name, pictures)), ((name, (1, 2, 3)),))
+    gone = Gallery(name, (shown,), problem=name)
+    album = Album((drawn, gone), (drawn, gone), (drawn, gone))
+    return render(name, name, Findings(results), records, album)
+
+
+@pytest.mark.parametrize("hostile", HOSTILE)
+def test_a_hostile_name_is_read_and_adds_nothing_else(hostile: str) -> None:
+    harmless = "N" * len(hostile)
+    page, plain = Page(page_of_names(hostile)), Page(page_of_names(harmless))
+    seen, wanted = ([(name, list(attributes)) for name, attributes in each.elements] for each in (page, plain))
+    assert seen == wanted
+    for name, attributes in page.elements:
+        for key in {"href", "xlink:href", "src"} & set(attributes):
+            assert re.match("#|data:image/png;base64,", str(attributes[key])), (name, attributes[key])
+    # As it is, expressions of templates and escapes too.
+    assert page.words.count(hostile) == plain.words.count(harmless) > 100
+
+
+def test_the_policy_lets_in_the_stylesheet_of_the_page_and_nothing_else() -> None:
+    text = page_of_names("cells")
+    page = Page(text)
+    (policy,) = (each["content"] for each in page.all("meta") if each.get("http-equiv") == "Content-Security-Policy")
+    allowed = {what: sources for what, *sources in map(str.split, str(policy).split(";"))}
+    # Every block of style is allowed by its hash, and there is no other hash, host or word that allows.
+    blocks = re.findall(r"<style>(.*?)</style>", text, flags=re.DOTALL)
+    hashes = [f"'sha256-{b64encode(sha256(block.encode()).digest()).decode()}'" for block in blocks]
+    assert len(blocks) == len(page.all("style")) == 1
+    assert allowed == {
+        "default-src": ["'none'"], "style-src": hashes, "img-src": ["data:"], "base-uri": ["'none'"],
+        "form-action": ["'none'"],
+    }  # fmt: skip
+    # It comes before all that it is of, and what it forbids is not used.
+    assert text.index("Content-Security-Policy") < text.index("<style>")
+    assert not page.all("script")
+    assert [name for name, attributes in page.elements if "style" in attributes] == []
 
 
 def test_the_same_results_make_the_same_page(four) -> None:
@@ -437,7 +511,7 @@ def test_pictures_show_truth_predictions_and_clusters_with_words(reported) -> No
     words = " ".join(str(picture["alt"]) for picture in pictures)
     for said in ("mean IoU of the image", "missed", "added", "with over 1 % of the image", "true outlines: background"):
         assert said in words
-    plots = [re.sub(r"-title .*", "", str(plot["aria-labelledby"])) for plot in page.all("svg")]
+    plots = [re.sub(r"-title .*", "", str(plot["aria-labelledby"])) for plot in page.plots]
     kinds = {plot.split("-")[0] for plot in plots}
     assert kinds == {"bars", "labels", "heads", "collapse", "learning", "reliability"}
 
@@ -478,7 +552,7 @@ def test_what_is_gone_is_said_in_place_and_the_rest_is_there(finished: Path, bio
     assert any("not a run" in one for one in json.loads(result.stdout)["without_picture"])
     assert "No picture: The folder is not a run" in page.words
     assert "learning curves are not shown" in page.words
-    assert len(page.all("svg")) == 6
+    assert len(page.plots) == 6
     manifest = yaml.safe_load((copy / "manifest.yaml").read_text())
     manifest["data"] = {
         name: {method: str(tmp_path / "gone.h5") for method in files} for name, files in manifest["data"].items()

@@ -28,6 +28,7 @@ from bioseg_cli.study.session import _Study
 from bioseg_cli.study.settings import Plan, StudyConfig
 from bioseg_cli.study.table import document, render
 from bioseg_cli.study.worker import perform
+from bioseg_cli.training.alike import DENOISED
 
 Cli = Callable[..., Result]
 QUIET = Output(quiet=True)
@@ -131,13 +132,18 @@ def test_the_tables_and_the_curve_show_it(tmp_path: Path) -> None:
     with (console := Console(width=80)).capture() as capture:
         console.print(render(results))
     lines = [line.split() for line in capture.get().splitlines()]
+    # No cell is folded: the widest method and interval fit in 80 columns.
+    wide = render(study(kl_wins, losses=("fixmatch", DENOISED)))
+    with (console := Console(width=80)).capture() as capture_wide:
+        console.print(wide)
+    assert capture_wide.get().count(" best-supervised  ") == 10
     # Student's interval of two draws 0.02 apart is 12.7 times 0.01 wide on each side.
-    assert ["10", "forest", "2/2", "0.8500", "0.723..0.977"] in lines
+    assert ["10", "forest", "2/2", "0.8500", "0.723", "to", "0.977"] in lines
     assert ["100", "forest", "1/1", "0.9450", "-"] in lines
     text = page_of(results)
     page = Page(text)
     s1 = next(table for table in page.tables if table[0][0] == "Labelled images")
-    assert ["random forest on filters, 10 labels", "0.8500 0.7229–0.9771 c"] in [
+    assert ["random forest on filters, 10 labels", "0.8500 0.7229 to 0.9771 c"] in [
         [" ".join(cell.split()) for cell in row] for row in s1
     ]
     assert ["random forest on filters, 100 labels", "0.9450"] in [

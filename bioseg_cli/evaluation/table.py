@@ -14,6 +14,7 @@ from rich.text import Text
 
 from bioseg_cli.dataset.area import AREA, shown_share
 from bioseg_cli.evaluation.report import UNSEEN, Evaluation, Report
+from bioseg_cli.metrics.intervals import as_text
 
 CLASSES_ACROSS = 3
 """Classes that fit beside each other in 80 columns; more are listed below each other."""
@@ -138,7 +139,7 @@ def _value(value: float) -> str:
 
 
 def _limits(limits: tuple[float, float]) -> str:
-    return "-" if np.isnan(limits[0]) else f"{limits[0]:.4f}-{limits[1]:.4f}"
+    return "-" if np.isnan(limits[0]) else as_text(*limits)
 
 
 def _notes(report: Report) -> Iterator[str]:

@@ -25,6 +25,11 @@ class MeanInterval(NamedTuple):
     high: float
 
 
+def as_text(low: float, high: float, form: str = ".4f") -> str:
+    """The limits of an interval as every table writes them, `0.9120 to 0.9340`; `form` is of each limit."""
+    return f"{low:{form}} to {high:{form}}"
+
+
 def t_interval(values: Sequence[float] | NDArray[np.float64], confidence: float = 0.95) -> MeanInterval:
     """Student's t interval of the mean of independent repeats, such as seeds.
 

@@ -23,11 +23,10 @@ from bioseg_cli.report.charts import (
     legend_below,
 )
 from bioseg_cli.report.findings import Column, Findings
-from bioseg_cli.report.paper import PIPELINES, published, published_head
-from bioseg_cli.report.tables import ceiling
+from bioseg_cli.report.paper import published, published_head
 from bioseg_cli.study.cells import Cell
 from bioseg_cli.study.grid import CONTROL
-from bioseg_cli.study.results import RunResult, ScoreRow
+from bioseg_cli.study.results import RunResult
 from bioseg_cli.study.statistics import Estimate
 
 GROUP_WIDTH = 0.84
@@ -52,32 +51,32 @@ def pipelines(findings: Findings, data: str, identity: str) -> Chart | None:
         for c, column in enumerate(columns):
             places = [g + (c - (len(columns) - 1) / 2) * width for g in range(len(budgets))]
             cells = [found[g, c] for g in range(len(budgets))]
-            _draw_bars(axes, places, cells, width, colour(column[0]), _hatch(columns, column), _name(column))
+            _draw_bars(axes, places, cells, width, colour(column[0]), _hatch(columns, column), words.output(*column))
         published_at = _draw_published(axes, data, columns, [budget.title for budget in budgets], width)
         if columns != every:
             _draw_control(axes, control)
-        top = ceiling(findings, data)
-        if top is not None and top.estimate is not None:
-            axes.axhline(top.estimate.mean, color=INK, linestyle=CEILING_LINE, linewidth=1, label="control, all labels")
-        otsu = _baseline(findings.results.baselines.get(data, ()), "otsu")
+        top = findings.ceiling(data)
+        if top is not None:
+            axes.axhline(top.mean, color=INK, linestyle=CEILING_LINE, linewidth=1, label="control, all labels")
+        otsu = findings.otsu(data)
         if otsu is not None:
             axes.axhline(otsu, color=GREY, linestyle=OTSU_LINE, linewidth=1.4, label="Otsu")
         _finish(axes, [words.labels(one).replace(" (", "\n").rstrip(")") for one in budgets])
-        legend_below(figure, axes, [_name(column) for column in columns], columns=2)
+        legend_below(figure, axes, [words.output(*column) for column in columns], columns=2)
         said = [f"{words.labels(budget)}: " + "; ".join(
-                    [*(_said(_name(column), found[g, c]) for c, column in enumerate(columns)),
-                     *([_said("supervised control", control[g])] if columns != every else [])])
+                    [*(_said(words.output(*column), found[g, c]) for c, column in enumerate(columns)),
+                     *([_said(words.method(CONTROL), control[g])] if columns != every else [])])
                 for g, budget in enumerate(budgets)]  # fmt: skip
-        if top is not None and top.estimate is not None:
-            said.append(f"Supervised control with all labels: {words.score(top.estimate.mean)}")
-        said += [f"Otsu’s threshold: {words.score(otsu)}"] if otsu is not None else []
+        if top is not None:
+            said.append(f"{words.capitalised(words.method(CONTROL))} with all labels: {words.score(top.mean)}")
+        said += [f"{words.baseline('otsu')}: {words.score(otsu)}"] if otsu is not None else []
         said += ["Crosses are the paper’s single runs"] if published_at else []
         return as_chart(figure, identity, title, ". ".join(said) + ".")
 
 
 def heads(findings: Findings, identity: str) -> Chart | None:
     """Mean IoU of both heads of IIC with both mappings, by data set; None where there is nothing to draw."""
-    data = [one for one in findings.results.data if findings.clusters(one)]
+    data = findings.data_of_iic
     kinds = [(head, mapping) for head in ("aux", "main") for mapping in ("oracle", "stored")]
     found = {
         (g, c): next((x for x in findings.clusters(one) if (x.head, x.mapping, x.state) == (*kind, "best-final")), None)
@@ -91,7 +90,7 @@ def heads(findings: Findings, identity: str) -> Chart | None:
         for c, (head, mapping) in enumerate(kinds):
             places = [g + (c - (len(kinds) - 1) / 2) * width for g in range(len(data))]
             cells = [found[g, c] for g in range(len(data))]
-            name = f"{words.HEADS[head]}, {mapping}"
+            name = words.head(head, mapping)
             _draw_bars(axes, places, cells, width, colour(head), HATCHES[mapping == "stored"], name)
         crosses = [
             (g + (c - (len(kinds) - 1) / 2) * width, value)
@@ -102,16 +101,16 @@ def heads(findings: Findings, identity: str) -> Chart | None:
         _draw_crosses(axes, crosses)
         said: list[str] = []
         for g, one in enumerate(data):
-            parts = [_said(f"{words.HEADS[head]}, {mapping}", found[g, c]) for c, (head, mapping) in enumerate(kinds)]
-            otsu = _baseline(findings.results.baselines.get(one, ()), "otsu")
+            parts = [_said(words.head(head, mapping), found[g, c]) for c, (head, mapping) in enumerate(kinds)]
+            otsu = findings.otsu(one)
             if otsu is not None:
                 label = "" if any("Otsu" in each for each in said) else "Otsu"
                 ends = (g - GROUP_WIDTH / 2, g + GROUP_WIDTH / 2)
                 axes.hlines(otsu, *ends, color=GREY, linestyle=OTSU_LINE, linewidth=1.4, label=label)
-                parts.append(f"Otsu’s threshold {words.score(otsu)}")
+                parts.append(f"{words.baseline('otsu')} {words.score(otsu)}")
             said.append(f"{one}: " + "; ".join(parts))
         _finish(axes, data)
-        legend_below(figure, axes, [f"{words.HEADS[head]}, {mapping}" for head, mapping in kinds], columns=2)
+        legend_below(figure, axes, [words.head(*kind) for kind in kinds], columns=2)
         title = "Mean IoU of training without labels, by data set and head"
         said += ["Crosses are the paper’s single runs"] if crosses else []
         return as_chart(figure, identity, title, ". ".join(said) + ".")
@@ -201,19 +200,7 @@ def _hatch(columns: Sequence[Column], column: Column) -> str:
     return HATCHES[states.index(column[1]) % len(HATCHES)]
 
 
-def _name(column: Column) -> str:
-    name = f"{words.method(column[0])}, {words.STATES.get(column[1], column[1])}"
-    pipeline = PIPELINES.get(column)
-    return name if pipeline is None else f"{pipeline}: {name}"
-
-
 def _said(name: str, one: Cell | None) -> str:
     if one is None or one.estimate is None:
         return f"{name} no run"
-    found = one.estimate
-    limits = "no interval" if found.interval is None else words.score_limits(found.interval)
-    return f"{name} {words.score(found.mean)} ({limits})"
-
-
-def _baseline(rows: Sequence[ScoreRow], name: str) -> float | None:
-    return next((row.mean_iou for row in rows if row.name == name), None)
+    return f"{name} {words.estimate(one.estimate)}"

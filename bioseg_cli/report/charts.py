@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import matplotlib as mpl
+from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from bioseg_cli.report.markup import Markup, tag
 from bioseg_cli.study.grid import CONTROL
 from bioseg_cli.training.alike import DENOISED
 
@@ -115,21 +115,34 @@ def as_chart(figure: Figure, identity: str, title: str, words: str) -> Chart:
     drawn = text.getvalue()
     body = re.sub(r"<metadata>.*?</metadata>", "", drawn[drawn.index("<svg") :], flags=re.DOTALL)
     opening, _, rest = body.partition(">")
-    # Of many charts in one page each needs identities of its own.
-    rest = re.sub(r'\bid="([^"]+)"', rf'id="{identity}-\1"', rest)
-    rest = re.sub(r'(href="#|url\(#)', rf"\g<1>{identity}-", rest)
-    rest = re.sub(r"<!--.*?-->\s*", "", rest, flags=re.DOTALL)
+    rest = re.sub(r"<!--.*?-->\s*|<style.*?</style>", "", rest, flags=re.DOTALL)
+    rest = re.sub(r"<[^>]+>", lambda tag: _for_the_page(tag[0], identity), rest)
     found = re.search(r'viewBox="([^"]+)"', opening)
     if found is None:
         raise ValueError("the drawing has no view box")
-    return Chart(
-        Markup(
-            f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
-            f'viewBox="{found[1]}" role="img" aria-labelledby="{identity}-title {identity}-words">'
-            f"{tag('title', title, id=f'{identity}-title')}{tag('desc', words, id=f'{identity}-words')}{rest.strip()}"
-        ),
-        words,
+    described = Markup('<title id="{0}-title">{1}</title><desc id="{0}-words">{2}</desc>').format(
+        identity, title, words
     )
+    opened = Markup(
+        '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="{0}" role="img" '
+        'aria-labelledby="{1}-title {1}-words">'
+    ).format(found[1], identity)
+    return Chart(opened + described + Markup(rest.strip()), words)
+
+
+def _for_the_page(tag: str, identity: str) -> str:
+    """A tag of a drawing with identities of its own among many, and attributes in place of `style`.
+
+    The policy of the page lets no `style` count.
+    """
+    tag = re.sub(r'\bid="([^"]+)"', rf'id="{identity}-\1"', tag)
+    tag = re.sub(r'(href="#|url\(#)', rf"\g<1>{identity}-", tag)
+    return re.sub(r'\bstyle="([^"]*)"', _as_attributes, tag)
+
+
+def _as_attributes(style: re.Match[str]) -> str:
+    declared = (declaration.partition(":") for declaration in style[1].split(";") if declaration.strip())
+    return " ".join(f'{name.strip()}="{value.strip()}"' for name, _, value in declared)
 
 
 def legend_below(figure: Figure, axes: Axes, first: Sequence[str] = (), columns: int = 3) -> None:

@@ -29,7 +29,6 @@ from bioseg_cli.report.charts import (
 )
 from bioseg_cli.report.findings import Findings
 from bioseg_cli.report.records import RunRecord
-from bioseg_cli.report.tables import ceiling
 from bioseg_cli.study.cells import Cell
 from bioseg_cli.study.forest import forest_points
 from bioseg_cli.study.grid import CONTROL, IIC, Budget
@@ -99,14 +98,12 @@ def efficiency(findings: Findings, data: str, identity: str) -> Chart | None:
         axes.set_xticks(counts, [_tick(one) for one in budgets])
         axes.minorticks_off()
         axes.set_xlabel("labelled images")
-        axes.set_ylabel(f"mean IoU, {words.STATES.get(findings.state, findings.state)}")
+        axes.set_ylabel(f"mean IoU, {words.state(findings.state)}")
         legend_below(figure, axes)
         said = [
             f"{words.capitalised(words.method(loss))}: "
             + ", ".join(
-                f"{words.score(one.estimate.mean)}"
-                + (f" ({words.score_limits(one.estimate.interval)})" if one.estimate.interval else "")
-                + f" with {one.budget.count}"
+                f"{words.estimate(one.estimate)} with {one.budget.count}"
                 for one in cells
                 if one.estimate is not None and one.budget is not None
             )
@@ -139,12 +136,11 @@ def _draw_efficiency(axes: Axes, loss: str, cells: Sequence[Cell], where: Transf
 def _references(findings: Findings, data: str) -> list[tuple[float, str, Any]]:
     """What the curves are held against: value, name, line style."""
     found: list[tuple[float, str, Any]] = []
-    top = ceiling(findings, data)
-    if top is not None and top.estimate is not None:
-        found.append((top.estimate.mean, "control, all labels", CEILING_LINE))
-    otsu = next((row for row in findings.results.baselines.get(data, ()) if row.name == "otsu"), None)
+    top, otsu = findings.ceiling(data), findings.otsu(data)
+    if top is not None:
+        found.append((top.mean, "control, all labels", CEILING_LINE))
     if otsu is not None:
-        found.append((otsu.mean_iou, "Otsu", OTSU_LINE))
+        found.append((otsu, "Otsu", OTSU_LINE))
     return found
 
 

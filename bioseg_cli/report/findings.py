@@ -10,7 +10,7 @@ from bioseg_cli.report.paper import PIPELINES, PublishedReversal, published_reve
 from bioseg_cli.study.cells import Cell, cells
 from bioseg_cli.study.grid import CONTROL, IIC, Budget
 from bioseg_cli.study.results import RunResult, StudyResults
-from bioseg_cli.study.statistics import Comparison, Reversal, compare, reversals
+from bioseg_cli.study.statistics import Comparison, Estimate, Reversal, compare, reversals
 
 ALL = "all"
 """Title of the budget of every label there is."""
@@ -94,9 +94,28 @@ class Findings:
                 return one
         return None
 
+    @property
+    def data_with_labels(self) -> list[str]:
+        """The data sets that runs learnt from labels of."""
+        return [data for data in self.results.data if self.columns(data)]
+
+    @property
+    def data_of_iic(self) -> list[str]:
+        """The data sets that runs of IIC learnt from without labels."""
+        return [data for data in self.results.data if self.clusters(data)]
+
     def clusters(self, data: str) -> list[Cell]:
         """The cells of IIC on a data set: a saved state, head and mapping each."""
         return [one for one in self.cells if one.data == data and one.loss == IIC]
+
+    def otsu(self, data: str) -> float | None:
+        """Mean IoU of Otsu's threshold on a data set; None where it was not scored."""
+        return next((row.mean_iou for row in self.results.baselines.get(data, ()) if row.name == "otsu"), None)
+
+    def ceiling(self, data: str) -> Estimate | None:
+        """The control with all labels, in the state compared by."""
+        cells = (self.cell(data, (CONTROL, self.state), one) for one in self.budgets(data) if one.title == ALL)
+        return next((one.estimate for one in cells if one is not None), None)
 
     def budgets(self, data: str, *, with_all: bool = True) -> list[Budget]:
         """The label budgets of a data set, ascending, that of all labels last."""

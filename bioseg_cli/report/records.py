@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from bioseg_cli.errors import BiosegError
 from bioseg_cli.runs.directory import RunDirectory
 from bioseg_cli.study.results import RunResult
-
-OWN_COLUMNS = frozenset(
-    {"data", "run", "resume", "seed", "ratio", "labels", "label_draw", "label_images", "unsup_loss"}
-)
-"""Settings that the table of runs has columns for, or that are of no account."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +25,11 @@ class RunRecord:
     run: RunResult
     manifest: Mapping[str, Any]
     metrics: Mapping[str, Sequence[float]]
+
+    @property
+    def command(self) -> str:
+        """Which of bioseg trained it."""
+        return str(self.manifest.get("command"))
 
     @property
     def settings(self) -> Mapping[str, Any]:
@@ -69,40 +69,3 @@ def read_record(run: RunResult) -> RunRecord:
     except (OSError, ValueError, TypeError):
         metrics = {}
     return RunRecord(run, directory.manifest, metrics)
-
-
-def common_settings(records: Iterable[RunRecord]) -> dict[str, dict[str, Any]]:
-    """By command of bioseg, the settings that all its runs share; without `OWN_COLUMNS`."""
-    by_command: dict[str, list[Mapping[str, Any]]] = {}
-    for one in records:
-        if one.settings:
-            by_command.setdefault(str(one.manifest.get("command")), []).append(one.settings)
-    return {
-        command: {
-            name: value
-            for name, value in settings[0].items()
-            if name not in OWN_COLUMNS and all(name in each and each[name] == value for each in settings)
-        }
-        for command, settings in by_command.items()
-    }
-
-
-def own_settings(record: RunRecord, common: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """The settings in which a run differs from others of its command."""
-    shared = common.get(str(record.manifest.get("command")), {})
-    return {name: value for name, value in record.settings.items() if name not in shared and name not in OWN_COLUMNS}
-
-
-def environments(records: Iterable[RunRecord]) -> list[tuple[dict[str, Any], int]]:
-    """The versions and machines that runs were trained with, and how many runs each."""
-    found: list[tuple[dict[str, Any], int]] = []
-    for one in records:
-        environment = one.manifest.get("environment")
-        if environment is None:
-            continue
-        place = next((i for i, (known, _) in enumerate(found) if known == environment), None)
-        if place is None:
-            found.append((environment, 1))
-        else:
-            found[place] = (environment, found[place][1] + 1)
-    return found

@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from bioseg_cli import __version__
 from bioseg_cli.errors import UsageError
 from bioseg_cli.io.files import refuse_existing, write_text
 from bioseg_cli.report.findings import Findings
-from bioseg_cli.report.paper import SOURCE, published, published_head
+from bioseg_cli.report.paper import published, published_head
 from bioseg_cli.report.settings import REPORT_NAME, ReportConfig
 from bioseg_cli.report.strips import Album
 from bioseg_cli.report.summary import sentences
@@ -65,7 +64,6 @@ def make_page(results: StudyResults, output: Output, *, title: str | None = None
     from bioseg_cli.report.album import draw_album
     from bioseg_cli.report.page import render
     from bioseg_cli.report.records import read_record
-    from bioseg_cli.report.sections import abstract, all_sections
 
     findings = Findings(results)
     records = [read_record(run) for run in results.runs]
@@ -73,13 +71,8 @@ def make_page(results: StudyResults, output: Output, *, title: str | None = None
     heading = title or results.title
     of_what = "" if heading == results.title else f" of {results.title}"
     made = now()[:16].replace("T", " ")
-    page = render(
-        heading,
-        f"bioseg report{of_what} · {results.split} split · {made} UTC",
-        abstract(findings),
-        all_sections(findings, records, album),
-        f"Made by bioseg {__version__}. The paper: {SOURCE}; its figures are those of its Tables S1 and S2.",
-    )
+    about = f"bioseg report{of_what} · {results.split} split · {made} UTC"
+    page = render(heading, about, findings, records, album)
     return page, numbers(findings, album)
 
 

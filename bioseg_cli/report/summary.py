@@ -78,7 +78,7 @@ def _against_the_control(findings: Findings) -> str:
     readings = [reading(one.control) for one in compared if one.control is not None]
     better, worse, untold = (readings.count(one) for one in (BETTER, WORSE, UNTOLD))
     open_ones = len(compared) - better - worse - untold
-    state = words.STATES.get(findings.state, findings.state)
+    state = words.state(findings.state)
     said = f"Of {words.counted(len(compared), 'comparison')} with the control (state {state}), "
     parts = []
     if untold < len(compared):
@@ -142,8 +142,8 @@ def _without_labels(findings: Findings) -> str:
             continue
         best = max(mapped, key=lambda one: one.estimate.mean if one.estimate is not None else 0.0)
         value = "" if best.estimate is None else words.score(best.estimate.mean)
-        otsu = next((row for row in findings.results.baselines.get(data, ()) if row.name == "otsu"), None)
-        against = "" if otsu is None else f"; Otsu’s threshold {words.score(otsu.mean_iou)}"
+        otsu = findings.otsu(data)
+        against = "" if otsu is None else f"; {words.baseline('otsu')} {words.score(otsu)}"
         mapping = "" if best.mapping == "stored" else ", oracle mapping"
         said.append(f"{data} {value} ({words.HEADS.get(str(best.head), str(best.head))}{mapping}{against})")
     return f"Without labels, by the better head of IIC: {', '.join(said)}." if said else ""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
 from bioseg_cli.dataset.area import shown_share
-from bioseg_cli.metrics.intervals import MeanInterval
+from bioseg_cli.metrics.intervals import MeanInterval, as_text
+from bioseg_cli.report.paper import PIPELINES
 from bioseg_cli.study.grid import CONTROL, Budget
+from bioseg_cli.study.statistics import Estimate
 from bioseg_cli.study.table import NAMES
 
 MINUS = "\N{MINUS SIGN}"
@@ -29,12 +32,29 @@ BASELINES = {
     "forest": "random forest on filters, all labels",
     "all-background": "all background",
 }
+NO_INTERVAL = "no interval"
 LONGEST_REASON = 90
 
 
 def method(loss: str) -> str:
     """What the page calls a method."""
     return "supervised control" if loss == CONTROL else NAMES.get(loss, loss)
+
+
+def state(name: str) -> str:
+    """What the page calls a saved state."""
+    return STATES.get(name, name)
+
+
+def output(loss: str, name: str) -> str:
+    """A method with its saved state, and what the paper calls the two: `KL, best final (P2)`."""
+    pipeline = PIPELINES.get((loss, name))
+    return f"{method(loss)}, {state(name)}" + (f" ({pipeline})" if pipeline else "")
+
+
+def head(name: str | None, mapping: str | None) -> str:
+    """A head of IIC with the mapping of its clusters."""
+    return f"{HEADS.get(str(name), str(name))}, {MAPPINGS.get(str(mapping), str(mapping))}"
 
 
 def baseline(name: str) -> str:
@@ -68,21 +88,33 @@ def gain(value: float) -> str:
     return f"{value:+.4f}".replace("-", MINUS)
 
 
-def score_limits(interval: MeanInterval | tuple[float, float]) -> str:
+def interval(found: MeanInterval | tuple[float, float] | None) -> str:
     """The limits of an interval of a mean IoU."""
-    low, high = ends(interval)
-    return f"{low:.4f}{DASH}{high:.4f}".replace("-", MINUS)
+    return NO_INTERVAL if found is None else as_text(*_limits(found)).replace("-", MINUS)
 
 
-def gain_limits(interval: MeanInterval | tuple[float, float]) -> str:
-    """The limits of an interval of a difference."""
-    low, high = ends(interval)
-    return f"{gain(low)} to {gain(high)}"
+def gain_interval(found: MeanInterval | None) -> str:
+    """The limits of an interval of a difference, with their signs."""
+    return NO_INTERVAL if found is None else as_text(*_limits(found), "+.4f").replace("-", MINUS)
 
 
-def ends(interval: MeanInterval | tuple[float, float]) -> tuple[float, float]:
-    """Lower and upper limit."""
-    return (interval.low, interval.high) if isinstance(interval, MeanInterval) else interval
+def estimate(found: Estimate) -> str:
+    """A mean IoU with its interval."""
+    return f"{score(found.mean)} ({interval(found.interval)})"
+
+
+def change(found: Estimate) -> str:
+    """A difference of mean IoU with its interval."""
+    return f"{gain(found.mean)} ({gain_interval(found.interval)})"
+
+
+def reservation(found: Estimate) -> str | None:
+    """Why there is no interval, or what it does not cover, to stand beside the interval."""
+    return None if found.reservation is None else found.reservation.removeprefix(f"{NO_INTERVAL}: ")
+
+
+def _limits(found: MeanInterval | tuple[float, float]) -> tuple[float, float]:
+    return (found.low, found.high) if isinstance(found, MeanInterval) else found
 
 
 def probability(value: float) -> str:
@@ -108,3 +140,8 @@ def shortened(reason: str, longest: int = LONGEST_REASON) -> str:
 def capitalised(text: str) -> str:
     """With a capital first letter, and everything else as it is."""
     return text[:1].upper() + text[1:]
+
+
+def unbroken(text: str) -> str:
+    """With each percentage kept in one line."""
+    return re.sub(r"(?<=\d) (?=%)", NO_BREAK, text)

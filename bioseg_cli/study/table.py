@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bioseg_cli.dataset.area import AREA, shown_share, with_share
-from bioseg_cli.metrics.intervals import MeanInterval
+from bioseg_cli.metrics.intervals import MeanInterval, as_text
 from bioseg_cli.study.cells import Cell, cells
 from bioseg_cli.study.grid import CONTROL, IIC, PlannedRun
 from bioseg_cli.study.results import StudyResults
@@ -27,7 +27,7 @@ def render(results: StudyResults) -> RenderableType:
     parts: list[RenderableType] = []
     for data in results.data:
         parts.append(Text(f"{data}, {results.split} split: mean IoU with background", style="bold"))
-        parts.append(_means([one for one in every if one.data == data], results))
+        parts += [_means([one for one in every if one.data == data], results), Text()]
     parts += [Text(f"- {note}") for note in notes(every)]
     return Group(*parts)
 
@@ -92,7 +92,7 @@ def document(results: StudyResults) -> dict[str, Any]:
 
 
 def _means(found: Sequence[Cell], results: StudyResults) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     for heading in ("labels", "method", "output"):
         table.add_column(heading, overflow="fold")
     for heading in ("runs", "mIoU", "95 % interval", "gain", "p"):
@@ -119,11 +119,11 @@ def _means(found: Sequence[Cell], results: StudyResults) -> Table:
             table.add_row("none", "", Text(row.name), "", f"{row.mean_iou:.4f}", "", "", "")
             continue
         low, high = row.score.get("intervals", {}).get("mean_iou", (None, None))
-        interval = "-" if low is None else f"{low:.3f}..{high:.3f}"
+        interval = "-" if low is None else as_text(low, high, ".3f")
         draws = str(row.score["draws"])
         table.add_row(str(labels), "", "forest", f"{draws}/{draws}", f"{row.mean_iou:.4f}", interval, "", "")
     return table
 
 
 def _interval(interval: MeanInterval | None) -> str:
-    return "-" if interval is None else f"{interval.low:.3f}..{interval.high:.3f}"
+    return "-" if interval is None else as_text(interval.low, interval.high, ".3f")
