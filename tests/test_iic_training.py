@@ -380,7 +380,7 @@ def test_stopped_restarts_are_resumed(
     result = bioseg("train-iic", "--resume", run)
     assert result.exit_code == 0, result.output
     # The restart that was stopped, of 12 steps each, went on and did not begin anew.
-    assert len(manifest(restarted / "restarts" / f"seed{5 + steps // 12}")["times"]["resumed"]) == 1
+    assert len(manifest(run / "restarts" / f"seed{5 + steps // 12}")["times"]["resumed"]) == 1
     assert_equal_runs(run, restarted)
     assert set(manifest(run)["times"]) == {"started", "resumed", "ended"}
 

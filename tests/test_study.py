@@ -155,7 +155,7 @@ def test_wrong_requests_are_refused_before_anything_is_trained(disc_dataset: Pat
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken" / "thesis.txt").write_text("all of it")
     for arguments, code, said in (
-        (("study", tmp_path / "none.yaml"), 2, "could not be read"),
+        (("study", tmp_path / "none.yaml"), 2, "There is no such file"),
         (("study", plan, "--out", tmp_path / "taken"), 2, "not a study"),
         (("study", plan, "--jobs", 2, "--scheduler", "tcp://localhost:1"), 2, "not both"),
         (("study", write_plan(tmp_path / "gone.yaml", tmp_path / "gone.h5")), 3, "no such data set"),

@@ -41,8 +41,10 @@ def _means(report: Report) -> Table:
     table = _table("", report)
     if budgets:
         table.add_column("labels", justify="right")
-    for heading in ("mIoU", "95 % interval", "mIoU fg"):
-        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("mIoU", justify="right", no_wrap=True)
+    # Beside heads and mappings there may be room for an interval in two lines alone.
+    table.add_column("95 % interval", justify="right", no_wrap=not report.with_clusters, min_width=len("0.0000 to"))
+    table.add_column("mIoU fg", justify="right", no_wrap=True)
     for one, name in _named_rows(report):
         cells = _first_cells(report, one, name)
         if budgets:
