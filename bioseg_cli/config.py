@@ -54,10 +54,10 @@ def _axis_letters(given: str) -> str:
 AxisLetters = Annotated[str, AfterValidator(_axis_letters)]
 """Axes of a stack, such as CYX."""
 AXES_ABOUT = (
-    "What the axes of TIFF stacks are that do not name them, a letter each, in their order: T (time), Z (plane), C "
-    "(channel), Y (row), X (column); YXC has its channels last. Time points and planes are images of their own."
+    "Axes of TIFF stacks that do not name their axes: one letter per axis, in order: T (time), Z (plane), C (channel), "
+    "Y (row), X (column). YXC has its channels last. Each time point and each plane becomes an image."
 )
-PLANES_ABOUT = "Take every plane of a TIFF stack that names a Z axis as an image of its own."
+PLANES_ABOUT = "Take every plane of a TIFF stack with a Z axis as an image of its own."
 
 MaskKind = Literal["binary", "instances", "classes", "colours"]
 """What the values of masks mean: object or not, a number an object, a number a class, a colour a class."""
@@ -66,8 +66,9 @@ ALL_DRAWN = "none"
 UnlabelledValue = Annotated[str, BeforeValidator(str), Field(pattern=rf"^({ALL_DRAWN}|[0-9]+)$")]
 """A value of masks, or `ALL_DRAWN`."""
 UNLABELLED_ABOUT = (
-    "Value of pixels that nobody drew, in masks that are drawn in part (scribbles, boxes, single cells); they count "
-    "nowhere. none: every pixel was drawn. By default recognised in labels of LabKit; where it is in doubt, asked."
+    "Value of pixels that nobody drew, in partly labelled masks (scribbles, boxes, single cells). These pixels count "
+    "nowhere. none means that every pixel was drawn. By default the labels of LabKit are recognised, and masks in "
+    "doubt are refused with a question."
 )
 
 

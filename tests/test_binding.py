@@ -112,7 +112,7 @@ def test_the_help_says_what_an_option_takes_and_does() -> None:
     lines = help_of("train-uda", 80)
     place = lines.index(next(line for line in lines if "--unsup-loss <kl|iid|fixmatch|none>" in line))
     words = " ".join(line.strip("│ ") for line in lines[place + 1 : place + 4])
-    assert words.startswith("Consistency on unlabelled images: KL divergence, IIC's mutual information (iid), hard")
+    assert words.startswith("Consistency loss of the unlabelled images: KL divergence (kl), IIC's mutual")
     text = "\n".join(lines)
     assert "│ --dice-squared / --no-dice-squared   " in text and "│ --width <int>   " in text
     assert "│ -h, --help   " in text and "--config <path>" in text

@@ -53,36 +53,41 @@ class EvaluateConfig(Config):
     runs: tuple[Path, ...] = Field(
         default=(), json_schema_extra={"argument": True}, description="Run directories that `bioseg train-*` made."
     )
-    data: Path | None = Field(default=None, description="Data set to score on; by default the one each run records.")
+    data: Path | None = Field(
+        default=None, description="Data set to score on. The default is the data set that each run records."
+    )
     split: SplitName = Field(default="val", description="Split to score on; the test split is for the final figures.")
     state: Literal[StateName, "all"] | None = Field(
         default=None,
-        description="Saved state of each run to score, or all that it has; by default best-supervised, and best-final "
-        "of a run of train-iic.",
+        description="Saved state of each run to score, or all of its states. The default is best-supervised, and "
+        "best-final for a run of train-iic.",
     )
     head: Literal["main", "aux", "all"] = Field(
-        default="all", description="Head of a run of train-iic to score; other runs have main alone."
+        default="all", description="Head of a run of train-iic to score. Other runs have only main."
     )
     mapping: Literal["stored", "oracle", "both"] = Field(
         default="both",
-        description="Which class a cluster is (train-iic): as a few labelled images decided after the training, or as "
-        "matches the scored images themselves best, which flatters.",
+        description="Mapping of clusters to classes (train-iic): stored, as a few labelled images decided after the "
+        "training; or oracle, the best one for the scored images themselves, which flatters.",
     )
     control: Path | None = Field(
         default=None,
-        description="Run directory of the supervised control: adds its row and each run's difference; with "
-        "--cross-validate it is trained anew too.",
+        description="Run directory of the supervised control. Its row and the difference of each run to it are added. "
+        "With --cross-validate the control is trained anew too.",
     )
     predictions: Path | None = Field(
-        default=None, description="Folder of predicted masks to score instead of runs; needs --truth."
+        default=None, description="Folder of predicted masks to score instead of runs. It needs --truth."
     )
-    truth: Path | None = Field(default=None, description="Folder of true masks, or a data set (with --split).")
+    truth: Path | None = Field(default=None, description="Folder of ground-truth masks, or a data set (with --split).")
     masks_are: MaskKind | None = Field(
-        default=None, description="What the values of mask files mean; by default recognised over all, and said."
+        default=None,
+        description="Meaning of the values of mask files. By default it is recognised from all masks together, and "
+        "reported.",
     )
-    unlabelled_value: UnlabelledValue | None = Field(default=None, description=f"Of true masks. {UNLABELLED_ABOUT}")
+    unlabelled_value: UnlabelledValue | None = Field(default=None, description=f"Of ground-truth masks. {UNLABELLED_ABOUT}")
     classes: Names = Field(
-        default=(), description="Names of the classes of a folder of true masks, separated by commas, background first."
+        default=(),
+        description="Names of the classes of a folder of ground-truth masks, separated by commas, background first.",
     )
     images: Path | None = Field(
         default=None, description="Folder of the images, for the baselines and the figure of --out."
@@ -91,30 +96,34 @@ class EvaluateConfig(Config):
     planes: bool = Field(default=False, description=PLANES_ABOUT)
     baselines: Names = Field(
         default=("otsu", "all-background"),
-        description="What to score beside, separated by commas: otsu, kmeans, local, forest (random trees on filter "
-        "responses, grown on the labelled images of the runs), all-background; or none.",
+        description="Baselines to score as well, separated by commas: otsu, kmeans, local, forest (a random forest on "
+        "filter responses, trained on the labelled images of the runs), all-background; or none.",
     )
     cross_validate: bool = Field(
         default=False,
-        description="Score the recipe of runs of train-uda on their own labelled images: each is left out of a short "
-        "training, and then scored. For up to 10 labelled images. Of several runs with the same labels it says which "
-        "to use.",
+        description="Score the recipe of runs of train-uda on their own labelled images: each image is left out of a "
+        "short training and then scored. For up to 10 labelled images. For several runs with the same "
+        "labels the command says which run to use.",
     )
     calibrate: bool = Field(
         default=False,
-        description="Store in the runs that --cross-validate trains anew the temperature of the predictions for what "
-        "was left out. For runs without labelled validation images.",
+        description="With --cross-validate: fit a temperature on the predictions for the left-out images and store it "
+        "in the runs. For runs without labelled validation images.",
     )
     tta: bool = Field(
         default=False,
-        description="Score runs by the mean prediction of eight quarter turns and reflections, as `predict --tta`.",
+        description="Score runs by the mean prediction of the eight quarter turns and reflections, as `predict --tta` "
+        "does.",
     )
     by_group: bool = Field(
-        default=False, description="Resample whole groups (sequences, plates, files) for the intervals, not images."
+        default=False,
+        description="Resample whole groups (sequences, plates, files) for the intervals, instead of images.",
     )
-    draws: int = Field(default=1000, ge=100, description="Bootstrap draws behind each 95 % interval.")
+    draws: int = Field(default=1000, ge=100, description="Bootstrap draws per 95 % interval.")
     seed: int = Field(default=0, ge=0, description="Seed of the bootstrap draws.")
-    csv: Path | None = Field(default=None, description="Also write the table to this file, a row per run and baseline.")
+    csv: Path | None = Field(
+        default=None, description="Also write the table to this file, with one row per run and baseline."
+    )
     out: Path | None = Field(
         default=None, description="Folder for a report: evaluation.json, per_image.csv and figures."
     )

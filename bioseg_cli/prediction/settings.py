@@ -36,7 +36,7 @@ class PredictConfig(Config):
     }
 
     run: Path = Field(
-        json_schema_extra={"argument": True}, description="Run directory, or a .safetensors file taken from one."
+        json_schema_extra={"argument": True}, description="Run directory, or a .safetensors file from a run directory."
     )
     inputs: tuple[Path, ...] = Field(
         min_length=1,
@@ -44,55 +44,56 @@ class PredictConfig(Config):
         description="Image files, volumes (.nii, .nii.gz, .mnc), folders of them, or a data set (.h5).",
     )
     out: Path = Field(
-        description="Folder for the masks: one TIFF an image or NIfTI file a volume, named like it, and "
-        "predictions.yaml."
+        description="Folder for predictions.yaml and the masks: one TIFF per image or one NIfTI file per volume, with "
+        "the same name."
     )
     state: StateName | None = Field(
         default=None,
-        description="Which state of the run to predict with; by default best-supervised, and best-final for a run of "
+        description="State of the run to predict with. The default is best-supervised, and best-final for a run of "
         "train-iic.",
     )
     head: Literal["main", "aux"] = Field(
-        default="main", description="Which head of a run of train-iic to predict with; other runs have main alone."
+        default="main", description="Head of a run of train-iic to predict with. Other runs have only main."
     )
     raw_clusters: bool = Field(
-        default=False, description="Write the numbers of clusters and not the classes they were mapped to (train-iic)."
+        default=False,
+        description="Write the numbers of clusters instead of the classes that clusters were mapped to (train-iic).",
     )
-    split: Literal["train", "val", "test", "all"] = Field(
-        default="val", description="Which images of a data set to predict."
-    )
+    split: Literal["train", "val", "test", "all"] = Field(default="val", description="Images of a data set to predict.")
     axes: AxisLetters | None = Field(default=None, description=AXES_ABOUT)
     planes: bool = Field(default=False, description=PLANES_ABOUT)
     axis: Literal["x", "y", "z"] | None = Field(
         default=None,
-        description="Cut volumes into slices across x (left to right), y (back to front) or z (bottom to top). By "
-        "default across the axis that is slowest in the file, which needs little memory however large it is; across "
-        "another the volume and its labels are held in memory.",
+        description="Cut volumes into slices across x (left to right), y (back to front) or z (bottom to top). The "
+        "default is the axis that is slowest in the file: it needs little memory even for large volumes. "
+        "Across another axis the volume and its labels are held in memory.",
     )
     any_dtype: bool = Field(
         default=False,
-        description="Accept images of another pixel type than the training images, whose intensities mean the same.",
+        description="Accept images of another pixel type than the training images, if their intensities mean the same.",
     )
     tile: int | None = Field(
         default=None,
         ge=64,
-        description="Side of the tiles that larger images are predicted in, in pixels. By default 1024, or less where "
-        "the free memory asks for it; always 1024 with instance or group norm, where the tile changes the result.",
+        description="Side in pixels of the tiles that larger images are predicted in. The default is 1024, or less "
+        "where the free memory is small. With instance or group norm it is always 1024, since the tile "
+        "changes the result.",
     )
     overlap: int | None = Field(
         default=None,
         ge=0,
-        description="Pixels that neighbouring tiles share. By default enough that tiles change nothing (208 for the "
-        "default network), or half of a small tile. Less is faster; the cuts may show.",
+        description="Pixels that neighbouring tiles share. With the default, tiles change nothing (208 for the default "
+        "network), or it is half of a small tile. A smaller overlap is faster, but the borders of tiles may"
+        " show.",
     )
     tta: bool = Field(
         default=False,
-        description="Average the predictions of the eight quarter turns and reflections of each tile: eight times the "
-        "work.",
+        description="Test-time augmentation: average the predictions of the eight quarter turns and reflections of each"
+        " tile. It takes eight times as long.",
     )
     overlay: bool = Field(
         default=False,
-        description="Also write pictures with the classes' outlines, or tinted clusters, to OUT/overlays.",
+        description="Also write pictures with the outlines of the classes, or with tinted clusters, to OUT/overlays.",
     )
     probabilities: bool = Field(
         default=False, description="Also write the probability of each class or cluster to OUT/probabilities."
@@ -104,7 +105,7 @@ class PredictConfig(Config):
     jobs: int = Field(
         default=1,
         ge=1,
-        description="Processes on this machine that share the files; more than 1 needs the extra `cluster`.",
+        description="Processes on this machine that share the files. More than 1 needs the extra `cluster`.",
     )
     scheduler: str | None = Field(
         default=None,

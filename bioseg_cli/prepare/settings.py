@@ -19,17 +19,19 @@ class PrepareConfig(Config):
 
     recipe: ClassVar[str] = ""
 
-    out: Path | None = Field(default=None, description="Data set to write; by default data/RECIPE.h5.")
+    out: Path | None = Field(default=None, description="Data set to write. The default is data/RECIPE.h5.")
     val_share: float = Field(default=0.2, ge=0, lt=1, description="Share of the labelled images for validation.")
     test_share: float = Field(default=0.2, ge=0, lt=1, description="Share of the labelled images for the test.")
     normalize: NormalisationMethod = Field(
         default="percentile",
-        description="Range of the training images that becomes 0..1: minimum and maximum, as in the study, or the 0.1 "
-        "and 99.9 percentiles, which one hot pixel does not move.",
+        description="Intensity range of the training images that becomes 0 to 1: minimum and maximum, as in the paper "
+        "(minmax), or the 0.1 and 99.9 percentiles, which a single hot pixel does not change.",
     )
-    seed: int = Field(default=0, ge=0, description="Seed of everything random: the split, the order of the labels.")
+    seed: int = Field(
+        default=0, ge=0, description="Seed of all random numbers: the split, and the order of the labels."
+    )
     picture: bool = Field(
-        default=False, description="Also draw some of the images and their masks into NAME.png, beside the data set."
+        default=False, description="Also draw some of the images and their masks into NAME.png beside the data set."
     )
 
     @model_validator(mode="after")
@@ -72,10 +74,12 @@ class FrameConfig(PrepareConfig):
     crop: int | None = Field(
         default=None,
         ge=0,
-        description="Side of the square to cut from the centre of each image, in pixels; 0, the default, keeps whole "
-        "images, padded to the largest.",
+        description="Side in pixels of the square to cut from the centre of each image. The default, 0, keeps whole "
+        "images, padded to the size of the largest.",
     )
-    tile: bool = Field(default=False, description="Cut each image into tiles of --crop instead of one centre crop.")
+    tile: bool = Field(
+        default=False, description="Cut each image into tiles of --crop pixels instead of one square at the centre."
+    )
 
     @model_validator(mode="after")
     def _tiles_have_a_side(self) -> Self:

@@ -28,12 +28,12 @@ class PreviewConfig(Config):
     strong: bool = Field(
         default=True,
         json_schema_extra={"off": "weak"},
-        description="Draw each of the nine strong operations alone, or the weak transform with the masks.",
+        description="Draw each of the nine strong operations alone, or the weak transform with the masks (--weak).",
     )
     augment: Literal["paper", "microscopy"] = Field(
         default="paper",
-        description="With --strong: the nine operations of RandAugment, or what --augment microscopy of the training "
-        "changes (exposure, focus, noise, light), each at its strongest.",
+        description="With --strong: the nine operations of RandAugment, or the changes of --augment microscopy of the "
+        "training (exposure, focus, noise, light), each at its strongest.",
     )
     geometry: Literal["paper", "wide"] = Field(
         default="paper", description="With --weak: the weak transform of --geometry paper or wide of the training."
@@ -42,20 +42,19 @@ class PreviewConfig(Config):
         default=MAGNITUDE_MAX,
         ge=1,
         le=MAGNITUDE_MAX,
-        description=f"With --strong: severity of the operations drawn alone, 1 to {MAGNITUDE_MAX}.",
+        description="With --strong: severity of the operations that are drawn alone, 1 to 30.",
     )
     strong_ops: int = Field(
-        default=2, ge=1, le=9, description="With --strong: operations of the strong views drawn as in training."
+        default=2, ge=1, le=9, description="With --strong: operations per strong view, as in the training."
     )
-    images: int = Field(
-        default=3, ge=1, le=MOST_IMAGES, description="Training images to draw, a row each, if there are as many."
-    )
+    images: int = Field(default=3, ge=1, le=MOST_IMAGES, description="Number of training images to draw, one per row.")
     crop: int | None = Field(
-        default=None, ge=32, description="Draw random crops of this many pixels; by default whole stored images."
+        default=None, ge=32, description="Draw random crops of this many pixels. The default is whole stored images."
     )
-    seed: int = Field(default=0, ge=0, description="Seed of the choice of images, and of all that is drawn at random.")
+    seed: int = Field(default=0, ge=0, description="Seed of the choice of images and of all other random numbers.")
     out: Path | None = Field(
-        default=None, description="PNG to write; by default preview-DATASET-strong.png, or -weak, -microscopy or -wide."
+        default=None,
+        description="PNG to write. The default is preview-DATASET-strong.png, or -weak, -microscopy or -wide.",
     )
 
     @model_validator(mode="after")

@@ -19,13 +19,15 @@ class ReportConfig(Config):
     command: ClassVar[str] = "report"
 
     runs: tuple[Path, ...] = Field(
-        min_length=1, json_schema_extra={"argument": True}, description="The folder of a study, or run directories."
+        min_length=1, json_schema_extra={"argument": True}, description="Folder of a study, or run directories."
     )
     out: Path | None = Field(
-        default=None, description=f"HTML file; by default {REPORT_NAME} in the folder of the study, or here."
+        default=None,
+        description="HTML file to write. The default is report.html in the folder of the study, or in the working "
+        "folder.",
     )
-    title: str | None = Field(default=None, description="Heading of the page; by default the name of the study.")
-    split: SplitName = Field(default="val", description="Split to score runs on; that of a study is in its plan.")
+    title: str | None = Field(default=None, description="Heading of the page. The default is the name of the study.")
+    split: SplitName = Field(default="val", description="Split to score runs on. The split of a study is in its plan.")
 
     @model_validator(mode="after")
     def _a_page(self) -> Self:

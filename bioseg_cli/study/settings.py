@@ -29,16 +29,20 @@ class StudyConfig(Config):
 
     command: ClassVar[str] = "study"
 
-    plan: Path = Field(json_schema_extra={"argument": True}, description="YAML file; docs/study.md lists its keys.")
-    out: Path | None = Field(default=None, description="Folder of the study; by default studies/NAME-OF-THE-PLAN.")
+    plan: Path = Field(
+        json_schema_extra={"argument": True}, description="YAML file with the plan. docs/study.md lists its keys."
+    )
+    out: Path | None = Field(default=None, description="Folder of the study. The default is studies/NAME-OF-THE-PLAN.")
     jobs: int = Field(
-        default=1, ge=1, description="Runs at a time on this machine; more than 1 needs the extra `cluster`."
+        default=1,
+        ge=1,
+        description="Number of runs at the same time on this machine. More than 1 needs the extra `cluster`.",
     )
     scheduler: str | None = Field(
         default=None,
         description="Address of a running Dask scheduler (tcp://HOST:8786) whose workers take the runs instead.",
     )
-    dry_run: bool = Field(default=False, description="List the runs and how far each is, and do nothing.")
+    dry_run: bool = Field(default=False, description="List the runs and how far each of them is, and do nothing else.")
 
     @model_validator(mode="after")
     def _jobs_or_scheduler(self) -> Self:
@@ -70,21 +74,27 @@ class Plan(Config):
     labels: tuple[int, ...] = Field(default=(), description="Numbers of labelled training images.")
     losses: tuple[LossName, ...] = Field(default=("kl", "iid"), description="Unsupervised losses.")
     draws: int = Field(default=3, ge=1, description="Random choices of the labelled images.")
-    seeds: int = Field(default=1, ge=1, description="Trainings of each choice, each from a seed of its own.")
+    seeds: int = Field(default=1, ge=1, description="Trainings per choice of labelled images, each with another seed.")
     first_seed: int = Field(default=0, ge=0, description="The first of these seeds.")
-    steps: int | None = Field(default=None, ge=1, description="Updates of every run of train-uda, at every ratio.")
-    epochs: int | None = Field(default=None, ge=1, description="Passes instead: fewer updates at some ratios.")
+    steps: int | None = Field(
+        default=None, ge=1, description="Updates of every run of train-uda, the same at every ratio."
+    )
+    epochs: int | None = Field(
+        default=None, ge=1, description="Passes instead of updates. Some ratios then have fewer updates."
+    )
     uda: dict[str, Any] = Field(default={}, description="Further settings of train-uda.")
-    iic: dict[str, Any] | None = Field(default=None, description="Settings of train-iic; left out, it is not run.")
+    iic: dict[str, Any] | None = Field(
+        default=None, description="Settings of train-iic. Without this key train-iic is not run."
+    )
     states: tuple[StateName, ...] = Field(
         default=("best-supervised", "best-final"), min_length=1, description="Saved states to score."
     )
     split: SplitName = Field(default="test", description="Split to score on.")
     baselines: Names = Field(
-        default=("otsu", "kmeans", "forest", "all-background"), description="What is scored beside."
+        default=("otsu", "kmeans", "forest", "all-background"), description="Baselines to score as well."
     )
     threads: int | None = Field(
-        default=None, ge=1, description="Threads of each run; by default the processors divided by --jobs."
+        default=None, ge=1, description="Threads per run. The default is the number of processors divided by --jobs."
     )
 
     @model_validator(mode="after")

@@ -25,13 +25,14 @@ class SuggestConfig(Config):
     count: int = Field(default=5, ge=1, description="Number of images to suggest.")
     run: Path | None = Field(
         default=None,
-        description="Run directory, or a .safetensors file taken from one: suggest images on which its predictions "
-        "change when the image is turned or reflected. By default images that cover the data set; no model is needed.",
+        description="Run directory, or a .safetensors file from a run directory. Images are suggested on which the "
+        "predictions of the run change when the image is turned or reflected. Without this option the "
+        "suggested images cover the data set, and no model is needed.",
     )
     among: Literal["unlabelled", "all"] = Field(
         default="unlabelled",
-        description="Choose among the training images without a mask, or among all as if none had one but those that "
-        "the run learnt from: to measure what a choice is worth.",
+        description="Choose among the training images without a mask, or among all training images except those that "
+        "the run learnt from. The latter ignores masks and measures the value of a choice.",
     )
     seed: int = Field(default=0, ge=0, description="Seed of the clustering.")
     out: Path | None = Field(
@@ -39,18 +40,19 @@ class SuggestConfig(Config):
     )
     export: Path | None = Field(
         default=None,
-        description="Folder to write the suggested images into, in their own values, and with --run the predicted "
-        "masks to correct: `bioseg prepare folder` takes both.",
+        description="Folder to write the suggested images into, with their original values, and with --run the "
+        "predicted masks to correct. `bioseg prepare folder` takes both.",
     )
     state: StateName | None = Field(
         default=None,
-        description="With --run: which state of the run to predict with; by default best-supervised, and best-final "
-        "for a run of train-iic.",
+        description="With --run: state of the run to predict with. The default is best-supervised, and best-final for a"
+        " run of train-iic.",
     )
-    device: DeviceName = Field(default="auto", description="With --run: where to compute.")
+    device: DeviceName = Field(default="auto", description="With --run: device to compute on.")
     precision: PrecisionName = Field(
         default="auto",
-        description="With --run: auto takes bfloat16 where the hardware multiplies it natively, else float32.",
+        description="With --run: number format of the network. auto takes bfloat16 where the hardware multiplies "
+        "bfloat16 natively, else float32.",
     )
 
     @model_validator(mode="after")

@@ -38,59 +38,65 @@ class TrainIICConfig(TrainConfig):
 
     preset: Literal["paper", "stable"] = Field(
         default="paper",
-        description="The study's settings, or better behaved ones for what was not given: Adam, a falling rate, a "
-        "photometric second view, both heads in each step, more epochs, more clusters in the main head.",
+        description="Values of all settings that are not given: those of the paper (paper), or more stable ones "
+        "(stable): Adam, a falling learning rate, a photometric second view, both heads in each step, more "
+        "epochs, more clusters in the main head.",
     )
     clusters: int | None = Field(
         default=None,
         ge=2,
-        description="Clusters of the main head; by default as many as the data set has classes, with --preset stable "
-        "twice as many.",
+        description="Clusters of the main head. The default is the number of classes of the data set, and twice as many"
+        " with --preset stable.",
     )
     aux_clusters: int | None = Field(
         default=None,
         ge=2,
-        description="Clusters of the auxiliary head; by default five for each class, or for each of --clusters.",
+        description="Clusters of the auxiliary head. The default is five per class, or five per cluster of --clusters.",
     )
     heads: Literal["alternate", "joint"] = Field(
         default="alternate",
-        description="An epoch trains the auxiliary head, then the main head, or both at once by the sum of their "
-        "losses.",
+        description="Each epoch trains the auxiliary head and then the main head (alternating), or both at once by the "
+        "sum of their losses.",
     )
     views: Names = Field(
-        default=("rotation",), description="How the second view differs: any of rotation, flip and photometric."
+        default=("rotation",), description="Differences of the second view: any of rotation, flip and photometric."
     )
     shift: int = Field(
-        default=0, ge=0, description="Compare the maps also displaced by up to this many pixels each way."
+        default=0,
+        ge=0,
+        description="Also compare the maps when one is displaced by up to this many pixels in each direction.",
     )
     shift_loss: Literal["uncollapsed", "collapsed"] = Field(
         default="uncollapsed",
-        description="With --shift: the mean of the losses of all displacements, or the loss of their sum.",
+        description="With --shift: the mean of the losses of all displacements, or the loss of the sum of their joint "
+        "distributions.",
     )
     lamb: float = Field(
-        default=1.0, gt=0, description="Weight of the marginal entropies: above 1 pushes clusters to equal sizes."
+        default=1.0,
+        gt=0,
+        description="Weight of the marginal entropies. A weight above 1 pushes clusters to equal sizes.",
     )
     restarts: int = Field(
         default=1,
         ge=1,
-        description="Train from this many seeds, --seed and those after it, and keep the one whose clusters share the "
-        "most information on the validation images; no label is used.",
+        description="Number of trainings, with the seed --seed and those after it. The training whose clusters share "
+        "the most information on the validation images is kept. No label is used.",
     )
     map_labels: Annotated[str, BeforeValidator(str)] = Field(
         default="all",
         pattern=r"^(all|[1-9]\d*)$",
-        description="Labelled images that decide, after the training, which class each cluster is: a number, or all.",
+        description="Labelled images that decide after the training which class each cluster is: a number, or all.",
     )
     epochs: int = Field(
-        default=10, ge=1, description="Passes over the training images; alternating, a pass for each head."
+        default=10, ge=1, description="Passes over the training images. With --heads alternating, passes per head."
     )
     steps: int | None = Field(default=None, ge=1, description="Number of updates, instead of --epochs.")
-    batch_size: int = Field(default=10, ge=1, description="Images a step.")
+    batch_size: int = Field(default=10, ge=1, description="Images per step.")
     crop: int | None = Field(
         default=None,
         ge=32,
-        description="Train and validate on random crops of this many pixels; by default the study's: 128, and 256 for "
-        "BigBrain.",
+        description="Train and validate on random crops of this many pixels. The default is the paper's: 128, and 256 "
+        "for BigBrain.",
     )
     optimizer: Literal["adam", "rmsprop"] = Field(default="rmsprop", description="Adam or RMSprop.")
     lr: float = Field(default=0.01, gt=0, description="Learning rate.")

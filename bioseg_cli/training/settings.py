@@ -28,67 +28,84 @@ class TrainConfig(Config):
     data: Path | None = Field(
         default=None,
         json_schema_extra={"argument": "also"},
-        description="Data set made by `bioseg prepare`; may be left out where data/ holds exactly one.",
+        description="Data set that `bioseg prepare` made. The option may be left out where data/ holds exactly one data"
+        " set.",
     )
     run: Path | None = Field(
-        default=None, description="Run directory to write; by default runs/DATASET-METHOD-... with the main settings."
+        default=None,
+        description="Run directory to write. The default is runs/DATASET-METHOD-... with the main settings.",
     )
     resume: Path | None = Field(
-        default=None, description="Continue this interrupted run; of the settings only the budget may change."
+        default=None, description="Continue this interrupted run. Of the settings only the budget may change."
     )
     init_from: Annotated[Path | None, AfterValidator(_whole)] = Field(
         default=None,
-        description="Start from the weights of this run, of any data set or of train-iic, instead of random ones. The "
-        "network has to be the same; heads of other classes or clusters are new. --resume does not need it.",
+        description="Start from the weights of this run instead of random weights. The run may be of any data set, or "
+        "of train-iic. The network has to be the same; heads for other classes or clusters start new. "
+        "--resume does not need this option.",
     )
-    epochs: int = Field(default=100, ge=1, description="Passes over the larger of the labelled and unlabelled subsets.")
+    epochs: int = Field(
+        default=100, ge=1, description="Passes over the labelled or the unlabelled images, whichever are more."
+    )
     steps: int | None = Field(
-        default=None, ge=1, description="Number of updates, instead of --epochs: equal for every label ratio."
+        default=None,
+        ge=1,
+        description="Number of updates, instead of --epochs. The number is the same for every label ratio.",
     )
-    batch_size: int = Field(default=1, ge=1, description="Labelled and unlabelled images a step, of each.")
+    batch_size: int = Field(default=1, ge=1, description="Labelled images per step, and as many unlabelled ones.")
     crop: int | None = Field(
-        default=None, ge=32, description="Train on random crops of this many pixels; by default on whole stored images."
+        default=None,
+        ge=32,
+        description="Train on random crops of this many pixels. The default is whole stored images.",
     )
-    optimizer: Literal["adam", "rmsprop"] = Field(default="adam", description="Adam or RMSprop.")
+    optimizer: Literal["adam", "rmsprop"] = Field(default="adam", description="Optimizer: Adam or RMSprop.")
     lr: float = Field(default=0.001, gt=0, description="Learning rate.")
     schedule: Literal["step", "cosine", "constant"] = Field(
-        default="step", description="Learning rate: divided by 10 after each 30 % of the budget, cosine, or constant."
+        default="step",
+        description="Learning rate over the training: divided by 10 after each 30 % of the budget (step), cosine, or "
+        "constant.",
     )
     warmup: int = Field(
-        default=0, ge=0, description="Updates at the beginning over which the learning rate rises to its full value."
+        default=0, ge=0, description="Updates at the beginning in which the learning rate rises to its full value."
     )
     ema: float | None = Field(
         default=None,
         gt=0,
         lt=1,
-        description="Validate and keep an exponential moving average of the weights with this decay, such as 0.99.",
+        description="Decay of an exponential moving average of the weights, such as 0.99. The average is validated and "
+        "saved instead of the weights.",
     )
-    patience: int | None = Field(
-        default=None, ge=1, description="Stop after this many epochs in which no best state improved."
+    patience: int | None = Field(default=None, ge=1, description="Stop after this many epochs without a better state.")
+    width: int = Field(
+        default=64, ge=1, description="Channels of the first level of the U-Net. Each further level has twice as many."
     )
-    width: int = Field(default=64, ge=1, description="Channels of the first U-Net level; each level doubles them.")
     norm: Literal["batch", "instance", "group", "none"] | None = Field(
-        default=None, description="Normalisation after each convolution: by default batch, and none in the original."
+        default=None,
+        description="Normalisation after each convolution. The default is batch, and none with --unet original.",
     )
     dropout: float | None = Field(
         default=None,
         ge=0,
         lt=1,
-        description="Dropout at the end of the contracting path: by default 0, and 0.5 in the original.",
+        description="Dropout at the end of the contracting path. The default is 0, and 0.5 with --unet original.",
     )
     unet: Literal["same", "original"] = Field(
-        default="same", description="Same-padded U-Net, or the valid-convolution original with mirrored borders."
+        default="same",
+        description="U-Net with same padding, or the original with valid convolutions and mirrored borders.",
     )
-    seed: int = Field(default=0, ge=0, description="Seed of everything random: weights, order, crops, augmentation.")
+    seed: int = Field(
+        default=0, ge=0, description="Seed of all random numbers: weights, order of images, crops, augmentation."
+    )
     cache: float = Field(
         default=4.0,
         ge=0,
-        description="Gigabytes of memory for decoded images; what does not fit is read again each time, ahead of the "
-        "network.",
+        description="Gigabytes of memory for decoded images. Images that do not fit are read again in each epoch.",
     )
-    device: DeviceName = Field(default="auto", description="Where to compute.")
+    device: DeviceName = Field(default="auto", description="Device to compute on.")
     precision: PrecisionName = Field(
-        default="auto", description="auto takes bfloat16 where the hardware multiplies it natively, else float32."
+        default="auto",
+        description="Number format of the network. auto takes bfloat16 where the hardware multiplies bfloat16 natively,"
+        " else float32.",
     )
 
     @model_validator(mode="after")

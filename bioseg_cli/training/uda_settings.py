@@ -62,131 +62,141 @@ class TrainUDAConfig(TrainConfig):
 
     preset: Literal["paper", "best"] = Field(
         default="paper",
-        description="The study's settings, or for what was not given a recipe for few labels: stronger supervised "
-        "training, a width and a crop that fit the images, minutes instead of hours.",
+        description="Values of all settings that are not given: those of the paper (paper), or a recipe for few labels "
+        "(best) with stronger supervised training, a width and a crop that fit the images, and minutes "
+        "instead of hours.",
     )
 
     ratio: float | None = Field(
         default=None,
         gt=0,
         le=1,
-        description="Share of the labelled training images used with their labels (0.1; with --preset best all).",
+        description="Share of the labelled training images that are used with their labels. The default is 0.1, and all"
+        " with --preset best.",
     )
     labels: int | None = Field(default=None, ge=1, description="Number of labelled images, instead of --ratio.")
     label_draw: int = Field(
         default=0,
         ge=0,
-        description="Which random choice of labelled images: 0 is the data set's own order, any other number another.",
+        description="Random choice of the labelled images. 0 is the data set's own order; each other number is another "
+        "order.",
     )
     label_images: ImageNames = Field(
         default=(),
         json_schema_extra={"metavar": "<file>"},
-        description="Which labelled images to learn from, instead of --ratio: a file of their names, .json as "
-        "`bioseg suggest --json` prints it or .txt with a name a line.",
+        description="File with the names of the labelled images to learn from, instead of --ratio. A .json file as "
+        "`bioseg suggest --json` prints it, or a .txt file with one name per line.",
     )
     minutes: float | None = Field(
         default=None,
         gt=0,
-        description="Time to train in, instead of --epochs or --steps: the first steps are timed, and the number of "
-        "updates is fixed by it.",
+        description="Minutes to train, instead of --epochs or --steps. The first steps are timed, and the number of "
+        "updates is fixed from these times.",
     )
     epoch_steps: int | None = Field(
         default=None,
         ge=1,
-        description="Updates after which the network is validated and saved, by default one pass over the larger "
-        "subset, and with --minutes or --preset best a tenth of the budget.",
+        description="Updates between two validations. The default is one pass over the labelled or unlabelled images, "
+        "whichever are more; with --minutes or --preset best it is a tenth of the budget.",
     )
     sup_loss: Literal["dice", "ce-dice"] = Field(
-        default="dice", description="Loss of the labelled images: soft Dice, or the mean of it and cross entropy."
+        default="dice",
+        description="Loss of the labelled images: soft Dice, or the mean of soft Dice and cross entropy.",
     )
     augment: Literal["paper", "microscopy"] = Field(
         default="paper",
-        description="Intensities: RandAugment on strong views alone, or what a microscope changes (exposure, focus, "
-        "noise, light), on labelled images too.",
+        description="Changes of intensity: RandAugment on the strong views alone (paper), or changes that a microscope "
+        "makes, on labelled images too: exposure, focus, noise, light (microscopy).",
     )
     geometry: Literal["paper", "wide"] = Field(
         default="paper",
-        description="The weak transform: rotation within 15 degrees and little scale, or any rotation and scales of "
-        "0.8 to 1.25, mirrored at the frame.",
+        description="Weak transform: rotation up to 15 degrees and a little scaling (paper), or any rotation and scales"
+        " of 0.8 to 1.25 with mirrored borders (wide).",
     )
     crop_around: Literal["anywhere", "labels"] = Field(
         default="anywhere",
-        description="With --crop: where crops of labelled images lie, anywhere or around labelled pixels, half of "
-        "them of a class that is no background.",
+        description="With --crop: crops of labelled images lie anywhere, or around labelled pixels. Half of the latter "
+        "are around pixels of a class other than the background.",
     )
     unsup_loss: Literal["kl", "iid", "fixmatch", "none"] = Field(
         default="kl",
-        description="Consistency on unlabelled images: KL divergence, IIC's mutual information (iid), hard "
-        "pseudo-labels (fixmatch), or none.",
+        description="Consistency loss of the unlabelled images: KL divergence (kl), IIC's mutual information (iid), "
+        "hard pseudo-labels (fixmatch), or none.",
     )
     unsup_weight: float = Field(default=1.0, ge=0, description="Weight of the unsupervised loss.")
     stop_gradient: bool = Field(
-        default=True, description="KL: treat the prediction on the weak view as a fixed target."
+        default=True, description="With KL: treat the prediction on the weak view as a fixed target."
     )
-    sharpen: float = Field(default=1.0, gt=0, le=1, description="KL: softmax temperature of the target.")
+    sharpen: float = Field(default=1.0, gt=0, le=1, description="With KL: softmax temperature of the target.")
     confidence: float | None = Field(
         default=None,
         ge=0,
         lt=1,
-        description="KL and fixmatch: count only pixels whose weak prediction is surer than this; by default all "
-        "for KL, 0.95 for fixmatch.",
+        description="With KL and fixmatch: count only pixels whose prediction on the weak view is more confident than "
+        "this. The default is all pixels for KL, and 0.95 for fixmatch.",
     )
     class_confidence: bool = Field(
         default=False,
-        description="KL and fixmatch: scale the confidence for each class by how sure the target is of it, so that a "
-        "rare or hard class is not left out.",
+        description="With KL and fixmatch: scale the confidence threshold per class by the confidence of the targets, "
+        "so that a rare or hard class also counts.",
     )
     pseudo_loss: Literal["ce", "ce-dice"] = Field(
         default="ce",
-        description="fixmatch: cross entropy with the pseudo-labels, or the mean of it and soft Dice pooled over the "
-        "batch.",
+        description="With fixmatch: loss against the pseudo-labels: cross entropy, or the mean of cross entropy and "
+        "soft Dice pooled over the batch.",
     )
     teacher: Literal["self", "average"] = Field(
         default="self",
-        description="KL and fixmatch: who predicts the weak view as the target, the network in training or an average "
-        "of its weights, with the decay of --ema or 0.99.",
+        description="With KL and fixmatch: network that predicts the target on the weak view. self is the network in "
+        "training; average is an average of its weights, with the decay of --ema or 0.99.",
     )
     mix: Literal["none", "cutmix", "labelled"] = Field(
         default="none",
-        description="KL and fixmatch: paste a box of another unlabelled image into a strong view (cutmix), or a box of "
-        "a labelled image with its mask, and the unlabelled box into that image (labelled).",
+        description="With KL and fixmatch: cutmix pastes a box of another unlabelled image into each strong view. "
+        "labelled pastes a box of a labelled image with its mask, and the unlabelled box into the labelled "
+        "image.",
     )
     ramp: float = Field(
         default=0.0,
         ge=0,
         le=1,
-        description="Share of the budget over which the weight of the unsupervised loss rises to --unsup-weight.",
+        description="Share of the budget in which the weight of the unsupervised loss rises to --unsup-weight.",
     )
     denoise: float = Field(
         default=0.0,
         ge=0,
-        description="Weight of a further loss on all images: a second head, which is not saved, tells hidden pixels "
-        "from their surroundings. Try 0.5.",
+        description="Weight of a denoising loss on all images. A second head, which is not saved, predicts hidden "
+        "pixels from the pixels around them. Try 0.5.",
     )
     tsa: Literal["none", "linear", "exp", "log"] = Field(
-        default="none", description="Training-signal annealing: leave out labelled pixels that are learnt too well yet."
+        default="none",
+        description="Training signal annealing: leave out labelled pixels that the network already predicts too well "
+        "for this time of the training.",
     )
     norm_images: Literal["batches", "all"] = Field(
         default="batches",
         description="Images whose statistics batch norm keeps for prediction: those of the training's batches, or all "
-        "training images without their labels, for a control that sees how bright unlabelled images are and no more.",
+        "training images without their labels. The latter gives a control that knows the intensities of the"
+        " unlabelled images and nothing more.",
     )
-    strong_ops: int = Field(default=2, ge=1, le=9, description="RandAugment operations drawn for each strong view.")
+    strong_ops: int = Field(default=2, ge=1, le=9, description="RandAugment operations per strong view.")
     guard: bool = Field(
         default=True,
-        description="Without validation labels: look at the predictions for unlabelled images in the end, and where "
-        "they look wrong, train the supervised control too and hand out the safer of the two.",
+        description="Without labelled validation images: check the predictions for unlabelled images at the end. If "
+        "they look wrong, also train the supervised control, and hand out the safer of the two.",
     )
     dice: Literal["image", "batch"] = Field(
-        default="image", description="Soft Dice per image and class, or pooled over the batch first."
+        default="image", description="Soft Dice per image and class, or pooled over the batch."
     )
-    dice_squared: bool = Field(default=True, description="Squared probabilities in the denominator of Dice (V-Net).")
-    dice_background: bool = Field(default=True, description="Whether the background counts as a class in Dice.")
+    dice_squared: bool = Field(
+        default=True, description="Use squared probabilities in the denominator of Dice (V-Net)."
+    )
+    dice_background: bool = Field(default=True, description="Count the background as a class in Dice.")
     dice_smooth: float = Field(
         default=1.0,
         gt=0,
-        description="Pixels added to numerator and denominator of Dice. Far below 1, images that lack a class say "
-        "nothing of false positives.",
+        description="Pixels added to numerator and denominator of Dice. With values far below 1, images without a class"
+        " do not punish false positives.",
     )
 
     @model_validator(mode="before")

@@ -23,65 +23,76 @@ class BigBrainConfig(PrepareConfig):
     recipe: ClassVar[str] = "bigbrain"
 
     image: Path | None = Field(
-        default=None, description="Volume of intensities (.nii, .nii.gz, .mnc); left out, BigBrain is downloaded."
+        default=None,
+        description="Volume of intensities (.nii, .nii.gz, .mnc). Without this option BigBrain is downloaded.",
     )
     labels: Path | None = Field(
         default=None,
-        description="Volume of classes for --image, on any grid: the two meet through their affines. Left out beside "
-        "--image, the slices are unlabelled.",
+        description="Volume of classes for --image. Its grid may differ: the affines of both volumes align them. With "
+        "--image alone the slices are unlabelled.",
     )
     mirror: str | None = Field(default=None, description="Address of a folder on another server with the same files.")
     accept_licence: bool = Field(default=False, description="Accept BigBrain's licence, CC BY-NC-SA 4.0.")
-    slices: int = Field(default=3479, ge=2, description="Number of slices; the study has 3479.")
+    slices: int = Field(default=3479, ge=2, description="Number of slices. The paper has 3479.")
     purpose: Literal["semi-supervised", "self-supervised"] = Field(
-        default="semi-supervised", description="The study's crops: 600 pixels for train-uda, 256 for train-iic."
+        default="semi-supervised", description="Size of the paper's crops: 600 pixels for train-uda, 256 for train-iic."
     )
     crop: int | None = Field(
-        default=None, ge=16, description="Height and width of a slice in pixels, instead of the study's."
+        default=None, ge=16, description="Height and width of a slice in pixels, instead of the paper's."
     )
     spacing: float | None = Field(
-        default=None, gt=0, description="Size of a pixel in millimetres; by default the image's smallest voxel edge."
+        default=None,
+        gt=0,
+        description="Size of a pixel in millimetres. The default is the smallest voxel edge of the image.",
     )
     rotations: int | None = Field(
         default=None,
         ge=1,
-        description="Number of random rotations that the slices share (the study: about 5); by default each slice has "
-        "its own.",
+        description="Number of random rotations that the slices share; about 5 in the paper. By default each slice has "
+        "its own rotation.",
     )
     classes: Names = Field(
         default=BIGBRAIN_VALUES,
-        description="Values of --labels to keep as classes, separated by commas; all others are background.",
+        description="Values of --labels to keep as classes, separated by commas. All other values are background.",
     )
     merge: str | None = Field(
         default=None,
-        description='Classes from several values each, instead of --classes: "1:2,5,6,8 2:3,9" makes class 1 of four '
-        "values and class 2 of two; all others are background.",
+        description='Classes made of several values each, instead of --classes. "1:2,5,6,8 2:3,9" makes class 1 of four'
+        " values and class 2 of two. All other values are background.",
     )
     binary: bool = Field(
-        default=False, description="Brain against background, instead of --classes: all but 0 and the outside's value."
+        default=False,
+        description="Two classes, brain and background, instead of --classes. Background is 0 and the value outside the"
+        " brain.",
     )
     names: Names = Field(default=(), description="Names of the classes, separated by commas, the background first.")
-    colours: Names = Field(default=(), description="Their colours, such as #000000,#e69f00, the background first.")
+    colours: Names = Field(
+        default=(), description="Colours of the classes, such as #000000,#e69f00, the background first."
+    )
     normalize: NormalisationMethod = Field(
         default="minmax",
         description="Range of the training images that becomes 0..1: minimum and maximum, as in the study, or the 0.1 "
         "and 99.9 percentiles, which one hot pixel does not move.",
     )
     min_tissue: float = Field(
-        default=0.02, ge=0, le=1, description="Skip slices with a smaller share of pixels that are not background."
+        default=0.02,
+        ge=0,
+        le=1,
+        description="Skip slices whose share of pixels that are not background is smaller than this.",
     )
     split_by: Literal["slab", "rotation", "random"] = Field(
         default="slab",
-        description="Slabs of the brain, so that no voxel is in two splits; whole rotations (of --rotations); or "
-        "single slices as in the study, which cross each other.",
+        description="Split into slabs of the brain, so that no voxel is in two splits; by whole rotations (of "
+        "--rotations); or by single slices as in the paper, which cross each other.",
     )
     slab_axis: Literal["x", "y", "z"] = Field(
-        default="y", description="Axis that the slabs follow: x to the right, y to the front, z upwards."
+        default="y",
+        description="Axis along which the slabs follow each other: x to the right, y to the front, z upwards.",
     )
-    guard: float = Field(default=2.0, ge=0, description="Millimetres between two slabs that belong to neither.")
-    workers: int | None = Field(default=None, ge=1, description="Threads; by default one a processor.")
+    guard: float = Field(default=2.0, ge=0, description="Millimetres between two slabs that belong to neither slab.")
+    workers: int | None = Field(default=None, ge=1, description="Number of threads. The default is one per processor.")
     # Not kept in the manifest: what repeats a finished run has nothing to resume.
-    resume: bool = Field(default=False, exclude=True, description="Go on where an interrupted run stopped.")
+    resume: bool = Field(default=False, exclude=True, description="Continue where an interrupted run stopped.")
 
     @model_validator(mode="after")
     def _one_reading_of_the_labels(self) -> Self:

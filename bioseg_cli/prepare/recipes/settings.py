@@ -31,7 +31,7 @@ class DemoConfig(FrameConfig):
         default="nuclei", description="Fluorescent nuclei (16 bit), or cells in phase contrast (8 bit)."
     )
     images: int = Field(default=60, ge=5, description="Number of images.")
-    size: int = Field(default=256, ge=64, description="Height and width of an image, in pixels.")
+    size: int = Field(default=256, ge=64, description="Height and width of each image, in pixels.")
 
 
 class FolderConfig(FrameConfig):
@@ -40,26 +40,26 @@ class FolderConfig(FrameConfig):
     command: ClassVar[str] = "prepare folder"
     recipe: ClassVar[str] = "folder"
 
-    images: Path = Field(description="Folder of images: TIFF, PNG, ...; all of one type.")
+    images: Path = Field(description="Folder of images: TIFF, PNG and others. All have to be of one type.")
     masks: Path | None = Field(
         default=None,
-        description="Folder of masks named like their images (a suffix such as _mask is allowed); "
-        "left out, all images are unlabelled.",
+        description="Folder of masks with the names of their images; a suffix such as _mask is allowed. Without this "
+        "option all images are unlabelled.",
     )
     masks_are: MaskKind | None = Field(
         default=None,
-        description="What the values of a mask mean: object or not, a number an object, a number a class, a colour a "
-        "class. By default recognised over all masks, and said.",
+        description="Meaning of the values of a mask: object or background, one number per object, one number per "
+        "class, or one colour per class. By default it is recognised from all masks together, and reported.",
     )
     unlabelled_value: UnlabelledValue | None = Field(default=None, description=UNLABELLED_ABOUT)
     classes: Names = Field(default=(), description="Names of the classes, separated by commas, the background first.")
     group_by: str | None = Field(
         default=None,
-        description="Regular expression on the file name: images with the same match (or first group of it) never "
-        "straddle splits. By default each file is a group of its own.",
+        description="Regular expression on the file name. Images with the same match (or the same first group of the "
+        "match) stay in one split. By default each file is a group.",
     )
     split_by: Literal["group", "random"] = Field(
-        default="group", description="Keep groups whole (a file, or what --group-by says), or draw single images."
+        default="group", description="Keep groups whole (a file, or what --group-by gives), or split single images."
     )
     axes: AxisLetters | None = Field(default=None, description=AXES_ABOUT)
     planes: bool = Field(default=False, description=PLANES_ABOUT)
@@ -89,18 +89,18 @@ class StudyConfig(FrameConfig):
     """What the study's data sets share: where the files are, and the study's crops (its Table 1)."""
 
     source: Path | None = Field(
-        default=None, description="Folder with the files, already unpacked; left out, they are downloaded."
+        default=None, description="Folder with the unpacked files. Without this option the files are downloaded."
     )
     mirror: str | None = Field(
-        default=None, description="Address of a folder on another server that holds the same archives."
+        default=None, description="Address of a folder on another server with the same archives."
     )
     purpose: Literal["semi-supervised", "self-supervised"] = Field(
-        default="semi-supervised", description="The study's crops: 512 pixels for train-uda, 128 for train-iic."
+        default="semi-supervised", description="Size of the paper's crops: 512 pixels for train-uda, 128 for train-iic."
     )
     crop: int | None = Field(
         default=None,
         ge=0,
-        description="Side of the square to cut, in pixels, instead of the study's; 0 keeps whole images.",
+        description="Side in pixels of the square to cut, instead of the paper's. 0 keeps whole images.",
     )
     normalize: NormalisationMethod = Field(
         default="minmax",
@@ -129,7 +129,7 @@ class FluoHoechstConfig(StudyConfig):
 
     split_by: Literal["official", "group", "random"] = Field(
         default="official",
-        description="BBBC039's own lists, whole wells of the plate, or single fields as in the study.",
+        description="Split by BBBC039's own lists, by whole wells of the plate, or by single fields as in the paper.",
     )
 
 
@@ -139,21 +139,25 @@ class TrackingConfig(StudyConfig):
     truth: Literal["silver", "gold"] = Field(
         default="silver",
         description="Masks: the challenge's computed reference (nearly every cell), or those drawn by people (few "
-        "frames; cells left undrawn are ignored).",
+        "frames; cells that nobody drew are ignored).",
     )
-    sequences: Literal["01", "02", "both"] = Field(default="both", description="Which of the two videos to take.")
+    sequences: Literal["01", "02", "both"] = Field(default="both", description="Videos to take, of the two.")
     border: int = Field(
         default=0,
         ge=0,
-        description="Pixels along the edge to ignore: the challenge's field of interest leaves out 50 of PhC and 25 of "
-        "FluoGFP.",
+        description="Pixels along the border of the image to ignore. The challenge's field of interest leaves out 50 of"
+        " PhC and 25 of FluoGFP.",
     )
     gap: int = Field(
-        default=5, ge=0, description="Frames left out between blocks of one video, so that neighbours don't straddle."
+        default=5,
+        ge=0,
+        description="Frames left out between blocks of one video, so that neighbouring frames are not in different "
+        "splits.",
     )
     split_by: Literal["group", "random"] = Field(
         default="group",
-        description="Video 02 is the test and the end of 01 validates, or single frames drawn as in the study.",
+        description="Take video 02 for the test and the end of video 01 for validation, or split single frames as in "
+        "the paper.",
     )
 
 
