@@ -80,6 +80,8 @@ class Config(BaseModel):
 
     command: ClassVar[str] = ""
     """Name of the command it belongs to; a manifest of another command is refused."""
+    example: ClassVar[str] = ""
+    """Arguments and options of one typical call, which the help shows."""
     flags: ClassVar[bool] = True
     """Whether its fields are flags of the command, or keys of a file alone."""
 

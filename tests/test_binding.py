@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -118,6 +119,20 @@ def test_the_help_says_what_an_option_takes_and_does() -> None:
     assert "│ -h, --help   " in text and "--config <path>" in text
     assert "--axes <str>" in "\n".join(help_of("predict", 80))
     assert "--views <str,str,...>" in "\n".join(help_of("train-iic", 80))
+
+
+def test_commands_stand_in_the_order_of_the_work_and_show_a_call_that_they_accept() -> None:
+    group = typer.main.get_command(app)
+    names = group.list_commands(None)
+    assert names[0] == "prepare" and names.index("train-uda") < names.index("predict") < names.index("evaluate")
+    commands = {name: group.commands[name] for name in names if name != "prepare"}
+    commands |= {f"prepare {name}": command for name, command in group.commands["prepare"].commands.items()}
+    for name, command in commands.items():
+        shown = command.epilog.removeprefix(f"Example: bioseg {name} ")
+        assert shown != command.epilog, name
+        # An option or a value that the command does not know ends with an error.
+        command.make_context(name, shlex.split(shown))
+    assert f"\n{commands['predict'].epilog}" in "\n".join(help_of("predict", 80))
 
 
 @pytest.fixture

@@ -26,6 +26,7 @@ from bioseg_cli.cli.commands.study import study
 from bioseg_cli.cli.commands.suggest import suggest
 from bioseg_cli.cli.commands.train_iic import train_iic
 from bioseg_cli.cli.commands.train_uda import train_uda
+from bioseg_cli.cli.help import OrderedGroup
 from bioseg_cli.compute.torchrun import run_launched
 from bioseg_cli.evaluation.settings import EvaluateConfig
 from bioseg_cli.prediction.settings import PredictConfig
@@ -42,6 +43,7 @@ from bioseg_cli.training.uda_settings import TrainUDAConfig
 app = typer.Typer(
     name="bioseg",
     help="A few labelled microscopy images and many unlabelled ones, to a segmentation model that can be trusted.",
+    cls=OrderedGroup,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},

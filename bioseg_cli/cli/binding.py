@@ -51,8 +51,8 @@ def bind(
 
     A field marked `json_schema_extra={"argument": True}` is positional; one marked `"also"` is both, positional and
     an option, and may be given either way. A switch marked `json_schema_extra={"off": NAME}` is turned off by `--NAME`
-    and not by `--no-...`. The help groups the options by `model.panels`. Only a command that can share its work out,
-    `several_processes`, may be started by `torchrun` as several.
+    and not by `--no-...`. The help groups the options by `model.panels` and ends with `model.example`. Only a command
+    that can share its work out, `several_processes`, may be started by `torchrun` as several.
     """
     fields = model.model_fields
 
@@ -80,7 +80,7 @@ def bind(
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     command.__doc__ = function.__doc__
-    app.command(name, cls=PanelledCommand)(command)
+    app.command(name, cls=PanelledCommand, epilog=f"Example: bioseg {model.command} {model.example}")(command)
 
 
 def _parameters(key: str, field: FieldInfo, panel: str | None) -> list[inspect.Parameter]:

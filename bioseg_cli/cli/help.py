@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 
 from bioseg_cli.runs.console import PlainConsole
 
@@ -19,6 +19,14 @@ WIDEST = 100
 """Columns after which lines are hard to follow."""
 SHARED_PANEL = "Shared by all commands"
 ARGUMENTS_PANEL, OPTIONS_PANEL = "Arguments", "Options"
+
+
+class OrderedGroup(TyperGroup):
+    """Commands in the order of the work: those that make a data set come first."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Names of the commands; Typer puts groups of commands behind all others."""
+        return sorted(super().list_commands(ctx), key=lambda name: name != "prepare")
 
 
 class PanelledCommand(TyperCommand):
@@ -44,6 +52,7 @@ class PanelledCommand(TyperCommand):
             panels.setdefault(title, []).append(parameter)
         for title, parameters in panels.items():
             console.print(_panel(title, parameters))
+        console.print(f"\n{self.epilog}", markup=False, highlight=False)
 
 
 def _panel(title: str, parameters: list[Any]) -> RenderableType:

@@ -34,6 +34,7 @@ class EvaluateConfig(Config):
     """Score runs on a data set, or mask files of any origin against the truth."""
 
     command: ClassVar[str] = "evaluate"
+    example: ClassVar[str] = "runs/cells --control runs/control --baselines otsu,forest"
     panels: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "Scores": ("split", "baselines", "out", "csv", "by_group", "draws", "seed"),
         "Runs": ("data", "control", "state", "cross_validate", "calibrate", "tta", "head", "mapping"),
@@ -84,7 +85,9 @@ class EvaluateConfig(Config):
         description="Meaning of the values of mask files. By default it is recognised from all masks together, and "
         "reported.",
     )
-    unlabelled_value: UnlabelledValue | None = Field(default=None, description=f"Of ground-truth masks. {UNLABELLED_ABOUT}")
+    unlabelled_value: UnlabelledValue | None = Field(
+        default=None, description=f"Of ground-truth masks. {UNLABELLED_ABOUT}"
+    )
     classes: Names = Field(
         default=(),
         description="Names of the classes of a folder of ground-truth masks, separated by commas, background first.",

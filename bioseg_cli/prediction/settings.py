@@ -28,6 +28,7 @@ class PredictConfig(Config):
     """Masks for image files of any size, for volumes, or for the images of a prepared data set."""
 
     command: ClassVar[str] = "predict"
+    example: ClassVar[str] = "runs/cells images --out predicted --overlay"
     panels: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "Output": ("out", "overlay", "probabilities", "raw_clusters"),
         "Images": ("axes", "planes", "split", "axis", "any_dtype"),

@@ -19,6 +19,7 @@ class PreviewConfig(Config):
     """A picture of images of the training split as the augmentation of training changes them."""
 
     command: ClassVar[str] = "preview"
+    example: ClassVar[str] = "data/cells.h5 --weak --out preview.png"
 
     data: Path | None = Field(
         default=None,

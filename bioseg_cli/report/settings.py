@@ -17,6 +17,7 @@ class ReportConfig(Config):
     """One HTML page of a study, or of runs."""
 
     command: ClassVar[str] = "report"
+    example: ClassVar[str] = "studies/your-images"
 
     runs: tuple[Path, ...] = Field(
         min_length=1, json_schema_extra={"argument": True}, description="Folder of a study, or run directories."

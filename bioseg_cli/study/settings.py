@@ -28,6 +28,7 @@ class StudyConfig(Config):
     """Carry out a plan: train and score what is missing of it."""
 
     command: ClassVar[str] = "study"
+    example: ClassVar[str] = "examples/your-images.yaml --jobs 2"
 
     plan: Path = Field(
         json_schema_extra={"argument": True}, description="YAML file with the plan. docs/study.md lists its keys."

@@ -16,6 +16,7 @@ class SuggestConfig(Config):
     """Images of the training split that are worth a mask more than others."""
 
     command: ClassVar[str] = "suggest"
+    example: ClassVar[str] = "data/cells.h5 --count 5 --export to-label"
 
     data: Path | None = Field(
         default=None,

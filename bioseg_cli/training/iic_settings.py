@@ -26,6 +26,7 @@ class TrainIICConfig(TrainConfig):
     """Self-supervised training by Invariant Information Clustering (IIC), with the study's settings as defaults."""
 
     command: ClassVar[str] = "train-iic"
+    example: ClassVar[str] = "data/cells.h5 --preset stable --run runs/clusters"
     panels: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "Data and budget": (
             "data", "preset", "run", "epochs", "steps", "restarts", "crop", "batch_size", "seed", "resume", "patience",

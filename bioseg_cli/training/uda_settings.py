@@ -37,6 +37,7 @@ class TrainUDAConfig(TrainConfig):
     """Semi-supervised training by Unsupervised Data Augmentation (UDA)."""
 
     command: ClassVar[str] = "train-uda"
+    example: ClassVar[str] = "data/cells.h5 --preset best --minutes 5 --run runs/cells"
     of_unlabelled: ClassVar[frozenset[str]] = frozenset(
         {
             "unsup_loss", "unsup_weight", "stop_gradient", "sharpen", "confidence", "strong_ops",

@@ -19,6 +19,7 @@ class ExamplesConfig(Config):
     """Where the examples go."""
 
     command: ClassVar[str] = "examples"
+    example: ClassVar[str] = "--out examples"
 
     out: Path = Field(default=Path("examples"), description="Folder for the files.")
 

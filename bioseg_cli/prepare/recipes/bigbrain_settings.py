@@ -20,6 +20,7 @@ class BigBrainConfig(PrepareConfig):
     """Slices at random rotations of the BigBrain volume, or of another volume with classes."""
 
     command: ClassVar[str] = "prepare bigbrain"
+    example: ClassVar[str] = "--accept-licence --slices 3479"
     recipe: ClassVar[str] = "bigbrain"
 
     image: Path | None = Field(

@@ -25,6 +25,7 @@ class DemoConfig(FrameConfig):
     """Generated microscope images with exact masks: everything can be tried without any data."""
 
     command: ClassVar[str] = "prepare demo"
+    example: ClassVar[str] = "--images 60 --out data/demo.h5"
     recipe: ClassVar[str] = "demo"
 
     kind: Literal["nuclei", "phase"] = Field(
@@ -38,6 +39,7 @@ class FolderConfig(FrameConfig):
     """A folder of images and a folder of masks; images without a mask stay in as unlabelled ones."""
 
     command: ClassVar[str] = "prepare folder"
+    example: ClassVar[str] = "--images images --masks masks --out data/cells.h5"
     recipe: ClassVar[str] = "folder"
 
     images: Path = Field(description="Folder of images: TIFF, PNG and others. All have to be of one type.")
@@ -125,6 +127,7 @@ class FluoHoechstConfig(StudyConfig):
     """BBBC039: nuclei of U2OS cells, Hoechst stain, 200 fields of 520 x 696 pixels, 16 bit."""
 
     command: ClassVar[str] = "prepare fluohoechst"
+    example: ClassVar[str] = "--source BBBC039 --picture"
     recipe: ClassVar[str] = "fluohoechst"
 
     split_by: Literal["official", "group", "random"] = Field(
@@ -165,6 +168,7 @@ class PhCConfig(TrackingConfig):
     """PhC-C2DH-U373: glioblastoma cells in phase contrast, two videos."""
 
     command: ClassVar[str] = "prepare phc"
+    example: ClassVar[str] = "--source PhC-C2DH-U373 --picture"
     recipe: ClassVar[str] = "phc"
 
 
@@ -172,4 +176,5 @@ class FluoGFPConfig(TrackingConfig):
     """Fluo-N2DL-HeLa: HeLa nuclei, H2b-GFP, two videos."""
 
     command: ClassVar[str] = "prepare fluogfp"
+    example: ClassVar[str] = "--source Fluo-N2DL-HeLa --picture"
     recipe: ClassVar[str] = "fluogfp"
