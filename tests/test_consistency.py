@@ -20,12 +20,12 @@ from test_uda import CPU, FP32, small_network
 from torch import Tensor
 
 from bioseg_cli.augment.affine import Affine
+from bioseg_cli.compute import signals
 from bioseg_cli.config import build_config
 from bioseg_cli.dataset.batches import IGNORE
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.errors import UsageError
 from bioseg_cli.model.unet import UNet
-from bioseg_cli.training import single_run
 from bioseg_cli.training.uda import UDA
 from bioseg_cli.training.uda_settings import TrainUDAConfig
 from bioseg_cli.training.views import UDABatch
@@ -318,7 +318,7 @@ def test_a_stopped_run_of_a_teacher_that_mixes_resumes_bit_for_bit(
             return None
 
     with monkeypatch.context() as patch:
-        patch.setattr(single_run, "stop_signals", StopAfter)
+        patch.setattr(signals, "stop_signals", StopAfter)
         assert bioseg("train-uda", data, "--run", stopped, *options).exit_code == 130
     assert manifest(stopped)["progress"]["updates"] == 6
     resumed = bioseg("train-uda", "--resume", stopped, "--quiet")

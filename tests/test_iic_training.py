@@ -14,13 +14,13 @@ from click.testing import Result
 from conftest import CLASSES, SIZE, SPLITS, discs, write_discs
 from test_training import manifest, rows, same, weights
 
+from bioseg_cli.compute import signals
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.dataset.schema import DatasetInfo, Item, ItemSource
 from bioseg_cli.dataset.writer import DatasetWriter
 from bioseg_cli.io.normalisation import Normalisation
 from bioseg_cli.metrics.mapping import contingency, hungarian, many_to_one
 from bioseg_cli.model.saved import ModelCard, load_model
-from bioseg_cli.training import single_run
 from bioseg_cli.training.iic import IIC
 from bioseg_cli.training.iic_settings import TrainIICConfig
 
@@ -270,7 +270,7 @@ class StopAfter:
 
 def stopped(bioseg: Cli, data: Path, run: Path, steps: int, monkeypatch: pytest.MonkeyPatch, *options: object) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(single_run, "stop_signals", StopAfter(steps))
+        patch.setattr(signals, "stop_signals", StopAfter(steps))
         result = bioseg("train-iic", data, "--run", run, *options)
     assert result.exit_code == 130, result.output
     assert f"--resume {run}" in " ".join(result.output.split())

@@ -15,7 +15,7 @@ import torch
 from click.testing import Result
 from test_training import manifest, rows, same, weights
 
-from bioseg_cli.training import single_run
+from bioseg_cli.compute import signals
 
 Cli = Callable[..., Result]
 # Dropout makes torch's own random state part of what has to be restored, an average of the weights a second network.
@@ -61,7 +61,7 @@ def test_a_stopped_run_resumes_to_the_same_weights_bit_for_bit(
             return None
 
     with monkeypatch.context() as patch:
-        patch.setattr(single_run, "stop_signals", StopAfter)
+        patch.setattr(signals, "stop_signals", StopAfter)
         stopped = bioseg("train-uda", disc_dataset, "--run", run, *SETTINGS)
     assert stopped.exit_code == 130
     assert f"Stopped after {stop_after} of 18 steps" in stopped.output
@@ -136,7 +136,7 @@ def test_a_signal_saves_and_exits_130(
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_the_first_signal_asks_and_the_second_ends(number: signal.Signals) -> None:
     before = signal.getsignal(number)
-    with single_run.stop_signals() as stop_requested:
+    with signals.stop_signals() as stop_requested:
         assert not stop_requested()
         signal.raise_signal(number)
         assert stop_requested()

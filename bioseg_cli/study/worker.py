@@ -11,6 +11,7 @@ from filelock import FileLock, Timeout
 from pydantic import TypeAdapter
 
 from bioseg_cli.compute.process import answer
+from bioseg_cli.compute.signals import stop_signals
 from bioseg_cli.config import StateName, build_config
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.errors import RunError
@@ -29,6 +30,7 @@ from bioseg_cli.study.job import BaselinesJob, ForestJob, Job, RunJob
 from bioseg_cli.study.results import ScoreRow, is_scored, write_scores
 from bioseg_cli.training import session
 from bioseg_cli.training.iic_settings import TrainIICConfig
+from bioseg_cli.training.watch import Watch
 
 LOCK_SECONDS = 120
 """A job waits this long for remains of an earlier attempt, which save their state and go."""
@@ -71,7 +73,8 @@ def train_run(job: RunJob, output: Output) -> None:
     begun = (job.run / "resume.pt").is_file() or (manifest is not None and job.settings.get("restarts", 1) > 1)
     values = {**job.settings, "run": job.run, **({"resume": job.run} if begun else {})}
     config = build_config(COMMANDS[job.trains], values)
-    session.run(config, output, overwrite=True)
+    with stop_signals() as stop_requested:
+        session.run(config, output, overwrite=True, watch=Watch(stop_requested))
 
 
 def score_run(job: RunJob, output: Output) -> list[ScoreRow]:

@@ -26,6 +26,7 @@ from bioseg_cli.training.network import build_network, saved_part
 from bioseg_cli.training.record import TrainingRun
 from bioseg_cli.training.settings import TrainConfig
 from bioseg_cli.training.state import Stateful, TrainingState, load_state
+from bioseg_cli.training.watch import TrainingProgress
 
 SAVE_SECONDS = 300.0
 """A long epoch saves its state this often: what a kill can cost."""
@@ -66,6 +67,7 @@ class Trainer:
         stop_requested: asked after each step; true once the user wants to stop.
         processes: that train it together.
         weights: of some or all tensors of the network, to start from; the others are drawn.
+        progressed: told after each step and at the end of each epoch.
     """
 
     def __init__(
@@ -79,6 +81,7 @@ class Trainer:
         stop_requested: Callable[[], bool],
         processes: Alone,
         weights: Mapping[str, Tensor] | None = None,
+        progressed: Callable[[TrainingProgress], None] = lambda progress: None,
     ) -> None:
         self.method = method
         self.dataset = dataset
@@ -89,6 +92,7 @@ class Trainer:
         self.stop_requested = stop_requested
         self.processes = processes
         self.initial_weights = weights
+        self.progressed = progressed
         self.network = build_network(config, dataset, dict(method.heads), method.training_heads)
         if weights is not None:
             self.network.load_state_dict(weights, strict=False)
@@ -175,6 +179,7 @@ class Trainer:
                     return False
                 values = self._train_step(next(batches))
                 progress.advance(note=f"epoch {state.epoch + 1}, loss {values['total']:.4f}")
+                self.progressed(TrainingProgress(state.updates, self.total_steps, state.epoch + 1, values))
                 if time.monotonic() - self._saved_at > SAVE_SECONDS:
                     self._save()
         return True
@@ -208,7 +213,8 @@ class Trainer:
     def _end_epoch(self) -> None:
         """Validate, keep the best states, write the log, save."""
         state = self.state
-        losses = {f"train_{name}": total / state.step for name, total in state.sums.items()}
+        means = {name: total / state.step for name, total in state.sums.items()}
+        losses = {f"train_{name}": value for name, value in means.items()}
         self.network.eval()
         metrics = self.processes.of_the_first(self.method.validate(self.kept, self.precision))
         chosen_by = {criterion.metric: metrics[criterion.metric] for criterion in self.method.criteria.values()}
@@ -237,6 +243,7 @@ class Trainer:
             f"epoch {state.epoch} ({state.updates} updates, {clock(state.seconds)}): {self.method.describe(metrics)}"
             + (f"; new {', '.join(improved)}" if improved else "")
         )
+        self.progressed(TrainingProgress(state.updates, self.total_steps, state.epoch, means, metrics))
 
     def _save_checkpoint(self, name: StateName) -> None:
         _, tensors = saved_part(self.kept, self.method.training_heads)

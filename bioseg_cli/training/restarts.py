@@ -28,13 +28,14 @@ from bioseg_cli.training.single_run import (
     train,
     with_resumed_settings,
 )
+from bioseg_cli.training.watch import Watch
 
 FOLDER = "restarts"
 COPIED = ("progress", "best", "metrics", "clusters", "mapped_by", "mappings", "collapse", "initial_weights")
 """What the manifest of a run has from its kept restart."""
 
 
-def train_with_restarts(config: TrainIICConfig, output: Output, *, overwrite: bool) -> RunDirectory:
+def train_with_restarts(config: TrainIICConfig, output: Output, *, overwrite: bool, watch: Watch) -> RunDirectory:
     """Train by IIC as many times as the settings say, and return the run directory.
 
     The restart that is kept has not collapsed, if there is such a one, and of these the highest mutual information on
@@ -42,10 +43,10 @@ def train_with_restarts(config: TrainIICConfig, output: Output, *, overwrite: bo
     """
     config = with_resumed_settings(config)
     if config.restarts == 1:
-        return train(config, IIC, output, overwrite=overwrite)
+        return train(config, IIC, output, overwrite=overwrite, watch=watch)
     run = _begin(config, output, overwrite=overwrite)
     try:
-        restarts = [_restart(config, run, number, output) for number in range(config.restarts)]
+        restarts = [_restart(config, run, number, output, watch) for number in range(config.restarts)]
         scores = [_score(one) for one in restarts]
         kept = scores.index(max(scores))
         _keep(run, restarts, kept)
@@ -78,7 +79,7 @@ def _begin(config: TrainIICConfig, output: Output, *, overwrite: bool) -> RunDir
     return run
 
 
-def _restart(config: TrainIICConfig, run: RunDirectory, number: int, output: Output) -> RunDirectory:
+def _restart(config: TrainIICConfig, run: RunDirectory, number: int, output: Output, watch: Watch) -> RunDirectory:
     seed = config.seed + number
     path = run.path / FOLDER / f"seed{seed}"
     resumable = (path / "resume.pt").is_file()
@@ -93,7 +94,7 @@ def _restart(config: TrainIICConfig, run: RunDirectory, number: int, output: Out
         "run": path,
         "resume": path if resumable else None,
     }
-    return train(config.model_copy(update=own), IIC, output, overwrite=False)
+    return train(config.model_copy(update=own), IIC, output, overwrite=False, watch=watch)
 
 
 def _score(restart: RunDirectory) -> tuple[bool, float]:

@@ -10,18 +10,20 @@ from bioseg_cli.training.settings import TrainConfig
 from bioseg_cli.training.single_run import train
 from bioseg_cli.training.uda import UDA
 from bioseg_cli.training.uda_settings import TrainUDAConfig
+from bioseg_cli.training.watch import Watch
 
 
-def run(config: TrainConfig, output: Output, *, overwrite: bool) -> RunDirectory:
+def run(config: TrainConfig, output: Output, *, overwrite: bool, watch: Watch) -> RunDirectory:
     """Train as `config` says and return the run directory; see `single_run.train` and `restarts.train_with_restarts`.
 
     Args:
         config: settings; where they name a run to resume, that run goes on.
         output: where progress goes.
         overwrite: whether an earlier run of that name may be replaced.
+        watch: is told of each step, and may stop it.
     """
     if isinstance(config, TrainIICConfig):
-        return train_with_restarts(config, output, overwrite=overwrite)
+        return train_with_restarts(config, output, overwrite=overwrite, watch=watch)
     if isinstance(config, TrainUDAConfig):
-        return train(config, UDA, output, overwrite=overwrite)
+        return train(config, UDA, output, overwrite=overwrite, watch=watch)
     raise TypeError(f"no method trains by {type(config).__name__}")

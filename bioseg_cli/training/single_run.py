@@ -1,12 +1,9 @@
-"""One training from its settings to its end: opening, resuming, signals, and how the manifest says it ended."""
+"""One training from its settings to its end: opening, resuming, and how the manifest says it ended."""
 
 from __future__ import annotations
 
-import contextlib
-import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 from typing import Any, TypeVar
 
 import torch
@@ -29,6 +26,7 @@ from bioseg_cli.training.record import TrainingRun, UnwrittenRun
 from bioseg_cli.training.settings import TrainConfig
 from bioseg_cli.training.uda import UDA
 from bioseg_cli.training.uda_settings import TrainUDAConfig
+from bioseg_cli.training.watch import Watch
 
 BUDGET = {"epochs", "steps", "patience"}
 AFTERWARDS = {"guard"}
@@ -67,6 +65,7 @@ def train(
     output: Output,
     *,
     overwrite: bool,
+    watch: Watch,
 ) -> RunDirectory:
     """Train a method to the end and return its run directory.
 
@@ -77,6 +76,7 @@ def train(
         build_method: makes the method from data set, settings and device.
         output: where progress goes.
         overwrite: whether an earlier run of that name may be replaced.
+        watch: is told of each step, and may stop it.
     """
     config = with_resumed_settings(config)
     launch = this_launch()
@@ -85,7 +85,8 @@ def train(
     precision = resolve_precision(config.precision, device)
     data = find_dataset(config.data)
     directory = TrainingRun if launch.first else UnwrittenRun
-    with joined(launch, device) as processes, Dataset(data) as dataset, stop_signals() as stop_requested:
+    stop_requested = watch.stop_requested
+    with joined(launch, device) as processes, Dataset(data) as dataset:
         start = start_of(config)
         config, said = fitted_to_images(config, dataset, device, start)
         budget = None
@@ -117,7 +118,9 @@ def train(
             run.discard_partial()
             manifest["times"]["started"] = run.manifest["times"]["started"]
             manifest["times"]["resumed"] = [*run.manifest["times"].get("resumed", []), now()]
-            trainer = Trainer(method, dataset, config, precision, run, output, stop_requested, processes)
+            trainer = Trainer(
+                method, dataset, config, precision, run, output, stop_requested, processes, progressed=watch.progressed
+            )
             trainer.resume()
             processes.check_alike(str(trainer.state.updates))
             run.manifest = manifest
@@ -125,7 +128,9 @@ def train(
         else:
             run = directory.create(path, manifest, overwrite=overwrite)
             weights = None if taken is None else taken.tensors
-            trainer = Trainer(method, dataset, config, precision, run, output, stop_requested, processes, weights)
+            trainer = Trainer(
+                method, dataset, config, precision, run, output, stop_requested, processes, weights, watch.progressed
+            )
         output.say(
             f"{path}: {method.name}, width {config.width}, {trainer.total_steps} steps, on {device} in "
             f"{precision.name} ({precision.reason})" + (f", {launch.count} processes" if launch.count > 1 else "")
@@ -186,22 +191,3 @@ def record_failure(run: RunDirectory, error: BaseException) -> None:
         run.manifest["failure"] = error.what
     run.manifest["times"]["ended"] = now()
     run.save_manifest()
-
-
-@contextlib.contextmanager
-def stop_signals() -> Iterator[Callable[[], bool]]:
-    """Turn the first Ctrl-C or SIGTERM into a request to stop after the step; the second stops at once."""
-    requested = False
-
-    def request(number: int, frame: FrameType | None) -> None:
-        nonlocal requested
-        if requested:
-            raise KeyboardInterrupt
-        requested = True
-
-    before = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield lambda: requested
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

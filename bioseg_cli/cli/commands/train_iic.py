@@ -14,11 +14,14 @@ if TYPE_CHECKING:
 
 def train_iic(config: TrainIICConfig, output: Output, overwrite: bool) -> None:
     """Train without labels by IIC: cluster pixels so that two views of an image agree; then map clusters to classes."""
+    from bioseg_cli.compute import signals
     from bioseg_cli.compute.device import resolve_device
     from bioseg_cli.model.saved import load_model
     from bioseg_cli.training import session
+    from bioseg_cli.training.watch import Watch
 
-    run = session.run(config, output, overwrite=overwrite)
+    with signals.stop_signals() as stop_requested:
+        run = session.run(config, output, overwrite=overwrite, watch=Watch(stop_requested))
     record = run.manifest
     card = load_model(run.checkpoint("best-final"), resolve_device("cpu")).card
     output.show(_heads_table(f"Clusters of {run.path}, state best-final", record, [one.name for one in card.classes]))

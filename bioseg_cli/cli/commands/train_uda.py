@@ -10,10 +10,13 @@ def train_uda(config: TrainUDAConfig, output: Output, overwrite: bool) -> None:
     """Train on labelled and unlabelled images by UDA: Dice on the labelled, consistency on the rest."""
     from rich.table import Table
 
+    from bioseg_cli.compute import signals
     from bioseg_cli.training import session
     from bioseg_cli.training.uda import CRITERIA
+    from bioseg_cli.training.watch import Watch
 
-    run = session.run(config, output, overwrite=overwrite)
+    with signals.stop_signals() as stop_requested:
+        run = session.run(config, output, overwrite=overwrite, watch=Watch(stop_requested))
     table = Table(title=f"Best states of {run.path}")
     table.add_column("state")
     table.add_column("chosen by")
