@@ -14,7 +14,7 @@ Every message says what happened, where, and what to do. `cli.binding` prints it
 from __future__ import annotations
 
 from os import PathLike
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from bioseg_cli.printable import printable
 
@@ -26,15 +26,19 @@ class BiosegError(Exception):
         what: what happened, one sentence without a full stop.
         where: the file or folder it happened in, if there is one.
         fix: what to do about it, one sentence or the option to use.
+        done: the result of what was done all the same, of the type that the stage returns.
     """
 
     exit_code: ClassVar[int] = 1
 
-    def __init__(self, what: str, *, where: str | PathLike[str] | None = None, fix: str | None = None) -> None:
+    def __init__(
+        self, what: str, *, where: str | PathLike[str] | None = None, fix: str | None = None, done: Any = None
+    ) -> None:
         super().__init__(what)
         self.what = what
         self.where = None if where is None else str(where)
         self.fix = fix
+        self.done = done
 
     def __str__(self) -> str:
         lines = [self.what]

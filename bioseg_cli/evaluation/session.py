@@ -1,18 +1,17 @@
-"""From settings to what the user sees: scores on the screen, as JSON, as CSV, and a folder with figures."""
+"""From settings to scores: what was found, and files of it as CSV and as a folder with figures."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from bioseg_cli.errors import DataError, PartialFailure
 from bioseg_cli.evaluation.failures import RunFailures
 from bioseg_cli.evaluation.ground_truth import Predict, Segment, Truth
-from bioseg_cli.evaluation.report import Evaluation, Figures, Report, images_csv, table_csv
+from bioseg_cli.evaluation.report import Evaluation, Figures, images_csv, table_csv
+from bioseg_cli.evaluation.result import EvaluationResult
 from bioseg_cli.evaluation.settings import EvaluateConfig
-from bioseg_cli.evaluation.table import render
 from bioseg_cli.io.files import refuse_existing, write_text
 from bioseg_cli.runs.console import Output
 
@@ -22,13 +21,14 @@ DIFFERENCES_NAME = "worst_best.png"
 CLUSTERS_NAME = "clusters.png"
 
 
-def run(config: EvaluateConfig, output: Output, *, overwrite: bool) -> list[Report]:
-    """Score what `config` names, show it, and write what was asked for.
+def run(config: EvaluateConfig, output: Output, *, overwrite: bool) -> EvaluationResult:
+    """Score what `config` names, and write what was asked for.
 
     Raises:
         UsageError: a file to write exists already.
         DataError: see `masks.evaluate_masks` and `runs.evaluate_runs`; or not one of several runs can be scored.
-        PartialFailure: some of several runs cannot be scored; the others are, and what was asked for is written.
+        PartialFailure: some of several runs cannot be scored; `done` holds the others, and what was asked for is
+            written.
     """
     for path in (config.csv, config.out):
         if path is not None:
@@ -52,9 +52,7 @@ def run(config: EvaluateConfig, output: Output, *, overwrite: bool) -> list[Repo
             output.warn(f"Left out: {'. '.join(str(error).splitlines())}")
         if not reports:
             raise DataError(f"Not one of the {len(config.runs)} runs could be scored", fix="The reasons are above.")
-    document: dict[str, Any] = {"runs": [run for report in reports for run in report.to_json()]}
-    if failures.found:
-        document["failures"] = [{"run": str(run), "error": str(error)} for run, error in failures.found.items()]
+    result = EvaluationResult(tuple(reports), dict(failures.found))
     if config.csv is not None:
         write_text(config.csv, table_csv(reports))
     if config.out is not None:
@@ -66,18 +64,16 @@ def run(config: EvaluateConfig, output: Output, *, overwrite: bool) -> list[Repo
             "config": config.model_dump(mode="json"),
             "finished": now(),
             "environment": environment(),
-            **document,
+            **result.to_json(),
         }
         write_text(config.out / REPORT_NAME, json.dumps(record, indent=2, allow_nan=False) + "\n")
-    for report in reports:
-        output.show(render(report))
-    output.result(document)
     if failures.found:
         raise PartialFailure(
             f"{len(failures.found)} of {len(config.runs)} runs could not be scored, the others were",
             fix="The reasons are above.",
+            done=result,
         )
-    return reports
+    return result
 
 
 class NoFigures:

@@ -1,4 +1,4 @@
-"""From a plan to a finished study: what is missing is done, every end is recorded, the means are shown."""
+"""From a plan to a finished study: what is missing is done, and every end is recorded."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from bioseg_cli.study.folder import ENDED, StudyFolder, status_of
 from bioseg_cli.study.forest import FOREST, forest_file
 from bioseg_cli.study.grid import PlannedRun, expand, read_plan
 from bioseg_cli.study.job import BaselinesJob, ForestJob, Job, RunJob, do_job, lost_job
-from bioseg_cli.study.results import is_scored, read_scores
+from bioseg_cli.study.result import StudyResult
+from bioseg_cli.study.results import StudyResults, is_scored, read_scores
 from bioseg_cli.study.settings import Plan, StudyConfig
-from bioseg_cli.study.table import document, render, render_runs
 
 STUDIES_FOLDER = Path("studies")
 
 
-def run(config: StudyConfig, output: Output, *, overwrite: bool) -> None:
-    """Train and score what is missing of a study, and show what it amounts to.
+def run(config: StudyConfig, output: Output, *, overwrite: bool) -> StudyResult:
+    """Train and score what is missing of a study; returns what it amounts to.
 
     Raises:
         UsageError: the plan asks for what does not exist, or the folder holds something else.
         DataError: a data set is missing, or has nothing to score on.
-        PartialFailure: some runs failed; the others are done.
+        PartialFailure: some runs failed; the others are done, which is in `done`.
         Interrupted: by the user; what was done is kept.
     """
     plan = read_plan(config.plan)
@@ -39,20 +39,17 @@ def run(config: StudyConfig, output: Output, *, overwrite: bool) -> None:
     runs = expand(plan, config.plan)
     study = _Study(config, plan, folder, runs)
     if config.dry_run:
-        output.show(render_runs([(run, *study.status(run)) for run in runs]))
-        output.result({"study": str(folder.path), "runs": study.record()["runs"]})
-        return
+        return study.result(None)
     study.carry_out(output, overwrite=overwrite)
-    results = results_of_study(folder)
-    output.show(render(results))
-    output.show(f"Tables and figures: bioseg report {folder.path}")
-    output.result({"study": str(folder.path), **document(results)})
+    result = study.result(results_of_study(folder))
     if study.problems:
         raise PartialFailure(
             f"{len(study.problems)} of {len(runs)} runs failed; the others are done",
             where=folder.path,
             fix="The reasons are above and in logs/; the same command tries them again.",
+            done=result,
         )
+    return result
 
 
 class _Study:
@@ -76,6 +73,11 @@ class _Study:
         problem = self.problems.get(run.name, failure)
         # Trained, and could not be scored.
         return ("failed" if status in ENDED and problem is not None else status), problem
+
+    def result(self, results: StudyResults | None) -> StudyResult:
+        """How far it is, with what was found."""
+        runs = tuple((run, *self.status(run)) for run in self.runs)
+        return StudyResult(self.folder.path, runs, self.record()["runs"], results, dict(self.problems))
 
     def _forget(self) -> None:
         for run in self.runs:

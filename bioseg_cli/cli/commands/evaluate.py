@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bioseg_cli.cli.shown import show_done
 from bioseg_cli.evaluation.settings import EvaluateConfig
 from bioseg_cli.runs.console import Output
 
@@ -9,5 +10,12 @@ from bioseg_cli.runs.console import Output
 def evaluate(config: EvaluateConfig, output: Output, overwrite: bool) -> None:
     """Score runs on a data set, or masks of any tool against the truth: IoU and Dice per class, with intervals."""
     from bioseg_cli.evaluation import session
+    from bioseg_cli.evaluation.result import EvaluationResult
+    from bioseg_cli.evaluation.table import render
 
-    session.run(config, output, overwrite=overwrite)
+    def show(result: EvaluationResult) -> None:
+        for report in result.reports:
+            output.show(render(report))
+        output.result(result.to_json())
+
+    show_done(lambda: session.run(config, output, overwrite=overwrite), show)

@@ -1,0 +1,30 @@
+"""What `session.run` returns: how far each run of a study is, and what the study amounts to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bioseg_cli.study.grid import PlannedRun
+from bioseg_cli.study.results import StudyResults
+
+
+@dataclass(frozen=True)
+class StudyResult:
+    """A study, as far as it is.
+
+    Attributes:
+        path: its folder.
+        runs: each planned run, how far it is, and what went wrong.
+        entries: the same as the manifest of the study records it.
+        results: what was found; None where nothing was to be done but to list the runs.
+        failures: what went wrong, by the name of the run.
+    """
+
+    path: Path
+    runs: tuple[tuple[PlannedRun, str, str | None], ...]
+    entries: Sequence[Mapping[str, Any]]
+    results: StudyResults | None
+    failures: Mapping[str, str]
