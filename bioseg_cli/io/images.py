@@ -19,6 +19,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from bioseg_cli.errors import BiosegError, DataError
+from bioseg_cli.io.arrays import checked_values
 from bioseg_cli.io.axes import NamedAxes, Stacks
 from bioseg_cli.io.orientation import ORIENTATION_TAG, TURNED, UPRIGHT, orientation_of, swaps_sides, upright
 from bioseg_cli.io.pixel_size import PixelSize, stated_pixel_size
@@ -148,7 +149,7 @@ class ImageFile:
 
     def _frame_upright(self, frame: int) -> Array:
         if self._tif is None:
-            return _checked_values(decode_raster(self.path, numbers=self._labels), self.path)
+            return checked_values(decode_raster(self.path, numbers=self._labels), self.path)
         height, width = self.info.stored_shape
         return upright(self._tiff_pixels(frame, slice(0, height), slice(0, width)), self.info.orientation)
 
@@ -156,7 +157,7 @@ class ImageFile:
         """Pixels (C, h, w) of a region, in the place where the file has it."""
         stored = self._frames.region(frame, rows, columns)
         shown = self._appearance.mask(stored, self.path) if self._labels else self._appearance.image(stored)
-        return _checked_values(shown, self.path)
+        return checked_values(shown, self.path)
 
 
 def inspect_image(path: Path, stacks: Stacks | None = None) -> ImageInfo:
@@ -199,14 +200,3 @@ def reading_errors(path: Path) -> Iterator[None]:
         reason = " ".join(str(error).split())[:150] or type(error).__name__
         fix = "It is damaged, truncated, or of another format than its name says: copy or export it again."
         raise DataError(f"The image could not be read ({reason})", where=path, fix=fix) from error
-
-
-def _checked_values(frame: Array, path: Path) -> Array:
-    native = np.uint8 if frame.dtype == bool else frame.dtype.newbyteorder("=")
-    frame = np.array(frame, native, order="C")
-    if frame.dtype.kind not in "uif":
-        raise DataError(f"Pixels of type {frame.dtype} are no intensities", where=path, fix="Export the magnitude.")
-    if frame.dtype.kind == "f" and (bad := frame.size - int(np.isfinite(frame).sum())):
-        fix = "Replace them with numbers, or leave the file out."
-        raise DataError(f"{bad} values are not finite numbers (NaN or infinity)", where=path, fix=fix)
-    return frame

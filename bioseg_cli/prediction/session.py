@@ -130,11 +130,8 @@ def _report(record: dict[str, Any], config: PredictConfig, output: Output, train
     for sentence in _remarks_on_files(record["files"]):
         output.say(sentence)
     sizes = [PixelSize.from_json(entry["pixel_size"]) for entry in record["files"] if entry["pixel_size"]]
-    if trained is not None and (others := sum(differs(size, trained) for size in sizes)):
-        output.warn(
-            f"{others} of the images have another pixel size than the training images ({trained.x:g} {trained.unit}): "
-            "objects of another size may be missed. Rescale the images to it."
-        )
+    if warning := other_pixel_size(sizes, trained):
+        output.warn(warning)
     for note in reading_notes({entry["name"]: entry.get("notes", ()) for entry in record["files"]}, "images"):
         output.say(note)
     if estimate := estimate_sentence(record["files"], calibrated=record["temperature"] is not None):
@@ -171,6 +168,16 @@ def _raise_failures(failures: Sequence[BiosegError], total: int, out: Path) -> N
         raise PartialFailure(
             f"{len(failures)} of {total} images failed, the rest is done", where=out, fix=f"{RECORD_NAME} lists them."
         )
+
+
+def other_pixel_size(sizes: Sequence[PixelSize], trained: PixelSize | None) -> str | None:
+    """The warning about images that show objects of another size than those of the training; None without such."""
+    if trained is None or not (others := sum(differs(size, trained) for size in sizes)):
+        return None
+    return (
+        f"{others} of the images have another pixel size than the training images ({trained.x:g} {trained.unit}): "
+        "objects of another size may be missed. Rescale the images to it."
+    )
 
 
 def differs(size: PixelSize, trained: PixelSize) -> bool:

@@ -24,6 +24,7 @@ from bioseg_cli.io.prefetch import WORKERS, made_ahead
 from bioseg_cli.prepare.counts import DatasetCounts, Fingerprint, Repeats
 from bioseg_cli.prepare.recipe import Collection, SourceImage
 from bioseg_cli.prepare.recipes import bigbrain, demo, fluohoechst, folder, tracking_challenge
+from bioseg_cli.prepare.recipes.arrays import ArraysConfig
 from bioseg_cli.prepare.recipes.bigbrain_settings import BigBrainConfig
 from bioseg_cli.prepare.recipes.settings import DemoConfig, FluoGFPConfig, FluoHoechstConfig, FolderConfig, PhCConfig
 from bioseg_cli.prepare.settings import PrepareConfig
@@ -58,11 +59,18 @@ def run(config: PrepareConfig, output: Output, *, overwrite: bool) -> dict[str, 
             splits, a full disk. No file is left then, and one that existed before stays as it was. Where only the
             picture does not fit on the disk, the data set is whole and stays.
     """
+    return build(config, partial(RECIPES[type(config)], config, output), output, overwrite=overwrite)
+
+
+def build(
+    config: PrepareConfig, collect: Callable[[], Collection], output: Output, *, overwrite: bool
+) -> dict[str, Any]:
+    """Make a data set of the images that `collect` finds; see `run`."""
     path, manifest_path = config.path, config.manifest_path
     for existing in (path, manifest_path, *([config.picture_path] if config.picture else [])):
         refuse_existing(existing, overwrite=overwrite)
     started = now()
-    collection = RECIPES[type(config)](config, output)
+    collection = collect()
     try:
         config, collection = _without_unaffordable_splits(config, collection)
         splits = _choose_splits(collection, config, output)
@@ -95,8 +103,9 @@ def run(config: PrepareConfig, output: Output, *, overwrite: bool) -> dict[str, 
 
 
 def _without_unaffordable_splits(config: PrepareConfig, collection: Collection) -> tuple[PrepareConfig, Collection]:
-    """The settings and the notes where few images of a folder are labelled and no share was asked for."""
-    if not isinstance(config, FolderConfig):
+    """The settings and the notes where few of somebody's own images are labelled and no share was asked for."""
+    given = all(image.official is not None for image in collection.images)
+    if given or not isinstance(config, FolderConfig | ArraysConfig):
         return config, collection
     labelled = sum(image.labelled for image in collection.images)
     shares = {"val_share": config.val_share, "test_share": config.test_share}

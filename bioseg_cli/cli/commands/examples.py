@@ -1,4 +1,4 @@
-"""`bioseg examples`: the plans, settings and scripts that the documentation names, as files to start from."""
+"""`bioseg examples`: the plans, settings, scripts and notebook that the documentation names, to start from."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bioseg_cli.config import Config
 from bioseg_cli.io.files import refuse_existing, write_bytes
 from bioseg_cli.runs.console import Output
 
-SUFFIXES = (".yaml", ".sh")
+SUFFIXES = (".yaml", ".sh", ".ipynb")
 
 
 class ExamplesConfig(Config):

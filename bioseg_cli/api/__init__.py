@@ -1,0 +1,1 @@
+"""The stages as functions: `bioseg_cli` exports what is in here."""
