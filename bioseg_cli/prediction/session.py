@@ -24,6 +24,7 @@ from bioseg_cli.prediction.distributed import DistributedPrediction
 from bioseg_cli.prediction.estimate import estimate_sentence
 from bioseg_cli.prediction.head_decoder import HeadDecoder
 from bioseg_cli.prediction.local import LocalPrediction
+from bioseg_cli.prediction.result import PredictionResult
 from bioseg_cli.prediction.settings import PARTS_PREFIX, RECORD_NAME, PredictConfig
 from bioseg_cli.prediction.sources import AnySource, Source, find_sources, is_dataset
 from bioseg_cli.runs.console import Output
@@ -34,14 +35,15 @@ PIXEL_SIZE_TOLERANCE = 1.1
 """Pixel sizes that differ by a larger factor than this show objects of another size than in training."""
 
 
-def run(config: PredictConfig, output: Output, *, overwrite: bool) -> dict[str, Any]:
-    """Predict every input of `config` and write masks and record to `config.out`; returns the record.
+def run(config: PredictConfig, output: Output, *, overwrite: bool) -> PredictionResult:
+    """Predict every input of `config` and write masks and record to `config.out`.
 
     Raises:
         UsageError: two images would have the same mask file, a mask would replace an image, masks exist already, or
             the model has no such head, no clusters or no mapping.
         DataError: the model or the inputs are missing, or not one image could be predicted.
-        PartialFailure: some could not be predicted; the others are done and the record lists the failures.
+        PartialFailure: some could not be predicted; the others are, which is in `done`, and the record lists the
+            failures.
     """
     refuse_existing(config.out, overwrite=overwrite)
     checkpoint = checkpoint_of(config.run, config.state)
@@ -69,9 +71,10 @@ def run(config: PredictConfig, output: Output, *, overwrite: bool) -> dict[str, 
             if record["files"]:
                 write_manifest(config.out / RECORD_NAME, record)
     if record["files"]:
-        _report(record, config, output, model.card.training_pixel_size())
-    _raise_failures(failures, len(sources), config.out)
-    return record
+        _say(record, output, model.card.training_pixel_size())
+    result = PredictionResult(config.out, record)
+    _raise_failures(failures, len(sources), result)
+    return result
 
 
 def _is_distributed(config: PredictConfig, sources: Sequence[AnySource], output: Output) -> bool:
@@ -126,7 +129,8 @@ def _counted(sources: Sequence[AnySource]) -> str:
     return " and ".join(f"{count} {what}{'s' * (count > 1)}" for what, count in counts.items() if count)
 
 
-def _report(record: dict[str, Any], config: PredictConfig, output: Output, trained: PixelSize | None) -> None:
+def _say(record: dict[str, Any], output: Output, trained: PixelSize | None) -> None:
+    """What a user must know of the masks."""
     for sentence in _remarks_on_files(record["files"]):
         output.say(sentence)
     sizes = [PixelSize.from_json(entry["pixel_size"]) for entry in record["files"] if entry["pixel_size"]]
@@ -136,9 +140,6 @@ def _report(record: dict[str, Any], config: PredictConfig, output: Output, train
         output.say(note)
     if estimate := estimate_sentence(record["files"], calibrated=record["temperature"] is not None):
         output.say(estimate)
-    count = len(record["files"])
-    output.show(f"{count} mask{'s' if count != 1 else ''} written to {config.out}")
-    output.result({**record, "out": str(config.out)})
 
 
 def _remarks_on_files(entries: Sequence[dict[str, Any]]) -> list[str]:
@@ -159,14 +160,17 @@ def _remarks_on_files(entries: Sequence[dict[str, Any]]) -> list[str]:
     return remarks + [sentence[0].upper() + sentence[1:] for sentence in sizes]
 
 
-def _raise_failures(failures: Sequence[BiosegError], total: int, out: Path) -> None:
+def _raise_failures(failures: Sequence[BiosegError], total: int, result: PredictionResult) -> None:
     if len(failures) == total == 1:
         raise failures[0]
     if len(failures) == total:
         raise DataError(f"Not one of the {total} images could be predicted", fix="The reasons are listed above.")
     if failures:
         raise PartialFailure(
-            f"{len(failures)} of {total} images failed, the rest is done", where=out, fix=f"{RECORD_NAME} lists them."
+            f"{len(failures)} of {total} images failed, the rest is done",
+            where=result.out,
+            fix=f"{RECORD_NAME} lists them.",
+            done=result,
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bioseg_cli.cli.shown import show_done
 from bioseg_cli.prediction.settings import PredictConfig
 from bioseg_cli.runs.console import Output
 
@@ -9,5 +10,11 @@ from bioseg_cli.runs.console import Output
 def predict(config: PredictConfig, output: Output, overwrite: bool) -> None:
     """Segment image files of any size, folders of them, or the images of a data set, with a trained model."""
     from bioseg_cli.prediction import session
+    from bioseg_cli.prediction.result import PredictionResult
 
-    session.run(config, output, overwrite=overwrite)
+    def show(result: PredictionResult) -> None:
+        count = len(result.masks)
+        output.show(f"{count} mask{'s' if count != 1 else ''} written to {result.out}")
+        output.result(result.to_json())
+
+    show_done(lambda: session.run(config, output, overwrite=overwrite), show)

@@ -1,0 +1,35 @@
+"""What `session.run` returns: the masks that were written, and what could not be predicted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class PredictionResult:
+    """Files that were predicted.
+
+    Attributes:
+        out: folder of the masks.
+        record: what `predictions.yaml` in it says.
+    """
+
+    out: Path
+    record: Mapping[str, Any]
+
+    @property
+    def masks(self) -> dict[str, Path]:
+        """The mask of each image or volume by its name, in order."""
+        return {entry["name"]: self.out / entry["outputs"][0] for entry in self.record["files"]}
+
+    @property
+    def failures(self) -> dict[str, str]:
+        """Why each of the others could not be predicted, by its name."""
+        return {entry["name"]: entry["error"] for entry in self.record["failures"]}
+
+    def to_json(self) -> dict[str, Any]:
+        """The document of `bioseg predict --json`."""
+        return {**self.record, "out": str(self.out)}
