@@ -290,7 +290,7 @@ def test_shapes_are_those_of_classes_with_enough_whole_objects(tmp_path: Path, m
         found = masks_of(dataset, np.array([0]))
         # The background is one object that the edges cut.
         assert found.shapes == {1: ObjectShapes(per_map=16, whole=16, whole_share=1, size=64, solidity=1)}
-        assert found.to_json()["objects"] == [None, {"per_image": 16, "size": 64, "solidity": 1}]
+        assert list(found.figures().model_dump()["objects"]) == [None, {"per_image": 16, "size": 64, "solidity": 1}]
         monkeypatch.setattr(look, "ENOUGH_OBJECTS", 17)
         assert masks_of(dataset, np.array([0])).shapes == {}
         monkeypatch.setattr(look, "ENOUGH_OBJECTS", 0)
@@ -354,8 +354,8 @@ def test_specks_and_merged_objects_are_seen_and_alike_ones_are_not(tmp_path: Pat
         "objects of 'cell' have a solidity of 0.60, by the control 1.00, in the masks 1.00",
     ]
     assert harm(merged, merged, learnt, NAMES) == []
-    json.dumps(merged.to_json(), allow_nan=False)
-    json.dumps(specks.to_json(), allow_nan=False)
+    json.dumps(merged.figures().model_dump(), allow_nan=False)
+    json.dumps(specks.figures().model_dump(), allow_nan=False)
 
 
 def test_of_large_images_the_same_square_is_looked_at(unvalidated: Path, monkeypatch: pytest.MonkeyPatch) -> None:
