@@ -20,6 +20,7 @@ from bioseg_cli.config import UNetConfig
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.dataset.schema import DatasetInfo, Item, ItemSource
 from bioseg_cli.dataset.writer import DatasetWriter
+from bioseg_cli.errors import Interrupted
 from bioseg_cli.io.normalisation import Normalisation
 from bioseg_cli.io.pixel_size import PixelSize
 from bioseg_cli.metrics.shapes import ObjectShapes, object_shapes
@@ -119,6 +120,20 @@ def test_the_control_is_the_run_without_unlabelled_images(
     own = load_model(spoilt[0] / "checkpoints" / "control.safetensors", CPU).network.state_dict()
     other = load_model(alone / "checkpoints" / "last.safetensors", CPU).network.state_dict()
     assert all(torch.equal(own[name], other[name]) for name in other)
+
+
+def test_what_was_seen_stays_where_the_user_stops_the_control(
+    unvalidated: Path, bioseg: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*_: Any) -> Trainer:
+        raise Interrupted("Stopped after 3 of 40 steps; the state is saved")
+
+    monkeypatch.setattr(guard, "_train_control", stopped)
+    run = tmp_path / "run"
+    assert bioseg("train-uda", unvalidated, "--run", run, *SETTINGS, *CONSTANT, "--quiet").exit_code != 0
+    record = manifest(run)
+    assert record["status"] == "interrupted" and record["guard"]["hands_out"] == "last"
+    assert record["guard"]["suspicions"] and not {"control", "alarms"} & set(record["guard"])
 
 
 def test_a_sound_run_hands_out_its_last_state_and_trains_no_control(
