@@ -32,6 +32,7 @@ from benchmarks.timing import bioseg, printer, table_of
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.runs.directory import RunDirectory
 from bioseg_cli.runs.manifest import MANIFEST_NAME
+from bioseg_cli.runs.sections import Status
 from bioseg_cli.study.statistics import Repeat, compare
 
 SIZE = {"width": 16, "crop": 192, "batch_size": 2}
@@ -114,8 +115,8 @@ class Comparison:
             settings["init_from"] = str(self.train(Cell("best on the forest's labels", cell.labels, cell.draw)))
         if (run / MANIFEST_NAME).is_file():
             there = RunDirectory.open(run).manifest
-            same = all(there["config"][name] == value for name, value in settings.items())
-            if same and there["status"] == "finished":
+            same = all(there.config[name] == value for name, value in settings.items())
+            if same and there.status == Status.FINISHED:
                 return run
         plan = self.folder / "settings" / f"{cell.name}.yaml"
         plan.parent.mkdir(parents=True, exist_ok=True)
@@ -159,7 +160,7 @@ class Comparison:
 
     def seconds(self, cell: Cell) -> float:
         """Seconds that a training took."""
-        return float(RunDirectory.open(self.folder / "runs" / cell.name).manifest["progress"]["seconds"])
+        return RunDirectory.open(self.folder / "runs" / cell.name).manifest.progress.seconds
 
 
 def call(*arguments: object) -> str:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from rich.table import Table
@@ -21,7 +20,8 @@ from benchmarks import machine
 from benchmarks.timing import bioseg, printer, run_process, show, table_of
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.runs.directory import RunDirectory
-from bioseg_cli.runs.manifest import MANIFEST_NAME
+from bioseg_cli.runs.manifest import MANIFEST_NAME, Manifest
+from bioseg_cli.runs.sections import Status
 
 PRECISIONS = ("fp32", "bf16")
 
@@ -36,17 +36,17 @@ class Settings:
     labels: int
 
 
-def manifest_of(data: Path, run: Path, settings: Settings, precision: str, seed: int) -> dict[str, Any]:
+def manifest_of(data: Path, run: Path, settings: Settings, precision: str, seed: int) -> Manifest:
     """The manifest of a finished run, trained now where there is none."""
     wanted = {**vars(settings), "precision": precision, "seed": seed}
     if (run / MANIFEST_NAME).is_file():
         there = RunDirectory.open(run).manifest
-        changed = [name for name, value in wanted.items() if there["config"][name] != value]
+        changed = [name for name, value in wanted.items() if there.config[name] != value]
         with Dataset(data) as dataset:
-            changed += ["data set"] if there["data"]["content_hash"] != dataset.content_hash else []
+            changed += ["data set"] if there.data.content_hash != dataset.content_hash else []
         if changed:
             raise SystemExit(f"{run} was trained with another {', '.join(changed)}: give another folder")
-        if there["status"] == "finished":
+        if there.status == Status.FINISHED:
             return there
     options = [part for name, value in wanted.items() for part in (f"--{name}", value)]
     run_process(bioseg("train-uda", data, "--run", run, *options, "--quiet", "--overwrite"))
@@ -60,8 +60,8 @@ def measure(data: Path, folder: Path, settings: Settings, seeds: int) -> Table:
     for seed in range(seeds):
         for precision in PRECISIONS:
             manifest = manifest_of(data, folder / f"{precision}-seed{seed}", settings, precision, seed)
-            scores[precision].append(float(manifest["best"]["best-miou"]["value"]))
-            seconds[precision].append(float(manifest["progress"]["seconds"]))
+            scores[precision].append(manifest.best["best-miou"].value)
+            seconds[precision].append(manifest.progress.seconds)
     title = f"Best validation mean IoU, {data.name}: " + ", ".join(f"{k} {v}" for k, v in vars(settings).items())
     table = table_of(title, "", *(f"seed {seed}" for seed in range(seeds)), "mean", "SD", "training s")
     for precision in PRECISIONS:

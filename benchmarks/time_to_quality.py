@@ -43,6 +43,7 @@ from bioseg_cli.training.fit import fitted_to_images
 from bioseg_cli.training.labels import labels_to_learn
 from bioseg_cli.training.loop import Trainer
 from bioseg_cli.training.record import UnwrittenRun
+from bioseg_cli.training.single_run import first_record
 from bioseg_cli.training.uda import UDA
 from bioseg_cli.training.uda_settings import TrainUDAConfig
 
@@ -134,7 +135,7 @@ def preset(dataset: Dataset, config: TrainUDAConfig, precision: Precision, race:
     whole = config.total_steps(UDA(dataset, config, precision.device).epoch_steps)
     config = config.model_copy(update={"steps": whole, "epoch_steps": whole})
     method = UDA(dataset, config, precision.device)
-    run = UnwrittenRun(Path("runs"), {})
+    run = UnwrittenRun(Path("runs"), first_record(config, dataset))
     output = Output(quiet=True)
 
     def over() -> bool:

@@ -21,6 +21,7 @@ from bioseg_cli.dataset.schema import DatasetInfo, Item, ItemSource
 from bioseg_cli.dataset.writer import DatasetWriter
 from bioseg_cli.io.normalisation import Normalisation
 from bioseg_cli.io.pixel_size import PixelSize
+from bioseg_cli.runs.manifest import Manifest
 
 # A deadline times the machine, not the code; and continuous integration repeats what it saw.
 settings.register_profile("bioseg", deadline=None, derandomize=bool(os.environ.get("CI")))
@@ -30,6 +31,19 @@ SIZE = 48
 SPLITS: tuple[SplitName, ...] = ("train",) * 8 + ("val",) * 3 + ("test",) * 2
 DISC_SETTINGS = ("--labels", 4, "--width", 8, "--steps", 60, "--batch-size", 2, "--lr", 0.01, "--quiet")
 CLASSES = (ClassInfo(name="background", colour=(0, 0, 0)), ClassInfo(name="cell", colour=(255, 180, 0)))
+
+
+def new_manifest() -> Manifest:
+    """The manifest of a run that has begun, as far as every run has one."""
+    return Manifest.model_validate(
+        {
+            "command": "train-uda",
+            "status": "running",
+            "config": {"lr": 0.001, "note": "µ"},
+            "data": {"path": "discs.h5", "content_hash": "abc"},
+            "times": {"started": "2026-01-01T00:00:00+00:00"},
+        }
+    )
 
 
 def discs(index: int, size: int = SIZE) -> tuple[np.ndarray, np.ndarray]:

@@ -19,7 +19,7 @@ from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.errors import UsageError
 from bioseg_cli.evaluation import cross_validation
 from bioseg_cli.model.unet import UNet
-from bioseg_cli.runs.manifest import run_hash
+from bioseg_cli.runs.manifest import Manifest, run_hash
 from bioseg_cli.training.adapted_norm import estimate_statistics
 from bioseg_cli.training.alike import unlike_control
 from bioseg_cli.training.uda_settings import TrainUDAConfig
@@ -104,7 +104,7 @@ def test_a_run_resumed_at_its_end_stays_as_it_is(runs: dict[str, Path], bioseg: 
 def test_it_may_be_the_control_of_a_run_without_and_not_the_other_way_round(
     runs: dict[str, Path], data: Path, bioseg: Cli, tmp_path: Path
 ) -> None:
-    run, control, adapted = (manifest(runs[name]) for name in ("run", "control", "adapted"))
+    run, control, adapted = (Manifest.read(runs[name]) for name in ("run", "control", "adapted"))
     assert unlike_control(run, adapted) == unlike_control(run, control) == []
     assert unlike_control(adapted, control) == ["norm_images (all and batches)"]
     result = bioseg("evaluate", runs["run"], "--control", runs["adapted"], "--draws", 100, "--json", "--quiet")

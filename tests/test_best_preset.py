@@ -107,7 +107,7 @@ def test_a_crop_grows_with_the_objects(tmp_path: Path, side: int, crop: int, mon
 def test_minutes_become_updates_and_validations() -> None:
     config, found = fitted_to_minutes(settings(minutes=2), {"step": 0.1, "validation": 1.0})
     assert (config.minutes, config.steps, config.epoch_steps) == (None, 1100, 110)
-    assert found == {"minutes": 2, "seconds_per_step": 0.1, "seconds_per_validation": 1.0}
+    assert found.model_dump() == {"minutes": 2, "seconds_per_step": 0.1, "seconds_per_validation": 1.0}
     slow, _ = fitted_to_minutes(settings(minutes=1), {"step": 0.1, "validation": 30.0})
     assert (slow.steps, slow.epoch_steps) == (300, 300)
     hopeless, _ = fitted_to_minutes(settings(minutes=0.01), {"step": 5.0, "validation": 9.0})

@@ -19,11 +19,11 @@ from test_report import Page, kl_wins, page_of, study
 
 from bioseg_cli.compute.device import resolve_precision
 from bioseg_cli.dataset.reader import Dataset
-from bioseg_cli.runs.manifest import NO_MATTER
+from bioseg_cli.runs.manifest import NO_MATTER, Manifest
 from bioseg_cli.study.cells import cells
 from bioseg_cli.study.collect import with_controls
 from bioseg_cli.study.table import render
-from bioseg_cli.training.alike import unlike_control, unlike_repeat
+from bioseg_cli.training import alike
 from bioseg_cli.training.loop import build_network
 from bioseg_cli.training.uda import UDA
 from bioseg_cli.training.uda_settings import TrainUDAConfig
@@ -65,6 +65,16 @@ def changed(run: Path, to: Path, config: dict[str, Any] | None = None, **changes
 
 def said(result: Result) -> str:
     return " ".join(result.output.split())
+
+
+def unlike_control(run: dict[str, Any], control: dict[str, Any]) -> list[str]:
+    """Of manifests as their files have them."""
+    return alike.unlike_control(*map(Manifest.model_validate, (run, control)))
+
+
+def unlike_repeat(first: dict[str, Any], second: dict[str, Any]) -> list[str]:
+    """Of manifests as their files have them."""
+    return alike.unlike_repeat(*map(Manifest.model_validate, (first, second)))
 
 
 # Two manifests --------------------------------------------------------------------------------------------------------
@@ -278,11 +288,10 @@ def test_a_run_that_denoises_has_a_control_and_is_none(
 
 def test_in_a_study_the_own_control_is_found_by_data_labels_and_repeat(disc_run: Path, disc_control: Path) -> None:
     results = study(kl_wins, iic=True)
-    ours, theirs = manifest(disc_run), manifest(disc_control)
-    unlike = manifest(disc_control)
-    unlike["labels"]["images"] = ["others", *unlike["labels"]["images"][1:]]
+    ours, theirs, unlike = map(Manifest.read, (disc_run, disc_control, disc_control))
+    unlike.labels = unlike.labels.having(images=["others", *unlike.labels.images[1:]])
 
-    def manifest_of(run: Any) -> dict[str, Any] | None:
+    def manifest_of(run: Any) -> Manifest | None:
         if run.loss != "none":
             return ours if run.loss == "kl" else None
         return unlike if (run.count, run.seed) == (25, 1) else theirs

@@ -183,7 +183,7 @@ def test_the_undrawn_part_of_a_labelled_image_is_unlabelled_data(tmp_path: Path)
         assert labelled_area(dataset, np.array([0, 1])) == {"pixels": SIZE**2 * 3 // 2, "share": 0.75}
         method = UDA(dataset, build_config(TrainUDAConfig, {"ratio": 1.0, "unsup_loss": "kl"}), CPU)
         assert method.unlabelled.tolist() == [1]
-        assert method.record["unlabelled"] == 1
+        assert method.record.unlabelled == 1
     assert _facts(tmp_path / "d.h5") == DataFacts(tmp_path / "d.h5", _facts(tmp_path / "d.h5").content_hash, 4, 1)
 
 

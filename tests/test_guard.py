@@ -20,6 +20,7 @@ from bioseg_cli.config import UNetConfig
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.dataset.schema import DatasetInfo, Item, ItemSource
 from bioseg_cli.dataset.writer import DatasetWriter
+from bioseg_cli.errors import Interrupted
 from bioseg_cli.io.normalisation import Normalisation
 from bioseg_cli.io.pixel_size import PixelSize
 from bioseg_cli.metrics.shapes import ObjectShapes, object_shapes
@@ -119,6 +120,20 @@ def test_the_control_is_the_run_without_unlabelled_images(
     own = load_model(spoilt[0] / "checkpoints" / "control.safetensors", CPU).network.state_dict()
     other = load_model(alone / "checkpoints" / "last.safetensors", CPU).network.state_dict()
     assert all(torch.equal(own[name], other[name]) for name in other)
+
+
+def test_what_was_seen_stays_where_the_user_stops_the_control(
+    unvalidated: Path, bioseg: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*_: Any) -> Trainer:
+        raise Interrupted("Stopped after 3 of 40 steps; the state is saved")
+
+    monkeypatch.setattr(guard, "_train_control", stopped)
+    run = tmp_path / "run"
+    assert bioseg("train-uda", unvalidated, "--run", run, *SETTINGS, *CONSTANT, "--quiet").exit_code != 0
+    record = manifest(run)
+    assert record["status"] == "interrupted" and record["guard"]["hands_out"] == "last"
+    assert record["guard"]["suspicions"] and not {"control", "alarms"} & set(record["guard"])
 
 
 def test_a_sound_run_hands_out_its_last_state_and_trains_no_control(
@@ -290,7 +305,7 @@ def test_shapes_are_those_of_classes_with_enough_whole_objects(tmp_path: Path, m
         found = masks_of(dataset, np.array([0]))
         # The background is one object that the edges cut.
         assert found.shapes == {1: ObjectShapes(per_map=16, whole=16, whole_share=1, size=64, solidity=1)}
-        assert found.to_json()["objects"] == [None, {"per_image": 16, "size": 64, "solidity": 1}]
+        assert list(found.figures().model_dump()["objects"]) == [None, {"per_image": 16, "size": 64, "solidity": 1}]
         monkeypatch.setattr(look, "ENOUGH_OBJECTS", 17)
         assert masks_of(dataset, np.array([0])).shapes == {}
         monkeypatch.setattr(look, "ENOUGH_OBJECTS", 0)
@@ -354,8 +369,8 @@ def test_specks_and_merged_objects_are_seen_and_alike_ones_are_not(tmp_path: Pat
         "objects of 'cell' have a solidity of 0.60, by the control 1.00, in the masks 1.00",
     ]
     assert harm(merged, merged, learnt, NAMES) == []
-    json.dumps(merged.to_json(), allow_nan=False)
-    json.dumps(specks.to_json(), allow_nan=False)
+    json.dumps(merged.figures().model_dump(), allow_nan=False)
+    json.dumps(specks.figures().model_dump(), allow_nan=False)
 
 
 def test_of_large_images_the_same_square_is_looked_at(unvalidated: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import SPLITS, write_discs
+from conftest import SPLITS, new_manifest, write_discs
 from torch import nn
 
 from bioseg_cli.augment.affine import Affine
@@ -23,6 +23,7 @@ from bioseg_cli.errors import DataError, UsageError
 from bioseg_cli.model.unet import UNet
 from bioseg_cli.runs.console import Output
 from bioseg_cli.runs.directory import RunDirectory
+from bioseg_cli.runs.sections import BestEpoch
 from bioseg_cli.training.clusters import fit_mappings
 from bioseg_cli.training.iic import IIC, IICBatch
 from bioseg_cli.training.iic_settings import TrainIICConfig
@@ -413,11 +414,12 @@ def test_a_run_ends_with_what_collapsed_in_its_best_and_in_its_last_epoch(
 ) -> None:  # fmt: skip
     said: list[str] = []
     monkeypatch.setattr(Output, "warn", lambda _, text: said.append(text))
-    run = RunDirectory(tmp_path, {"best": {"best-final": {"epoch": 2}}})
+    run = RunDirectory(tmp_path, new_manifest())
+    run.manifest.best = {"best-final": BestEpoch(value=0.5, epoch=2)}
     rows = [{**measures("main", **one), **measures("aux")} for one in ({"mi_share": 0.0}, kept, {}, last)]
     with Dataset(write_discs(tmp_path / "d.h5", unlabelled=tuple(range(len(SPLITS))))) as opened:
-        assert IIC(opened, TrainIICConfig(), CPU).conclude(run, rows, FP32, Output()) == end
-    assert run.manifest["collapse"] == kinds
+        conclusion = IIC(opened, TrainIICConfig(), CPU).conclude(run, rows, FP32, Output())
+    assert (conclusion.status, conclusion.collapse) == (end, kinds)
     assert said == warned
 
 

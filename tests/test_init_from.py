@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from click.testing import Result
-from conftest import SIZE, write_discs
+from conftest import SIZE, new_manifest, write_discs
 from test_distributed import COUNT, together
 from test_study_plan import runs_of, write_plan
 from test_training import manifest, same, weights
@@ -22,6 +22,7 @@ from bioseg_cli.dataset.writer import DatasetWriter
 from bioseg_cli.io.normalisation import Normalisation
 from bioseg_cli.model.saved import load_model, save_model
 from bioseg_cli.runs.directory import checkpoint_of
+from bioseg_cli.runs.manifest import Manifest
 from bioseg_cli.training.alike import unlike_control, unlike_repeat
 from bioseg_cli.training.distributed import Alone
 from bioseg_cli.training.iic import IIC
@@ -69,7 +70,7 @@ def beginning(data: Path, config: TrainConfig, method: type[UDA | IIC] = UDA) ->
         built = method(dataset, config, CPU)  # type: ignore[arg-type]
         taken = start.fitting(config, dataset, built)
         precision = resolve_precision("fp32", CPU)
-        run = UnwrittenRun(Path("unwritten"), {})
+        run = UnwrittenRun(Path("unwritten"), new_manifest())
         trainer = Trainer(built, dataset, config, precision, run, None, bool, Alone(), taken.tensors)  # type: ignore[arg-type]
         return trainer, taken.said
 
@@ -235,10 +236,10 @@ def test_the_hash_is_of_the_weights_and_not_of_their_place(
     assert bioseg("train-uda", "--config", runs[0] / "manifest.yaml", "--run", again, "--quiet").exit_code == 0
     assert same(weights(again), weights(runs[0])) and manifest(again)["hash"] == hashes[0]
     # A control starts from the same weights, wherever they lie.
-    unlike = unlike_control(manifest(runs[0]), {**manifest(runs[3])})
+    unlike = unlike_control(Manifest.read(runs[0]), Manifest.read(runs[3]))
     assert "the weights they start from" in unlike
-    assert unlike_repeat(manifest(runs[0]), manifest(runs[1])) == []
-    assert unlike_repeat(manifest(runs[0]), manifest(runs[2])) == ["the weights they start from"]
+    assert unlike_repeat(Manifest.read(runs[0]), Manifest.read(runs[1])) == []
+    assert unlike_repeat(Manifest.read(runs[0]), Manifest.read(runs[2])) == ["the weights they start from"]
 
 
 def test_a_resumed_run_does_not_need_them_any_more(

@@ -13,7 +13,7 @@ import pytest
 import torch
 import yaml
 from click.testing import Result
-from conftest import write_discs
+from conftest import new_manifest, write_discs
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -260,7 +260,11 @@ def test_the_images_that_name_clusters_show_every_class_and_are_kept(tmp_path: P
         run = tmp_path / "run"
         run.mkdir()
         names = [dataset.name(order[3]), dataset.name(order[0])]
-        (run / "manifest.yaml").write_text(yaml.safe_dump({"mapped_by": {"split": "train", "images": names}}))
+        (run / "manifest.yaml").write_text(
+            yaml.safe_dump(
+                {**new_manifest().content(), "command": "train-iic", "mapped_by": {"split": "train", "images": names}}
+            )
+        )
         found = labels_to_name_clusters(dataset, TrainIICConfig(map_labels="2", resume=run))
         assert found.indices.tolist() == [order[3], order[0]]
         with pytest.raises(UsageError, match="the train split has 4"):

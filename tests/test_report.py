@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 import yaml
 from click.testing import Result
+from conftest import new_manifest
 from test_study_plan import write_plan
 
 from bioseg_cli.report.chosen import Scored, middle_budget, ranked_images, shown_runs
@@ -31,6 +32,7 @@ from bioseg_cli.report.records import RunRecord
 from bioseg_cli.report.session import make_page
 from bioseg_cli.report.strips import Album, Gallery, Picture, Strip
 from bioseg_cli.runs.console import Output
+from bioseg_cli.runs.sections import Environment
 from bioseg_cli.study.grid import Budget
 from bioseg_cli.study.results import RunResult, ScoreRow, StudyResults
 
@@ -375,10 +377,10 @@ def page_of_names(name: str) -> str:
     runs[-1] = replace(runs[-1], status="collapsed", collapse={"best-final": {"main": name}})
     baselines = {name: (score_row(name, 0.8, None), score_row("otsu", 0.7, None))}
     results = replace(results, title=name, runs=tuple(runs), baselines=baselines)
-    manifest = {
-        "command": name, "config": {name: name}, "environment": {name: name, "packages": {name: 1}},
-        "device": name,
-    }  # fmt: skip
+    manifest = new_manifest()
+    manifest.command = manifest.device = name
+    manifest.config = {name: name}
+    manifest.environment = Environment.model_validate({name: name, "packages": {name: "1"}})
     log = {"updates": [1.0, 2.0], "epoch": [1.0, 2.0], "val_mean_iou": [0.5, 0.6]}
     records = [RunRecord(run, manifest, log) for run in runs]
     shown = Scored(runs[0], runs[0].rows[0])

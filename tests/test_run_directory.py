@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from conftest import new_manifest
 
 from bioseg_cli import __version__
 from bioseg_cli.config import STATES
@@ -16,13 +17,14 @@ from bioseg_cli.errors import DataError, UsageError
 from bioseg_cli.runs import manifest
 from bioseg_cli.runs.directory import RunDirectory
 from bioseg_cli.runs.manifest import environment, read_manifest, write_manifest
+from bioseg_cli.runs.sections import Status
 
-MANIFEST = {"command": "train-uda", "status": "running", "config": {"lr": 0.001, "note": "µ"}}
+MANIFEST = new_manifest().content()
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> RunDirectory:
-    return RunDirectory.create(tmp_path / "runs" / "a", dict(MANIFEST), overwrite=False)
+    return RunDirectory.create(tmp_path / "runs" / "a", new_manifest(), overwrite=False)
 
 
 def test_a_run_is_recorded_before_anything_is_trained(run: RunDirectory):
@@ -31,9 +33,9 @@ def test_a_run_is_recorded_before_anything_is_trained(run: RunDirectory):
 
 
 def test_an_opened_run_knows_its_manifest(run: RunDirectory):
-    run.manifest["status"] = "finished"
+    run.manifest.status = Status.FINISHED
     run.save_manifest()
-    assert RunDirectory.open(run.path).manifest == {**MANIFEST, "status": "finished"}
+    assert RunDirectory.open(run.path).manifest.content() == {**MANIFEST, "status": "finished"}
 
 
 def test_a_run_can_be_moved(run: RunDirectory, tmp_path: Path):
@@ -45,7 +47,7 @@ def test_a_run_can_be_moved(run: RunDirectory, tmp_path: Path):
 def test_an_existing_run_is_not_replaced_unless_asked(run: RunDirectory):
     run.checkpoint("last").write_text("weights")
     with pytest.raises(UsageError, match="run exists already") as caught:
-        RunDirectory.create(run.path, dict(MANIFEST), overwrite=False)
+        RunDirectory.create(run.path, new_manifest(), overwrite=False)
     assert "--resume" in str(caught.value)
     assert run.checkpoint("last").read_text() == "weights"
 
@@ -53,10 +55,12 @@ def test_an_existing_run_is_not_replaced_unless_asked(run: RunDirectory):
 def test_overwriting_removes_what_the_earlier_run_wrote_and_nothing_else(run: RunDirectory):
     for path in (run.checkpoint("last"), run.metrics_file, run.resume_file, run.path / "notes.txt"):
         path.write_text("old")
-    RunDirectory.create(run.path, {"command": "new"}, overwrite=True)
+    later = new_manifest()
+    later.command = "new"
+    RunDirectory.create(run.path, later, overwrite=True)
     assert sorted(path.name for path in run.path.iterdir()) == ["checkpoints", "manifest.yaml", "notes.txt"]
     assert not list((run.path / "checkpoints").iterdir())
-    assert read_manifest(run.path) == {"command": "new"}
+    assert read_manifest(run.path) == {**MANIFEST, "command": "new"}
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
@@ -64,12 +68,12 @@ def test_a_folder_or_file_that_is_not_a_run_is_never_replaced(tmp_path: Path, ov
     (tmp_path / "thesis.tex").write_text("precious")
     for path in (tmp_path, tmp_path / "thesis.tex"):
         with pytest.raises(UsageError, match="not a run"):
-            RunDirectory.create(path, {}, overwrite=overwrite)
+            RunDirectory.create(path, new_manifest(), overwrite=overwrite)
     assert (tmp_path / "thesis.tex").read_text() == "precious"
 
 
 def test_an_empty_folder_may_become_a_run(tmp_path: Path):
-    assert RunDirectory.create(tmp_path, dict(MANIFEST), overwrite=False).manifest == MANIFEST
+    assert RunDirectory.create(tmp_path, new_manifest(), overwrite=False).manifest.content() == MANIFEST
 
 
 def test_a_missing_state_is_refused_with_those_there_are(run: RunDirectory):

@@ -507,7 +507,7 @@ def test_a_run_that_does_not_fit_is_refused(
         assert refused.exit_code == 2 and why in said(refused), refused.output
     shutil.copytree(disc_run / "checkpoints", damaged / "checkpoints", dirs_exist_ok=True)
     record = yaml.safe_load((damaged / "manifest.yaml").read_text())
-    for labels in ({"count": 4}, None, {"images": ["elsewhere"]}):
+    for labels in ({"count": 4, "of": 8}, None, {"count": 1, "of": 8, "images": ["elsewhere"]}):
         (damaged / "manifest.yaml").write_text(yaml.safe_dump({**record, "labels": labels}))
         refused = bioseg("suggest", disc_dataset, "--run", damaged, "--among", "all")
         assert refused.exit_code == 3 and "does not name the labelled images" in said(refused), refused.output

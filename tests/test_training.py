@@ -15,7 +15,7 @@ import tifffile
 import torch
 import yaml
 from click.testing import Result
-from conftest import SPLITS, discs, write_discs
+from conftest import SPLITS, discs, new_manifest, write_discs
 from safetensors.torch import load_file
 
 from bioseg_cli.compute.torchrun import Launch
@@ -290,10 +290,10 @@ def test_processes_share_a_batch_equally_or_not_at_all(images: int, processes: i
 
 
 def test_a_process_that_does_not_write_its_run_leaves_nothing(tmp_path: Path) -> None:
-    run = UnwrittenRun.create(tmp_path / "run", {"status": "running"}, overwrite=False)
+    run = UnwrittenRun.create(tmp_path / "run", manifest := new_manifest(), overwrite=False)
     run.save_manifest()
     run.write_metrics([{"epoch": 1}])
-    assert (run.path, run.manifest) == (tmp_path / "run", {"status": "running"})
+    assert (run.path, run.manifest) == (tmp_path / "run", manifest)
     assert not list(tmp_path.iterdir())
 
 

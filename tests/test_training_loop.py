@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from conftest import new_manifest
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -104,7 +105,7 @@ def trainer(disc_dataset: Path, tmp_path: Path) -> Iterator[Train]:
         method: Scripted, stop: Callable[[], bool] = lambda: False, resume: bool = False, **settings: Any
     ) -> Trainer:
         config = TrainUDAConfig.model_validate({"labels": 2, "width": 2, "lr": 1.0, "schedule": "constant", **settings})
-        run = TrainingRun.open(path) if resume else TrainingRun.create(path, {"status": "running"}, overwrite=True)
+        run = TrainingRun.open(path) if resume else TrainingRun.create(path, new_manifest(), overwrite=True)
         scripted: Method = method  # type: ignore[assignment]
         made = Trainer(scripted, dataset, config, FP32, run, Output(quiet=True), stop, Alone())
         if resume:
@@ -218,7 +219,7 @@ def test_the_log_has_means_over_the_steps_of_the_epoch_whole_or_cut_short(
     assert column(made, "train_total") == [(1 + 2 + 3) / 3, (4 + 5) / 2]
     assert column(made, "train_supervised") == [20, 45]
     assert final["train_total"] == 4.5
-    assert made.run.manifest["progress"]["updates"] == 5
+    assert made.run.manifest.updates == 5
     # Averages of 1, 2, 3, 4, 5 at a decay of a half.
     assert saved(made, "last", MEAN) == pytest.approx(4.0625)
     assert saved(made, "last") == pytest.approx(-4.0625, abs=1e-5)
@@ -258,7 +259,7 @@ def test_of_equal_epochs_the_first_is_kept(trainer: Train) -> None:
     ]
     made = trainer(Scripted(1, metrics), epochs=4)
     made.fit()
-    assert made.run.manifest["best"] == {
+    assert made.run.manifest.content()["best"] == {
         "best-supervised": {"value": 0.4, "epoch": 2},
         "best-final": {"value": 0.8, "epoch": 3},
         "best-miou": {"value": 0.3, "epoch": 2},
@@ -323,7 +324,7 @@ def test_the_time_of_all_parts_of_a_run_is_added_up(trainer: Train, monkeypatch:
         made.fit()
         assert column(made, "seconds") == seconds
         # As it is written, and not only as it is held.
-        progress = TrainingRun.open(made.run.path).manifest["progress"]
+        progress = TrainingRun.open(made.run.path).manifest.content()["progress"]
         assert progress == {"epochs": steps // 2, "updates": steps, "seconds": seconds[-1]}
 
 

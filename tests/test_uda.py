@@ -264,14 +264,15 @@ def test_what_the_manifest_and_the_screen_say_of_it(dataset: Dataset) -> None:
     method = UDA(dataset, TrainUDAConfig(labels=2, seed=3), CPU)
     names = [dataset.name(index) for index in dataset.label_order[:2]]
     labels = {"count": 2, "of": 8, "draw": 0, "images": names}
-    assert {name: method.record["labels"][name] for name in labels} == labels
-    assert method.record["unlabelled"] == 6
+    recorded = method.record.model_dump()["labels"]
+    assert {name: list(recorded[name]) if name == "images" else recorded[name] for name in labels} == labels
+    assert method.record.unlabelled == 6
     assert method.run_name == "discs-uda-kl-2labels-seed3"
     assert len(method.remarks) == 1
     assert method.images_of(method.draw(0, 0))[0] in names
     assert len(method.images_of(method.draw(0, 0))) == 2
     control = UDA(dataset, TrainUDAConfig(labels=2, unsup_loss="none", label_draw=4), CPU)
-    assert control.record["unlabelled"] == 0
+    assert control.record.unlabelled == 0
     assert control.run_name == "discs-supervised-2labels-draw4-seed0"
     assert control.remarks == []
     assert len(control.images_of(control.draw(0, 0))) == 1

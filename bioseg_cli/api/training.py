@@ -135,13 +135,11 @@ def _train(
 
 
 def _trained(run: RunDirectory, output: LoggedOutput, arguments: ArgumentNames) -> TrainedRun:
-    record = run.manifest
+    manifest = run.manifest
     return TrainedRun(
         path=run.path,
-        status=record["status"],
-        best={
-            name: BestState(float(best["value"]), int(best["epoch"])) for name, best in record.get("best", {}).items()
-        },
-        metrics=dict(record.get("metrics", {})),
+        status=manifest.status,
+        best={name: BestState(best.value, best.epoch) for name, best in (manifest.best or {}).items()},
+        metrics=dict(manifest.metrics or {}),
         warnings=tuple(map(arguments, output.warnings)),
     )

@@ -61,11 +61,12 @@ class Arm:
             DataError: no run; its data set is gone or has changed; or labels that teach nothing without one of them.
         """
         run = RunDirectory.open(path)
-        if run.manifest.get("command") != TrainUDAConfig.command:
+        labels = run.manifest.labels
+        if run.manifest.outputs != "classes" or labels is None or labels.images is None:
             raise UsageError(
                 "Only runs of train-uda learn from labels that could be left out", where=path, fix="Leave the run out."
             )
-        names = run.manifest["labels"]["images"]
+        names = labels.images
         if len(names) > MOST_LABELS:
             raise UsageError(
                 f"The run has {len(names)} labelled images, and --cross-validate is for {MOST_LABELS} at most",
@@ -75,13 +76,13 @@ class Arm:
         if config.calibrate:
             refuse_held_out_temperature(run)
         state = SavedState(run, default_state(run), run.checkpoint(default_state(run)))
-        whole = int(run.manifest["progress"]["updates"])
+        whole = run.manifest.updates
         updates = max(math.ceil(BUDGET_SHARE * whole), min(whole, LEAST_UPDATES))
-        settings = {**run.manifest["config"], "steps": updates, "epoch_steps": updates, "patience": None}
+        settings = {**run.manifest.config, "steps": updates, "epoch_steps": updates, "patience": None}
         training = build_config(TrainUDAConfig, settings)
         start = start_of(training)
         with Dataset(data := data_path(state, config)) as dataset:
-            if dataset.content_hash != run.manifest["data"]["content_hash"]:
+            if dataset.content_hash != run.manifest.data.content_hash:
                 raise DataError(
                     f"{path} was trained on other data: the file has changed since, or is another",
                     where=data,
@@ -116,7 +117,7 @@ class Arm:
     @property
     def compares_by(self) -> Hashable:
         """Arms that have this in common can be compared: the content of the data set, and the labelled images."""
-        return self.run.manifest["data"]["content_hash"], frozenset(self.labelled.tolist())
+        return self.run.manifest.data.content_hash, frozenset(self.labelled.tolist())
 
 
 def compared_arms(config: EvaluateConfig) -> tuple[list[list[Arm]], Arm | None]:

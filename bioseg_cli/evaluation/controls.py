@@ -26,7 +26,7 @@ def refuse_no_control(states: Sequence[SavedState], control: SavedState) -> None
             )
         if said := unlike_control(state.run.manifest, control.run.manifest):
             path = state.run.path
-            without = "--unsup-loss none" + (" --denoise 0" if state.run.manifest["config"].get("denoise") else "")
+            without = "--unsup-loss none" + (" --denoise 0" if state.run.manifest.config.get("denoise") else "")
             raise UsageError(
                 f"--control is no control of {state.name}: they differ in {', '.join(said)}",
                 where=control.name,
@@ -45,7 +45,7 @@ def control_notes(states: Sequence[SavedState], control: SavedState) -> Iterator
 
 def statistics_notes(control: SavedState) -> Iterator[str]:
     """What a reader must know of a control with adapted statistics."""
-    if control.run.manifest["config"].get("norm_images") == "all":
+    if control.run.manifest.config.get("norm_images") == "all":
         yield (
             "The batch-norm statistics of the control are of all training images: what runs gain over it is not the "
             "work of adapted statistics."
@@ -53,5 +53,5 @@ def statistics_notes(control: SavedState) -> Iterator[str]:
 
 
 def _precision(state: SavedState) -> str | None:
-    name: str | None = state.run.manifest.get("precision", {}).get("name")
-    return name
+    precision = state.run.manifest.precision
+    return None if precision is None else precision.name

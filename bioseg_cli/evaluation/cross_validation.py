@@ -30,6 +30,7 @@ from bioseg_cli.metrics.confusion import confusion_counts
 from bioseg_cli.model.saved import LoadedModel
 from bioseg_cli.prediction.predictor import Predictor
 from bioseg_cli.runs.console import Output
+from bioseg_cli.runs.sections import HeldOut
 from bioseg_cli.training.adapted_norm import estimate_statistics
 from bioseg_cli.training.calibrate import FittedTemperature, drawn_pixels, store_held_out_temperature
 from bioseg_cli.training.distributed import Alone
@@ -56,8 +57,13 @@ class CrossValidation:
 
     def to_json(self) -> dict[str, Any]:
         """The documented keys."""
-        fitted = {"temperature": None, "nll": None} if self.fitted is None else self.fitted.to_json()
-        return {"folds": self.folds, "updates": self.updates, **fitted, "stored": self.stored}
+        return {
+            "folds": self.folds,
+            "updates": self.updates,
+            "temperature": None if self.fitted is None else self.fitted.temperature,
+            "nll": None if self.fitted is None else list(self.fitted.nll),
+            "stored": self.stored,
+        }
 
 
 def cross_validated(config: EvaluateConfig, output: Output) -> list[Report]:
@@ -141,8 +147,9 @@ class _Trainings:
         held_out = self._held_out(arm, dataset)
         fitted = held_out.temperature
         if self.config.calibrate and fitted is not None:
-            source = {"folds": len(arm.folds), "updates": arm.updates}
-            store_held_out_temperature(arm.run, fitted, len(arm.labelled), source)
+            source = HeldOut(folds=len(arm.folds), updates=arm.updates)
+            arm.run.manifest.calibration = store_held_out_temperature(arm.run, fitted, len(arm.labelled), source)
+            arm.run.save_manifest()
         images = counts_of_images(truth, [held_out.counts[index] for index in truth.indices.tolist()])
         names = [one.name for one in truth.classes]
         row = Evaluation(
@@ -187,7 +194,7 @@ class _Trainings:
             every = {"labels": len(remaining.label_order), "ratio": None, "label_draw": 0, "label_images": ()}
             training = arm.training.model_copy(update=every)
             method = UDA(remaining, training, self.precision.device)
-            run = UnwrittenRun(dataset.path.parent, {})
+            run = UnwrittenRun(dataset.path.parent, arm.run.manifest.model_copy(deep=True))
             weights = None if arm.start is None else arm.start.fitting(training, remaining, method).tensors
             trainer = Trainer(
                 method, remaining, training, self.precision, run, self.output, lambda: False, Alone(), weights
@@ -208,7 +215,7 @@ def _fold_notes(arms: Sequence[Arm]) -> list[str]:
             parts = f"{len(arm.folds)} parts of the one labelled image"
         said[arm.name] = (
             f"{parts}, each scored by a network that was trained without it, with {arm.updates} of the run's "
-            f"{arm.run.manifest['progress']['updates']} updates. The run itself has all labels and all updates."
+            f"{arm.run.manifest.updates} updates. The run itself has all labels and all updates."
         )
     if len(set(said.values())) == 1:
         return [f"Cross-validation: {next(iter(said.values()))}"]
@@ -223,7 +230,7 @@ def _temperature_note(arm: Arm, fitted: FittedTemperature, *, stored: bool) -> s
             f"{arm.name}: its saved states have the temperature {fitted.temperature:.3g} now, fitted to the "
             f"predictions for what was left out: {gain}."
         )
-    kept = arm.run.manifest.get("calibration", {}).get("states")
+    kept = arm.run.manifest.calibration is not None and arm.run.manifest.calibration.states
     written = "the run keeps its own" if kept else "nothing was written, --calibrate stores it in the run"
     return (
         f"{arm.name}: the temperature {fitted.temperature:.3g} is the best for the predictions for what was left out: "

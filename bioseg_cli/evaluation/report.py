@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
@@ -16,6 +16,7 @@ from bioseg_cli.evaluation.calibration import Calibration
 from bioseg_cli.evaluation.ground_truth import Predict, Segment, Truth
 from bioseg_cli.evaluation.scores import Difference, ImageCounts, Score
 from bioseg_cli.metrics.confusion import iou_per_class
+from bioseg_cli.runs.sections import Labels
 
 if TYPE_CHECKING:
     # Not at start: folders of masks are scored without torch.
@@ -45,9 +46,9 @@ class LabelBudget:
         return with_share(self.count, [self.share])
 
     @classmethod
-    def of_manifest(cls, labels: Mapping[str, Any]) -> Self:
+    def of_manifest(cls, labels: Labels) -> Self:
         """What the manifest of a run says of its labels."""
-        return cls(int(labels["count"]), int(labels["of"]), labels.get("pixels"), labels.get("share"))
+        return cls(labels.count, labels.of, labels.pixels, labels.share)
 
 
 @dataclass(frozen=True)

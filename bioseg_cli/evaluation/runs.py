@@ -102,7 +102,8 @@ def label_budgets(states: Sequence[SavedState], dataset: Dataset) -> list[IntArr
     of_name = {dataset.name(int(index)): int(index) for index in dataset.label_order}
     budgets: dict[tuple[int, ...], IntArray] = {}
     for state in states:
-        names = state.run.manifest.get("labels", {}).get("images", ())
+        labels = state.run.manifest.labels
+        names = labels and labels.images
         if names and all(name in of_name for name in names):
             indices = tuple(of_name[name] for name in names)
             budgets[indices] = np.array(indices, dtype=np.int64)

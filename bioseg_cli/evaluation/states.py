@@ -15,11 +15,12 @@ from bioseg_cli.evaluation.report import LabelBudget
 from bioseg_cli.evaluation.settings import EvaluateConfig
 from bioseg_cli.model.saved import LoadedModel, load_model
 from bioseg_cli.runs.directory import RunDirectory, default_state
+from bioseg_cli.runs.sections import Status
 
 STATUS_REMARKS = {
-    "running": "is still training; its states may change",
-    "interrupted": "was interrupted",
-    "failed": "failed",
+    Status.RUNNING: "is still training; its states may change",
+    Status.INTERRUPTED: "was interrupted",
+    Status.FAILED: "failed",
 }
 
 
@@ -39,23 +40,25 @@ class SavedState:
     @property
     def of_clusters(self) -> bool:
         """Whether the training was one without labels."""
-        return bool(self.run.manifest.get("command") == "train-iic")
+        return self.run.manifest.outputs == "clusters"
 
     @property
     def labels(self) -> LabelBudget | None:
         """The label budget of the training; None where it used none."""
-        labels = self.run.manifest.get("labels")
+        labels = self.run.manifest.labels
         return None if labels is None else LabelBudget.of_manifest(labels)
 
     @property
     def remarks(self) -> list[str]:
         """What a reader must know of how the training ended."""
         notes = []
-        if (status := self.run.manifest.get("status")) in STATUS_REMARKS:
+        manifest = self.run.manifest
+        if (status := manifest.status) in STATUS_REMARKS:
             notes.append(f"{self.name} {STATUS_REMARKS[status]}.")
-        if alarms := self.run.manifest.get("guard", {}).get("alarms"):
-            notes.append(f"{self.name}: its guard hands out the supervised control ({'; '.join(alarms)}).")
-        for head, kind in self.run.manifest.get("collapse", {}).get(self.state, {}).items():
+        if manifest.guard is not None and manifest.guard.alarms:
+            alarms = "; ".join(manifest.guard.alarms)
+            notes.append(f"{self.name}: its guard hands out the supervised control ({alarms}).")
+        for head, kind in manifest.collapse.get(self.state, {}).items():
             notes.append(f"{self.name}, {self.state}: the {head} head has collapsed ({kind}).")
         return notes
 
@@ -89,7 +92,7 @@ def recorded_data(run: RunDirectory) -> Path:
     Raises:
         DataError: it is gone.
     """
-    path = Path(run.manifest["data"]["path"])
+    path = Path(run.manifest.data.path)
     if not path.is_file():
         raise DataError(
             f"The data set of the run is gone: {path}", where=run.path, fix="Give its new place with --data."

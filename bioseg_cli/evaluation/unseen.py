@@ -17,13 +17,13 @@ def unseen_classes(state: SavedState, dataset: Dataset) -> tuple[str, ...] | Non
         The names; None where nobody knows.
     """
     manifest = state.run.manifest
-    record = manifest.get("mapped_by" if state.of_clusters else "labels")
+    record = manifest.labelled_images
     if record is None:
         return None
-    if "unseen" in record:
-        return tuple(record["unseen"])
-    same_data = manifest["data"]["content_hash"] == dataset.content_hash
-    images = dataset.named(record["images"]) if same_data and "images" in record else None
+    if record.unseen is not None:
+        return record.unseen
+    same_data = manifest.data.content_hash == dataset.content_hash
+    images = dataset.named(record.images) if same_data and record.images is not None else None
     if images is None:
         return None
     shown = frozenset[int]().union(*map(dataset.shown_classes, images.tolist()))

@@ -45,7 +45,11 @@ def own_settings(records: Sequence[RunRecord]) -> list[dict[str, str]]:
 
 def environments(records: Sequence[RunRecord]) -> list[tuple[dict[str, str], int]]:
     """The machines and versions of packages that runs were trained with, and how many runs each."""
-    known = [record.manifest["environment"] for record in records if "environment" in record.manifest]
+    known = [
+        record.manifest.environment.model_dump()
+        for record in records
+        if record.manifest is not None and record.manifest.environment is not None
+    ]
     facts = [
         {**{name: value for name, value in one.items() if name != "packages"}, **one.get("packages", {})}
         for one in known

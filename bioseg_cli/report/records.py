@@ -9,6 +9,8 @@ from typing import Any
 
 from bioseg_cli.errors import BiosegError
 from bioseg_cli.runs.directory import RunDirectory
+from bioseg_cli.runs.manifest import Manifest
+from bioseg_cli.runs.sections import Progress
 from bioseg_cli.study.results import RunResult
 
 
@@ -18,42 +20,45 @@ class RunRecord:
 
     Attributes:
         run: as the results have it.
-        manifest: empty where there is none.
+        manifest: None where there is none.
         metrics: by column of metrics.csv, its values an epoch; empty where there is none.
     """
 
     run: RunResult
-    manifest: Mapping[str, Any]
+    manifest: Manifest | None
     metrics: Mapping[str, Sequence[float]]
 
     @property
     def command(self) -> str:
         """Which of bioseg trained it."""
-        return str(self.manifest.get("command"))
+        return "" if self.manifest is None else self.manifest.command
 
     @property
     def settings(self) -> Mapping[str, Any]:
         """Every setting of the training."""
-        return self.manifest.get("config") or {}
+        return {} if self.manifest is None else self.manifest.config
 
     @property
     def seconds(self) -> float | None:
         """How long it trained."""
-        seconds = self.manifest.get("progress", {}).get("seconds")
-        return None if seconds is None else float(seconds)
+        return None if self._progress is None else self._progress.seconds
 
     @property
     def updates(self) -> int | None:
         """How many steps it trained."""
-        updates = self.manifest.get("progress", {}).get("updates")
-        return None if updates is None else int(updates)
+        return None if self._progress is None else self._progress.updates
+
+    @property
+    def _progress(self) -> Progress | None:
+        return None if self.manifest is None else self.manifest.progress
 
     @property
     def machine(self) -> str:
         """Device and precision."""
-        if "device" not in self.manifest:
+        if self.manifest is None or self.manifest.device is None:
             return ""
-        return f"{self.manifest['device']}, {self.manifest.get('precision', {}).get('name', '')}".rstrip(", ")
+        precision = self.manifest.precision
+        return self.manifest.device + ("" if precision is None else f", {precision.name}")
 
 
 def read_record(run: RunResult) -> RunRecord:
@@ -61,7 +66,7 @@ def read_record(run: RunResult) -> RunRecord:
     try:
         directory = RunDirectory.open(run.path)
     except BiosegError:
-        return RunRecord(run, {}, {})
+        return RunRecord(run, None, {})
     try:
         with directory.metrics_file.open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))

@@ -15,7 +15,7 @@ from typing import Any, Self
 from bioseg_cli.config import STATES, StateName
 from bioseg_cli.errors import DataError, UsageError
 from bioseg_cli.io.files import write_text
-from bioseg_cli.runs.manifest import MANIFEST_NAME, read_manifest, write_manifest
+from bioseg_cli.runs.manifest import MANIFEST_NAME, Manifest, write_manifest
 
 
 class RunDirectory:
@@ -26,12 +26,12 @@ class RunDirectory:
         manifest: what `manifest.yaml` says; change it, then `save_manifest`.
     """
 
-    def __init__(self, path: Path, manifest: dict[str, Any]) -> None:
+    def __init__(self, path: Path, manifest: Manifest) -> None:
         self.path = path
         self.manifest = manifest
 
     @classmethod
-    def create(cls, path: Path, manifest: dict[str, Any], *, overwrite: bool) -> Self:
+    def create(cls, path: Path, manifest: Manifest, *, overwrite: bool) -> Self:
         """Begin a run; an earlier one there is replaced only with `overwrite`, anything else never.
 
         Raises:
@@ -57,7 +57,7 @@ class RunDirectory:
     @classmethod
     def open(cls, path: Path) -> Self:
         """An existing run; raises `DataError` where there is none."""
-        return cls(path, read_manifest(path))
+        return cls(path, Manifest.read(path))
 
     @property
     def resume_file(self) -> Path:
@@ -87,7 +87,7 @@ class RunDirectory:
 
     def save_manifest(self) -> None:
         """Write `manifest` to its file."""
-        write_manifest(self.path / MANIFEST_NAME, self.manifest)
+        write_manifest(self.path / MANIFEST_NAME, self.manifest.content())
 
     def write_metrics(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Write the epochs so far, whole: a kill never leaves half a row."""
@@ -103,9 +103,10 @@ def default_state(run: RunDirectory) -> StateName:
 
     The control stands for a run whose guard found that the unlabelled images did harm.
     """
-    if run.manifest.get("validation") == 0:
-        return "control" if run.manifest.get("guard", {}).get("hands_out") == "control" else "last"
-    return "best-final" if run.manifest.get("command") == "train-iic" else "best-supervised"
+    manifest = run.manifest
+    if manifest.validation == 0:
+        return "control" if manifest.guard is not None and manifest.guard.hands_out == "control" else "last"
+    return "best-final" if manifest.outputs == "clusters" else "best-supervised"
 
 
 def checkpoint_of(path: Path, state: StateName | None) -> Path:

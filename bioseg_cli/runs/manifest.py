@@ -1,10 +1,5 @@
 """`manifest.yaml`: what a run did, on what, with what, and how it ended. Enough to repeat it.
 
-Keys: `command`, `config` (every setting, resolved), `hash` (of all that the result depends on, see `run_hash`),
-`status` (running, finished, interrupted, failed), `data` (path and content hash), `initial_weights` (of the run it
-started from: path, content hash and what was taken of them), `labels` (the subset used),
-`environment` (versions, hardware, git revision), `processes` (how many trained it together), `times`, `best` (value and
-epoch of each state), `calibration` (temperature of each state) and `metrics`.
 `bioseg COMMAND --config RUN/manifest.yaml` repeats the run.
 """
 
@@ -17,16 +12,34 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Self
 
 import yaml
+from pydantic import ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
 
 from bioseg_cli import __version__
-from bioseg_cli.config import read_yaml
+from bioseg_cli.config import StateName, read_yaml
 from bioseg_cli.errors import DataError, UsageError
 from bioseg_cli.io.files import write_text
+from bioseg_cli.runs.sections import (
+    BestEpoch,
+    Choice,
+    Conclusion,
+    Environment,
+    GuardRecord,
+    InitialWeights,
+    LabelledImages,
+    Progress,
+    Restart,
+    Section,
+    TimeBudget,
+    Times,
+    TrainedOn,
+    TrainingData,
+)
 
 MANIFEST_NAME = "manifest.yaml"
 NO_MATTER = frozenset({"data", "run", "resume", "cache"})
@@ -55,7 +68,115 @@ UNCHANGED: dict[str, dict[str, Any]] = {
     "train-iic": {"warmup": 0, "init_from": None},
 }
 """Settings younger than the hashes of runs, at the value that trains as before: left out, so that the hash stays."""
+CLUSTERING = frozenset({"train-iic"})
+"""Commands whose networks say clusters; all others say classes."""
 RECORDED_PACKAGES = ("torch", "numpy", "scipy", "scikit-image", "h5py", "tifffile")
+
+
+class Manifest(TrainedOn, Conclusion):
+    """The manifest of a run: of what it learnt and how it ended, and all else that it takes to repeat it.
+
+    Manifests of earlier versions lack what is younger, and keep what is gone.
+
+    Attributes:
+        command: of bioseg, without `bioseg`.
+        config: every setting, resolved; a mapping, as those of another version may be others.
+        hash: of all that the result depends on, see `run_hash`.
+        data: the data set.
+        initial_weights: where it started from those of another run.
+        environment: versions and hardware.
+        times: when it was at work.
+        budget: where it was given in minutes.
+        device: name of the device.
+        precision: what the network multiplied in.
+        layout: how networks and images lie in memory.
+        processes: that trained it together.
+        progress: how far it is.
+        best: the epoch of each state that was chosen.
+        guard: what the guard found.
+        failure: what went wrong.
+        metrics: of the last epoch.
+        restarts: of which it is one.
+    """
+
+    model_config = ConfigDict(frozen=False)
+
+    command: str
+    config: dict[str, Any]
+    hash: str = ""
+    data: TrainingData
+    initial_weights: InitialWeights | None = None
+    environment: Environment | None = None
+    times: Times
+    budget: TimeBudget | None = None
+    device: str | None = None
+    precision: Choice | None = None
+    layout: Choice | None = None
+    processes: int = 1
+    progress: Progress | None = None
+    best: dict[StateName, BestEpoch] = Field(default_factory=dict)
+    guard: GuardRecord | None = None
+    failure: str | None = None
+    metrics: dict[str, float] = Field(default_factory=dict)
+    restarts: tuple[Restart, ...] = ()
+
+    @classmethod
+    def read(cls, run: Path) -> Self:
+        """The manifest of a run directory.
+
+        Raises:
+            DataError: it is no run directory, or its manifest is damaged.
+        """
+        content = read_manifest(run)
+        try:
+            return cls.model_validate(content)
+        except ValidationError as error:
+            said = "; ".join(_problem(problem) for problem in error.errors())
+            raise DataError(
+                f"The manifest is damaged ({said})", where=run / MANIFEST_NAME, fix="Give another run."
+            ) from None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name in type(self).model_fields:
+            self._given.setdefault(name)
+
+    def add(self, record: TrainedOn | Conclusion) -> None:
+        """Put in what a method says of itself; None is not said."""
+        self._take(record, [name for name in record._given if getattr(record, name) is not None])
+
+    def take(self, other: Manifest, names: Iterable[str]) -> None:
+        """Put in what another manifest has of some keys."""
+        self._take(other, [name for name in names if name in other._given])
+
+    def _take(self, other: Section, names: Iterable[str]) -> None:
+        for name in names:
+            setattr(self, name, getattr(other, name))
+
+    @property
+    def outputs(self) -> Literal["classes", "clusters"]:
+        """What the channels of its network stand for."""
+        return "clusters" if self.command in CLUSTERING else "classes"
+
+    @property
+    def updates(self) -> int:
+        """How many it has done so far."""
+        return 0 if self.progress is None else self.progress.updates
+
+    @property
+    def labelled_images(self) -> LabelledImages | None:
+        """The labelled images that it learnt from, or that named its clusters; None where it does not say."""
+        return self.mapped_by if self.outputs == "clusters" else self.labels
+
+    def content(self) -> dict[str, Any]:
+        """What the file holds."""
+        return self.model_dump()
+
+
+def _problem(problem: ErrorDetails) -> str:
+    """A key with what is wrong of it, such as `labels.count: field required`."""
+    message = problem["msg"]
+    return f"{'.'.join(map(str, problem['loc']))}: {message[0].lower()}{message[1:]}"
 
 
 def now() -> str:
@@ -129,7 +250,7 @@ def write_manifest(path: Path, content: dict[str, Any]) -> None:
 
 
 def read_manifest(run: Path) -> dict[str, Any]:
-    """Read the manifest of a run directory.
+    """The mapping in the manifest of a run directory, or of the folder of a study.
 
     Raises:
         DataError: it is no run directory, or its manifest is damaged.

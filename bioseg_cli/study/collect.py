@@ -14,7 +14,7 @@ from bioseg_cli.errors import DataError, UsageError
 from bioseg_cli.evaluation.report import Evaluation
 from bioseg_cli.runs.console import Output
 from bioseg_cli.runs.directory import RunDirectory
-from bioseg_cli.runs.manifest import read_manifest
+from bioseg_cli.runs.manifest import Manifest, read_manifest
 from bioseg_cli.study.folder import ENDED, StudyFolder, is_study, status_of
 from bioseg_cli.study.forest import FOREST, forest_file, forest_rows, score_forest
 from bioseg_cli.study.grid import CONTROL, IIC, Budget
@@ -81,7 +81,7 @@ def _run_of_study(folder: StudyFolder, plan: Plan, entry: dict[str, Any]) -> Run
         status, failure = "failed", entry["failure"]
     elif failure is None and status not in ENDED:
         failure = entry.get("failure")
-    manifest = read_manifest(path) if status in ENDED else {}
+    manifest = Manifest.read(path) if status in ENDED else None
     return RunResult(
         name=entry["name"],
         path=path,
@@ -93,22 +93,27 @@ def _run_of_study(folder: StudyFolder, plan: Plan, entry: dict[str, Any]) -> Run
         hash=entry["hash"],
         status=status,
         failure=failure,
-        collapse=manifest.get("collapse", {}),
+        collapse={} if manifest is None else manifest.collapse,
         rows=rows,
-        labelled_share=manifest.get("labels", {}).get("share"),
-        unseen=_unseen(manifest),
+        labelled_share=None if manifest is None else _labelled_share(manifest),
+        unseen=() if manifest is None else _unseen(manifest),
     )
 
 
-def _manifest(run: RunResult) -> dict[str, Any] | None:
-    return read_manifest(run.path) if run.status in ENDED else None
+def _manifest(run: RunResult) -> Manifest | None:
+    return Manifest.read(run.path) if run.status in ENDED else None
 
 
-def _unseen(manifest: Mapping[str, Any]) -> tuple[str, ...]:
-    return tuple((manifest.get("labels") or manifest.get("mapped_by") or {}).get("unseen", ()))
+def _labelled_share(manifest: Manifest) -> float | None:
+    return None if manifest.labels is None else manifest.labels.share
 
 
-def with_controls(runs: Sequence[RunResult], manifests: Sequence[Mapping[str, Any] | None]) -> tuple[RunResult, ...]:
+def _unseen(manifest: Manifest) -> tuple[str, ...]:
+    labelled = manifest.labelled_images
+    return (labelled and labelled.unseen) or ()
+
+
+def with_controls(runs: Sequence[RunResult], manifests: Sequence[Manifest | None]) -> tuple[RunResult, ...]:
     """The runs, each with what it differs in from the one that its place in the tables makes its control.
 
     Args:
@@ -163,17 +168,17 @@ def results_of_runs(paths: Sequence[Path], split: SplitName, output: Output) -> 
 
     manifests = [RunDirectory.open(path).manifest for path in paths]
     refuse_no_repeats(paths, manifests)
-    data_names = _data_names([Path(manifest["data"]["path"]) for manifest in manifests])
+    data_names = _data_names([Path(manifest.data.path) for manifest in manifests])
     runs = []
     baselines: dict[str, tuple[ScoreRow, ...]] = {}
     files: dict[str, dict[str, Path]] = {}
     for path, manifest in zip(paths, manifests, strict=True):
-        file = Path(manifest["data"]["path"])
+        file = Path(manifest.data.path)
         data = data_names[file]
         config = EvaluateConfig(runs=(path,), split=split, state="all", baselines=("otsu", "kmeans", "all-background"))
         (report,) = evaluate_runs(config, output, NoFigures())
         baselines.setdefault(data, tuple(ScoreRow.of(one) for one in report.baselines))
-        files.setdefault(data, {})["iic" if manifest["command"] == "train-iic" else "uda"] = file
+        files.setdefault(data, {})["iic" if manifest.outputs == "clusters" else "uda"] = file
         runs.append(_run_alone(path, manifest, data, report.evaluations))
     for data, rows in _forests_of_runs(manifests, data_names, split, output).items():
         baselines[data] += rows
@@ -188,13 +193,13 @@ def results_of_runs(paths: Sequence[Path], split: SplitName, output: Output) -> 
 
 
 def _forests_of_runs(
-    manifests: Sequence[Mapping[str, Any]], data_names: Mapping[Path, str], split: SplitName, output: Output
+    manifests: Sequence[Manifest], data_names: Mapping[Path, str], split: SplitName, output: Output
 ) -> dict[str, tuple[ScoreRow, ...]]:
     """The forests beside runs, by data set: one for each choice of labelled images that they have."""
     choices: dict[Path, list[frozenset[str]]] = {}
     for manifest in manifests:
-        images = frozenset(manifest.get("labels", {}).get("images", ()))
-        known = choices.setdefault(Path(manifest["data"]["path"]), [])
+        images = frozenset((manifest.labels and manifest.labels.images) or ())
+        known = choices.setdefault(Path(manifest.data.path), [])
         if images and images not in known:
             known.append(images)
     rows = {}
@@ -210,12 +215,12 @@ def _forests_of_runs(
     return rows
 
 
-def refuse_no_repeats(paths: Sequence[Path], manifests: Sequence[Mapping[str, Any]]) -> None:
+def refuse_no_repeats(paths: Sequence[Path], manifests: Sequence[Manifest]) -> None:
     """Raise `UsageError` where a cell of the tables would be the mean of runs that are no repeats of each other."""
-    cells: dict[tuple[Any, ...], tuple[Path, Mapping[str, Any]]] = {}
+    cells: dict[tuple[Any, ...], tuple[Path, Manifest]] = {}
     for path, manifest in zip(paths, manifests, strict=True):
-        loss, count = learnt_by(manifest["config"], IIC), manifest.get("labels", {}).get("count")
-        first, known = cells.setdefault((manifest["data"]["path"], loss, count), (path, manifest))
+        loss, count = learnt_by(manifest.config, IIC), None if manifest.labels is None else manifest.labels.count
+        first, known = cells.setdefault((manifest.data.path, loss, count), (path, manifest))
         if said := unlike_repeat(known, manifest):
             raise UsageError(
                 f"{first} and {path} would be repeats of one figure of the tables, and differ in {', '.join(said)}",
@@ -230,13 +235,13 @@ def _data_names(files: Sequence[Path]) -> dict[Path, str]:
     return {file: file.stem if stems[file.stem] == 1 else str(file) for file in distinct}
 
 
-def _run_alone(path: Path, manifest: dict[str, Any], data: str, scored: Sequence[Evaluation]) -> RunResult:
-    labels, settings = manifest.get("labels"), manifest["config"]
+def _run_alone(path: Path, manifest: Manifest, data: str, scored: Sequence[Evaluation]) -> RunResult:
+    labels, settings = manifest.labels, manifest.config
     loss = learnt_by(settings, IIC)
     budget = None
     if labels is not None:
-        count = int(labels["count"])
-        every = loss == CONTROL and count == int(labels["of"])
+        count = labels.count
+        every = loss == CONTROL and count == labels.of
         budget = Budget(count, "all" if every else f"{count} label{'s' * (count > 1)}")
     return RunResult(
         name=path.name,
@@ -246,11 +251,11 @@ def _run_alone(path: Path, manifest: dict[str, Any], data: str, scored: Sequence
         budget=budget,
         draw=settings.get("label_draw", 0),
         seed=settings["seed"],
-        hash=manifest.get("hash", ""),
-        status=manifest["status"],
-        failure=manifest.get("failure"),
-        collapse=manifest.get("collapse", {}),
+        hash=manifest.hash,
+        status=str(manifest.status),
+        failure=manifest.failure,
+        collapse=manifest.collapse,
         rows=tuple(ScoreRow.of(one) for one in scored),
-        labelled_share=manifest.get("labels", {}).get("share"),
+        labelled_share=_labelled_share(manifest),
         unseen=next((one.unseen for one in scored if one.unseen), ()),
     )

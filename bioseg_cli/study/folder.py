@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from bioseg_cli.config import read_yaml
 from bioseg_cli.errors import BiosegError, DataError, UsageError
-from bioseg_cli.runs.manifest import MANIFEST_NAME, read_manifest
+from bioseg_cli.runs.manifest import MANIFEST_NAME, Manifest
 from bioseg_cli.study.settings import Plan
 
 ENDED = ("finished", "collapsed")
@@ -62,7 +61,7 @@ def is_study(path: Path) -> bool:
         return False
 
 
-def run_manifest(path: Path, identity: str) -> dict[str, Any] | None:
+def run_manifest(path: Path, identity: str) -> Manifest | None:
     """The manifest of a run with these settings on this data; None where there is no such run.
 
     Raises:
@@ -70,8 +69,8 @@ def run_manifest(path: Path, identity: str) -> dict[str, Any] | None:
     """
     if not (path / MANIFEST_NAME).is_file():
         return None
-    manifest = read_manifest(path)
-    if manifest.get("hash") != identity:
+    manifest = Manifest.read(path)
+    if manifest.hash != identity:
         raise DataError(
             "The run has other settings, or other data, than its name says", where=path, fix="Move it away and repeat."
         )
@@ -86,4 +85,4 @@ def status_of(path: Path, identity: str) -> tuple[str, str | None]:
         return "failed", error.what
     if manifest is None:
         return MISSING, None
-    return str(manifest["status"]), manifest.get("failure")
+    return str(manifest.status), manifest.failure

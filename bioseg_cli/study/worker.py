@@ -23,7 +23,7 @@ from bioseg_cli.evaluation.session import NoFigures
 from bioseg_cli.evaluation.settings import NO_BASELINES, EvaluateConfig
 from bioseg_cli.io.files import write_text
 from bioseg_cli.runs.console import Output
-from bioseg_cli.study.folder import ENDED, run_manifest
+from bioseg_cli.study.folder import run_manifest
 from bioseg_cli.study.forest import score_forest
 from bioseg_cli.study.grid import COMMANDS
 from bioseg_cli.study.job import BaselinesJob, ForestJob, Job, RunJob
@@ -65,7 +65,7 @@ def perform(job: Job, output: Output) -> None:
 def train_run(job: RunJob, output: Output) -> None:
     """Train to the end, from wherever the run is."""
     manifest = run_manifest(job.run, job.hash)
-    if manifest is not None and manifest["status"] in ENDED:
+    if manifest is not None and manifest.status.ended:
         return
     if manifest is None and job.run.exists():
         shutil.rmtree(job.run)  # killed before it had a manifest

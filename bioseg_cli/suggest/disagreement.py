@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +19,6 @@ from bioseg_cli.prediction.session import differs
 from bioseg_cli.runs.console import Output
 from bioseg_cli.runs.directory import RunDirectory, checkpoint_of
 from bioseg_cli.suggest.settings import SuggestConfig
-
-LABELS_OF_A_RUN = ("labels", "mapped_by")
-"""Keys of a manifest that name the labelled images that a run has seen."""
 
 Maps = NDArray[np.float32]
 
@@ -106,10 +102,8 @@ class Views:
         if self._predictor.card.dataset_hash != self._dataset.content_hash:
             what = "The run was trained on another data set: which of these images it learnt from is not known"
             raise UsageError(what, where=self._run, fix=fix)
-        manifest = RunDirectory.open(self._run).manifest
-        entries = [manifest[key] for key in LABELS_OF_A_RUN if key in manifest]
-        names = [one["images"] for one in entries if isinstance(one, Mapping) and "images" in one]
-        indices = self._dataset.named(name for images in names for name in images)
-        if len(names) < len(entries) or indices is None:
+        labelled = RunDirectory.open(self._run).manifest.labelled_images
+        indices = None if labelled is None or labelled.images is None else self._dataset.named(labelled.images)
+        if indices is None:
             raise DataError("The manifest does not name the labelled images of this data set", where=self._run, fix=fix)
         return indices

@@ -10,12 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from bioseg_cli.runs.manifest import NO_MATTER
+from bioseg_cli.runs.manifest import NO_MATTER, Manifest
 from bioseg_cli.training.iic_settings import TrainIICConfig
 from bioseg_cli.training.settings import TrainConfig
 from bioseg_cli.training.uda_settings import TrainUDAConfig
-
-Manifest = Mapping[str, Any]
 
 CONTROL = {"unsup_loss": "none", "denoise": 0}
 """The settings of a control, which learns nothing from unlabelled images."""
@@ -44,17 +42,17 @@ def unlike_control(run: Manifest, control: Manifest) -> list[str]:
         run: manifest of a run of train-uda.
         control: manifest of any run.
     """
-    if control["command"] != TrainUDAConfig.command:
-        return [f"the command ({run['command']} and {control['command']})"]
+    if control.command != TrainUDAConfig.command:
+        return [f"the command ({run.command} and {control.command})"]
     # Statistics of all images make a control no weaker: what a run gains over it is not theirs.
-    of_all = control["config"].get("norm_images") == "all"
+    of_all = control.config.get("norm_images") == "all"
     leaving_out = TrainUDAConfig.of_unlabelled | ({"norm_images"} if of_all else frozenset())
     return not_supervised(control) + _unlike(run, control, leaving_out)
 
 
 def not_supervised(control: Manifest) -> list[str]:
     """The settings by which what may be a control learns from unlabelled images; empty for a supervised run."""
-    settings = control["config"]
+    settings = control.config
     return [
         f"{name} ({settings[name]}, and that of a control is {value})"
         for name, value in CONTROL.items()
@@ -86,16 +84,15 @@ def _unlike(first: Manifest, second: Manifest, leaving_out: frozenset[str]) -> l
 
 
 def _spent_its_budget(manifest: Manifest) -> bool:
-    ended = manifest["status"] in ("finished", "collapsed") and "progress" in manifest
-    return ended and manifest["config"].get("patience") is None
+    return manifest.status.ended and manifest.progress is not None and manifest.config.get("patience") is None
 
 
 def _facts(manifest: Manifest, *, by_updates: bool) -> dict[str, Any]:
     """All that a result depends on, by its name; `by_updates`: its budget is the number of updates it came to."""
-    model: type[TrainConfig] = TrainIICConfig if manifest["command"] == TrainIICConfig.command else TrainUDAConfig
+    model: type[TrainConfig] = TrainIICConfig if manifest.outputs == "clusters" else TrainUDAConfig
     # A manifest of an earlier version lacks the settings that are younger.
     known = {name: field.default for name, field in model.model_fields.items()}
-    config = model.model_construct(**{**known, **manifest["config"]})
+    config = model.model_construct(**{**known, **manifest.config})
     left_out = (
         NO_MATTER
         | OF_THE_MACHINE
@@ -108,11 +105,12 @@ def _facts(manifest: Manifest, *, by_updates: bool) -> dict[str, Any]:
     # Left to its default, or given as what the default is.
     network = config.architecture(1, {})
     values |= {"norm": network.norm, "dropout": network.dropout}
+    labels, progress, weights = manifest.labels, manifest.progress, manifest.initial_weights
     return {
-        "data": manifest["data"]["content_hash"],
-        "labelled images": frozenset(manifest.get("labels", {}).get("images", ())),
-        **({"updates": manifest["progress"]["updates"]} if by_updates else {}),
-        "initial weights": manifest.get("initial_weights", {}).get("hash"),
+        "data": manifest.data.content_hash,
+        "labelled images": frozenset((labels and labels.images) or ()),
+        **({"updates": progress.updates} if by_updates and progress is not None else {}),
+        "initial weights": weights and weights.hash,
         **values,
     }
 

@@ -25,6 +25,7 @@ from bioseg_cli.model.saved import load_model, save_model
 from bioseg_cli.model.unet import UNet
 from bioseg_cli.runs.console import Output
 from bioseg_cli.runs.directory import RunDirectory, default_state
+from bioseg_cli.runs.sections import Calibration, FittedState, HeldOut, Status
 
 MOST_PIXELS = 1_000_000
 """Labelled pixels that a temperature is fitted on; of more, so many are drawn. It is a single number."""
@@ -53,15 +54,15 @@ class FittedTemperature:
         before, after = (negative_log_likelihood(logits, labels, one) for one in (1.0, temperature))
         return cls(temperature, (before, after), len(labels))
 
-    def to_json(self) -> dict[str, Any]:
+    def of_state(self) -> FittedState:
         """What the manifest says of it for each state."""
-        return {"temperature": self.temperature, "nll": list(self.nll)}
+        return FittedState(temperature=self.temperature, nll=self.nll)
 
 
 def calibrate_states(
     run: RunDirectory, dataset: Dataset, images: IntArray, precision: Precision, output: Output
-) -> None:
-    """Fit the temperature of every saved state of a run, and write it to its card and to the manifest.
+) -> Calibration:
+    """Fit the temperature of every saved state of a run, write it to its card, and return what the manifest says of it.
 
     Args:
         run: that has ended; its saved states predict classes with the head `main`.
@@ -70,19 +71,16 @@ def calibrate_states(
         precision: with the device.
         output: for progress.
     """
-    record: dict[str, Any] = {"images": len(images), "states": {}}
-    run.manifest["calibration"] = record
     if not len(images):
-        record["reason"] = UNCALIBRATED
         # A resumed run may have one of a cross-validation, which was of fewer updates: the manifest says none.
         for state in _saved_states(run):
             _write_temperature(run, state, 1.0)
         advice = f"; of up to ten labelled images, `bioseg evaluate {run.path} --cross-validate --calibrate` does it"
         output.say(UNCALIBRATED + (advice if default_state(run) != "control" else ""))
-        return
+        return Calibration(images=0, states={}, reason=UNCALIBRATED)
     drawn = drawn_pixels(dataset, images)
     labels = np.concatenate([dataset.labels(i)[one] for i, one in zip(images.tolist(), drawn, strict=True)])
-    record["pixels"] = len(labels)
+    states: dict[StateName, FittedState] = {}
     of_epoch: dict[int, FittedTemperature] = {}
     for state in _saved_states(run):
         model = load_model(run.checkpoint(state), precision.device)
@@ -92,23 +90,24 @@ def calibrate_states(
             logits = pixel_logits(network, dataset, images, drawn, precision, output)
             of_epoch[model.card.epoch] = FittedTemperature.of(logits, labels)
         fitted = of_epoch[model.card.epoch]
-        record["states"][state] = fitted.to_json()
+        states[state] = fitted.of_state()
         _write_temperature(run, state, fitted.temperature)
+    return Calibration(images=len(images), states=states, pixels=len(labels))
 
 
 def refuse_held_out_temperature(run: RunDirectory) -> None:
     """Raise `UsageError` where the temperature of a cross-validation is none for the saved states of a run."""
-    record, status = run.manifest.get("calibration", {}), run.manifest["status"]
-    if record.get("states") and "cross_validation" not in record:
+    record, status = run.manifest.calibration, run.manifest.status
+    if record is not None and record.states and record.cross_validation is None:
         raise UsageError(
-            f"The run has temperatures already, fitted on {record['images']} validation images, which say more of its "
+            f"The run has temperatures already, fitted on {record.images} validation images, which say more of its "
             "states than the predictions of other networks",
             where=run.path,
             fix="Leave out --calibrate.",
         )
-    if status != "finished":
+    if status != Status.FINISHED:
         raise UsageError(
-            f"The training of the run has not come to its end (its status is {status!r}): its states may change",
+            f"The training of the run has not come to its end (its status is '{status}'): its states may change",
             where=run.path,
             fix=f"Finish it with bioseg train-uda --resume {run.path}, or leave out --calibrate.",
         )
@@ -122,26 +121,26 @@ def refuse_held_out_temperature(run: RunDirectory) -> None:
 
 
 def store_held_out_temperature(
-    run: RunDirectory, fitted: FittedTemperature, images: int, source: dict[str, int]
-) -> None:
-    """Write a temperature that was fitted to predictions of left out labels to a run, see `calibrate_states`.
+    run: RunDirectory, fitted: FittedTemperature, images: int, source: HeldOut
+) -> Calibration:
+    """Write a temperature that was fitted to predictions of left out labels to the states of a run; see
+    `calibrate_states`.
 
     Args:
         run: that has ended, and is not refused.
         fitted: the temperature.
         images: labelled images that were left out, whole or in parts.
-        source: what the manifest says of the cross-validation, `folds` and `updates`.
+        source: what the manifest says of the cross-validation.
     """
     states = _saved_states(run)
     for state in states:
         _write_temperature(run, state, fitted.temperature)
-    run.manifest["calibration"] = {
-        "images": images,
-        "pixels": fitted.pixels,
-        "cross_validation": source,
-        "states": {state: fitted.to_json() for state in states},
-    }
-    run.save_manifest()
+    return Calibration(
+        images=images,
+        pixels=fitted.pixels,
+        cross_validation=source,
+        states={state: fitted.of_state() for state in states},
+    )
 
 
 def _saved_states(run: RunDirectory) -> list[StateName]:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from bioseg_cli.dataset.reader import Dataset
+from bioseg_cli.runs.sections import TimeBudget
 from bioseg_cli.training.initial import Start
 from bioseg_cli.training.labels import asked_for
 from bioseg_cli.training.settings import TrainConfig
@@ -90,7 +91,7 @@ def object_diameter(dataset: Dataset, config: TrainUDAConfig) -> float | None:
     return 2 * math.sqrt(float(np.median(areas)) / math.pi) if areas else None
 
 
-def fitted_to_minutes(config: ConfigT, seconds: dict[str, float]) -> tuple[ConfigT, dict[str, Any]]:
+def fitted_to_minutes(config: ConfigT, seconds: dict[str, float]) -> tuple[ConfigT, TimeBudget]:
     """The settings with as many updates as the time allows, and the record of how that was found.
 
     Args:
@@ -103,5 +104,9 @@ def fitted_to_minutes(config: ConfigT, seconds: dict[str, float]) -> tuple[Confi
     validations = int(np.clip(VALIDATION_SHARE * budget / seconds["validation"], 1, VALIDATIONS))
     steps = max(1, int((budget - validations * seconds["validation"]) / seconds["step"]))
     epoch = config.epoch_steps or math.ceil(steps / validations)
-    record = {"minutes": config.minutes, **{f"seconds_per_{name}": round(taken, 4) for name, taken in seconds.items()}}
-    return config.model_copy(update={"minutes": None, "steps": steps, "epoch_steps": epoch}), record
+    found = TimeBudget(
+        minutes=config.minutes,
+        seconds_per_step=round(seconds["step"], 4),
+        seconds_per_validation=round(seconds["validation"], 4),
+    )
+    return config.model_copy(update={"minutes": None, "steps": steps, "epoch_steps": epoch}), found

@@ -9,13 +9,14 @@ where the two differ by much, the run hands out the control.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from bioseg_cli.metrics.shapes import ObjectShapes
 from bioseg_cli.runs.console import Output
+from bioseg_cli.runs.sections import GuardRecord
 from bioseg_cli.training.alike import CONTROL
 from bioseg_cli.training.distributed import Alone
 from bioseg_cli.training.look import Look, Masks, look_at, masks_of
@@ -59,18 +60,21 @@ def guard_run(
     output: Output,
     stop_requested: Callable[[], bool],
     processes: int,
-) -> None:
+) -> Iterator[GuardRecord]:
     """Look at what a run that has ended says of unlabelled images, and let it hand out the safer state.
 
     Nothing is done for a run that the validation images have chosen the states of, and for a supervised one.
 
     Args:
-        run: gets `guard` in its manifest, and the state `control` where that is the safer one.
+        run: gets the state `control` where that is the safer one.
         trainer: of the run, at its end.
         method: of the run.
         output: is told what is done.
         stop_requested: asked while a control is trained.
         processes: that trained the run together; several have no guard, and that is said.
+
+    Yields:
+        What the manifest says of it: once after the look, and where a control was trained once more.
 
     Raises:
         Interrupted: the user stopped the training of the control.
@@ -82,8 +86,8 @@ def guard_run(
     begun_anew = config.init_from is None or trainer.initial_weights is not None
     if processes > 1 or not begun_anew:
         reason = TOGETHER if processes > 1 else RESUMED
-        run.manifest["guard"] = {"reason": reason}
         output.say(reason)
+        yield GuardRecord(reason=reason)
         return
     images = method.unlabelled[np.linspace(0, len(method.unlabelled) - 1, IMAGES).round().astype(int)]
     images = np.unique(images)
@@ -92,14 +96,14 @@ def guard_run(
     look = look_at(trainer.kept, dataset, images, learnt, precision, masks.shapes)
     names = [info.name for info in dataset.classes]
     suspicions = suspicious(look, masks, names)
-    record: dict[str, Any] = {
-        "images": len(images),
-        "labelled": masks.to_json(),
-        "run": look.to_json(),
-        "suspicions": suspicions,
-        "hands_out": "last",
-    }
-    run.manifest["guard"] = record
+    record = GuardRecord(
+        images=len(images),
+        labelled=masks.figures(),
+        run=look.figures(),
+        suspicions=tuple(suspicions),
+        hands_out="last",
+    )
+    yield record
     if not suspicions:
         return
     output.warn(
@@ -109,19 +113,20 @@ def guard_run(
     control = _train_control(run, trainer, method, output, stop_requested)
     beside = look_at(control.kept, dataset, images, learnt, precision, masks.shapes)
     doubts = suspicious(beside, masks, names)
-    record["control"] = {**beside.to_json(), "suspicions": doubts}
-    record["alarms"] = harm(look, beside, masks, names)
-    if not record["alarms"]:
+    found = harm(look, beside, masks, names)
+    record = record.having(control=beside.figures().having(suspicions=doubts), alarms=found)
+    if not found:
         worse = len(doubts) > len(suspicions)
         seems = f"looks worse still ({'; '.join(doubts)})" if worse else "predicts much the same"
         output.say(f"The supervised control {seems}: the run hands out its last state")
+        yield record
         return
-    record["hands_out"] = "control"
     run.save_checkpoint("control", control.kept.state_dict(), control.card("control"))
     output.warn(
-        f"The unlabelled images have done harm: {'; '.join(record['alarms'])}. The run hands out its supervised "
+        f"The unlabelled images have done harm: {'; '.join(found)}. The run hands out its supervised "
         "control, the state control; `bioseg predict --state last` takes the one with the unlabelled images."
     )
+    yield record.having(hands_out="control")
 
 
 def _train_control(
@@ -130,7 +135,7 @@ def _train_control(
     """The run's own settings, labels, initial weights, seed and updates, without the unlabelled images."""
     config = method.config.model_copy(update=CONTROL)
     supervised = UDA(method.dataset, config, trainer.precision.device)
-    unwritten = UnwrittenRun(run.path, {})
+    unwritten = UnwrittenRun(run.path, run.manifest.model_copy(deep=True))
     control = Trainer(
         supervised, method.dataset, config, trainer.precision, unwritten, output, stop_requested, Alone(),
         trainer.initial_weights,

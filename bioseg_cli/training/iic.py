@@ -26,12 +26,13 @@ from bioseg_cli.model.saved import load_model, save_model
 from bioseg_cli.model.unet import UNet, own_batch_statistics
 from bioseg_cli.runs.console import Output
 from bioseg_cli.runs.directory import RunDirectory
+from bioseg_cli.runs.sections import ClusterNames, Conclusion, NamingImages, Status, TrainedOn
 from bioseg_cli.training.clusters import cluster_tables, fit_mappings
 from bioseg_cli.training.collapse import WORDS, Collapse, HeadWatch, diagnose, otsu_bright
 from bioseg_cli.training.iic_settings import TrainIICConfig
 from bioseg_cli.training.labels import labels_to_name_clusters
 from bioseg_cli.training.losses import mutual_information_loss
-from bioseg_cli.training.method import Criterion, Row, RunEnd, probabilities
+from bioseg_cli.training.method import Criterion, Row, probabilities
 
 AUX_FACTOR = 5
 """Clusters of the auxiliary head for one of the main head; the original's experiments have 3 to 8."""
@@ -113,15 +114,15 @@ class IIC:
         self.name = "iic"
         clusters = f"{main}+{self.heads['aux']}"
         self.run_name = f"{dataset.path.stem}-iic-{config.preset}-{clusters}clusters-seed{config.seed}"
-        self.record = {
-            "unlabelled": len(self.training),
-            "clusters": dict(self.heads),
-            "mapped_by": {
-                "split": self.mapping_split,
-                "images": [dataset.name(index) for index in self.mapping_indices.tolist()],
-                "unseen": list(naming.unseen),
-            },
-        }
+        self.record = TrainedOn(
+            unlabelled=len(self.training),
+            clusters=dict(self.heads),
+            mapped_by=NamingImages(
+                split=self.mapping_split,
+                images=tuple(dataset.name(index) for index in self.mapping_indices.tolist()),
+                unseen=naming.unseen,
+            ),
+        )
         self.remarks = [] if naming.warnings and not len(naming.indices) else [self._mapping_remark()]
         self.warnings = naming.warnings
         self._views = [kind for kind in VIEWS if kind in config.views]
@@ -230,25 +231,30 @@ class IIC:
             )
         return "; ".join(parts)
 
-    def conclude(self, run: RunDirectory, rows: Sequence[Row], precision: Precision, output: Output) -> RunEnd:
+    def conclude(self, run: RunDirectory, rows: Sequence[Row], precision: Precision, output: Output) -> Conclusion:
         """Map the clusters of every saved state to classes, and say whether the clustering collapsed."""
+        names: dict[StateName, dict[str, ClusterNames]] = {}
+        states: tuple[StateName, ...] = (*self.criteria, "last")
         if len(self.mapping_indices):
-            for state in (*self.criteria, "last"):
+            for state in states:
                 model = load_model(run.checkpoint(state), self.device)
                 network = model.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
                 tables = cluster_tables(network, self.dataset, self.mapping_indices, precision, output)
                 mappings = fit_mappings(tables, self.mapping_split, len(self.mapping_indices))
                 save_model(model.path, network.state_dict(), model.card.model_copy(update={"mappings": mappings}))
-                run.manifest.setdefault("mappings", {})[state] = {
-                    head: mapping.model_dump(mode="json") for head, mapping in mappings.items()
+                names[state] = {
+                    head: ClusterNames.model_validate(mapping.model_dump()) for head, mapping in mappings.items()
                 }
-        best = int(run.manifest["best"]["best-final"]["epoch"])
+        best = run.manifest.best["best-final"].epoch
         last, kept = self._collapses(rows[-1]), self._collapses(rows[best - 1])
-        run.manifest["collapse"] = {"last": dict(last), "best-final": dict(kept)}
         for head in self.heads:
             if head in last or head in kept:
                 output.warn(self._warning(head, kept.get(head), last.get(head), best))
-        return "collapsed" if last or kept else "finished"
+        return Conclusion(
+            status=Status.COLLAPSED if last or kept else Status.FINISHED,
+            mappings=names or None,
+            collapse={"last": dict(last), "best-final": dict(kept)},
+        )
 
     def _warning(self, head: str, kept: Collapse | None, last: Collapse | None, best: int) -> str:
         if kept is None and last is not None:

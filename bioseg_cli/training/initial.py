@@ -20,6 +20,7 @@ from bioseg_cli.errors import DataError, UsageError
 from bioseg_cli.io.files import sha256_of
 from bioseg_cli.model.saved import LoadedModel, load_model
 from bioseg_cli.runs.directory import RunDirectory, checkpoint_of
+from bioseg_cli.runs.sections import InitialWeights
 from bioseg_cli.training.method import Method
 from bioseg_cli.training.settings import TrainConfig
 
@@ -158,7 +159,7 @@ def start_of(config: TrainConfig) -> Start | None:
     return Start(config.init_from, load_model(checkpoint_of(config.init_from, None), torch.device("cpu")))
 
 
-def initial_record(config: TrainConfig) -> dict[str, Any] | None:
+def initial_record(config: TrainConfig) -> InitialWeights | None:
     """What a manifest says first of the weights that a training starts from: their path and content hash.
 
     A run that goes on has it from its manifest, and does not need the weights any more.
@@ -166,16 +167,15 @@ def initial_record(config: TrainConfig) -> dict[str, Any] | None:
     if config.init_from is None:
         return None
     if config.resume is not None:
-        found: dict[str, Any] = RunDirectory.open(config.resume).manifest["initial_weights"]
-        return found
-    return {"path": str(config.init_from), "hash": sha256_of(checkpoint_of(config.init_from, None))}
+        return RunDirectory.open(config.resume).manifest.initial_weights
+    return InitialWeights(path=str(config.init_from), hash=sha256_of(checkpoint_of(config.init_from, None)))
 
 
-def refuse_changed(config: TrainConfig, record: Mapping[str, Any] | None) -> None:
+def refuse_changed(config: TrainConfig, record: InitialWeights | None) -> None:
     """Raise `DataError` where the weights to start from are not those that a run recorded when it began."""
     if config.init_from is None or record is None:
         return
-    if sha256_of(checkpoint_of(config.init_from, None)) != record["hash"]:
+    if sha256_of(checkpoint_of(config.init_from, None)) != record.hash:
         raise DataError(
             "The weights to start from have changed since the first restart began",
             where=config.init_from,

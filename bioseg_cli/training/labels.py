@@ -42,7 +42,7 @@ def labels_to_learn(dataset: Dataset, config: TrainUDAConfig) -> LabelledImages:
         UsageError: more labels are asked for than there are, or they show a single class, and more would not.
     """
     budgets = dataset.label_budgets(config.label_draw)
-    recorded = _recorded(dataset, config.resume, "labels")
+    recorded = _recorded(dataset, config.resume)
     indices = asked_for(dataset, config) if recorded is None else recorded
     if recorded is None and config.label_images:
         if len(shown := budgets.classes_in(indices)) < 2:
@@ -121,7 +121,7 @@ def labels_to_name_clusters(dataset: Dataset, config: TrainIICConfig) -> Labelle
     if len(shown := budgets.classes_in(budgets.order)) < 2:
         said = f"All masks of the {split} split show {_only(dataset, shown)}: no cluster can be named by them"
         return LabelledImages(split, budgets.order[:0], (), (f"{said}, and the clusters stay clusters.",))
-    recorded = _recorded(dataset, config.resume, "mapped_by")
+    recorded = _recorded(dataset, config.resume)
     if recorded is None:
         fix = f"Give --map-labels {budgets.enough} or more, or all."
         refuse_single_class(dataset, budgets, count, fix=fix, what="a single class names no cluster")
@@ -172,14 +172,14 @@ def refuse_single_class(
     )
 
 
-def _recorded(dataset: Dataset, run: Path | None, key: str) -> IntArray | None:
+def _recorded(dataset: Dataset, run: Path | None) -> IntArray | None:
     """The images that the manifest of a run to resume names; None for a new run, or one that names none."""
     if run is None:
         return None
-    names = RunDirectory.open(run).manifest.get(key, {}).get("images")
-    if names is None:
+    labelled = RunDirectory.open(run).manifest.labelled_images
+    if labelled is None or labelled.images is None:
         return None
-    if (indices := dataset.named(names)) is None:
+    if (indices := dataset.named(labelled.images)) is None:
         raise DataError("The data set is not the one this run was trained on", where=run, fix="Give its --data.")
     return indices
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +15,7 @@ from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.dataset.schema import IntArray
 from bioseg_cli.metrics.shapes import ObjectShapes, object_shapes
 from bioseg_cli.model.unet import UNet
+from bioseg_cli.runs.sections import GuardFigures, ObjectFigures
 
 SIDE = 512
 """Of larger images a square of so many pixels is looked at: a training on crops may have no memory for all of them."""
@@ -44,13 +44,13 @@ class Masks:
     constant: float
     shapes: Mapping[int, ObjectShapes]
 
-    def to_json(self) -> dict[str, Any]:
+    def figures(self) -> GuardFigures:
         """The figures of the manifest."""
-        return {
-            "shares": [round(share, DIGITS) for share in self.shares.tolist()],
-            "constant": round(self.constant, DIGITS),
-            "objects": _objects_to_json(self.shapes, len(self.shares)),
-        }
+        return GuardFigures(
+            shares=_rounded(self.shares),
+            constant=round(self.constant, DIGITS),
+            objects=_object_figures(self.shapes, len(self.shares)),
+        )
 
 
 @dataclass(frozen=True)
@@ -73,15 +73,15 @@ class Look:
     taught: NDArray[np.float64]
     shapes: Mapping[int, ObjectShapes]
 
-    def to_json(self) -> dict[str, Any]:
+    def figures(self) -> GuardFigures:
         """The figures of the manifest; the shares in the mean over images, by class."""
-        return {
-            "shares": [round(share, DIGITS) for share in self.shares.mean(axis=0).tolist()],
-            "constant": round(self.constant, DIGITS),
-            "steadiness": round(self.steadiness, DIGITS),
-            "learnt": [round(share, DIGITS) for share in self.learnt.tolist()],
-            "objects": _objects_to_json(self.shapes, len(self.learnt)),
-        }
+        return GuardFigures(
+            shares=_rounded(self.shares.mean(axis=0)),
+            constant=round(self.constant, DIGITS),
+            steadiness=round(self.steadiness, DIGITS),
+            learnt=_rounded(self.learnt),
+            objects=_object_figures(self.shapes, len(self.learnt)),
+        )
 
 
 def masks_of(dataset: Dataset, labelled: IntArray) -> Masks:
@@ -175,13 +175,19 @@ def _inside(codes: torch.Tensor, batch: ImageBatch) -> NDArray[np.int32]:
     return inside
 
 
-def _objects_to_json(shapes: Mapping[int, ObjectShapes], classes: int) -> list[dict[str, Any] | None]:
-    """The figures of the manifest, by class; null for one without shapes."""
-    figures: list[dict[str, Any] | None] = [None] * classes
-    for value, found in shapes.items():
-        figures[value] = {
-            "per_image": round(found.per_map, 1),
-            "size": round(found.size),
-            "solidity": None if found.solidity is None else round(found.solidity, DIGITS),
-        }
-    return figures
+def _rounded(shares: NDArray[np.float64]) -> tuple[float, ...]:
+    return tuple(round(share, DIGITS) for share in shares.tolist())
+
+
+def _object_figures(shapes: Mapping[int, ObjectShapes], classes: int) -> tuple[ObjectFigures | None, ...]:
+    """The figures of the manifest, by class; None for one without shapes."""
+    return tuple(
+        None
+        if (found := shapes.get(value)) is None
+        else ObjectFigures(
+            per_image=round(found.per_map, 1),
+            size=round(found.size),
+            solidity=None if found.solidity is None else round(found.solidity, DIGITS),
+        )
+        for value in range(classes)
+    )

@@ -19,6 +19,7 @@ from bioseg_cli.io.prefetch import made_ahead
 from bioseg_cli.model.saved import ModelCard
 from bioseg_cli.model.unet import UNet
 from bioseg_cli.runs.console import Output, ProgressLine, clock
+from bioseg_cli.runs.sections import BestEpoch, Progress
 from bioseg_cli.training.average import WeightAverage
 from bioseg_cli.training.distributed import Alone
 from bioseg_cli.training.method import Method
@@ -274,8 +275,8 @@ class Trainer:
     def record(self) -> None:
         """Write to the manifest how far the training is and what its best epochs were."""
         manifest, state = self.run.manifest, self.state
-        manifest["progress"] = {"epochs": state.epoch, "updates": state.updates, "seconds": round(state.seconds, 1)}
-        manifest["best"] = {name: dict(state.best[name]) for name in STATES if name in state.best}
+        manifest.progress = Progress(epochs=state.epoch, updates=state.updates, seconds=round(state.seconds, 1))
+        manifest.best = {name: BestEpoch.model_validate(state.best[name]) for name in STATES if name in state.best}
         self.run.save_manifest()
 
     def _out_of_patience(self) -> bool:

@@ -14,8 +14,8 @@ from bioseg_cli.config import StateName
 from bioseg_cli.model.unet import UNet
 from bioseg_cli.runs.console import Output
 from bioseg_cli.runs.directory import RunDirectory
+from bioseg_cli.runs.sections import Conclusion, TrainedOn
 
-RunEnd = Literal["finished", "collapsed"]
 Row = Mapping[str, Any]
 """A row of metrics.csv."""
 
@@ -41,7 +41,7 @@ class Method(Protocol):
         """Name of the run directory where none is given."""
 
     @property
-    def record(self) -> Mapping[str, Any]:
+    def record(self) -> TrainedOn:
         """What the manifest says of it beside the settings, such as the label subset."""
 
     @property
@@ -97,11 +97,11 @@ class Method(Protocol):
     def describe(self, metrics: Mapping[str, float]) -> str:
         """The metrics of an epoch in a line for the screen."""
 
-    def conclude(self, run: RunDirectory, rows: Sequence[Row], precision: Precision, output: Output) -> RunEnd:
+    def conclude(self, run: RunDirectory, rows: Sequence[Row], precision: Precision, output: Output) -> Conclusion:
         """What is left to do with the saved states when the budget is spent; says how the run ended.
 
         Args:
-            run: its saved states may be completed, its manifest added to.
+            run: its saved states may be completed.
             rows: of metrics.csv, one an epoch.
             precision: with the device.
             output: for progress and warnings.

@@ -12,6 +12,7 @@ from torch import Tensor
 from bioseg_cli.io.files import discard_partial
 from bioseg_cli.model.saved import ModelCard, save_model
 from bioseg_cli.runs.directory import RunDirectory
+from bioseg_cli.runs.manifest import Manifest
 from bioseg_cli.training.state import Stateful, TrainingState, save_state
 
 
@@ -37,7 +38,7 @@ class UnwrittenRun(TrainingRun):
     """The run directory for a process that does not write it: it can be read, and its manifest kept in memory."""
 
     @classmethod
-    def create(cls, path: Path, manifest: dict[str, Any], *, overwrite: bool) -> Self:
+    def create(cls, path: Path, manifest: Manifest, *, overwrite: bool) -> Self:
         """The run that another process begins, and checks."""
         return cls(path, manifest)
 

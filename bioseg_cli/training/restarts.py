@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any
 
 from bioseg_cli.compute.device import resolve_device
 from bioseg_cli.config import STATES
@@ -18,6 +17,7 @@ from bioseg_cli.io.files import write_bytes
 from bioseg_cli.runs.console import Output
 from bioseg_cli.runs.directory import RunDirectory
 from bioseg_cli.runs.manifest import now
+from bioseg_cli.runs.sections import Restart, Status
 from bioseg_cli.training.iic import IIC
 from bioseg_cli.training.iic_settings import TrainIICConfig
 from bioseg_cli.training.initial import refuse_changed
@@ -25,6 +25,7 @@ from bioseg_cli.training.single_run import (
     RUNS_FOLDER,
     first_record,
     record_failure,
+    resumed,
     train,
     with_resumed_settings,
 )
@@ -70,10 +71,9 @@ def _begin(config: TrainIICConfig, output: Output, *, overwrite: bool) -> RunDir
     if config.resume is None:
         return RunDirectory.create(path, record, overwrite=overwrite)
     run = RunDirectory.open(path)
-    if record["data"]["content_hash"] != run.manifest["data"]["content_hash"]:
+    if record.data.content_hash != run.manifest.data.content_hash:
         raise DataError("The data set is not the one this run was trained on", where=path, fix="Give its --data.")
-    times = run.manifest["times"]
-    record["times"] = {"started": times["started"], "resumed": [*times.get("resumed", []), now()]}
+    record.times = resumed(run.manifest.times)
     run.manifest = record
     run.save_manifest()
     return run
@@ -84,13 +84,13 @@ def _restart(config: TrainIICConfig, run: RunDirectory, number: int, output: Out
     path = run.path / FOLDER / f"seed{seed}"
     resumable = (path / "resume.pt").is_file()
     if not resumable:
-        refuse_changed(config, run.manifest.get("initial_weights"))
+        refuse_changed(config, run.manifest.initial_weights)
         shutil.rmtree(path, ignore_errors=True)
     output.say(f"restart {number + 1} of {config.restarts}")
     own = {
         "seed": seed,
         "restarts": 1,
-        "data": Path(run.manifest["data"]["path"]),
+        "data": Path(run.manifest.data.path),
         "run": path,
         "resume": path if resumable else None,
     }
@@ -98,7 +98,7 @@ def _restart(config: TrainIICConfig, run: RunDirectory, number: int, output: Out
 
 
 def _score(restart: RunDirectory) -> tuple[bool, float]:
-    return restart.manifest["status"] == "finished", float(restart.manifest["best"]["best-final"]["value"])
+    return restart.manifest.status == Status.FINISHED, restart.manifest.best["best-final"].value
 
 
 def _keep(run: RunDirectory, restarts: list[RunDirectory], kept: int) -> None:
@@ -108,17 +108,16 @@ def _keep(run: RunDirectory, restarts: list[RunDirectory], kept: int) -> None:
         if chosen.checkpoint(state).is_file():
             write_bytes(run.checkpoint(state), chosen.checkpoint(state).read_bytes())
     write_bytes(run.metrics_file, chosen.metrics_file.read_bytes())
-    rows: list[dict[str, Any]] = [
-        {
-            "seed": one.manifest["config"]["seed"],
-            "information": one.manifest["best"]["best-final"]["value"],
-            "status": one.manifest["status"],
-            "kept": one is chosen,
-        }
+    run.manifest.take(chosen.manifest, COPIED)
+    run.manifest.restarts = tuple(
+        Restart(
+            seed=one.manifest.config["seed"],
+            information=one.manifest.best["best-final"].value,
+            status=one.manifest.status,
+            kept=one is chosen,
+        )
         for one in restarts
-    ]
-    run.manifest.update({name: chosen.manifest[name] for name in COPIED if name in chosen.manifest})
-    run.manifest["restarts"] = rows
-    run.manifest["status"] = chosen.manifest["status"]
-    run.manifest["times"]["ended"] = now()
+    )
+    run.manifest.status = chosen.manifest.status
+    run.manifest.times = run.manifest.times.having(ended=now())
     run.save_manifest()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 
@@ -15,7 +15,8 @@ from bioseg_cli.dataset.reader import Dataset, find_dataset
 from bioseg_cli.errors import BiosegError, Interrupted, UsageError
 from bioseg_cli.runs.console import Output
 from bioseg_cli.runs.directory import RunDirectory
-from bioseg_cli.runs.manifest import MANIFEST_NAME, NO_MATTER, environment, now, run_hash
+from bioseg_cli.runs.manifest import MANIFEST_NAME, NO_MATTER, Manifest, environment, now, run_hash
+from bioseg_cli.runs.sections import Choice, Status, Times
 from bioseg_cli.training.distributed import joined, own_device
 from bioseg_cli.training.fit import fitted_to_images, fitted_to_minutes
 from bioseg_cli.training.guard import guard_run
@@ -91,11 +92,11 @@ def train(
         config, said = fitted_to_images(config, dataset, device, start)
         budget = None
         if isinstance(config, TrainUDAConfig) and config.minutes is not None:
-            unwritten = UnwrittenRun(RUNS_FOLDER, {})
+            unwritten = UnwrittenRun(RUNS_FOLDER, first_record(config, dataset))
             method = build_method(dataset, config, device)
             trial = Trainer(method, dataset, config, precision, unwritten, output, stop_requested, processes)
             config, budget = fitted_to_minutes(config, trial.timed())
-            said.append(f"{config.steps} updates fit into {budget['minutes']:g} minutes on this machine")
+            said.append(f"{config.steps} updates fit into {budget.minutes:g} minutes on this machine")
         method = build_method(dataset, config, device)
         path = config.run or RUNS_FOLDER / method.run_name
         taken = None
@@ -103,21 +104,21 @@ def train(
             start.refuse_overwriting(path)
             taken = start.fitting(config, dataset, method)
             said.append(taken.said)
-        manifest = {**first_record(config, dataset), **method.record}
-        if taken is not None:
-            manifest["initial_weights"].update(taken.record)
+        manifest = first_record(config, dataset)
+        manifest.add(method.record)
+        if taken is not None and manifest.initial_weights is not None:
+            manifest.initial_weights = manifest.initial_weights.having(**taken.record)
         if budget is not None:
-            manifest["budget"] = budget
-        manifest["device"] = str(device)
-        manifest["precision"] = {"name": precision.name, "reason": precision.reason}
-        manifest["layout"] = dict(LAYOUT)
-        manifest["processes"] = launch.count
-        processes.check_alike(f"{manifest['hash']} {precision.name}")
+            manifest.budget = budget
+        manifest.device = str(device)
+        manifest.precision = Choice(name=precision.name, reason=precision.reason)
+        manifest.layout = Choice(**LAYOUT)
+        manifest.processes = launch.count
+        processes.check_alike(f"{manifest.hash} {precision.name}")
         if config.resume is not None:
             run = directory.open(path)
             run.discard_partial()
-            manifest["times"]["started"] = run.manifest["times"]["started"]
-            manifest["times"]["resumed"] = [*run.manifest["times"].get("resumed", []), now()]
+            manifest.times = resumed(run.manifest.times)
             trainer = Trainer(
                 method, dataset, config, precision, run, output, stop_requested, processes, progressed=watch.progressed
             )
@@ -142,13 +143,14 @@ def train(
         try:
             metrics = trainer.fit()
             if isinstance(method, UDA):
-                guard_run(run, trainer, method, output, stop_requested, launch.count)
-            run.manifest["status"] = method.conclude(run, trainer.state.rows, precision, output)
+                for found in guard_run(run, trainer, method, output, stop_requested, launch.count):
+                    run.manifest.guard = found
+            run.manifest.add(method.conclude(run, trainer.state.rows, precision, output))
         except BaseException as error:
             record_failure(run, processes.explained(error))
             raise
-        run.manifest["times"]["ended"] = now()
-        run.manifest["metrics"] = metrics
+        run.manifest.times = run.manifest.times.having(ended=now())
+        run.manifest.metrics = metrics
         run.save_manifest()
         return run
 
@@ -164,16 +166,16 @@ def check_shares(config: TrainConfig, launch: Launch) -> None:
         )
 
 
-def first_record(config: TrainConfig, dataset: Dataset) -> dict[str, Any]:
+def first_record(config: TrainConfig, dataset: Dataset) -> Manifest:
     """What the manifest of a run says before it has begun."""
     # Paths are stored whole: the run can be read from any folder.
     data = str(dataset.path.resolve())
     resolved = config.model_copy(update={"run": None, "resume": None}).model_dump(mode="json")
     initial = initial_record(config)
-    weights_hash = None if initial is None else initial["hash"]
-    return {
+    weights_hash = None if initial is None else initial.hash
+    content = {
         "command": config.command,
-        "status": "running",
+        "status": Status.RUNNING,
         "config": {**resolved, "data": data},
         "hash": run_hash(config.command, resolved, dataset.content_hash, weights_hash),
         "data": {"path": data, "content_hash": dataset.content_hash},
@@ -181,13 +183,19 @@ def first_record(config: TrainConfig, dataset: Dataset) -> dict[str, Any]:
         "environment": environment(),
         "times": {"started": now()},
     }
+    return Manifest.model_validate(content)
+
+
+def resumed(times: Times) -> Times:
+    """The times of a run that is gone on with now."""
+    return Times(started=times.started, resumed=(*times.resumed, now()))
 
 
 def record_failure(run: RunDirectory, error: BaseException) -> None:
     """Write to the manifest how a run ended that did not reach its end."""
     stopped = isinstance(error, Interrupted | KeyboardInterrupt)
-    run.manifest["status"] = "interrupted" if stopped else "failed"
+    run.manifest.status = Status.INTERRUPTED if stopped else Status.FAILED
     if isinstance(error, BiosegError) and not stopped:
-        run.manifest["failure"] = error.what
-    run.manifest["times"]["ended"] = now()
+        run.manifest.failure = error.what
+    run.manifest.times = run.manifest.times.having(ended=now())
     run.save_manifest()

@@ -29,13 +29,14 @@ from bioseg_cli.metrics.confusion import confusion_counts, mean_iou
 from bioseg_cli.model.unet import UNet, own_batch_statistics
 from bioseg_cli.runs.console import Output
 from bioseg_cli.runs.directory import RunDirectory
+from bioseg_cli.runs.sections import Conclusion, Labels, Status, TrainedOn
 from bioseg_cli.training import denoising
 from bioseg_cli.training.adapted_norm import adapt_states
 from bioseg_cli.training.calibrate import calibrate_states
 from bioseg_cli.training.consistency import Consistency
 from bioseg_cli.training.labels import crops_without_labels, labels_to_learn
 from bioseg_cli.training.losses import cross_entropy, drop_learnt, soft_dice_loss, tsa_threshold
-from bioseg_cli.training.method import Criterion, Row, RunEnd, list_metrics
+from bioseg_cli.training.method import Criterion, Row, list_metrics
 from bioseg_cli.training.mixing import Example
 from bioseg_cli.training.record import UnwrittenRun
 from bioseg_cli.training.uda_settings import TrainUDAConfig
@@ -94,18 +95,18 @@ class UDA:
         )
         drawn = f"-draw{config.label_draw}" if config.label_draw else "-named" if config.label_images else ""
         self.run_name = f"{dataset.path.stem}-{self.name}-{len(self.labelled)}labels{drawn}-seed{config.seed}"
-        self.record = {
-            "labels": {
-                "count": len(self.labelled),
-                "of": len(dataset.label_order),
-                "draw": config.label_draw,
-                "images": [dataset.name(index) for index in self.labelled.tolist()],
-                "unseen": list(labels.unseen),
+        self.record = TrainedOn(
+            labels=Labels(
+                count=len(self.labelled),
+                of=len(dataset.label_order),
+                draw=config.label_draw,
+                images=tuple(dataset.name(index) for index in self.labelled.tolist()),
+                unseen=labels.unseen,
                 **labelled_area(dataset, self.labelled),
-            },
-            "unlabelled": len(self.unlabelled) if self.learns_from_unlabelled else 0,
-            "validation": validated,
-        }
+            ),
+            unlabelled=len(self.unlabelled) if self.learns_from_unlabelled else 0,
+            validation=validated,
+        )
         self.warnings = labels.warnings
         self.remarks = []
         if self.consistency and config.augment == "paper" and dataset.image_shape[0] != 3:
@@ -257,18 +258,18 @@ class UDA:
         """The metrics of an epoch in a line."""
         return list_metrics(metrics) or "no validation image"
 
-    def conclude(self, run: RunDirectory, rows: Sequence[Row], precision: Precision, output: Output) -> RunEnd:
+    def conclude(self, run: RunDirectory, rows: Sequence[Row], precision: Precision, output: Output) -> Conclusion:
         """Estimate the statistics of the saved states on all images where that was asked for; calibrate the states."""
         if isinstance(run, UnwrittenRun):
-            return "finished"
+            return Conclusion(status=Status.FINISHED)
+        adapted = None
         if self.config.norm_images == "all":
             states = [state for state in STATES if run.checkpoint(state).is_file()]
-            count = adapt_states(run, states, self.all_images, precision)
-            run.manifest["norm_images"] = count
-            output.say(f"The batch-norm statistics of every saved state are now those of all {count} training images")
+            adapted = adapt_states(run, states, self.all_images, precision)
+            output.say(f"The batch-norm statistics of every saved state are now those of all {adapted} training images")
         labelled = self.validation[self.dataset.labelled[self.validation]]
-        calibrate_states(run, self.dataset, labelled, precision, output)
-        return "finished"
+        calibration = calibrate_states(run, self.dataset, labelled, precision, output)
+        return Conclusion(status=Status.FINISHED, norm_images=adapted, calibration=calibration)
 
     def all_images(self) -> Iterator[Tensor]:
         """The training images, whole, in batches."""

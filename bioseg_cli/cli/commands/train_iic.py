@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bioseg_cli.runs.console import Output
 from bioseg_cli.training.iic_settings import TrainIICConfig
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+    from bioseg_cli.runs.manifest import Manifest
+    from bioseg_cli.runs.sections import ClusterNames, Restart
 
 
 def train_iic(config: TrainIICConfig, output: Output, overwrite: bool) -> None:
@@ -22,49 +25,50 @@ def train_iic(config: TrainIICConfig, output: Output, overwrite: bool) -> None:
 
     with signals.stop_signals() as stop_requested:
         run = session.run(config, output, overwrite=overwrite, watch=Watch(stop_requested))
-    record = run.manifest
+    manifest = run.manifest
     card = load_model(run.checkpoint("best-final"), resolve_device("cpu")).card
-    output.show(_heads_table(f"Clusters of {run.path}, state best-final", record, [one.name for one in card.classes]))
-    if "restarts" in record:
-        output.show(_restarts_table(record["restarts"]))
+    output.show(_heads_table(f"Clusters of {run.path}, state best-final", manifest, [one.name for one in card.classes]))
+    if manifest.restarts:
+        output.show(_restarts_table(manifest.restarts))
+    record = manifest.content()
     keys = ("status", "best", "metrics", "clusters", "collapse", "mappings", "restarts")
     output.result({"run": str(run.path), **{key: record[key] for key in keys if key in record}})
 
 
-def _heads_table(title: str, record: dict[str, Any], classes: Sequence[str]) -> Table:
+def _heads_table(title: str, manifest: Manifest, classes: Sequence[str]) -> Table:
     from rich.table import Table
 
     table = Table(title=title)
     for column in ("head", "clusters", "collapse", "which cluster is which class, and the share of it that is"):
         table.add_column(column)
-    mappings = record.get("mappings", {}).get("best-final", {})
-    for head, count in record["clusters"].items():
-        collapse = record["collapse"]["best-final"].get(head, "none")
+    mappings = (manifest.mappings or {}).get("best-final", {})
+    for head, count in (manifest.clusters or {}).items():
+        collapse = manifest.collapse["best-final"].get(head, "none")
         table.add_row(head, str(count), collapse, _meaning(mappings.get(head), classes))
     return table
 
 
-def _meaning(mapping: dict[str, Any] | None, classes: Sequence[str]) -> str:
+def _meaning(mapping: ClusterNames | None, classes: Sequence[str]) -> str:
     """A line a class, such as "nucleus: 3 (93%), 7 (88%)", and one for clusters that the labelled images lack."""
     if mapping is None:
         return "not mapped: no mask names them"
     seen: dict[int, list[str]] = {code: [] for code in range(len(classes))}
     unseen = []
-    for cluster, code in enumerate(mapping["classes"]):
-        if mapping["areas"][cluster]:
-            seen[code].append(f"{cluster} ({mapping['shares'][cluster][code]:.0%})")
+    for cluster, code in enumerate(mapping.classes):
+        if mapping.areas[cluster]:
+            seen[code].append(f"{cluster} ({mapping.shares[cluster][code]:.0%})")
         else:
             unseen.append(str(cluster))
     lines = [f"{classes[code]}: {', '.join(clusters) or 'none'}" for code, clusters in seen.items()]
     return "\n".join([*lines, *([f"in no labelled image: {', '.join(unseen)}"] if unseen else [])])
 
 
-def _restarts_table(restarts: Sequence[dict[str, Any]]) -> Table:
+def _restarts_table(restarts: Sequence[Restart]) -> Table:
     from rich.table import Table
 
     table = Table(title="Restarts")
     for column in ("seed", "held-out information, of its bound", "ended", ""):
         table.add_column(column)
     for one in restarts:
-        table.add_row(str(one["seed"]), f"{one['information']:.4f}", one["status"], "kept" if one["kept"] else "")
+        table.add_row(str(one.seed), f"{one.information:.4f}", one.status, "kept" if one.kept else "")
     return table

@@ -22,12 +22,15 @@ def train_uda(config: TrainUDAConfig, output: Output, overwrite: bool) -> None:
     table.add_column("chosen by")
     table.add_column("value", justify="right")
     table.add_column("epoch", justify="right")
-    if not run.manifest["best"]:
-        table.add_row("last", "the end of the training", "", str(run.manifest["progress"]["epochs"]))
-    if "alarms" in run.manifest.get("guard", {}) and run.manifest["guard"]["hands_out"] == "control":
-        table.add_row("control", "the guard: it stands for the run", "", str(run.manifest["progress"]["epochs"]))
-    for name, best in run.manifest["best"].items():
+    manifest = run.manifest
+    epochs = "" if manifest.progress is None else str(manifest.progress.epochs)
+    if not manifest.best:
+        table.add_row("last", "the end of the training", "", epochs)
+    if manifest.guard is not None and manifest.guard.hands_out == "control":
+        table.add_row("control", "the guard: it stands for the run", "", epochs)
+    for name, best in manifest.best.items():
         metric = CRITERIA[name].metric.replace("val_", "validation ")
-        table.add_row(name, metric, f"{best['value']:.4f}", f"{best['epoch']:.0f}")
+        table.add_row(name, metric, f"{best.value:.4f}", str(best.epoch))
     output.show(table)
-    output.result({"run": str(run.path), "best": run.manifest["best"], "metrics": run.manifest["metrics"]})
+    record = manifest.content()
+    output.result({"run": str(run.path), "best": record["best"], "metrics": record["metrics"]})
