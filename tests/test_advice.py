@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import inspect
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +25,7 @@ from bioseg_cli.evaluation.settings import EvaluateConfig
 from bioseg_cli.model.saved import load_model
 from bioseg_cli.prediction.predictor import Predictor
 from bioseg_cli.prediction.settings import PredictConfig
+from bioseg_cli.prepare.recipes.arrays import ArraysConfig
 from bioseg_cli.prepare.recipes.settings import FolderConfig
 from bioseg_cli.training.uda_settings import TrainUDAConfig
 
@@ -37,6 +39,8 @@ PREPARE = ("prepare demo", *SPLIT)
 TRAIN = ("train-uda", "train-iic")
 
 REACHED_BY: dict[str, tuple[str, ...]] = {
+    "io/arrays.py": (),  # arguments of `prepare_arrays` and `Model.predict`
+    "prepare/recipes/arrays.py": (),
     "io/axes.py": FOLDERS,  # where a command has no such options, it has no `Stacks` either
     "config.py": FOLDERS,
     "io/tiff.py": FOLDERS,
@@ -74,6 +78,9 @@ REACHED_BY: dict[str, tuple[str, ...]] = {
     "training/": TRAIN,
 }
 """By the beginning of a module's path, the longest that fits; settings classes know their commands themselves."""
+
+OF_NO_COMMAND = {"prepare arrays"}
+"""Settings of functions alone."""
 
 OF_ANOTHER: dict[tuple[str, str], tuple[str, ...]] = {
     ("evaluation/predicted_values.py", "--raw-clusters"): ("predict",),
@@ -132,7 +139,7 @@ def literals(tree: ast.AST, owner: str | None = None) -> Iterator[tuple[str | No
 
 def heirs(model: type[Config]) -> Iterator[str]:
     """The commands of a settings class and of those made from it."""
-    if model.command and model.flags:
+    if model.command and model.flags and model.command not in OF_NO_COMMAND:
         yield model.command
     for one in model.__subclasses__():
         yield from heirs(one)
@@ -170,6 +177,12 @@ def test_advice_exists_where_it_is_given(options: dict[str, set[str]], name: str
     where = OF_ANOTHER.get((name, option)) or reached(name, owner or None)
     lacking = [command for command in where if option not in options[command]]
     assert not lacking, f"{name} advises {option}, which {lacking} lack"
+
+
+def test_what_is_advised_of_arrays_are_arguments() -> None:
+    arguments = {*inspect.signature(bioseg_cli.prepare_arrays).parameters, *ArraysConfig.model_fields}
+    asked = [option for name, _, option in ADVICE if name in ("io/arrays.py", "prepare/recipes/arrays.py")]
+    assert len(asked) > 3 and {option[2:].replace("-", "_") for option in asked} <= arguments
 
 
 @pytest.mark.parametrize(

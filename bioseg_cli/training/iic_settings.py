@@ -56,7 +56,7 @@ class TrainIICConfig(TrainConfig):
     )
     heads: Literal["alternate", "joint"] = Field(
         default="alternate",
-        description="Each epoch trains the auxiliary head and then the main head (alternating), or both at once by the "
+        description="Each epoch trains the auxiliary head and then the main head (alternate), or both at once by the "
         "sum of their losses.",
     )
     views: Names = Field(
@@ -89,7 +89,7 @@ class TrainIICConfig(TrainConfig):
         description="Labelled images that decide after the training which class each cluster is: a number, or all.",
     )
     epochs: int = Field(
-        default=10, ge=1, description="Passes over the training images. With --heads alternating, passes per head."
+        default=10, ge=1, description="Passes over the training images. With --heads alternate, passes per head."
     )
     steps: int | None = Field(default=None, ge=1, description="Number of updates, instead of --epochs.")
     batch_size: int = Field(default=10, ge=1, description="Images per step.")
