@@ -12,14 +12,7 @@ from bioseg_cli.cli.binding import bind
 from bioseg_cli.cli.commands.evaluate import evaluate
 from bioseg_cli.cli.commands.examples import ExamplesConfig, examples
 from bioseg_cli.cli.commands.predict import predict
-from bioseg_cli.cli.commands.prepare import (
-    prepare_bigbrain,
-    prepare_demo,
-    prepare_fluogfp,
-    prepare_fluohoechst,
-    prepare_folder,
-    prepare_phc,
-)
+from bioseg_cli.cli.commands.prepare import prepare as make_data_set
 from bioseg_cli.cli.commands.preview import preview
 from bioseg_cli.cli.commands.report import report
 from bioseg_cli.cli.commands.study import study
@@ -27,11 +20,11 @@ from bioseg_cli.cli.commands.suggest import suggest
 from bioseg_cli.cli.commands.train_iic import train_iic
 from bioseg_cli.cli.commands.train_uda import train_uda
 from bioseg_cli.cli.help import OrderedGroup
+from bioseg_cli.cli.registered import RegisteredCommands, bind_registry
 from bioseg_cli.compute.torchrun import run_launched
 from bioseg_cli.evaluation.settings import EvaluateConfig
 from bioseg_cli.prediction.settings import PredictConfig
-from bioseg_cli.prepare.recipes.bigbrain_settings import BigBrainConfig
-from bioseg_cli.prepare.recipes.settings import DemoConfig, FluoGFPConfig, FluoHoechstConfig, FolderConfig, PhCConfig
+from bioseg_cli.prepare.registry import RECIPES
 from bioseg_cli.preview.settings import PreviewConfig
 from bioseg_cli.report.settings import ReportConfig
 from bioseg_cli.runs.console import show_every_character
@@ -63,13 +56,13 @@ def _root(
     pass
 
 
-prepare = typer.Typer(name="prepare", no_args_is_help=True, help="Make a data set: files to data/NAME.h5.")
-bind(prepare, DemoConfig, prepare_demo, name="demo")
-bind(prepare, FolderConfig, prepare_folder, name="folder")
-bind(prepare, FluoHoechstConfig, prepare_fluohoechst, name="fluohoechst")
-bind(prepare, PhCConfig, prepare_phc, name="phc")
-bind(prepare, FluoGFPConfig, prepare_fluogfp, name="fluogfp")
-bind(prepare, BigBrainConfig, prepare_bigbrain, name="bigbrain")
+prepare = typer.Typer(
+    name="prepare",
+    cls=RegisteredCommands,
+    no_args_is_help=True,
+    help="Make a data set: files to data/NAME.h5.",
+)
+bind_registry(prepare, RECIPES, make_data_set)
 
 app.add_typer(prepare)
 bind(app, PreviewConfig, preview, name="preview")

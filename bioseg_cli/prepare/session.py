@@ -6,7 +6,6 @@ Threads load, cut, hash and compress the images; one thread writes them in their
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,25 +22,12 @@ from bioseg_cli.io.files import refuse_existing
 from bioseg_cli.io.prefetch import WORKERS, made_ahead
 from bioseg_cli.prepare.counts import DatasetCounts, Fingerprint, Repeats
 from bioseg_cli.prepare.recipe import Collection, SourceImage
-from bioseg_cli.prepare.recipes import bigbrain, demo, fluohoechst, folder, tracking_challenge
-from bioseg_cli.prepare.recipes.bigbrain_settings import BigBrainConfig
-from bioseg_cli.prepare.recipes.settings import DemoConfig, FluoGFPConfig, FluoHoechstConfig, FolderConfig, PhCConfig
 from bioseg_cli.prepare.settings import PrepareConfig
 from bioseg_cli.prepare.splits import affordable_shares, split_groups, split_images, straddling_groups
 from bioseg_cli.prepare.statistics import RangeOfChannels
 from bioseg_cli.printable import listing
 from bioseg_cli.runs.console import Output
 from bioseg_cli.runs.manifest import environment, now, write_manifest
-
-RECIPES: Mapping[type[PrepareConfig], Callable[[Any, Output], Collection]] = {
-    DemoConfig: demo.collect,
-    FolderConfig: folder.collect,
-    FluoHoechstConfig: fluohoechst.collect,
-    PhCConfig: tracking_challenge.collect_phc,
-    FluoGFPConfig: tracking_challenge.collect_fluogfp,
-    BigBrainConfig: bigbrain.collect,
-}
-"""The recipe of each settings class. A new data set is a module, its settings, and a line here."""
 
 AHEAD_BYTES = 1 << 30
 """Images that are ready before they are written take this much memory, and about as much again for their parts."""
@@ -62,7 +48,7 @@ def run(config: PrepareConfig, output: Output, *, overwrite: bool) -> dict[str, 
     for existing in (path, manifest_path, *([config.picture_path] if config.picture else [])):
         refuse_existing(existing, overwrite=overwrite)
     started = now()
-    collection = RECIPES[type(config)](config, output)
+    collection = config.collect(output)
     try:
         config, collection = _without_unaffordable_splits(config, collection)
         splits = _choose_splits(collection, config, output)
@@ -95,8 +81,8 @@ def run(config: PrepareConfig, output: Output, *, overwrite: bool) -> dict[str, 
 
 
 def _without_unaffordable_splits(config: PrepareConfig, collection: Collection) -> tuple[PrepareConfig, Collection]:
-    """The settings and the notes where few images of a folder are labelled and no share was asked for."""
-    if not isinstance(config, FolderConfig):
+    """The settings and the notes where few images are labelled and no share was asked for."""
+    if not config.spares_few_labels:
         return config, collection
     labelled = sum(image.labelled for image in collection.images)
     shares = {"val_share": config.val_share, "test_share": config.test_share}
