@@ -17,9 +17,7 @@ from bioseg_cli.cli.commands.preview import preview
 from bioseg_cli.cli.commands.report import report
 from bioseg_cli.cli.commands.study import study
 from bioseg_cli.cli.commands.suggest import suggest
-from bioseg_cli.cli.commands.train_iic import train_iic
-from bioseg_cli.cli.commands.train_uda import train_uda
-from bioseg_cli.cli.help import OrderedGroup
+from bioseg_cli.cli.commands.train import train
 from bioseg_cli.cli.registered import RegisteredCommands, bind_registry
 from bioseg_cli.compute.torchrun import run_launched
 from bioseg_cli.evaluation.settings import EvaluateConfig
@@ -30,13 +28,12 @@ from bioseg_cli.report.settings import ReportConfig
 from bioseg_cli.runs.console import show_every_character
 from bioseg_cli.study.settings import StudyConfig
 from bioseg_cli.suggest.settings import SuggestConfig
-from bioseg_cli.training.iic_settings import TrainIICConfig
-from bioseg_cli.training.uda_settings import TrainUDAConfig
+from bioseg_cli.training.registry import METHODS
 
 app = typer.Typer(
     name="bioseg",
+    cls=RegisteredCommands,
     help="A few labelled microscopy images and many unlabelled ones, to a segmentation model that can be trusted.",
-    cls=OrderedGroup,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -67,8 +64,7 @@ bind_registry(prepare, RECIPES, make_data_set)
 app.add_typer(prepare)
 bind(app, PreviewConfig, preview, name="preview")
 bind(app, SuggestConfig, suggest, name="suggest")
-bind(app, TrainUDAConfig, train_uda, name="train-uda", several_processes=True)
-bind(app, TrainIICConfig, train_iic, name="train-iic")
+bind_registry(app, METHODS, train, prefix=METHODS.prefix)
 bind(app, PredictConfig, predict, name="predict")
 bind(app, EvaluateConfig, evaluate, name="evaluate")
 bind(app, StudyConfig, study, name="study")

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import typer
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperCommand
 
 from bioseg_cli.cli.binding import bind
+from bioseg_cli.cli.help import OrderedGroup
 from bioseg_cli.config import Config
 from bioseg_cli.errors import BiosegError
 from bioseg_cli.registry import Registry
@@ -21,7 +22,7 @@ class RegisteredCommand(TyperCommand):
     """Stands for a command until it is asked for; its callback makes that command."""
 
 
-class RegisteredCommands(TyperGroup):
+class RegisteredCommands(OrderedGroup):
     """A group of commands, some of which are of a registry."""
 
     # Typer has Click inside in some releases and beside it in others: its types have no name that fits both.

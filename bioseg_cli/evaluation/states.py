@@ -15,6 +15,7 @@ from bioseg_cli.evaluation.report import LabelBudget
 from bioseg_cli.evaluation.settings import EvaluateConfig
 from bioseg_cli.model.saved import LoadedModel, load_model
 from bioseg_cli.runs.directory import RunDirectory, default_state
+from bioseg_cli.training.registry import METHODS
 
 STATUS_REMARKS = {
     "running": "is still training; its states may change",
@@ -38,8 +39,8 @@ class SavedState:
 
     @property
     def of_clusters(self) -> bool:
-        """Whether the training was one without labels."""
-        return bool(self.run.manifest.get("command") == "train-iic")
+        """Whether the training was one without labels; raises `UsageError` where its method is not installed."""
+        return not METHODS.of_command(self.run.manifest["command"]).learns_from_labels
 
     @property
     def labels(self) -> LabelBudget | None:

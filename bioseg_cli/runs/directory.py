@@ -99,13 +99,15 @@ class RunDirectory:
 
 
 def default_state(run: RunDirectory) -> StateName:
-    """The state that stands for a run: chosen by labels, or where the training had none, without; or else the last.
+    """The state that stands for a run: the first of its best ones, in the order of `STATES`, or else the last.
 
     The control stands for a run whose guard found that the unlabelled images did harm.
     """
     if run.manifest.get("validation") == 0:
         return "control" if run.manifest.get("guard", {}).get("hands_out") == "control" else "last"
-    return "best-final" if run.manifest.get("command") == "train-iic" else "best-supervised"
+    best = run.manifest.get("best") or ()
+    chosen: list[StateName] = [state for state in STATES if state in best]
+    return chosen[0] if chosen else "last" if run.checkpoint("last").is_file() else "best-supervised"
 
 
 def checkpoint_of(path: Path, state: StateName | None) -> Path:

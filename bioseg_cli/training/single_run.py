@@ -9,8 +9,6 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, TypeVar
 
-import torch
-
 from bioseg_cli.compute.device import LAYOUT, resolve_device, resolve_precision
 from bioseg_cli.compute.torchrun import Launch, this_launch
 from bioseg_cli.config import build_config, read_config
@@ -24,7 +22,6 @@ from bioseg_cli.training.fit import fitted_to_images, fitted_to_minutes
 from bioseg_cli.training.guard import guard_run
 from bioseg_cli.training.initial import initial_record, start_of
 from bioseg_cli.training.loop import Trainer
-from bioseg_cli.training.method import Method
 from bioseg_cli.training.record import TrainingRun, UnwrittenRun
 from bioseg_cli.training.settings import TrainConfig
 from bioseg_cli.training.uda import UDA
@@ -62,8 +59,7 @@ def with_resumed_settings(config: ConfigT) -> ConfigT:
 
 
 def train(
-    config: ConfigT,
-    build_method: Callable[[Dataset, ConfigT, torch.device], Method],
+    config: TrainConfig,
     output: Output,
     *,
     overwrite: bool,
@@ -74,7 +70,6 @@ def train(
 
     Args:
         config: settings; where they name a run to resume, that run goes on.
-        build_method: makes the method from data set, settings and device.
         output: where progress goes.
         overwrite: whether an earlier run of that name may be replaced.
     """
@@ -91,11 +86,12 @@ def train(
         budget = None
         if isinstance(config, TrainUDAConfig) and config.minutes is not None:
             unwritten = UnwrittenRun(RUNS_FOLDER, {})
-            method = build_method(dataset, config, device)
-            trial = Trainer(method, dataset, config, precision, unwritten, output, stop_requested, processes)
+            trial = Trainer(
+                config.method(dataset, device), dataset, config, precision, unwritten, output, stop_requested, processes
+            )
             config, budget = fitted_to_minutes(config, trial.timed())
             said.append(f"{config.steps} updates fit into {budget['minutes']:g} minutes on this machine")
-        method = build_method(dataset, config, device)
+        method = config.method(dataset, device)
         path = config.run or RUNS_FOLDER / method.run_name
         taken = None
         if start is not None:

@@ -1,4 +1,4 @@
-"""`bioseg train-iic`: images without any label to a run directory with clusters."""
+"""`bioseg train-NAME`: a data set to a run directory."""
 
 from __future__ import annotations
 
@@ -6,19 +6,48 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from bioseg_cli.runs.console import Output
-from bioseg_cli.training.iic_settings import TrainIICConfig
+from bioseg_cli.training.settings import TrainConfig
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from bioseg_cli.runs.directory import RunDirectory
 
-def train_iic(config: TrainIICConfig, output: Output, overwrite: bool) -> None:
-    """Train without labels by IIC: cluster pixels so that two views of an image agree; then map clusters to classes."""
-    from bioseg_cli.compute.device import resolve_device
-    from bioseg_cli.model.saved import load_model
+
+def train(config: TrainConfig, output: Output, overwrite: bool) -> None:
+    """Train by a method."""
     from bioseg_cli.training import session
 
     run = session.run(config, output, overwrite=overwrite)
+    if config.learns_from_labels:
+        output.show(_states_table(run, config))
+        output.result({"run": str(run.path), "best": run.manifest["best"], "metrics": run.manifest["metrics"]})
+    else:
+        _show_clusters(run, output)
+
+
+def _states_table(run: RunDirectory, config: TrainConfig) -> Table:
+    from rich.table import Table
+
+    table = Table(title=f"Best states of {run.path}")
+    table.add_column("state")
+    table.add_column("chosen by")
+    table.add_column("value", justify="right")
+    table.add_column("epoch", justify="right")
+    if not run.manifest["best"]:
+        table.add_row("last", "the end of the training", "", str(run.manifest["progress"]["epochs"]))
+    if "alarms" in run.manifest.get("guard", {}) and run.manifest["guard"]["hands_out"] == "control":
+        table.add_row("control", "the guard: it stands for the run", "", str(run.manifest["progress"]["epochs"]))
+    for name, best in run.manifest["best"].items():
+        metric = config.criteria[name].metric.replace("val_", "validation ")
+        table.add_row(name, metric, f"{best['value']:.4f}", f"{best['epoch']:.0f}")
+    return table
+
+
+def _show_clusters(run: RunDirectory, output: Output) -> None:
+    from bioseg_cli.compute.device import resolve_device
+    from bioseg_cli.model.saved import load_model
+
     record = run.manifest
     card = load_model(run.checkpoint("best-final"), resolve_device("cpu")).card
     output.show(_heads_table(f"Clusters of {run.path}, state best-final", record, [one.name for one in card.classes]))
