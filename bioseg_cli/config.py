@@ -85,6 +85,9 @@ class Config(BaseModel):
     flags: ClassVar[bool] = True
     """Whether its fields are flags of the command, or keys of a file alone."""
 
+    several_processes: ClassVar[bool] = False
+    """Whether the command can share its work out among processes that `torchrun` starts."""
+
     panels: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     """How the help groups the options: fields by the title of their panel, those first that are used most."""
 

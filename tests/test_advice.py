@@ -117,8 +117,8 @@ def commands() -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
 
     def walk(command: object, name: str) -> None:
-        for inner, one in getattr(command, "commands", {}).items():
-            walk(one, f"{name} {inner}".strip())
+        for inner in getattr(command, "commands", {}):
+            walk(command.get_command(None, inner), f"{name} {inner}".strip())  # type: ignore[attr-defined]
         if not hasattr(command, "commands"):
             parameters = command.params  # type: ignore[attr-defined]
             found[name] = {flag for one in parameters for flag in (*one.opts, *one.secondary_opts)}

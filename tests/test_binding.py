@@ -125,8 +125,9 @@ def test_commands_stand_in_the_order_of_the_work_and_show_a_call_that_they_accep
     group = typer.main.get_command(app)
     names = group.list_commands(None)
     assert names[0] == "prepare" and names.index("train-uda") < names.index("predict") < names.index("evaluate")
-    commands = {name: group.commands[name] for name in names if name != "prepare"}
-    commands |= {f"prepare {name}": command for name, command in group.commands["prepare"].commands.items()}
+    commands = {name: group.get_command(None, name) for name in names if name != "prepare"}
+    prepare = group.get_command(None, "prepare")
+    commands |= {f"prepare {name}": prepare.get_command(None, name) for name in prepare.commands}
     for name, command in commands.items():
         shown = command.epilog.removeprefix(f"Example: bioseg {name} ")
         assert shown != command.epilog, name

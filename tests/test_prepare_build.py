@@ -25,7 +25,6 @@ from bioseg_cli.masks.classes import BACKGROUND
 from bioseg_cli.prepare import session
 from bioseg_cli.prepare.recipe import Collection, SourceImage
 from bioseg_cli.prepare.recipes.settings import DemoConfig, FolderConfig
-from bioseg_cli.prepare.session import RECIPES
 from bioseg_cli.runs.console import Output
 
 QUIET = Output(quiet=True)
@@ -241,7 +240,7 @@ def build_from(monkeypatch, tmp_path) -> Callable[..., dict]:
         )
         classes = (BACKGROUND, ClassInfo(name="tissue", colour=(1, 2, 3)))
         collection = Collection(images, classes, 1, np.dtype(np.uint8), True, "given", **collected)
-        monkeypatch.setitem(RECIPES, DemoConfig, lambda config, output: collection)
+        monkeypatch.setattr(DemoConfig, "collect", lambda config, output: collection)
         return session.run(DemoConfig(out=tmp_path / "set.h5", crop=crop), QUIET, overwrite=False)
 
     return build

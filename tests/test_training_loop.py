@@ -24,7 +24,6 @@ from bioseg_cli.training.distributed import Alone
 from bioseg_cli.training.loop import Trainer
 from bioseg_cli.training.method import Method, list_metrics
 from bioseg_cli.training.record import TrainingRun
-from bioseg_cli.training.uda import CRITERIA
 from bioseg_cli.training.uda_settings import TrainUDAConfig
 
 FP32 = resolve_precision("fp32", torch.device("cpu"))
@@ -45,7 +44,7 @@ class Scripted:
     training_heads: frozenset[str] = frozenset()
     teacher_decay: float | None = None
     outputs = "classes"
-    criteria = CRITERIA
+    criteria = TrainUDAConfig.criteria
 
     def __init__(
         self, epoch_steps: int, metrics: Sequence[Mapping[str, float]] = (), nan_at: int | None = None

@@ -22,7 +22,7 @@ from bioseg_cli.dataset.batches import IGNORE, ImageBatch, random_stream
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.model.unet import UNet
 from bioseg_cli.training.losses import soft_dice_loss
-from bioseg_cli.training.uda import CRITERIA, UDA, UDABatch
+from bioseg_cli.training.uda import UDA, UDABatch
 from bioseg_cli.training.uda_settings import TrainUDAConfig
 
 CPU = torch.device("cpu")
@@ -281,7 +281,7 @@ def test_what_the_manifest_and_the_screen_say_of_it(dataset: Dataset) -> None:
 
 
 def test_the_best_states_are_the_lowest_losses_and_the_highest_overlap() -> None:
-    kept = {state: (one.metric, one.higher_is_better) for state, one in CRITERIA.items()}
+    kept = {state: (one.metric, one.higher_is_better) for state, one in TrainUDAConfig.criteria.items()}
     assert kept == {
         "best-supervised": ("val_supervised", False),
         "best-final": ("val_total", False),

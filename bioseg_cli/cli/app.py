@@ -12,38 +12,28 @@ from bioseg_cli.cli.binding import bind
 from bioseg_cli.cli.commands.evaluate import evaluate
 from bioseg_cli.cli.commands.examples import ExamplesConfig, examples
 from bioseg_cli.cli.commands.predict import predict
-from bioseg_cli.cli.commands.prepare import (
-    prepare_bigbrain,
-    prepare_demo,
-    prepare_fluogfp,
-    prepare_fluohoechst,
-    prepare_folder,
-    prepare_phc,
-)
+from bioseg_cli.cli.commands.prepare import prepare as make_data_set
 from bioseg_cli.cli.commands.preview import preview
 from bioseg_cli.cli.commands.report import report
 from bioseg_cli.cli.commands.study import study
 from bioseg_cli.cli.commands.suggest import suggest
-from bioseg_cli.cli.commands.train_iic import train_iic
-from bioseg_cli.cli.commands.train_uda import train_uda
-from bioseg_cli.cli.help import OrderedGroup
+from bioseg_cli.cli.commands.train import train
+from bioseg_cli.cli.registered import RegisteredCommands, bind_registry
 from bioseg_cli.compute.torchrun import run_launched
 from bioseg_cli.evaluation.settings import EvaluateConfig
 from bioseg_cli.prediction.settings import PredictConfig
-from bioseg_cli.prepare.recipes.bigbrain_settings import BigBrainConfig
-from bioseg_cli.prepare.recipes.settings import DemoConfig, FluoGFPConfig, FluoHoechstConfig, FolderConfig, PhCConfig
+from bioseg_cli.prepare.registry import RECIPES
 from bioseg_cli.preview.settings import PreviewConfig
 from bioseg_cli.report.settings import ReportConfig
 from bioseg_cli.runs.console import show_every_character
 from bioseg_cli.study.settings import StudyConfig
 from bioseg_cli.suggest.settings import SuggestConfig
-from bioseg_cli.training.iic_settings import TrainIICConfig
-from bioseg_cli.training.uda_settings import TrainUDAConfig
+from bioseg_cli.training.registry import METHODS
 
 app = typer.Typer(
     name="bioseg",
+    cls=RegisteredCommands,
     help="A few labelled microscopy images and many unlabelled ones, to a segmentation model that can be trusted.",
-    cls=OrderedGroup,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -63,19 +53,18 @@ def _root(
     pass
 
 
-prepare = typer.Typer(name="prepare", no_args_is_help=True, help="Make a data set: files to data/NAME.h5.")
-bind(prepare, DemoConfig, prepare_demo, name="demo")
-bind(prepare, FolderConfig, prepare_folder, name="folder")
-bind(prepare, FluoHoechstConfig, prepare_fluohoechst, name="fluohoechst")
-bind(prepare, PhCConfig, prepare_phc, name="phc")
-bind(prepare, FluoGFPConfig, prepare_fluogfp, name="fluogfp")
-bind(prepare, BigBrainConfig, prepare_bigbrain, name="bigbrain")
+prepare = typer.Typer(
+    name="prepare",
+    cls=RegisteredCommands,
+    no_args_is_help=True,
+    help="Make a data set: files to data/NAME.h5.",
+)
+bind_registry(prepare, RECIPES, make_data_set)
 
 app.add_typer(prepare)
 bind(app, PreviewConfig, preview, name="preview")
 bind(app, SuggestConfig, suggest, name="suggest")
-bind(app, TrainUDAConfig, train_uda, name="train-uda", several_processes=True)
-bind(app, TrainIICConfig, train_iic, name="train-iic")
+bind_registry(app, METHODS, train, prefix=METHODS.prefix)
 bind(app, PredictConfig, predict, name="predict")
 bind(app, EvaluateConfig, evaluate, name="evaluate")
 bind(app, StudyConfig, study, name="study")

@@ -45,14 +45,15 @@ def bind(
     function: Callable[[ConfigT, Output, bool], None],
     *,
     name: str,
-    several_processes: bool = False,
+    about: str | None = None,
 ) -> None:
-    """Register `function` as the command `name`; its docstring is the help, the fields of `model` are its options.
+    """Register `function` as the command `name`: its docstring is the help, the fields of `model` are its options.
 
     A field marked `json_schema_extra={"argument": True}` is positional; one marked `"also"` is both, positional and
     an option, and may be given either way. A switch marked `json_schema_extra={"off": NAME}` is turned off by `--NAME`
-    and not by `--no-...`. The help groups the options by `model.panels` and ends with `model.example`. Only a command
-    that can share its work out, `several_processes`, may be started by `torchrun` as several.
+    and not by `--no-...`. The help groups the options by `model.panels` and ends with `model.example`; `about` is the
+    help of a function that several commands share. Only the command of a model with `several_processes` may be started
+    by `torchrun` as several.
     """
     fields = model.model_fields
 
@@ -60,7 +61,7 @@ def bind(
         shared = {key: values.pop(key) for key in SHARED}
         output = Output(as_json=shared["json"], quiet=shared["quiet"])
         with _errors_shown(fields, debug=shared["debug"]):
-            if this_launch().count > 1 and not several_processes:
+            if this_launch().count > 1 and not model.several_processes:
                 raise UsageError(f"torchrun is for train-uda, not for {name}", fix=f"Start `bioseg {name}` without it.")
             given = _given(values, fields)
             stored = {} if shared["config"] is None else read_config(shared["config"], model)
@@ -79,8 +80,9 @@ def bind(
         parameters.append(inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=option, annotation=kind))
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    command.__doc__ = function.__doc__
-    app.command(name, cls=PanelledCommand, epilog=f"Example: bioseg {model.command} {model.example}")(command)
+    command.__doc__ = about or function.__doc__
+    example = f"Example: bioseg {model.command} {model.example}" if model.example else None
+    app.command(name, cls=PanelledCommand, epilog=example)(command)
 
 
 def _parameters(key: str, field: FieldInfo, panel: str | None) -> list[inspect.Parameter]:

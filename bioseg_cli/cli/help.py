@@ -52,7 +52,8 @@ class PanelledCommand(TyperCommand):
             panels.setdefault(title, []).append(parameter)
         for title, parameters in panels.items():
             console.print(_panel(title, parameters))
-        console.print(f"\n{self.epilog}", markup=False, highlight=False)
+        if self.epilog:
+            console.print(f"\n{self.epilog}", markup=False, highlight=False)
 
 
 def _panel(title: str, parameters: list[Any]) -> RenderableType:

@@ -1,6 +1,6 @@
 """The seam between a data set's files and everything after: what a recipe returns.
 
-A recipe is one function `collect(config, output) -> Collection`. It finds the files, decides what their masks mean, and
+The `collect` of a recipe's settings makes a `Collection`. It finds the files, decides what their masks mean, and
 hands back light records; pixels are read when `session` asks for them, a few images at a time.
 """
 

@@ -6,7 +6,7 @@ Threads load, cut, hash and compress the images; one thread writes them in their
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,26 +23,12 @@ from bioseg_cli.io.files import refuse_existing
 from bioseg_cli.io.prefetch import WORKERS, made_ahead
 from bioseg_cli.prepare.counts import DatasetCounts, Fingerprint, Repeats
 from bioseg_cli.prepare.recipe import Collection, SourceImage
-from bioseg_cli.prepare.recipes import bigbrain, demo, fluohoechst, folder, tracking_challenge
-from bioseg_cli.prepare.recipes.arrays import ArraysConfig
-from bioseg_cli.prepare.recipes.bigbrain_settings import BigBrainConfig
-from bioseg_cli.prepare.recipes.settings import DemoConfig, FluoGFPConfig, FluoHoechstConfig, FolderConfig, PhCConfig
 from bioseg_cli.prepare.settings import PrepareConfig
 from bioseg_cli.prepare.splits import affordable_shares, split_groups, split_images, straddling_groups
 from bioseg_cli.prepare.statistics import RangeOfChannels
 from bioseg_cli.printable import listing
 from bioseg_cli.runs.console import Output
 from bioseg_cli.runs.manifest import environment, now, write_manifest
-
-RECIPES: Mapping[type[PrepareConfig], Callable[[Any, Output], Collection]] = {
-    DemoConfig: demo.collect,
-    FolderConfig: folder.collect,
-    FluoHoechstConfig: fluohoechst.collect,
-    PhCConfig: tracking_challenge.collect_phc,
-    FluoGFPConfig: tracking_challenge.collect_fluogfp,
-    BigBrainConfig: bigbrain.collect,
-}
-"""The recipe of each settings class. A new data set is a module, its settings, and a line here."""
 
 AHEAD_BYTES = 1 << 30
 """Images that are ready before they are written take this much memory, and about as much again for their parts."""
@@ -59,7 +45,7 @@ def run(config: PrepareConfig, output: Output, *, overwrite: bool) -> dict[str, 
             splits, a full disk. No file is left then, and one that existed before stays as it was. Where only the
             picture does not fit on the disk, the data set is whole and stays.
     """
-    return build(config, partial(RECIPES[type(config)], config, output), output, overwrite=overwrite)
+    return build(config, partial(config.collect, output), output, overwrite=overwrite)
 
 
 def build(
@@ -103,9 +89,9 @@ def build(
 
 
 def _without_unaffordable_splits(config: PrepareConfig, collection: Collection) -> tuple[PrepareConfig, Collection]:
-    """The settings and the notes where few of somebody's own images are labelled and no share was asked for."""
+    """The settings and the notes where few images are labelled and no share or split was asked for."""
     given = all(image.official is not None for image in collection.images)
-    if given or not isinstance(config, FolderConfig | ArraysConfig):
+    if given or not config.spares_few_labels:
         return config, collection
     labelled = sum(image.labelled for image in collection.images)
     shares = {"val_share": config.val_share, "test_share": config.test_share}

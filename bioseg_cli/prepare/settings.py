@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar, Literal, Self
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from bioseg_cli.config import (
-    Config,
-)
+from bioseg_cli.config import Config
+
+if TYPE_CHECKING:
+    from bioseg_cli.prepare.recipe import Collection
+    from bioseg_cli.runs.console import Output
 
 NormalisationMethod = Literal["minmax", "percentile"]
 
 
 class PrepareConfig(Config):
-    """What every recipe shares: where the data set goes, splits, normalisation."""
+    """What every recipe shares: where the data set goes, splits, normalisation.
+
+    A recipe is a subclass with `command`, `recipe`, fields and `collect`, named in `prepare.registry`. Its docstring is
+    the help of its command.
+    """
 
     recipe: ClassVar[str] = ""
+    """Its name, which data sets record."""
+    spares_few_labels: ClassVar[bool] = False
+    """Whether a split that was not asked for is left out where few images are labelled."""
 
     out: Path | None = Field(default=None, description="Data set to write. The default is data/RECIPE.h5.")
     val_share: float = Field(default=0.2, ge=0, lt=1, description="Share of the labelled images for validation.")
@@ -41,6 +50,20 @@ class PrepareConfig(Config):
         if self.val_share + self.test_share >= 1:
             raise ValueError("--val-share and --test-share leave nothing to train on: their sum must be below 1")
         return self
+
+    def collect(self, output: Output) -> Collection:
+        """Find the files of the data set and what their masks mean; see `prepare.recipe`.
+
+        Raises:
+            UsageError: settings that do not fit the files.
+            DataError: files that are missing, unreadable or contradict each other.
+        """
+        raise NotImplementedError(f"{type(self).__name__} collects no images")
+
+    @property
+    def workspace(self) -> Path | None:
+        """Folder of scratch files from which `--resume` goes on after an interruption; None where nothing can."""
+        return None
 
     @property
     def crop_side(self) -> int:

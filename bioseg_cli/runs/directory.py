@@ -99,14 +99,15 @@ class RunDirectory:
 
 
 def default_state(run: RunDirectory) -> StateName:
-    """The state that stands for a run: chosen by labels, or where the training had none, without; or else the last.
+    """The state that stands for a run: the first of its best ones, in the order of `STATES`, or else the last.
 
     The control stands for a run whose guard found that the unlabelled images did harm.
     """
     manifest = run.manifest
     if manifest.validation == 0:
         return "control" if manifest.guard is not None and manifest.guard.hands_out == "control" else "last"
-    return "best-final" if manifest.outputs == "clusters" else "best-supervised"
+    chosen: list[StateName] = [state for state in STATES if state in manifest.best]
+    return chosen[0] if chosen else "last" if run.checkpoint("last").is_file() else "best-supervised"
 
 
 def checkpoint_of(path: Path, state: StateName | None) -> Path:

@@ -68,8 +68,6 @@ UNCHANGED: dict[str, dict[str, Any]] = {
     "train-iic": {"warmup": 0, "init_from": None},
 }
 """Settings younger than the hashes of runs, at the value that trains as before: left out, so that the hash stays."""
-CLUSTERING = frozenset({"train-iic"})
-"""Commands whose networks say clusters; all others say classes."""
 RECORDED_PACKAGES = ("torch", "numpy", "scipy", "scikit-image", "h5py", "tifffile")
 
 
@@ -156,7 +154,7 @@ class Manifest(TrainedOn, Conclusion):
     @property
     def outputs(self) -> Literal["classes", "clusters"]:
         """What the channels of its network stand for."""
-        return "clusters" if self.command in CLUSTERING else "classes"
+        return "classes" if self.clusters is None else "clusters"
 
     @property
     def updates(self) -> int:

@@ -17,7 +17,7 @@ from bioseg_cli.runs.directory import RunDirectory
 from bioseg_cli.runs.manifest import Manifest, read_manifest
 from bioseg_cli.study.folder import ENDED, StudyFolder, is_study, status_of
 from bioseg_cli.study.forest import FOREST, forest_file, forest_rows, score_forest
-from bioseg_cli.study.grid import CONTROL, IIC, Budget
+from bioseg_cli.study.grid import CONTROL, Budget
 from bioseg_cli.study.results import (
     RunResult,
     ScoreRow,
@@ -27,8 +27,9 @@ from bioseg_cli.study.results import (
     read_scores,
     run_request,
 )
-from bioseg_cli.study.settings import Plan
+from bioseg_cli.study.settings import Plan, file_key
 from bioseg_cli.training.alike import learnt_by, unlike_control, unlike_repeat
+from bioseg_cli.training.registry import METHODS
 
 
 def results_of(paths: Sequence[Path], *, split: SplitName, output: Output) -> StudyResults:
@@ -178,7 +179,7 @@ def results_of_runs(paths: Sequence[Path], split: SplitName, output: Output) -> 
         config = EvaluateConfig(runs=(path,), split=split, state="all", baselines=("otsu", "kmeans", "all-background"))
         (report,) = evaluate_runs(config, output, NoFigures())
         baselines.setdefault(data, tuple(ScoreRow.of(one) for one in report.baselines))
-        files.setdefault(data, {})["iic" if manifest.outputs == "clusters" else "uda"] = file
+        files.setdefault(data, {})[file_key(METHODS.of_command(manifest.command))] = file
         runs.append(_run_alone(path, manifest, data, report.evaluations))
     for data, rows in _forests_of_runs(manifests, data_names, split, output).items():
         baselines[data] += rows
@@ -219,13 +220,18 @@ def refuse_no_repeats(paths: Sequence[Path], manifests: Sequence[Manifest]) -> N
     """Raise `UsageError` where a cell of the tables would be the mean of runs that are no repeats of each other."""
     cells: dict[tuple[Any, ...], tuple[Path, Manifest]] = {}
     for path, manifest in zip(paths, manifests, strict=True):
-        loss, count = learnt_by(manifest.config, IIC), None if manifest.labels is None else manifest.labels.count
+        loss, count = _loss(manifest), None if manifest.labels is None else manifest.labels.count
         first, known = cells.setdefault((manifest.data.path, loss, count), (path, manifest))
         if said := unlike_repeat(known, manifest):
             raise UsageError(
                 f"{first} and {path} would be repeats of one figure of the tables, and differ in {', '.join(said)}",
                 fix="Report them one at a time.",
             )
+
+
+def _loss(manifest: Manifest) -> str:
+    """What tables tell the run of a manifest apart by."""
+    return learnt_by(manifest.config, manifest.command.removeprefix(METHODS.prefix))
 
 
 def _data_names(files: Sequence[Path]) -> dict[Path, str]:
@@ -237,7 +243,7 @@ def _data_names(files: Sequence[Path]) -> dict[Path, str]:
 
 def _run_alone(path: Path, manifest: Manifest, data: str, scored: Sequence[Evaluation]) -> RunResult:
     labels, settings = manifest.labels, manifest.config
-    loss = learnt_by(settings, IIC)
+    loss = _loss(manifest)
     budget = None
     if labels is not None:
         count = labels.count

@@ -1,4 +1,4 @@
-"""From a plan to its runs: data sets x label budgets x losses x label draws x seeds, the controls, and IIC."""
+"""From a plan to its runs: data sets x label budgets x losses x label draws x seeds, controls, further methods."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ from bioseg_cli.errors import UsageError
 from bioseg_cli.io.files import sha256_of
 from bioseg_cli.runs.directory import checkpoint_of
 from bioseg_cli.runs.manifest import run_hash
-from bioseg_cli.study.settings import DEFAULT_RATIOS, Plan
-from bioseg_cli.training.iic_settings import TrainIICConfig
+from bioseg_cli.study.settings import DEFAULT_RATIOS, Plan, file_key
 from bioseg_cli.training.labels import refuse_single_class
 from bioseg_cli.training.settings import TrainConfig
 from bioseg_cli.training.uda_settings import TrainUDAConfig
@@ -26,8 +25,6 @@ IIC = "iic"
 
 HASH_SHOWN = 8
 """Characters of its hash in the name of a run: with other settings it is another folder, and nothing is replaced."""
-
-COMMANDS: dict[str, type[TrainConfig]] = {one.command: one for one in (TrainUDAConfig, TrainIICConfig)}
 
 
 @dataclass(frozen=True)
@@ -51,7 +48,7 @@ class PlannedRun:
         name: of its run directory.
         data: name of the data set in the plan.
         command: of bioseg that trains it.
-        loss: unsupervised loss; `none` for a supervised control, `iic` for a run without labels.
+        loss: unsupervised loss, `none` for a supervised control; of other methods than UDA their name.
         budget: labelled images; None without labels.
         draw: which choice of them.
         seed: of the run.
@@ -123,8 +120,8 @@ def _refuse_single_class(file: Path, budgets: Iterable[tuple[int, int]], source:
 
 def _files(plan: Plan) -> Iterator[Path]:
     for data in plan.data:
-        for method in ("uda", "iic") if plan.iic is not None else ("uda",):
-            if (file := plan.file_of(data, method)) is not None:
+        for key in plan.file_keys:
+            if (file := plan.file_of(data, key)) is not None:
                 yield file
 
 
@@ -146,9 +143,18 @@ def _runs_of(
                 yield _uda(plan, data, known, loss, budget, draw, seed, source)
         if all(budget.count < known.labelled for budget in budgets):
             yield _uda(plan, data, known, CONTROL, Budget(known.labelled, "all"), 0, seed, source)
-    if plan.iic is not None and (file := plan.file_of(data, "iic")) is not None:
-        values = {**plan.iic, "seed": seed}
-        yield _planned(data, facts[file], TrainIICConfig, values, f"{data}-iic-seed{seed}", IIC, None, 0, source)
+    for name, settings in plan.further.items():
+        model = plan.method(name)
+        if (file := plan.file_of(data, file_key(model))) is None:
+            continue
+        values = {**settings, "seed": seed}
+        if not model.learns_from_labels:
+            yield _planned(data, facts[file], model, values, f"{data}-{name}-seed{seed}", name, None, 0, source)
+            continue
+        for budget in _budgets(plan, facts[file], source):
+            labelled = {**values, **plan.budget, "labels": budget.count, "label_draw": draw}
+            called = f"{data}-{name}-{budget.count}labels-draw{draw}-seed{seed}"
+            yield _planned(data, facts[file], model, labelled, called, name, budget, draw, source)
 
 
 def _budgets(plan: Plan, facts: DataFacts, source: Path) -> list[Budget]:

@@ -196,12 +196,11 @@ class _Study:
 
     def _files(self) -> dict[str, dict[str, str]]:
         """The data sets by name and method, whole paths."""
-        methods: tuple[Any, ...] = ("uda", "iic") if self.plan.iic is not None else ("uda",)
-        found = {
+        found: dict[str, dict[str, str]] = {
             data: {
-                method: str(file.resolve())
-                for method in methods
-                if (file := self.plan.file_of(data, method)) is not None
+                key: str(file.resolve())
+                for key in self.plan.file_keys
+                if (file := self.plan.file_of(data, key)) is not None
             }
             for data in self.plan.data
         }

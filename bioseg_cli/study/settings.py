@@ -9,7 +9,10 @@ from pydantic import Field, model_validator
 
 from bioseg_cli.compute.jobs import jobs_or_scheduler
 from bioseg_cli.config import Config, Names, SplitName, StateName
+from bioseg_cli.errors import UsageError
 from bioseg_cli.evaluation.settings import BASELINES
+from bioseg_cli.training.registry import METHODS
+from bioseg_cli.training.settings import TrainConfig
 
 DEFAULT_RATIOS = (0.1, 0.25, 0.5)
 """The study's, where a plan names neither ratios nor numbers of labels."""
@@ -19,9 +22,17 @@ BY_THE_PLAN = frozenset(
     {"data", "run", "resume", "ratio", "labels", "label_draw", "label_images", "unsup_loss", "seed", "steps", "epochs"}
 )
 """Settings of train-uda that a plan varies or fixes itself; under `uda:` they would say something else."""
-BY_THE_PLAN_FOR_IIC = frozenset({"data", "run", "resume", "seed"})
+BY_THE_PLAN_WITHOUT_LABELS = frozenset({"data", "run", "resume", "seed"})
+OWN_KEYS = frozenset({"uda", "iic"})
+"""The methods whose settings have a key of their own in a plan."""
 
 LossName = Literal["kl", "iid", "fixmatch"]
+FileKey = Literal["uda", "iic"]
+
+
+def file_key(model: type[TrainConfig]) -> FileKey:
+    """Which file of a data set a method trains on, where there are two."""
+    return "uda" if model.learns_from_labels else "iic"
 
 
 class StudyConfig(Config):
@@ -87,6 +98,9 @@ class Plan(Config):
     iic: dict[str, Any] | None = Field(
         default=None, description="Settings of train-iic. Without this key train-iic is not run."
     )
+    methods: dict[str, dict[str, Any]] = Field(
+        default={}, description="Further methods by name, such as those of installed packages, with their settings."
+    )
     states: tuple[StateName, ...] = Field(
         default=("best-supervised", "best-final"), min_length=1, description="Saved states to score."
     )
@@ -106,13 +120,21 @@ class Plan(Config):
             raise ValueError("ratios lie above 0 and up to 1, labels are whole numbers from 1")
         if unknown := [name for name in self.baselines if name not in BASELINES]:
             raise ValueError(f"baselines: unknown {', '.join(unknown)} (known: {', '.join(BASELINES)})")
-        for name, given, own in (("uda", self.uda, BY_THE_PLAN), ("iic", self.iic or {}, BY_THE_PLAN_FOR_IIC)):
+        for name, given in {"uda": self.uda, **self.further}.items():
+            own = BY_THE_PLAN if self.method(name).learns_from_labels else BY_THE_PLAN_WITHOUT_LABELS
             if taken := sorted(own & set(given)):
                 raise ValueError(f"{name}: {', '.join(taken)} {'is' if len(taken) == 1 else 'are'} set by the plan")
+        if twice := OWN_KEYS & set(self.methods):
+            raise ValueError(f"methods: {', '.join(sorted(twice))} has a key of its own")
         for name, entry in self.data.items():
             if "/" in name or not name.strip():
                 raise ValueError(f"data: {name!r} cannot be a name of a data set")
-            if isinstance(entry, StudyData) and entry.iic is not None and entry.uda is None and self.iic is None:
+            if (
+                isinstance(entry, StudyData)
+                and entry.iic is not None
+                and entry.uda is None
+                and self.file_keys == ("uda",)
+            ):
                 raise ValueError(f"data: {name} has a file for iic alone, and the plan has no iic")
         return self
 
@@ -135,9 +157,27 @@ class Plan(Config):
             for number in range(self.seeds)
         )
 
-    def file_of(self, name: str, method: Literal["uda", "iic"]) -> Path | None:
-        """The data set that a method trains on; None where it does not."""
+    @property
+    def further(self) -> dict[str, dict[str, Any]]:
+        """The settings of all methods but UDA, by name."""
+        return ({} if self.iic is None else {"iic": self.iic}) | self.methods
+
+    @staticmethod
+    def method(name: str) -> type[TrainConfig]:
+        """The settings class of a method; raises `ValueError` where there is none of that name."""
+        try:
+            return METHODS.load(name)
+        except UsageError as error:
+            raise ValueError(f"methods: {error.what}") from error
+
+    @property
+    def file_keys(self) -> tuple[FileKey, ...]:
+        """Which files of a data set the plan uses."""
+        return tuple(dict.fromkeys(("uda", *(file_key(self.method(name)) for name in self.further))))
+
+    def file_of(self, name: str, key: FileKey) -> Path | None:
+        """The file of a data set that methods with labels (`uda`) or without (`iic`) train on; None: they do not."""
         entry = self.data[name]
         if isinstance(entry, StudyData):
-            return getattr(entry, method)  # type: ignore[no-any-return]
+            return getattr(entry, key)  # type: ignore[no-any-return]
         return entry

@@ -104,7 +104,7 @@ def _means(found: Sequence[Cell], results: StudyResults) -> Table:
         ended = f"{0 if estimate is None else estimate.runs}/{len(one.runs)}"
         table.add_row(
             Text(title),
-            Text(NAMES[one.loss]),
+            Text(NAMES.get(one.loss, one.loss)),
             Text(one.state if one.head is None else f"{one.head}, {one.mapping}"),
             ended,
             "-" if estimate is None else f"{estimate.mean:.4f}",

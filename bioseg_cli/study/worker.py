@@ -25,11 +25,10 @@ from bioseg_cli.io.files import write_text
 from bioseg_cli.runs.console import Output
 from bioseg_cli.study.folder import run_manifest
 from bioseg_cli.study.forest import score_forest
-from bioseg_cli.study.grid import COMMANDS
 from bioseg_cli.study.job import BaselinesJob, ForestJob, Job, RunJob
 from bioseg_cli.study.results import ScoreRow, is_scored, write_scores
 from bioseg_cli.training import session
-from bioseg_cli.training.iic_settings import TrainIICConfig
+from bioseg_cli.training.registry import METHODS
 from bioseg_cli.training.watch import Watch
 
 LOCK_SECONDS = 120
@@ -72,14 +71,15 @@ def train_run(job: RunJob, output: Output) -> None:
     # Restarts are runs of their own, which know how far they are.
     begun = (job.run / "resume.pt").is_file() or (manifest is not None and job.settings.get("restarts", 1) > 1)
     values = {**job.settings, "run": job.run, **({"resume": job.run} if begun else {})}
-    config = build_config(COMMANDS[job.trains], values)
+    config = build_config(METHODS.of_command(job.trains), values)
     with stop_signals() as stop_requested:
         session.run(config, output, overwrite=True, watch=Watch(stop_requested))
 
 
 def score_run(job: RunJob, output: Output) -> list[ScoreRow]:
     """The scores of each wanted state; of a training without labels, of the one that stands for it."""
-    states: tuple[StateName | None, ...] = (None,) if job.trains == TrainIICConfig.command else job.states
+    with_labels = METHODS.of_command(job.trains).learns_from_labels
+    states: tuple[StateName | None, ...] = job.states if with_labels else (None,)
     data = Path(job.settings["data"])
     rows = []
     for state in states:

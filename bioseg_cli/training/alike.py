@@ -11,8 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bioseg_cli.runs.manifest import NO_MATTER, Manifest
-from bioseg_cli.training.iic_settings import TrainIICConfig
-from bioseg_cli.training.settings import TrainConfig
+from bioseg_cli.training.registry import METHODS
 from bioseg_cli.training.uda_settings import TrainUDAConfig
 
 CONTROL = {"unsup_loss": "none", "denoise": 0}
@@ -39,10 +38,10 @@ def unlike_control(run: Manifest, control: Manifest) -> list[str]:
     """In what a run and what may be its control differ, such as `width (4 and 2)`; empty for its control.
 
     Args:
-        run: manifest of a run of train-uda.
+        run: manifest of any run.
         control: manifest of any run.
     """
-    if control.command != TrainUDAConfig.command:
+    if not run.command == control.command == TrainUDAConfig.command:
         return [f"the command ({run.command} and {control.command})"]
     # Statistics of all images make a control no weaker: what a run gains over it is not theirs.
     of_all = control.config.get("norm_images") == "all"
@@ -89,7 +88,7 @@ def _spent_its_budget(manifest: Manifest) -> bool:
 
 def _facts(manifest: Manifest, *, by_updates: bool) -> dict[str, Any]:
     """All that a result depends on, by its name; `by_updates`: its budget is the number of updates it came to."""
-    model: type[TrainConfig] = TrainIICConfig if manifest.outputs == "clusters" else TrainUDAConfig
+    model = METHODS.of_command(manifest.command)
     # A manifest of an earlier version lacks the settings that are younger.
     known = {name: field.default for name, field in model.model_fields.items()}
     config = model.model_construct(**{**known, **manifest.config})

@@ -32,7 +32,7 @@ from bioseg_cli.training.collapse import WORDS, Collapse, HeadWatch, diagnose, o
 from bioseg_cli.training.iic_settings import TrainIICConfig
 from bioseg_cli.training.labels import labels_to_name_clusters
 from bioseg_cli.training.losses import mutual_information_loss
-from bioseg_cli.training.method import Criterion, Row, probabilities
+from bioseg_cli.training.method import Row, probabilities
 
 AUX_FACTOR = 5
 """Clusters of the auxiliary head for one of the main head; the original's experiments have 3 to 8."""
@@ -76,13 +76,11 @@ class IIC:
     outputs: ClassVar[Literal["clusters"]] = "clusters"
     training_heads: ClassVar[frozenset[str]] = frozenset()
     teacher_decay: ClassVar[None] = None
-    criteria: ClassVar[Mapping[StateName, Criterion]] = {
-        "best-final": Criterion("val_information", higher_is_better=True)
-    }
 
     def __init__(self, dataset: Dataset, config: TrainIICConfig, device: torch.device) -> None:
         self.dataset = dataset
         self.config = config
+        self.criteria = config.criteria
         self.device = device
         expected = config.clusters or max(2, len(dataset.classes))
         main = config.clusters or expected * MAIN_FACTOR[config.preset]

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from bioseg_cli.config import VIEWS, Names
-from bioseg_cli.training.settings import NETWORK_PANELS, TrainConfig
+from bioseg_cli.config import VIEWS, Names, StateName
+from bioseg_cli.training.settings import NETWORK_PANELS, Criterion, TrainConfig
+
+if TYPE_CHECKING:
+    import torch
+
+    from bioseg_cli.dataset.reader import Dataset
+    from bioseg_cli.training.iic import IIC
 
 STABLE: dict[str, Any] = {
     "optimizer": "adam",
@@ -23,10 +29,14 @@ STABLE: dict[str, Any] = {
 
 
 class TrainIICConfig(TrainConfig):
-    """Self-supervised training by Invariant Information Clustering (IIC), with the study's settings as defaults."""
+    """Train without labels by IIC: cluster pixels so that two views of an image agree; then map clusters to classes."""
 
     command: ClassVar[str] = "train-iic"
     example: ClassVar[str] = "data/cells.h5 --preset stable --run runs/clusters"
+    learns_from_labels: ClassVar[bool] = False
+    criteria: ClassVar[Mapping[StateName, Criterion]] = {
+        "best-final": Criterion("val_information", higher_is_better=True)
+    }
     panels: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "Data and budget": (
             "data", "preset", "run", "epochs", "steps", "restarts", "crop", "batch_size", "seed", "resume", "patience",
@@ -125,3 +135,9 @@ class TrainIICConfig(TrainConfig):
         if unknown or not self.views:
             raise ValueError(f"--views: {', '.join(map(repr, unknown)) or 'none'} (known: {', '.join(VIEWS)})")
         return self
+
+    def method(self, dataset: Dataset, device: torch.device) -> IIC:
+        """See `iic.IIC`."""
+        from bioseg_cli.training.iic import IIC
+
+        return IIC(dataset, self, device)

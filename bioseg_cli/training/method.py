@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 import torch
@@ -15,18 +14,10 @@ from bioseg_cli.model.unet import UNet
 from bioseg_cli.runs.console import Output
 from bioseg_cli.runs.directory import RunDirectory
 from bioseg_cli.runs.sections import Conclusion, TrainedOn
+from bioseg_cli.training.settings import Criterion
 
 Row = Mapping[str, Any]
 """A row of metrics.csv."""
-
-
-@dataclass(frozen=True)
-class Criterion:
-    """What makes an epoch the best one for a saved state."""
-
-    metric: str
-    """Key of the validation metrics."""
-    higher_is_better: bool
 
 
 class Method(Protocol):

@@ -18,7 +18,6 @@ from bioseg_cli.runs.console import Output
 from bioseg_cli.runs.directory import RunDirectory
 from bioseg_cli.runs.manifest import now
 from bioseg_cli.runs.sections import Restart, Status
-from bioseg_cli.training.iic import IIC
 from bioseg_cli.training.iic_settings import TrainIICConfig
 from bioseg_cli.training.initial import refuse_changed
 from bioseg_cli.training.single_run import (
@@ -44,7 +43,7 @@ def train_with_restarts(config: TrainIICConfig, output: Output, *, overwrite: bo
     """
     config = with_resumed_settings(config)
     if config.restarts == 1:
-        return train(config, IIC, output, overwrite=overwrite, watch=watch)
+        return train(config, output, overwrite=overwrite, watch=watch)
     run = _begin(config, output, overwrite=overwrite)
     try:
         restarts = [_restart(config, run, number, output, watch) for number in range(config.restarts)]
@@ -65,7 +64,7 @@ def train_with_restarts(config: TrainIICConfig, output: Output, *, overwrite: bo
 def _begin(config: TrainIICConfig, output: Output, *, overwrite: bool) -> RunDirectory:
     """The run directory of all restarts, new or gone on with."""
     with Dataset(find_dataset(config.data)) as dataset:
-        method = IIC(dataset, config, resolve_device(config.device))
+        method = config.method(dataset, resolve_device(config.device))
         path = config.run or RUNS_FOLDER / f"{method.run_name}-{config.restarts}restarts"
         record = first_record(config, dataset)
     if config.resume is None:
@@ -94,7 +93,7 @@ def _restart(config: TrainIICConfig, run: RunDirectory, number: int, output: Out
         "run": path,
         "resume": path if resumable else None,
     }
-    return train(config.model_copy(update=own), IIC, output, overwrite=False, watch=watch)
+    return train(config.model_copy(update=own), output, overwrite=False, watch=watch)
 
 
 def _score(restart: RunDirectory) -> tuple[bool, float]:

@@ -1,4 +1,4 @@
-"""From settings to a finished run: each settings class has its method, and IIC its restarts."""
+"""From settings to a finished run: they know their method, and those of IIC their restarts."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from bioseg_cli.training.iic_settings import TrainIICConfig
 from bioseg_cli.training.restarts import train_with_restarts
 from bioseg_cli.training.settings import TrainConfig
 from bioseg_cli.training.single_run import train
-from bioseg_cli.training.uda import UDA
-from bioseg_cli.training.uda_settings import TrainUDAConfig
 from bioseg_cli.training.watch import Watch
 
 
@@ -24,6 +22,4 @@ def run(config: TrainConfig, output: Output, *, overwrite: bool, watch: Watch) -
     """
     if isinstance(config, TrainIICConfig):
         return train_with_restarts(config, output, overwrite=overwrite, watch=watch)
-    if isinstance(config, TrainUDAConfig):
-        return train(config, UDA, output, overwrite=overwrite, watch=watch)
-    raise TypeError(f"no method trains by {type(config).__name__}")
+    return train(config, output, overwrite=overwrite, watch=watch)

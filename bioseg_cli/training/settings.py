@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from bioseg_cli.config import Config, DeviceName, PrecisionName, UNetConfig
+from bioseg_cli.config import Config, DeviceName, PrecisionName, StateName, UNetConfig
+
+if TYPE_CHECKING:
+    import torch
+
+    from bioseg_cli.dataset.reader import Dataset
+    from bioseg_cli.training.method import Method
 
 
 def _whole(path: Path | None) -> Path | None:
@@ -22,8 +30,27 @@ NETWORK_PANELS: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 
 
+@dataclass(frozen=True)
+class Criterion:
+    """What makes an epoch the best one for a saved state."""
+
+    metric: str
+    """Key of the validation metrics."""
+    higher_is_better: bool
+
+
 class TrainConfig(Config):
-    """What every training command shares: data, budget, optimiser, machine."""
+    """What every training command shares: data, budget, optimiser, machine.
+
+    The settings of a method are a subclass with `command`, fields, `criteria` and `method`, named in
+    `training.registry`. Its docstring is the help of its command.
+    """
+
+    learns_from_labels: ClassVar[bool] = True
+    """Whether the network predicts classes, learnt from labelled images; else clusters, which labels name afterwards.
+    With labels, a study gives it the settings `labels` and `label_draw`."""
+    criteria: ClassVar[Mapping[StateName, Criterion]] = {}
+    """The best states of a run and what chooses them; where no validation image has what that takes, there are none."""
 
     data: Path | None = Field(
         default=None,
@@ -113,6 +140,15 @@ class TrainConfig(Config):
         if self.unet == "original" and self.norm not in (None, "none"):
             raise ValueError(f"--unet original has no normalisation: leave out --norm {self.norm}")
         return self
+
+    def method(self, dataset: Dataset, device: torch.device) -> Method:
+        """What is computed on a batch of the data set; see `training.method`.
+
+        Raises:
+            DataError: a data set that it cannot learn from.
+            UsageError: settings that do not fit the data set.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no method")
 
     def architecture(self, in_channels: int, heads: dict[str, int]) -> UNetConfig:
         """The network these settings ask for."""

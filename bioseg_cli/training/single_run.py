@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
-
-import torch
 
 from bioseg_cli.compute.device import LAYOUT, resolve_device, resolve_precision
 from bioseg_cli.compute.torchrun import Launch, this_launch
@@ -22,7 +19,6 @@ from bioseg_cli.training.fit import fitted_to_images, fitted_to_minutes
 from bioseg_cli.training.guard import guard_run
 from bioseg_cli.training.initial import initial_record, start_of
 from bioseg_cli.training.loop import Trainer
-from bioseg_cli.training.method import Method
 from bioseg_cli.training.record import TrainingRun, UnwrittenRun
 from bioseg_cli.training.settings import TrainConfig
 from bioseg_cli.training.uda import UDA
@@ -61,8 +57,7 @@ def with_resumed_settings(config: ConfigT) -> ConfigT:
 
 
 def train(
-    config: ConfigT,
-    build_method: Callable[[Dataset, ConfigT, torch.device], Method],
+    config: TrainConfig,
     output: Output,
     *,
     overwrite: bool,
@@ -74,7 +69,6 @@ def train(
 
     Args:
         config: settings; where they name a run to resume, that run goes on.
-        build_method: makes the method from data set, settings and device.
         output: where progress goes.
         overwrite: whether an earlier run of that name may be replaced.
         watch: is told of each step, and may stop it.
@@ -93,11 +87,12 @@ def train(
         budget = None
         if isinstance(config, TrainUDAConfig) and config.minutes is not None:
             unwritten = UnwrittenRun(RUNS_FOLDER, first_record(config, dataset))
-            method = build_method(dataset, config, device)
-            trial = Trainer(method, dataset, config, precision, unwritten, output, stop_requested, processes)
+            trial = Trainer(
+                config.method(dataset, device), dataset, config, precision, unwritten, output, stop_requested, processes
+            )
             config, budget = fitted_to_minutes(config, trial.timed())
             said.append(f"{config.steps} updates fit into {budget.minutes:g} minutes on this machine")
-        method = build_method(dataset, config, device)
+        method = config.method(dataset, device)
         path = config.run or RUNS_FOLDER / method.run_name
         taken = None
         if start is not None:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from bioseg_cli.augment.affine import Affine
 from bioseg_cli.compute.device import Precision
-from bioseg_cli.config import STATES, StateName
+from bioseg_cli.config import STATES
 from bioseg_cli.dataset.area import labelled_area, unlabelled_pool
 from bioseg_cli.dataset.batches import IGNORE, ImageBatch, ImageSource, looped_order, random_stream
 from bioseg_cli.dataset.reader import Dataset
@@ -36,17 +36,11 @@ from bioseg_cli.training.calibrate import calibrate_states
 from bioseg_cli.training.consistency import Consistency
 from bioseg_cli.training.labels import crops_without_labels, labels_to_learn
 from bioseg_cli.training.losses import cross_entropy, drop_learnt, soft_dice_loss, tsa_threshold
-from bioseg_cli.training.method import Criterion, Row, list_metrics
+from bioseg_cli.training.method import Row, list_metrics
 from bioseg_cli.training.mixing import Example
 from bioseg_cli.training.record import UnwrittenRun
 from bioseg_cli.training.uda_settings import TrainUDAConfig
 from bioseg_cli.training.views import UDABatch, Views
-
-CRITERIA: Mapping[StateName, Criterion] = {
-    "best-supervised": Criterion("val_supervised", higher_is_better=False),
-    "best-final": Criterion("val_total", higher_is_better=False),
-    "best-miou": Criterion("val_mean_iou", higher_is_better=True),
-}
 
 
 class UDA:
@@ -77,7 +71,7 @@ class UDA:
         self.unlabelled: IntArray = unlabelled_pool(dataset, self.labelled)
         self.validation = dataset.indices("val")
         validated = int(dataset.labelled[self.validation].sum())
-        self.criteria = CRITERIA if validated else {}
+        self.criteria = config.criteria if validated else {}
         self.consistency = config.unsup_loss != "none"
         self._unsupervised = Consistency(config, deep=dataset.deep)
         self.teacher_decay = self._unsupervised.teacher_decay

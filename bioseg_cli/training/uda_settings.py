@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
+from bioseg_cli.config import StateName
 from bioseg_cli.training.label_names import ImageNames
-from bioseg_cli.training.settings import NETWORK_PANELS, TrainConfig
+from bioseg_cli.training.settings import NETWORK_PANELS, Criterion, TrainConfig
+
+if TYPE_CHECKING:
+    import torch
+
+    from bioseg_cli.dataset.reader import Dataset
+    from bioseg_cli.training.uda import UDA
 
 BEST: dict[str, Any] = {
     "unsup_loss": "none",
@@ -34,10 +41,16 @@ BEST_RAMP = 0.3
 
 
 class TrainUDAConfig(TrainConfig):
-    """Semi-supervised training by Unsupervised Data Augmentation (UDA)."""
+    """Train on labelled and unlabelled images by UDA: Dice on the labelled, consistency on the rest."""
 
     command: ClassVar[str] = "train-uda"
     example: ClassVar[str] = "data/cells.h5 --preset best --minutes 5 --run runs/cells"
+    several_processes: ClassVar[bool] = True
+    criteria: ClassVar[Mapping[StateName, Criterion]] = {
+        "best-supervised": Criterion("val_supervised", higher_is_better=False),
+        "best-final": Criterion("val_total", higher_is_better=False),
+        "best-miou": Criterion("val_mean_iou", higher_is_better=True),
+    }
     of_unlabelled: ClassVar[frozenset[str]] = frozenset(
         {
             "unsup_loss", "unsup_weight", "stop_gradient", "sharpen", "confidence", "strong_ops",
@@ -262,6 +275,12 @@ class TrainUDAConfig(TrainConfig):
         if self.norm_images == "all" and norm != "batch":
             raise ValueError(f"--norm-images all is for --norm batch: {norm} normalisation keeps no statistics")
         return self
+
+    def method(self, dataset: Dataset, device: torch.device) -> UDA:
+        """See `uda.UDA`."""
+        from bioseg_cli.training.uda import UDA
+
+        return UDA(dataset, self, device)
 
     @property
     def label_ratio(self) -> float:

@@ -54,8 +54,8 @@ def subcommands(command: Any, above: str = "") -> Iterator[tuple[str, Any]]:
     """The full name of each command that does something, and the command."""
     if not hasattr(command, "commands"):
         yield above, command
-    for name, inner in getattr(command, "commands", {}).items():
-        yield from subcommands(inner, f"{above} {name}".strip())
+    for name in getattr(command, "commands", {}):
+        yield from subcommands(command.get_command(None, name), f"{above} {name}".strip())
 
 
 def usage(name: str, command: Any) -> str:

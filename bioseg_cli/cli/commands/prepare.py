@@ -1,57 +1,26 @@
-"""`bioseg prepare demo|folder|fluohoechst|phc|fluogfp|bigbrain`: files to a data set."""
+"""`bioseg prepare NAME`: files to a data set."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from bioseg_cli.errors import Interrupted
-from bioseg_cli.prepare.recipes.bigbrain_settings import BigBrainConfig
-from bioseg_cli.prepare.recipes.settings import DemoConfig, FluoGFPConfig, FluoHoechstConfig, FolderConfig, PhCConfig
 from bioseg_cli.prepare.settings import PrepareConfig
 from bioseg_cli.runs.console import Output
 
 
-def prepare_demo(config: DemoConfig, output: Output, overwrite: bool) -> None:
-    """Generate microscope images with exact masks: everything can be tried without any data."""
-    _prepare(config, output, overwrite)
+def prepare(config: PrepareConfig, output: Output, overwrite: bool) -> None:
+    """Make the data set of a recipe."""
+    from bioseg_cli.prepare import session
 
-
-def prepare_folder(config: FolderConfig, output: Output, overwrite: bool) -> None:
-    """Make a data set from your own images, and masks for some of them or none."""
-    _prepare(config, output, overwrite)
-
-
-def prepare_fluohoechst(config: FluoHoechstConfig, output: Output, overwrite: bool) -> None:
-    """Make the study's FluoHoechst (BBBC039: U2OS nuclei), from --source or downloaded."""
-    _prepare(config, output, overwrite)
-
-
-def prepare_phc(config: PhCConfig, output: Output, overwrite: bool) -> None:
-    """Make the study's PhC (PhC-C2DH-U373: cells in phase contrast), from --source or downloaded."""
-    _prepare(config, output, overwrite)
-
-
-def prepare_fluogfp(config: FluoGFPConfig, output: Output, overwrite: bool) -> None:
-    """Make the study's FluoGFP (Fluo-N2DL-HeLa: HeLa nuclei), from --source or downloaded."""
-    _prepare(config, output, overwrite)
-
-
-def prepare_bigbrain(config: BigBrainConfig, output: Output, overwrite: bool) -> None:
-    """Make the study's BigBrain: slices of a volume at random rotations, from --image and --labels or downloaded."""
     try:
-        _prepare(config, output, overwrite)
+        summary = session.run(config, output, overwrite=overwrite)
     except KeyboardInterrupt:
-        if not config.workspace.is_dir():
+        if config.workspace is None or not config.workspace.is_dir():
             raise
         raise Interrupted(
             "Stopped", where=config.workspace, fix="Repeat the command with --resume to go on from the files there."
         ) from None
-
-
-def _prepare(config: PrepareConfig, output: Output, overwrite: bool) -> None:
-    from bioseg_cli.prepare import session
-
-    summary = session.run(config, output, overwrite=overwrite)
     _show(summary, output)
     output.result(summary)
 

@@ -28,6 +28,7 @@ class ArraysConfig(FrameConfig):
 
     command: ClassVar[str] = "prepare arrays"
     recipe: ClassVar[str] = "arrays"
+    spares_few_labels: ClassVar[bool] = True
 
     class_names: tuple[str, ...] = Field(min_length=2, description="Names of the classes, the background first.")
     unlabelled_value: int | None = Field(default=None, ge=0, description="Value of pixels that nobody drew.")

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import ClassVar, Literal, Self
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from bioseg_cli.config import Names
 from bioseg_cli.prepare.settings import NormalisationMethod, PrepareConfig
+
+if TYPE_CHECKING:
+    from bioseg_cli.prepare.recipe import Collection
+    from bioseg_cli.runs.console import Output
 
 BIGBRAIN_VALUES = ("2", "3", "5")
 """The classes that the study keeps of BigBrain: cortical grey matter, white matter, layer 1 of the cortex."""
@@ -17,7 +21,7 @@ LARGEST_VALUE = 65535
 
 
 class BigBrainConfig(PrepareConfig):
-    """Slices at random rotations of the BigBrain volume, or of another volume with classes."""
+    """Make the study's BigBrain: slices of a volume at random rotations, from --image and --labels or downloaded."""
 
     command: ClassVar[str] = "prepare bigbrain"
     example: ClassVar[str] = "--accept-licence --slices 3479"
@@ -127,6 +131,12 @@ class BigBrainConfig(PrepareConfig):
         if self.split_by == "rotation" and (self.rotations or 0) < needed:
             raise ValueError(f"--split-by rotation needs --rotations {needed} or more, one a split at least")
         return self
+
+    def collect(self, output: Output) -> Collection:
+        """See `recipes.bigbrain.collect`."""
+        from bioseg_cli.prepare.recipes.bigbrain import collect
+
+        return collect(self, output)
 
     @property
     def crop_side(self) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import ClassVar, Literal, Self
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -20,9 +20,13 @@ from bioseg_cli.config import (
 from bioseg_cli.io.axes import Stacks
 from bioseg_cli.prepare.settings import FrameConfig, NormalisationMethod
 
+if TYPE_CHECKING:
+    from bioseg_cli.prepare.recipe import Collection
+    from bioseg_cli.runs.console import Output
+
 
 class DemoConfig(FrameConfig):
-    """Generated microscope images with exact masks: everything can be tried without any data."""
+    """Generate microscope images with exact masks: everything can be tried without any data."""
 
     command: ClassVar[str] = "prepare demo"
     example: ClassVar[str] = "--images 60 --out data/demo.h5"
@@ -34,13 +38,20 @@ class DemoConfig(FrameConfig):
     images: int = Field(default=60, ge=5, description="Number of images.")
     size: int = Field(default=256, ge=64, description="Height and width of each image, in pixels.")
 
+    def collect(self, output: Output) -> Collection:
+        """See `recipes.demo.collect`."""
+        from bioseg_cli.prepare.recipes.demo import collect
+
+        return collect(self, output)
+
 
 class FolderConfig(FrameConfig):
-    """A folder of images and a folder of masks; images without a mask stay in as unlabelled ones."""
+    """Make a data set from your own images, and masks for some of them or none."""
 
     command: ClassVar[str] = "prepare folder"
     example: ClassVar[str] = "--images images --masks masks --out data/cells.h5"
     recipe: ClassVar[str] = "folder"
+    spares_few_labels: ClassVar[bool] = True
 
     images: Path = Field(description="Folder of images: TIFF, PNG and others. All have to be of one type.")
     masks: Path | None = Field(
@@ -65,6 +76,12 @@ class FolderConfig(FrameConfig):
     )
     axes: AxisLetters | None = Field(default=None, description=AXES_ABOUT)
     planes: bool = Field(default=False, description=PLANES_ABOUT)
+
+    def collect(self, output: Output) -> Collection:
+        """See `recipes.folder.collect`."""
+        from bioseg_cli.prepare.recipes.folder import collect
+
+        return collect(self, output)
 
     @property
     def stacks(self) -> Stacks:
@@ -124,7 +141,7 @@ class StudyConfig(FrameConfig):
 
 
 class FluoHoechstConfig(StudyConfig):
-    """BBBC039: nuclei of U2OS cells, Hoechst stain, 200 fields of 520 x 696 pixels, 16 bit."""
+    """Make the study's FluoHoechst (BBBC039: U2OS nuclei), from --source or downloaded."""
 
     command: ClassVar[str] = "prepare fluohoechst"
     example: ClassVar[str] = "--source BBBC039 --picture"
@@ -134,6 +151,12 @@ class FluoHoechstConfig(StudyConfig):
         default="official",
         description="Split by BBBC039's own lists, by whole wells of the plate, or by single fields as in the paper.",
     )
+
+    def collect(self, output: Output) -> Collection:
+        """See `recipes.fluohoechst.collect`."""
+        from bioseg_cli.prepare.recipes.fluohoechst import collect
+
+        return collect(self, output)
 
 
 class TrackingConfig(StudyConfig):
@@ -165,16 +188,28 @@ class TrackingConfig(StudyConfig):
 
 
 class PhCConfig(TrackingConfig):
-    """PhC-C2DH-U373: glioblastoma cells in phase contrast, two videos."""
+    """Make the study's PhC (PhC-C2DH-U373: cells in phase contrast), from --source or downloaded."""
 
     command: ClassVar[str] = "prepare phc"
     example: ClassVar[str] = "--source PhC-C2DH-U373 --picture"
     recipe: ClassVar[str] = "phc"
 
+    def collect(self, output: Output) -> Collection:
+        """See `recipes.tracking_challenge.collect_phc`."""
+        from bioseg_cli.prepare.recipes.tracking_challenge import collect_phc
+
+        return collect_phc(self, output)
+
 
 class FluoGFPConfig(TrackingConfig):
-    """Fluo-N2DL-HeLa: HeLa nuclei, H2b-GFP, two videos."""
+    """Make the study's FluoGFP (Fluo-N2DL-HeLa: HeLa nuclei), from --source or downloaded."""
 
     command: ClassVar[str] = "prepare fluogfp"
     example: ClassVar[str] = "--source Fluo-N2DL-HeLa --picture"
     recipe: ClassVar[str] = "fluogfp"
+
+    def collect(self, output: Output) -> Collection:
+        """See `recipes.tracking_challenge.collect_fluogfp`."""
+        from bioseg_cli.prepare.recipes.tracking_challenge import collect_fluogfp
+
+        return collect_fluogfp(self, output)

@@ -1,4 +1,4 @@
-"""`bioseg train-iic`: images without any label to a run directory with clusters."""
+"""`bioseg train-NAME`: a data set to a run directory."""
 
 from __future__ import annotations
 
@@ -6,33 +6,64 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from bioseg_cli.runs.console import Output
-from bioseg_cli.training.iic_settings import TrainIICConfig
+from bioseg_cli.training.settings import TrainConfig
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from bioseg_cli.runs.directory import RunDirectory
     from bioseg_cli.runs.manifest import Manifest
     from bioseg_cli.runs.sections import ClusterNames, Restart
 
 
-def train_iic(config: TrainIICConfig, output: Output, overwrite: bool) -> None:
-    """Train without labels by IIC: cluster pixels so that two views of an image agree; then map clusters to classes."""
+def train(config: TrainConfig, output: Output, overwrite: bool) -> None:
+    """Train by a method."""
     from bioseg_cli.compute import signals
-    from bioseg_cli.compute.device import resolve_device
-    from bioseg_cli.model.saved import load_model
     from bioseg_cli.training import session
     from bioseg_cli.training.watch import Watch
 
     with signals.stop_signals() as stop_requested:
         run = session.run(config, output, overwrite=overwrite, watch=Watch(stop_requested))
+    if config.learns_from_labels:
+        output.show(_states_table(run, config))
+        keys: tuple[str, ...] = ("best", "metrics")
+    else:
+        _show_clusters(run, output)
+        keys = ("status", "best", "metrics", "clusters", "collapse", "mappings", "restarts")
+    record = run.manifest.content()
+    output.result({"run": str(run.path), **{key: record[key] for key in keys if key in record}})
+
+
+def _states_table(run: RunDirectory, config: TrainConfig) -> Table:
+    from rich.table import Table
+
+    table = Table(title=f"Best states of {run.path}")
+    table.add_column("state")
+    table.add_column("chosen by")
+    table.add_column("value", justify="right")
+    table.add_column("epoch", justify="right")
+    manifest = run.manifest
+    epochs = "" if manifest.progress is None else str(manifest.progress.epochs)
+    if not manifest.best:
+        table.add_row("last", "the end of the training", "", epochs)
+    if manifest.guard is not None and manifest.guard.hands_out == "control":
+        table.add_row("control", "the guard: it stands for the run", "", epochs)
+    for name, best in manifest.best.items():
+        metric = config.criteria[name].metric.replace("val_", "validation ")
+        table.add_row(name, metric, f"{best.value:.4f}", str(best.epoch))
+    return table
+
+
+def _show_clusters(run: RunDirectory, output: Output) -> None:
+    from bioseg_cli.compute.device import resolve_device
+    from bioseg_cli.model.saved import load_model
+
     manifest = run.manifest
     card = load_model(run.checkpoint("best-final"), resolve_device("cpu")).card
-    output.show(_heads_table(f"Clusters of {run.path}, state best-final", manifest, [one.name for one in card.classes]))
+    classes = [info.name for info in card.classes]
+    output.show(_heads_table(f"Clusters of {run.path}, state best-final", manifest, classes))
     if manifest.restarts:
         output.show(_restarts_table(manifest.restarts))
-    record = manifest.content()
-    keys = ("status", "best", "metrics", "clusters", "collapse", "mappings", "restarts")
-    output.result({"run": str(run.path), **{key: record[key] for key in keys if key in record}})
 
 
 def _heads_table(title: str, manifest: Manifest, classes: Sequence[str]) -> Table:
