@@ -394,7 +394,7 @@ def test_the_control_has_a_row_and_a_table_of_differences():
     text = shown(report(control=control))
     assert "control (control)" in text
     assert "mIoU minus that of the control" in text
-    assert "+0.0000 .. +0.0000" in text
+    assert "+0.0000 to +0.0000" in text
 
 
 def test_csv_has_a_column_for_every_class_of_every_data_set():

@@ -262,7 +262,12 @@ def test_the_images_that_name_clusters_show_every_class_and_are_kept(tmp_path: P
         names = [dataset.name(order[3]), dataset.name(order[0])]
         (run / "manifest.yaml").write_text(
             yaml.safe_dump(
-                {**new_manifest().content(), "command": "train-iic", "mapped_by": {"split": "train", "images": names}}
+                {
+                    **new_manifest().content(),
+                    "command": "train-iic",
+                    "clusters": {"main": 2, "aux": 10},
+                    "mapped_by": {"split": "train", "images": names},
+                }
             )
         )
         found = labels_to_name_clusters(dataset, TrainIICConfig(map_labels="2", resume=run))

@@ -8,6 +8,7 @@ import numpy as np
 
 from bioseg_cli.evaluation.report import Evaluation
 from bioseg_cli.evaluation.scores import Difference, Resampling, difference
+from bioseg_cli.metrics.intervals import as_text
 
 
 def choose(runs: Sequence[Evaluation], control: Evaluation | None, resampling: Resampling) -> tuple[Evaluation, str]:
@@ -38,7 +39,7 @@ def choose(runs: Sequence[Evaluation], control: Evaluation | None, resampling: R
 
 def _said(gain: Difference) -> str:
     low, high = gain.limits
-    interval = "" if np.isnan(low) else f", 95 % interval {low:+.4f} .. {high:+.4f}"
+    interval = "" if np.isnan(low) else f", 95 % interval {as_text(low, high, '+.4f')}"
     return f"difference {gain.mean_iou:+.4f}{interval}"
 
 

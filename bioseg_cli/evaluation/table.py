@@ -80,7 +80,7 @@ def _differences(report: Report, control: Evaluation) -> Table:
     for one, name in _named_rows(report):
         if one.control is not None:
             low, high = one.control.limits
-            interval = "-" if np.isnan(low) else f"{low:+.4f} .. {high:+.4f}"
+            interval = "-" if np.isnan(low) else as_text(low, high, "+.4f")
             table.add_row(*_first_cells(report, one, name), f"{one.control.mean_iou:+.4f}", interval)
     return table
 
