@@ -109,7 +109,7 @@ OF_ANOTHER: dict[tuple[str, str], tuple[str, ...]] = {
 
 NOT_OURS = {"--help", "--version", "--nproc-per-node", "--always", "--dirty", "--abbrev", "--match"}
 """Options of Typer, torchrun and git."""
-NO_MESSAGES = {"report/style.py", "cli/app.py"}
+NO_MESSAGES = {"cli/app.py"}
 
 
 def commands() -> dict[str, set[str]]:

@@ -132,17 +132,7 @@ class Model:
         )
 
     def _predictor(self, config: PredictConfig) -> Predictor:
-        return Predictor(
-            self._model,
-            self._precision,
-            head=config.head,
-            raw_clusters=config.raw_clusters,
-            tile=config.tile,
-            overlap=config.overlap,
-            any_dtype=config.any_dtype,
-            say=self._output.say,
-            tta=config.tta,
-        )
+        return Predictor.of(self._model, config, self._precision, say=self._output.say)
 
 
 def load_model(

@@ -42,18 +42,7 @@ class LocalPrediction:
         device = resolve_device(config.device)
         self._precision = resolve_precision(config.precision, device)
         self.model = load_model(checkpoint, device)
-        self._predictor = Predictor(
-            self.model,
-            self._precision,
-            head=config.head,
-            raw_clusters=config.raw_clusters,
-            tile=config.tile,
-            overlap=config.overlap,
-            any_dtype=config.any_dtype,
-            say=output.say,
-            processes=processes,
-            tta=config.tta,
-        )
+        self._predictor = Predictor.of(self.model, config, self._precision, say=output.say, processes=processes)
         self.decoder = self._predictor.decoder
         self.manner = f"on {device} in {self._precision.name} ({self._precision.reason})"
         self._config = config

@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from bioseg_cli.model.saved import LoadedModel
 from bioseg_cli.model.unet import folded
 from bioseg_cli.prediction.head_decoder import HeadDecoder
 from bioseg_cli.prediction.memory import activation_bytes, fitting_tile, may_halve, sees_the_tile, usable_bytes
-from bioseg_cli.prediction.settings import DEFAULT_TILE
+from bioseg_cli.prediction.settings import DEFAULT_TILE, PredictConfig
 from bioseg_cli.prediction.tiling import TilePlan, blended_rows, gathered, lossless_overlap, plan_tiles, tile_rows
 
 BATCH_LIMIT = 64
@@ -91,6 +91,30 @@ class Predictor:
         self._any_dtype = any_dtype
         self._views = SYMMETRIES if tta else SYMMETRIES[:1]
         self._normalisation = model.card.intensities()
+
+    @classmethod
+    def of(
+        cls,
+        model: LoadedModel,
+        config: PredictConfig,
+        precision: Precision,
+        *,
+        say: Callable[[str], None],
+        processes: int = 1,
+    ) -> Self:
+        """The predictor that the settings of `bioseg predict` describe; raises what the class raises."""
+        return cls(
+            model,
+            precision,
+            head=config.head,
+            raw_clusters=config.raw_clusters,
+            tile=config.tile,
+            overlap=config.overlap,
+            any_dtype=config.any_dtype,
+            say=say,
+            processes=processes,
+            tta=config.tta,
+        )
 
     def check(self, channels: int, dtype: np.dtype[Any], where: Path | None = None) -> None:
         """Raise `DataError` where an image of this kind is not what the model was trained on."""
