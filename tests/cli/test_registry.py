@@ -1,0 +1,148 @@
+"""Data sets and methods by name: what is imported for one of them, and what is said of an entry that is no good."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+import typer
+from PIL import Image
+from typer.testing import CliRunner
+
+from bioseg_cli.errors import UsageError
+from bioseg_cli.prepare.registry import RECIPES
+from bioseg_cli.prepare.settings import PrepareConfig
+from bioseg_cli.registry import Registry
+
+PREPARE_FOLDER = """
+import sys
+from typer.testing import CliRunner
+from bioseg_cli.cli.app import app
+result = CliRunner().invoke(app, ["prepare", "folder", "--images", "images", "--masks", "masks", "--out", "set.h5"])
+assert result.exit_code == 0, result.output
+print("\\n".join(sys.modules))
+"""
+
+
+def test_preparing_a_folder_imports_no_other_recipe_and_no_library_of_volumes(tmp_path: Path) -> None:
+    for name in ("images", "masks"):
+        (tmp_path / name).mkdir()
+    for number in range(10):
+        mask = np.zeros((32, 32), np.uint8)
+        mask[4 : 8 + number, 4:20] = 255
+        tifffile.imwrite(tmp_path / "images" / f"{number}.tif", mask // 2 + np.uint8(number))
+        tifffile.imwrite(tmp_path / "masks" / f"{number}.tif", mask)
+    done = subprocess.run(
+        [sys.executable, "-c", PREPARE_FOLDER], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    modules = done.stdout.split()
+    recipes = {name for name in modules if name.startswith(("bioseg_cli.prepare.recipes.", "bioseg_cli.prepare.sl"))}
+    assert recipes == {"bioseg_cli.prepare.recipes.folder", "bioseg_cli.prepare.recipes.settings"}
+    assert not {"numba", "nibabel", "torch", "matplotlib", "bioseg_cli.io.volumes"} & set(modules)
+
+
+def test_a_name_that_nothing_has_is_answered_with_those_there_are() -> None:
+    with pytest.raises(UsageError, match="no `bioseg prepare nuclei`") as error:
+        RECIPES.load("nuclei")
+    assert "demo, folder, fluohoechst" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("reference", "said"),
+    [
+        ("nowhere.to.be:Found", "cannot be loaded"),
+        ("bioseg_cli.prepare.recipes.settings:Nothing", "cannot be loaded"),
+        ("bioseg_cli.config:ClassInfo", "a subclass of PrepareConfig"),
+        ("bioseg_cli.config:VIEWS", "a subclass of PrepareConfig"),
+        ("bioseg_cli.prepare.recipes.settings:DemoConfig", "with the command 'prepare broken'"),
+    ],
+)
+def test_an_entry_that_is_no_settings_class_is_refused(reference: str, said: str) -> None:
+    registry = Registry(PrepareConfig, "prepare ", "bioseg.recipes", {"broken": reference})
+    with pytest.raises(UsageError, match=said) as error:
+        registry.load("broken")
+    assert error.value.where == reference
+
+
+def test_a_broken_entry_stops_its_own_command_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(RECIPES.own, "demo", "nowhere.to.be:Found")
+
+    from bioseg_cli.cli.commands.prepare import prepare
+    from bioseg_cli.cli.registered import RegisteredCommands, bind_registry
+
+    group = typer.Typer(cls=RegisteredCommands)
+    bind_registry(group, RECIPES, prepare)
+    listed = CliRunner(env={"COLUMNS": "200"}).invoke(group, ["--help"])
+    assert listed.exit_code == 0
+    assert "`bioseg prepare demo` cannot be loaded" in listed.stdout and "your own images" in listed.stdout
+    refused = CliRunner().invoke(group, ["demo"])
+    assert refused.exit_code == 2
+    assert "in nowhere.to.be:Found" in refused.stderr
+
+
+PLUGIN = Path(__file__).parent / "plugin"
+PLAN = """
+data: {stripes: stripes.h5}
+labels: [4]
+losses: []
+draws: 1
+steps: 30
+uda: {width: 2}
+methods: {plain: {width: 4, lr: 0.01}}
+states: [best-miou]
+baselines: [otsu]
+"""
+
+
+@pytest.fixture
+def installed(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run bioseg beside an installed package that adds the recipe `stripes` and the method `plain`."""
+    paths = [str(PLUGIN), str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+
+    def run(*words: object) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [sys.executable, "-m", "bioseg_cli", *map(str, words)],
+            cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=900, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        return done
+
+    return run
+
+
+def test_a_recipe_and_a_method_of_another_package_go_through_all_commands(installed, tmp_path: Path) -> None:
+    assert "Draw bright stripes on a dark ground." in installed("prepare", "--help").stdout
+    assert "Train on labelled images alone by cross entropy." in installed("--help").stdout
+    installed("prepare", "stripes", "--count", 20, "--out", "stripes.h5")
+    trained = installed(
+        "train-plain", "stripes.h5", "--width", 4, "--steps", 30, "--lr", 0.01, "--run", "run", "--json"
+    )
+    assert set(json.loads(trained.stdout)["best"]) == {"best-miou"}
+
+    Image.fromarray(stripe_image()).save(tmp_path / "new.png")
+    installed("predict", "run", "new.png", "--out", "masks")
+    assert len(list((tmp_path / "masks").glob("new*"))) >= 1
+
+    (row,) = json.loads(installed("evaluate", "run", "--json", "--baselines", "none").stdout)["runs"]
+    assert (row["state"], row["labels"]["count"]) == ("best-miou", 4)
+    assert row["mean_iou"] > 0.8
+
+    (tmp_path / "plan.yaml").write_text(PLAN)
+    cells = json.loads(installed("study", "plan.yaml", "--json").stdout)["cells"]
+    found = {(cell["loss"], cell["labels"]): cell["mean_iou"] for cell in cells}
+    assert set(found) == {("none", 4), ("none", 12), ("plain", 4)}
+    assert found["plain", 4] > 0.8
+    installed("report", "studies/plan")
+
+
+def stripe_image() -> np.ndarray:
+    image = np.full((32, 32), 30, np.uint8)
+    image[8:18] = 180
+    return image
