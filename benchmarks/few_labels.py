@@ -49,6 +49,7 @@ ARMS: dict[str, dict[str, Any]] = {
     "best, crops anywhere": {**BEST, "crop_around": "anywhere"},
     "best, rate in steps": {**BEST, "schedule": "step", "warmup": 0},
     "best, no average": {**BEST, "ema": None},
+    "best, statistics of all images": {**BEST, "norm_images": "all"},
     "best, twice the updates": {**BEST, "steps": 2},
     "best, three times the updates": {**BEST, "steps": 3},
     "best, all labels": {**BEST, "ratio": 1.0, "labels": None},

@@ -48,9 +48,9 @@ class Package:
 
     Attributes:
         files: patterns of files in bioseg_cli.
-        tests: tests/test_NAME.py.
+        tests: names of test_NAME.py, in any folder of tests.
         leave_out: files that match but are not changed.
-        slow: tests/test_NAME.py::TEST that are not run: they take seconds, or start a process with the code as it is.
+        slow: NAME.py::TEST of test_NAME.py::TEST that are not run: they take seconds, or start a process with the code as it is.
     """
 
     files: tuple[str, ...]
@@ -117,9 +117,21 @@ PACKAGES = {
 }  # fmt: skip
 
 
+def test_file(name: str) -> str:
+    """The path of test_NAME.py below tests."""
+    (path,) = Path("tests").rglob(f"test_{name}.py")
+    return str(path)
+
+
+def deselected(test: str) -> str:
+    """The option that leaves out a test, given as NAME.py::TEST."""
+    name, _, function = test.partition(".py::")
+    return f"--deselect={test_file(name)}::{function}"
+
+
 def settings(package: Package) -> str:
     """The setup.cfg that mutmut reads."""
-    tests = [f"tests/test_{name}.py" for name in package.tests]
+    tests = [test_file(name) for name in package.tests]
     values = {
         "source_paths": ["bioseg_cli"],
         "only_mutate": [f"bioseg_cli/{pattern}" for pattern in package.files],
@@ -130,7 +142,7 @@ def settings(package: Package) -> str:
         # Torch is loaded once, and no test has run in the process that the mutants' processes are forked from.
         "process_isolation": ["forkserver"],
         "on_dependency_change": ["ignore"],
-        "pytest_add_cli_args_test_selection": tests + [f"--deselect=tests/test_{test}" for test in package.slow],
+        "pytest_add_cli_args_test_selection": tests + [deselected(test) for test in package.slow],
     }
     written = [f"{name} = " + "\n    ".join(several) for name, several in values.items() if several]
     return "\n".join(("[mutmut]", *written))

@@ -33,8 +33,8 @@ MAGNITUDE_MAX = 30
 
 def _split_commas(value: object) -> object:
     names = [value] if isinstance(value, str) else value
-    if isinstance(names, list | tuple) and all(isinstance(one, str) for one in names):
-        return tuple(name.strip() for one in names for name in one.split(","))
+    if isinstance(names, list | tuple) and all(isinstance(entry, str) for entry in names):
+        return tuple(name.strip() for entry in names for name in entry.split(","))
     return value
 
 

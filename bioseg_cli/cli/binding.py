@@ -119,7 +119,7 @@ def _parameters(key: str, field: FieldInfo, panel: str | None) -> list[inspect.P
 def _metavar(kind: Any) -> str | None:
     """What the help says an option takes: <int>, <kl|iid>, or of names several, <str,str,...>; None for a switch."""
     if isinstance(kind, UnionType) or get_origin(kind) is Union:
-        (kind,) = (one for one in get_args(kind) if one is not NoneType)
+        (kind,) = (member for member in get_args(kind) if member is not NoneType)
     if get_origin(kind) is Annotated:
         kind = get_args(kind)[0]
     if get_origin(kind) is Literal:

@@ -43,7 +43,7 @@ def resolve_device(name: DeviceName) -> torch.device:
     """
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
-        return torch.device(next(one for one, usable in there.items() if usable))
+        return torch.device(next(name for name, usable in there.items() if usable))
     if not there[name]:
         raise UsageError(f"There is no {name} device here", fix="Give --device cpu, or leave --device out.")
     return torch.device(name)

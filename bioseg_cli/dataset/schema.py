@@ -97,7 +97,7 @@ class DatasetInfo:
             {
                 "recipe": self.recipe,
                 "settings": self.settings,
-                "classes": [one.model_dump() for one in self.classes],
+                "classes": [class_info.model_dump() for class_info in self.classes],
                 "normalisation": self.normalisation.to_json(),
                 "pixel_size": None if self.pixel_size is None else self.pixel_size.to_json(),
             },
@@ -112,7 +112,7 @@ class DatasetInfo:
         return cls(
             recipe=content["recipe"],
             settings=content["settings"],
-            classes=tuple(ClassInfo.model_validate(one) for one in content["classes"]),
+            classes=tuple(ClassInfo.model_validate(class_info) for class_info in content["classes"]),
             normalisation=Normalisation.from_json(content["normalisation"]),
             pixel_size=None if size is None else PixelSize.from_json(size),
         )

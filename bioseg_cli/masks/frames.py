@@ -129,7 +129,7 @@ def look_at_files(
         return [(frame, reader.look(frame)) for frame in frames_of(path, reader.stacks)]
 
     with made_ahead(look, files, most=4 * WORKERS) as looks:
-        return [one for some in output.track(looks, description, len(files)) for one in some]
+        return [look for some in output.track(looks, description, len(files)) for look in some]
 
 
 def survey_values(looks: Iterable[tuple[Frame, Pixels]]) -> MaskSurvey:

@@ -97,7 +97,7 @@ def labkit_labels(paths: Sequence[Path]) -> LabkitLabels | None:
             fix=f"Put their {SUFFIX} files beside them, or move the masks of other programs to a folder of their own.",
         )
     sets = {path: _read(file) for path, file in beside.items()}
-    found = {name for one in sets.values() for names in one for name in names}
+    found = {name for members in sets.values() for names in members for name in names}
     if not found:
         raise DataError("The labels of LabKit are empty", where=paths[0].parent, fix="Draw something, and save again.")
     names = tuple(sorted(found, key=lambda name: (name.casefold() != BACKGROUND, natural_key(Path(name)), name)))
@@ -117,5 +117,5 @@ def _read(file: Path) -> list[list[str]]:
 
 
 def _table(sets: Sequence[Sequence[str]], names: Sequence[str]) -> NDArray[np.int64]:
-    single = [0 if not one else names.index(one[0]) + 1 if len(one) == 1 else OVERLAP for one in sets]
+    single = [0 if not members else names.index(members[0]) + 1 if len(members) == 1 else OVERLAP for members in sets]
     return np.array(single, dtype=np.int64)

@@ -142,7 +142,7 @@ def _pair_at(
             if loose:
                 pairing.loose.append((mask, candidates[0]))
         elif mask in masks:
-            rivals = dict.fromkeys(one for candidate in candidates for one in owners[candidate])
+            rivals = dict.fromkeys(owner for candidate in candidates for owner in owners[candidate])
             pairing.doubts.append(Doubt(tuple(rivals), tuple(candidates)))
             for rival in rivals:
                 masks.pop(rival, None)

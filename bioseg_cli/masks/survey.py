@@ -93,7 +93,7 @@ class MaskSurvey:
             masks.refuse_unclear()
         reading = masks.read_as(kind, names)
         if guessed and undrawn != 0:
-            others = "|".join(one for one in ("binary", "instances", "classes", "colours") if one != kind)
+            others = "|".join(other for other in ("binary", "instances", "classes", "colours") if other != kind)
             said = f" (recognised as {kind}; --masks-are {others} reads them otherwise)"
             reading = replace(reading, sentence=reading.sentence + said)
         if use.said:
@@ -104,7 +104,10 @@ class MaskSurvey:
             if reading.codes and index != undrawn
         }
         if reading.kind == "classes" and len(shown) == len(reading.classes) == len(set(shown.values())):
-            coloured = (one.model_copy(update={"colour": rgb(shown[code])}) for code, one in enumerate(reading.classes))
+            coloured = (
+                class_info.model_copy(update={"colour": rgb(shown[code])})
+                for code, class_info in enumerate(reading.classes)
+            )
             reading = replace(reading, classes=tuple(coloured))
         return replace(reading, by_colour=use.by_colour, shown=use.colours, undrawn=undrawn)
 
@@ -210,7 +213,7 @@ class _Masks:
 
     def _foreground(self, kind: MaskKind, names: Sequence[str], cuts: Mapping[int, Cut]) -> MaskReading:
         classes = named_classes(["background", "foreground"], names, found="two classes, 0 and all else")
-        background, foreground = (repr(one.name) for one in classes)
+        background, foreground = (repr(class_info.name) for class_info in classes)
         if cuts:
             sides = (
                 str(cut) + (f" in masks of {8 * size} bits" if len(cuts) > 1 else "")
@@ -258,11 +261,11 @@ class _Masks:
         default = ["background" if colour == lowest else hexadecimal(colour) for colour in colours]
         found = f"{len(colours)} colours, {', '.join(map(hexadecimal, colours[:MOST_CLASSES]))}"
         classes = tuple(
-            ClassInfo(name=one.name, colour=rgb(colour))
-            for one, colour in zip(named_classes(default, names, found=found), colours, strict=True)
+            ClassInfo(name=class_info.name, colour=rgb(colour))
+            for class_info, colour in zip(named_classes(default, names, found=found), colours, strict=True)
         )
         sentence = ", ".join(
-            f"{hexadecimal(colour)} is {one.name!r}" for colour, one in zip(colours, classes, strict=True)
+            f"{hexadecimal(colour)} is {class_info.name!r}" for colour, class_info in zip(colours, classes, strict=True)
         )
         codes = {colour: code for code, colour in enumerate(colours)}
         if self._undrawn is not None:

@@ -88,11 +88,11 @@ def refuse_unclear(looks: Sequence[Look], values: Sequence[int], *, coloured: bo
             fix=ASKED,
         )
     drawings = [look.drawing for look in looks if look.drawing is not None]
-    drawn = sum(one.drawn for one in drawings)
+    drawn = sum(drawing.drawn for drawing in drawings)
     if len(values) < 3 or not drawn:
         return
-    share = drawn / sum(one.pixels for one in drawings)
-    strokes, regions = sum(one.strokes for one in drawings), sum(one.regions for one in drawings)
+    share = drawn / sum(drawing.pixels for drawing in drawings)
+    strokes, regions = sum(drawing.strokes for drawing in drawings), sum(drawing.regions for drawing in drawings)
     seen = f"The masks hold {written(values, coloured=coloured)}, and "
     scribbled = 2 * strokes >= regions
     if (share <= FEW_DRAWN and scribbled) or (share <= HARDLY_DRAWN and samples):
@@ -101,5 +101,5 @@ def refuse_unclear(looks: Sequence[Look], values: Sequence[int], *, coloured: bo
             f"{seen}{share:.2%} of the pixels are not 0, like {like}: 0 may be background, or what nobody drew",
             fix=ASKED,
         )
-    if all(one.boxes for one in drawings if one.drawn):
+    if all(drawing.boxes for drawing in drawings if drawing.drawn):
         raise DataError(f"{seen}fill boxes: 0 around them may be background, or what nobody drew", fix=ASKED)

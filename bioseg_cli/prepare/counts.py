@@ -22,7 +22,7 @@ class DatasetCounts:
     """Counts stored images and labelled pixels by split."""
 
     def __init__(self, classes: Sequence[ClassInfo]) -> None:
-        self._names = [one.name for one in classes]
+        self._names = [class_info.name for class_info in classes]
         self._labelled = dict.fromkeys(SPLITS, 0)
         self._unlabelled = dict.fromkeys(SPLITS, 0)
         self._areas = dict.fromkeys(SPLITS, 0)

@@ -77,7 +77,7 @@ class RunDirectory:
         """The saved model of a state; raises `DataError` that names the states there are."""
         path = self.checkpoint(state)
         if not path.is_file():
-            there = [one for one in STATES if self.checkpoint(one).is_file()]
+            there = [state for state in STATES if self.checkpoint(state).is_file()]
             raise DataError(
                 f"The run has no state {state!r}",
                 where=self.path,

@@ -93,7 +93,7 @@ def cells(results: StudyResults) -> list[Cell]:
         groups.setdefault((run.data, run.loss, run.budget), []).append(run)
     found = [_cell(results, tuple(runs), *output) for runs in groups.values() for output in _outputs(results, runs)]
     order = {data: number for number, data in enumerate(results.data)}
-    found.sort(key=lambda one: (order[one.data], np.inf if one.budget is None else one.budget.count))
+    found.sort(key=lambda cell: (order[cell.data], np.inf if cell.budget is None else cell.budget.count))
     return _corrected(found)
 
 
@@ -109,18 +109,18 @@ def _outputs(results: StudyResults, runs: Sequence[RunResult]) -> list[tuple[str
 def _cell(
     results: StudyResults, runs: tuple[RunResult, ...], state: str, head: str | None, mapping: str | None
 ) -> Cell:
-    one = runs[0]
-    count = None if one.budget is None else one.budget.count
-    values = results.values(one.data, one.loss, count, state, head, mapping)
+    cell = runs[0]
+    count = None if cell.budget is None else cell.budget.count
+    values = results.values(cell.data, cell.loss, count, state, head, mapping)
     control = None
-    if one.loss != CONTROL and count is not None:
+    if cell.loss != CONTROL and count is not None:
         without = {run.repeat for run in runs if run.unlike_control}
         controlled = {repeat: value for repeat, value in values.items() if repeat not in without}
-        control = compare(controlled, results.values(one.data, CONTROL, count, state))
+        control = compare(controlled, results.values(cell.data, CONTROL, count, state))
     return Cell(
-        data=one.data,
-        loss=one.loss,
-        budget=one.budget,
+        data=cell.data,
+        loss=cell.loss,
+        budget=cell.budget,
         state=state,
         head=head,
         mapping=mapping,
@@ -131,8 +131,8 @@ def _cell(
 
 
 def _corrected(found: list[Cell]) -> list[Cell]:
-    tested = [i for i, one in enumerate(found) if one.control is not None and one.control.t is not None]
-    p_values = [one.control.t.p_value for one in found if one.control is not None and one.control.t is not None]
+    tested = [i for i, cell in enumerate(found) if cell.control is not None and cell.control.t is not None]
+    p_values = [cell.control.t.p_value for cell in found if cell.control is not None and cell.control.t is not None]
     for i, corrected in zip(tested, holm(p_values).tolist(), strict=True):
         found[i] = replace(found[i], p_corrected=corrected)
     return found

@@ -178,7 +178,7 @@ def results_of_runs(paths: Sequence[Path], split: SplitName, output: Output) -> 
         data = data_names[file]
         config = EvaluateConfig(runs=(path,), split=split, state="all", baselines=("otsu", "kmeans", "all-background"))
         (report,) = evaluate_runs(config, output, NoFigures())
-        baselines.setdefault(data, tuple(ScoreRow.of(one) for one in report.baselines))
+        baselines.setdefault(data, tuple(ScoreRow.of(baseline) for baseline in report.baselines))
         files.setdefault(data, {})[file_key(METHODS.of_command(manifest.command))] = file
         runs.append(_run_alone(path, manifest, data, report.evaluations))
     for data, rows in _forests_of_runs(manifests, data_names, split, output).items():
@@ -261,7 +261,7 @@ def _run_alone(path: Path, manifest: Manifest, data: str, scored: Sequence[Evalu
         status=str(manifest.status),
         failure=manifest.failure,
         collapse=manifest.collapse,
-        rows=tuple(ScoreRow.of(one) for one in scored),
+        rows=tuple(ScoreRow.of(row) for row in scored),
         labelled_share=_labelled_share(manifest),
-        unseen=next((one.unseen for one in scored if one.unseen), ()),
+        unseen=next((row.unseen for row in scored if row.unseen), ()),
     )

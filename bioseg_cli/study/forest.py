@@ -36,7 +36,7 @@ def score_forest(dataset: Dataset, labelled: IntArray, split: SplitName, output:
     forest = fit_forest(dataset, labelled, resampling.seed)
     output.say(forest.note)
     images = count_images(truth, forest.predictor(truth), output, description="Scoring a forest")
-    score = score_images(images, [one.name for one in truth.classes], resampling)
+    score = score_images(images, [class_info.name for class_info in truth.classes], resampling)
     return ScoreRow.of(Evaluation(FOREST, images, score))
 
 

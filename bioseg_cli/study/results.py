@@ -42,17 +42,17 @@ class ScoreRow:
     calibration: Mapping[str, Any] | None = None
 
     @classmethod
-    def of(cls, one: Evaluation) -> Self:
+    def of(cls, evaluation: Evaluation) -> Self:
         """What `bioseg evaluate` found."""
-        iou = one.images.image_iou().tolist()
+        iou = evaluation.images.image_iou().tolist()
         return cls(
-            name=one.name,
-            state=one.state,
-            head=one.head,
-            mapping=None if one.mapping is None else one.mapping.kind,
-            score=one.score.to_json(),
-            images=dict(zip(one.images.names, iou, strict=True)),
-            calibration=None if one.calibration is None else one.calibration.to_json(),
+            name=evaluation.name,
+            state=evaluation.state,
+            head=evaluation.head,
+            mapping=None if evaluation.mapping is None else evaluation.mapping.kind,
+            score=evaluation.score.to_json(),
+            images=dict(zip(evaluation.images.names, iou, strict=True)),
+            calibration=None if evaluation.calibration is None else evaluation.calibration.to_json(),
         )
 
     @property
@@ -117,9 +117,9 @@ class RunResult:
 
     def row(self, state: str, head: str | None = None, mapping: str | None = None) -> ScoreRow | None:
         """Its scores for a state, and for clusters a head and mapping."""
-        for one in self.rows:
-            if (one.state, one.head, one.mapping) == (state, head, mapping):
-                return one
+        for row in self.rows:
+            if (row.state, row.head, row.mapping) == (state, head, mapping):
+                return row
         return None
 
 

@@ -116,7 +116,7 @@ class _Study:
 
     def _outcome(self, job: Job) -> str:
         rows = read_scores(job.scores, job.request, job.hash) or ()
-        return "mean IoU " + ", ".join(f"{one.mean_iou:.4f} ({one.output})" for one in rows)
+        return "mean IoU " + ", ".join(f"{row.mean_iou:.4f} ({row.output})" for row in rows)
 
     def _job(self, run: PlannedRun) -> RunJob:
         # Absolute: a worker may be at home in another folder.

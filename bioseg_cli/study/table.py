@@ -27,7 +27,7 @@ def render(results: StudyResults) -> RenderableType:
     parts: list[RenderableType] = []
     for data in results.data:
         parts.append(Text(f"{data}, {results.split} split: mean IoU with background", style="bold"))
-        parts += [_means([one for one in every if one.data == data], results), Text()]
+        parts += [_means([cell for cell in every if cell.data == data], results), Text()]
     parts += [Text(f"- {note}") for note in notes(every)]
     return Group(*parts)
 
@@ -35,26 +35,26 @@ def render(results: StudyResults) -> RenderableType:
 def notes(every: Sequence[Cell]) -> list[str]:
     """What a reader must know of the figures."""
     said = ["Intervals are Student's, 95 %; the gain is over the supervised control with the same labels and seed."]
-    reservations = {one.estimate.reservation for one in every if one.estimate is not None}
+    reservations = {cell.estimate.reservation for cell in every if cell.estimate is not None}
     said += sorted(f"Some: {reason}." for reason in reservations - {None} if reason is not None)
-    if any(shown_share(one.labelled_shares) for one in every):
+    if any(shown_share(cell.labelled_shares) for cell in every):
         said.append(AREA)
-    tests = sum(one.p_corrected is not None for one in every)
+    tests = sum(cell.p_corrected is not None for cell in every)
     if tests:
         said.append(f"p is of the paired t test, corrected for {tests} tests (Holm).")
-    for one in {run.name: run for cell in every for run in cell.failed}.values():
-        said.append(f"{one.name} is {one.status}" + (f": {one.failure}" if one.failure else "") + ".")
-    for one in {run.name: run for cell in every for run in cell.collapsed}.values():
-        said.append(f"{one.name} has collapsed; its scores are counted all the same.")
+    for run in {run.name: run for cell in every for run in cell.failed}.values():
+        said.append(f"{run.name} is {run.status}" + (f": {run.failure}" if run.failure else "") + ".")
+    for run in {run.name: run for cell in every for run in cell.collapsed}.values():
+        said.append(f"{run.name} has collapsed; its scores are counted all the same.")
     runs = {run.name: run for cell in every for run in cell.runs}.values()
-    for one in runs:
-        if one.unseen:
+    for run in runs:
+        if run.unseen:
             said.append(
-                f"{one.name} has no label of {' and '.join(map(repr, one.unseen))}; that is counted all the same."
+                f"{run.name} has no label of {' and '.join(map(repr, run.unseen))}; that is counted all the same."
             )
-    for one in runs:
-        if one.unlike_control:
-            said.append(f"{one.name} is not compared: it and the control differ in {', '.join(one.unlike_control)}.")
+    for run in runs:
+        if run.unlike_control:
+            said.append(f"{run.name} is not compared: it and the control differ in {', '.join(run.unlike_control)}.")
     return said
 
 
@@ -74,7 +74,7 @@ def document(results: StudyResults) -> dict[str, Any]:
     """The cells, baselines and runs, with the keys of docs/study.md."""
     return {
         "split": results.split,
-        "cells": [one.to_json() for one in cells(results)],
+        "cells": [cell.to_json() for cell in cells(results)],
         "baselines": {data: {row.name: row.mean_iou for row in rows} for data, rows in results.baselines.items()},
         "runs": [
             {
@@ -97,20 +97,20 @@ def _means(found: Sequence[Cell], results: StudyResults) -> Table:
         table.add_column(heading, overflow="fold")
     for heading in ("runs", "mIoU", "95 % interval", "gain", "p"):
         table.add_column(heading, justify="right", no_wrap=True)
-    for one in found:
-        budget = "none" if one.budget is None else one.budget.title.partition(" label")[0]
-        title = with_share(budget, one.labelled_shares)
-        estimate, control = one.estimate, one.control
-        ended = f"{0 if estimate is None else estimate.runs}/{len(one.runs)}"
+    for cell in found:
+        budget = "none" if cell.budget is None else cell.budget.title.partition(" label")[0]
+        title = with_share(budget, cell.labelled_shares)
+        estimate, control = cell.estimate, cell.control
+        ended = f"{0 if estimate is None else estimate.runs}/{len(cell.runs)}"
         table.add_row(
             Text(title),
-            Text(NAMES.get(one.loss, one.loss)),
-            Text(one.state if one.head is None else f"{one.head}, {one.mapping}"),
+            Text(NAMES.get(cell.loss, cell.loss)),
+            Text(cell.state if cell.head is None else f"{cell.head}, {cell.mapping}"),
             ended,
             "-" if estimate is None else f"{estimate.mean:.4f}",
             "-" if estimate is None else _interval(estimate.interval),
             "" if control is None else f"{control.difference.mean:+.4f}",
-            "" if one.p_corrected is None else f"{one.p_corrected:.3f}",
+            "" if cell.p_corrected is None else f"{cell.p_corrected:.3f}",
         )
     table.add_section()
     for row in results.baselines.get(found[0].data, ()):

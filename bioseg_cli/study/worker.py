@@ -85,7 +85,7 @@ def score_run(job: RunJob, output: Output) -> list[ScoreRow]:
     for state in states:
         config = EvaluateConfig(runs=(job.run,), data=data, split=job.split, state=state, baselines=NO_BASELINES)
         (report,) = evaluate_runs(config, output, NoFigures())
-        rows += [ScoreRow.of(one) for one in report.evaluations]
+        rows += [ScoreRow.of(evaluation) for evaluation in report.evaluations]
     return rows
 
 
@@ -98,7 +98,7 @@ def score_data(job: BaselinesJob, output: Output) -> list[ScoreRow]:
         evaluations, notes = score_baselines(job.baselines, truth, dataset, images, Resampling(), output)
     for note in notes:
         output.say(note)
-    return [ScoreRow.of(one) for one in evaluations]
+    return [ScoreRow.of(evaluation) for evaluation in evaluations]
 
 
 def reply(line: bytes) -> dict[str, None]:

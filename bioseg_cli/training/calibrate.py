@@ -51,7 +51,7 @@ class FittedTemperature:
     def of(cls, logits: NDArray[np.float32], labels: NDArray[Any]) -> Self:
         """Fit it on the logits (N, K) of N pixels and their true classes (N,)."""
         temperature = fit_temperature(logits, labels)
-        before, after = (negative_log_likelihood(logits, labels, one) for one in (1.0, temperature))
+        before, after = (negative_log_likelihood(logits, labels, divisor) for divisor in (1.0, temperature))
         return cls(temperature, (before, after), len(labels))
 
     def of_state(self) -> FittedState:

@@ -205,7 +205,7 @@ class IIC:
         metrics = {f"val_{head}_{name}": value for head in measures for name, value in measures[head].items()}
         # Their bounds log K differ: shares can be averaged, nats cannot. What a collapsed head shares is no merit: two
         # halves of every image share more than cells and background do.
-        shares = [0.0 if diagnose(one) else one["mi_share"] for one in measures.values()]
+        shares = [0.0 if diagnose(measured) else measured["mi_share"] for measured in measures.values()]
         return {"val_information": float(np.mean(shares)), **metrics}
 
     def _measures(self, metrics: Mapping[str, float], head: str) -> dict[str, float]:

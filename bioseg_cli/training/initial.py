@@ -62,7 +62,7 @@ class Start:
 
     @property
     def _names(self) -> list[str]:
-        return [one.name for one in self.model.card.classes]
+        return [class_info.name for class_info in self.model.card.classes]
 
     def refuse_overwriting(self, path: Path) -> None:
         """Raise `UsageError` where a run written to `path` would replace the weights it starts from."""
@@ -141,7 +141,7 @@ class Start:
 
 
 def _names(dataset: Dataset) -> list[str]:
-    return [one.name for one in dataset.classes]
+    return [class_info.name for class_info in dataset.classes]
 
 
 def _channels(architecture: UNetConfig) -> str:

@@ -14,11 +14,11 @@ SUFFIXES = (".json", ".txt")
 
 def _read(given: object) -> object:
     entries = [given] if isinstance(given, str) else given
-    if not isinstance(entries, list | tuple) or not all(isinstance(one, str) for one in entries):
+    if not isinstance(entries, list | tuple) or not all(isinstance(entry, str) for entry in entries):
         return given
     names: list[str] = []
-    for one in entries:
-        names += _listed(Path(one)) if one.lower().endswith(SUFFIXES) else [one]
+    for entry in entries:
+        names += _listed(Path(entry)) if entry.lower().endswith(SUFFIXES) else [entry]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise ValueError(f"--label-images names {twice!r} twice")
     return tuple(names)
@@ -41,7 +41,7 @@ def _listed(path: Path) -> list[str]:
 def _in_json(content: Any) -> list[str]:
     """The names in a list of them, or in what `bioseg suggest --json` prints."""
     try:
-        names = [one["image"] for one in content["suggested"]] if isinstance(content, dict) else content
+        names = [suggestion["image"] for suggestion in content["suggested"]] if isinstance(content, dict) else content
     except (KeyError, TypeError) as error:
         raise ValueError from error
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):

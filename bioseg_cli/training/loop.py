@@ -121,7 +121,7 @@ class Trainer:
         """Everything but the counters that the next step depends on."""
         parts: dict[str, Stateful] = {"network": self.network, "optimizer": self.optimizer}
         averages = {"average": self.average, "teacher": self.teacher}
-        return parts | {name: one.network for name, one in averages.items() if one is not None}
+        return parts | {name: average.network for name, average in averages.items() if average is not None}
 
     def fit(self) -> dict[str, float]:
         """Train to the end of the budget; return the last epoch's metrics.

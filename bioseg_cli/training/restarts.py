@@ -47,7 +47,7 @@ def train_with_restarts(config: TrainIICConfig, output: Output, *, overwrite: bo
     run = _begin(config, output, overwrite=overwrite)
     try:
         restarts = [_restart(config, run, number, output, watch) for number in range(config.restarts)]
-        scores = [_score(one) for one in restarts]
+        scores = [_score(restart) for restart in restarts]
         kept = scores.index(max(scores))
         _keep(run, restarts, kept)
     except Interrupted as error:
@@ -110,12 +110,12 @@ def _keep(run: RunDirectory, restarts: list[RunDirectory], kept: int) -> None:
     run.manifest.take(chosen.manifest, COPIED)
     run.manifest.restarts = tuple(
         Restart(
-            seed=one.manifest.config["seed"],
-            information=one.manifest.best["best-final"].value,
-            status=one.manifest.status,
-            kept=one is chosen,
+            seed=restart.manifest.config["seed"],
+            information=restart.manifest.best["best-final"].value,
+            status=restart.manifest.status,
+            kept=restart is chosen,
         )
-        for one in restarts
+        for restart in restarts
     )
     run.manifest.status = chosen.manifest.status
     run.manifest.times = run.manifest.times.having(ended=now())

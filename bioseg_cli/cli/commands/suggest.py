@@ -38,12 +38,12 @@ def _table(found: dict[str, Any]) -> Any:
     table.add_column("image", overflow="fold")
     table.add_column("why")
     table.add_column("typicality" if found["run"] is None else "views differ in", justify="right")
-    for one in found["suggested"]:
-        table.add_row(str(one["rank"]), one["image"], one["reason"], _score(one))
+    for suggestion in found["suggested"]:
+        table.add_row(str(suggestion["rank"]), suggestion["image"], suggestion["reason"], _score(suggestion))
     return table
 
 
-def _score(one: dict[str, Any]) -> str:
-    if "disagreement" in one:
-        return f"{100 * one['disagreement']:.2g} %"
-    return "" if one["typicality"] is None else f"{one['typicality']:.2f}"
+def _score(suggestion: dict[str, Any]) -> str:
+    if "disagreement" in suggestion:
+        return f"{100 * suggestion['disagreement']:.2g} %"
+    return "" if suggestion["typicality"] is None else f"{suggestion['typicality']:.2f}"

@@ -100,6 +100,6 @@ def _restarts_table(restarts: Sequence[Restart]) -> Table:
     table = Table(title="Restarts")
     for column in ("seed", "held-out information, of its bound", "ended", ""):
         table.add_column(column)
-    for one in restarts:
-        table.add_row(str(one.seed), f"{one.information:.4f}", one.status, "kept" if one.kept else "")
+    for restart in restarts:
+        table.add_row(str(restart.seed), f"{restart.information:.4f}", restart.status, "kept" if restart.kept else "")
     return table

@@ -228,7 +228,7 @@ def _survey(infos: Sequence[ImageInfo], masks: dict[Path, Path], config: FolderC
             survey.add(pixels, where=path, traits=traits, regions=declared.needs_regions)
             frames.append((path, frame))
     reading = declared.reading(survey)
-    empty = frozenset(one for one, look in zip(frames, survey.looks, strict=True) if not reading.draws_in(look))
+    empty = frozenset(frame for frame, look in zip(frames, survey.looks, strict=True) if not reading.draws_in(look))
     said = reading_notes(notes, "masks")
     if empty:
         names = listing(list(dict.fromkeys(path.name for path, frame in frames if (path, frame) in empty)))

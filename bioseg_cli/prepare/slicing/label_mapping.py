@@ -73,7 +73,10 @@ def label_mapping(config: BigBrainConfig, survey: Survey, path: Path) -> LabelMa
     codes = {value: code for code, group in enumerate(groups, start=1) for value in group}
     table = map_values(np.arange(LARGEST_VALUE + 1), codes, other=0).astype(label_dtype(len(groups) + 1))
     classes = _classes(config, groups)
-    parts = [f"{'+'.join(map(str, group))} is {one.name!r}" for group, one in zip(groups, classes[1:], strict=True)]
+    parts = [
+        f"{'+'.join(map(str, group))} is {class_info.name!r}"
+        for group, class_info in zip(groups, classes[1:], strict=True)
+    ]
     sentence = f"{', '.join(parts)}, all else {classes[0].name!r}; the volume holds {found}"
     if absent:
         sentence += f" ({', '.join(map(str, absent))} is not among them)"

@@ -1,4 +1,4 @@
-"""A recipe and a method as another package adds them: `tests/test_registry.py` takes both through the commands."""
+"""A recipe and a method as another package adds them: `tests/cli/test_registry.py` takes both through the commands."""
 
 from __future__ import annotations
 
