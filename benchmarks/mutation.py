@@ -50,7 +50,8 @@ class Package:
         files: patterns of files in bioseg_cli.
         tests: names of test_NAME.py, in any folder of tests.
         leave_out: files that match but are not changed.
-        slow: NAME.py::TEST of test_NAME.py::TEST that are not run: they take seconds, or start a process with the code as it is.
+        slow: NAME.py::TEST for each test of test_NAME.py that is not run, because it takes seconds, or starts a process
+            with the code as it is.
     """
 
     files: tuple[str, ...]

@@ -7,22 +7,29 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageDraw
 
 from bioseg_cli.config import SplitName
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.dataset.schema import IntArray
+from bioseg_cli.figures.contact_sheet import (
+    GAP,
+    GREY,
+    LINE,
+    SWATCH,
+    TEXT_SIZE,
+    TITLE_SIZE,
+    ContactSheet,
+    fitted,
+    plain_swatch,
+)
 from bioseg_cli.figures.palette import IGNORED_COLOUR, in_class_colours
-from bioseg_cli.figures.pictures import as_rgb, draw_outlines, font, shortened
+from bioseg_cli.figures.pictures import as_rgb, draw_outlines, font
 from bioseg_cli.io.image_writer import write_png
 from bioseg_cli.prepare.splits import SPLITS
-from bioseg_cli.printable import printable
 
 COLUMNS = 6
-SIDE, NARROWEST, GAP = 300, 200, 12
-"""Longest side of an image in the picture, least width of a column, and the space around them, in pixels."""
-TITLE_SIZE, TEXT_SIZE, LINE, SWATCH = 17, 13, 24, 16
-BLACK, GREY = (0, 0, 0), (110, 110, 110)
+NARROWEST = 200
+"""Least width of a column, in pixels."""
 STRIPE_COLOUR = (150, 150, 150)
 STRIPE_DISTANCE, STRIPE_WIDTH = 10, 3
 
@@ -44,26 +51,19 @@ def write_picture(path: Path, dataset: Dataset) -> None:
     sheet_width = GAP + step * len(columns)
     legend = list(_legend(dataset, sheet_width))
     bottom = top + max(map(len, columns)) * (height + GAP)
-    sheet = Image.new("RGB", (sheet_width, bottom + LINE * (1 + legend[-1][1]) + GAP), "white")
-    draw = ImageDraw.Draw(sheet)
+    sheet = ContactSheet(sheet_width, bottom + LINE * (1 + legend[-1][1]) + GAP)
     for place, ((split, index), panels) in enumerate(zip(chosen, columns, strict=True)):
         left = GAP + step * place
         title = split if dataset.labelled[index] else f"{split}, no mask"
-        draw.text((left, GAP), title, BLACK, font(TITLE_SIZE))
-        draw.text(
-            (left, GAP + LINE),
-            shortened(printable(dataset.name(index)), font(TEXT_SIZE), step - GAP),
-            GREY,
-            font(TEXT_SIZE),
-        )
+        sheet.write(title, left, GAP, width=step - GAP, size=TITLE_SIZE)
+        sheet.write(dataset.name(index), left, GAP + LINE, width=step - GAP, colour=GREY)
         for row, panel in enumerate(panels):
-            sheet.paste(Image.fromarray(panel), (left, top + row * (height + GAP)))
+            sheet.paste(panel, left, top + row * (height + GAP))
     for x, line, name, swatch in legend:
         y = bottom + line * LINE
-        sheet.paste(Image.fromarray(swatch), (x, y))
-        draw.rectangle((x, y, x + swatch.shape[1], y + swatch.shape[0]), outline=BLACK)
-        draw.text((x + LINE, y), name, BLACK, font(TEXT_SIZE))
-    write_png(path, np.asarray(sheet))
+        sheet.swatch(swatch, x, y)
+        sheet.write(name, x + LINE, y, width=sheet_width - x - LINE)
+    write_png(path, sheet.pixels())
 
 
 def _spread(dataset: Dataset, split: SplitName) -> IntArray:
@@ -78,26 +78,15 @@ def _spread(dataset: Dataset, split: SplitName) -> IntArray:
 
 def _panels(dataset: Dataset, index: int) -> list[Canvas]:
     """The image, and if it has a mask, the labels and the image with outlines, at the size they have in the picture."""
-    size = _shown_size(dataset)
-    full = Image.fromarray(as_rgb(dataset.normalised(index)))
-    smooth, nearest = Image.Resampling.LANCZOS, Image.Resampling.NEAREST
-    image = np.asarray(full.resize(size, nearest if size[0] > full.width else smooth))
+    image = fitted(as_rgb(dataset.normalised(index)), smooth=True)
     if not dataset.labelled[index]:
         return [image]
-    labels = np.asarray(Image.fromarray(dataset.labels(index)).resize(size, nearest))
+    labels = fitted(dataset.labels(index), smooth=False)
     colours, outlined = in_class_colours(labels, dataset.classes, dataset.ignore), image.copy()
     draw_outlines(outlined, labels, dataset.classes)
     for panel in (colours, outlined):
         _stripe(panel, labels == dataset.ignore)
     return [image, colours, outlined]
-
-
-def _shown_size(dataset: Dataset) -> tuple[int, int]:
-    """Width and height of an image in the picture; a small one is enlarged by a whole number."""
-    height, width = dataset.image_shape[1:]
-    scale = SIDE / max(height, width)
-    scale = int(scale) if scale > 1 else scale
-    return max(1, round(width * scale)), max(1, round(height * scale))
 
 
 def _stripe(panel: Canvas, where: npt.NDArray[np.bool_]) -> None:
@@ -107,8 +96,8 @@ def _stripe(panel: Canvas, where: npt.NDArray[np.bool_]) -> None:
 
 def _legend(dataset: Dataset, width: int) -> Iterator[tuple[int, int, str, Canvas]]:
     """Left edge, line, name and swatch of each class, and of what is ignored, in as many lines as they need."""
-    swatches = [(one.name, np.full((SWATCH, SWATCH, 3), one.colour, np.uint8)) for one in dataset.classes]
-    ignored = np.full((SWATCH, SWATCH, 3), IGNORED_COLOUR, np.uint8)
+    swatches = [(class_info.name, plain_swatch(class_info.colour)) for class_info in dataset.classes]
+    ignored = plain_swatch(IGNORED_COLOUR)
     _stripe(ignored, np.ones((SWATCH, SWATCH), dtype=bool))
     x, line = GAP, 0
     for name, swatch in [*swatches, ("ignored", ignored)]:

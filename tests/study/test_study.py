@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import random
 import subprocess
 import sys
 import time
@@ -179,20 +178,20 @@ def test_overwrite_loses_nothing_where_the_plan_is_refused(finished, plan: Path,
 
 def kill_with_children(process: subprocess.Popen[Any]) -> None:
     """As when the machine goes off: whoever was started by the command dies with it."""
-    for one in (*psutil.Process(process.pid).children(recursive=True), process):
+    for started in (*psutil.Process(process.pid).children(recursive=True), process):
         with contextlib.suppress(psutil.NoSuchProcess):
-            one.kill()
+            started.kill()
     process.wait()
 
 
 def begun_job(process: subprocess.Popen[Any]) -> psutil.Process:
-    """A process below the command that does a job of the study, as soon as there is one."""
+    """A process below the command that does a job of the study, as soon as there is started."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
-        for one in psutil.Process(process.pid).children(recursive=True):
+        for started in psutil.Process(process.pid).children(recursive=True):
             try:
-                if WORKER in one.cmdline():
-                    return one
+                if WORKER in started.cmdline():
+                    return started
             except psutil.Error:
                 continue  # it has just ended
         time.sleep(0.05)
@@ -206,9 +205,8 @@ def test_a_killed_study_goes_on_to_the_same_tables(whole: bool, finished, plan: 
     short = tmp_path / "short.yaml"
     short.write_text(yaml.safe_dump({**values, "draws": 1, "iic": None}))
     command = [sys.executable, "-m", "bioseg_cli", "study", str(short), "--out", str(tmp_path / "out"), "--quiet"]
-    dice = random.Random(whole)
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    time.sleep(dice.uniform(3.0, 8.0))
+    begun_job(process)
     if whole:
         kill_with_children(process)
     else:
@@ -229,12 +227,13 @@ def test_a_cluster_with_a_worker_killed_ends_with_the_same_tables(finished, plan
     process = subprocess.Popen([*command, "--jobs", "2"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     logs = tmp_path / "out" / "logs"
     deadline = time.monotonic() + 60
-    while not (logs.is_dir() and list(logs.glob("*-kl-*.log"))) and time.monotonic() < deadline:
+    while not (logs.is_dir() and list(logs.glob("*-kl-*.log"))):
+        assert time.monotonic() < deadline, "no job with unlabelled images was begun"
         time.sleep(0.1)
     try:
         # A Dask worker is what has a job's process below it.
         victim = begun_job(process).parent()
-        assert victim is not None and victim.pid != process.pid
+        assert victim is not None and victim in psutil.Process(process.pid).children(recursive=True)
         victim.kill()
         stdout, stderr = process.communicate(timeout=240)
     finally:
