@@ -18,6 +18,7 @@ from bioseg_cli.io.pixel_size import PixelSize
 from bioseg_cli.prepare import session
 from bioseg_cli.prepare.recipes.arrays import ArraysConfig, ImageArrays, collect
 from bioseg_cli.prepare.recipes.settings import FolderConfig
+from bioseg_cli.prepare.result import PreparationResult
 from bioseg_cli.runs.logged import LoggedOutput
 
 AnyPath = str | os.PathLike[str]
@@ -129,18 +130,18 @@ def prepare_arrays(
     with arguments:
         config = settings_of(ArraysConfig, given)
         arrays = ImageArrays.of(images, labels, axes=axes, names=names, groups=groups, splits=splits, pixel_size=size)
-        summary = session.build(config, partial(collect, config, arrays), output, overwrite=overwrite)
-        return _prepared(summary, output, arguments)
+        result = session.build(config, partial(collect, config, arrays), output, overwrite=overwrite)
+        return _prepared(result, output, arguments)
 
 
-def _prepared(summary: Mapping[str, Any], output: LoggedOutput, arguments: ArgumentNames) -> PreparedDataset:
+def _prepared(result: PreparationResult, output: LoggedOutput, arguments: ArgumentNames) -> PreparedDataset:
     return PreparedDataset(
-        path=Path(summary["path"]),
-        content_hash=summary["content_hash"],
-        images=summary["images"],
-        image_shape=tuple(summary["image_shape"]),
-        classes=tuple(summary["classes"]),
-        masks=summary["masks"],
-        notes=tuple(map(arguments, summary["notes"])),
+        path=result.path,
+        content_hash=result.content_hash,
+        images=result.images,
+        image_shape=result.image_shape,
+        classes=result.classes,
+        masks=result.masks,
+        notes=tuple(map(arguments, result.notes)),
         warnings=tuple(map(arguments, output.warnings)),
     )

@@ -23,6 +23,7 @@ from bioseg_cli.io.files import refuse_existing
 from bioseg_cli.io.prefetch import WORKERS, made_ahead
 from bioseg_cli.prepare.counts import DatasetCounts, Fingerprint, Repeats
 from bioseg_cli.prepare.recipe import Collection, SourceImage
+from bioseg_cli.prepare.result import PreparationResult
 from bioseg_cli.prepare.settings import PrepareConfig
 from bioseg_cli.prepare.splits import affordable_shares, split_groups, split_images, straddling_groups
 from bioseg_cli.prepare.statistics import RangeOfChannels
@@ -34,10 +35,8 @@ AHEAD_BYTES = 1 << 30
 """Images that are ready before they are written take this much memory, and about as much again for their parts."""
 
 
-def run(config: PrepareConfig, output: Output, *, overwrite: bool) -> dict[str, Any]:
+def run(config: PrepareConfig, output: Output, *, overwrite: bool) -> PreparationResult:
     """Make the data set that `config` describes, with its manifest, and a picture if one is asked for, beside it.
-
-    Returns a summary of it.
 
     Raises:
         UsageError: the output exists and may not be replaced, or options that do not fit the files.
@@ -50,7 +49,7 @@ def run(config: PrepareConfig, output: Output, *, overwrite: bool) -> dict[str, 
 
 def build(
     config: PrepareConfig, collect: Callable[[], Collection], output: Output, *, overwrite: bool
-) -> dict[str, Any]:
+) -> PreparationResult:
     """Make a data set of the images that `collect` finds; see `run`."""
     path, manifest_path = config.path, config.manifest_path
     for existing in (path, manifest_path, *([config.picture_path] if config.picture else [])):
@@ -60,7 +59,7 @@ def build(
     try:
         config, collection = _without_unaffordable_splits(config, collection)
         splits = _choose_splits(collection, config, output)
-        summary = _write(collection, splits, config, output, overwrite=overwrite)
+        result = _write(collection, splits, config, output, overwrite=overwrite)
     except BiosegError:
         if collection.discard is not None:
             collection.discard()
@@ -71,7 +70,7 @@ def build(
             "command": config.command,
             "config": config.model_dump(mode="json"),
             "status": "finished",
-            "dataset": summary,
+            "dataset": result.to_json(),
             "environment": environment(),
             "times": {"started": started, "finished": now()},
         },
@@ -84,8 +83,8 @@ def build(
 
         with Dataset(path) as dataset:
             write_picture(config.picture_path, dataset)
-        summary["picture"] = str(config.picture_path)
-    return summary
+        return dataclasses.replace(result, picture=config.picture_path)
+    return result
 
 
 def _without_unaffordable_splits(config: PrepareConfig, collection: Collection) -> tuple[PrepareConfig, Collection]:
@@ -141,7 +140,7 @@ def _choose_splits(collection: Collection, config: PrepareConfig, output: Output
 
 def _write(
     collection: Collection, splits: list[SplitName], config: PrepareConfig, output: Output, *, overwrite: bool
-) -> dict[str, Any]:
+) -> PreparationResult:
     size = _item_size(collection, config)
     plan = [(image, split, _crops(image, size, config)) for image, split in zip(collection.images, splits, strict=True)]
     training = [(image, crop) for image, split, crops in plan if split == "train" for crop in crops]
@@ -186,21 +185,21 @@ def _write(
         )
         content_hash = writer.finish(info, seed=config.seed)
     notes = [*collection.notes, *_padding_notes(plan, size), *repeats.notes(), *counts.notes()]
-    return {
-        "path": str(config.path),
-        "content_hash": content_hash,
-        "recipe": config.recipe,
-        "images": counts.images(),
-        "image_shape": [collection.channels, *size],
-        "image_dtype": str(collection.dtype),
-        "classes": [one.name for one in collection.classes],
-        "class_shares": counts.shares(),
-        "labelled_area": counts.labelled_area(),
-        "normalisation": normalisation.to_json(),
-        "pixel_size": None if collection.pixel_size is None else collection.pixel_size.to_json(),
-        "masks": collection.masks_read_as,
-        "notes": notes,
-    }
+    return PreparationResult(
+        path=config.path,
+        content_hash=content_hash,
+        recipe=config.recipe,
+        images=counts.images(),
+        image_shape=(collection.channels, *size),
+        image_dtype=str(collection.dtype),
+        classes=tuple(cls.name for cls in collection.classes),
+        class_shares=counts.shares(),
+        labelled_area=counts.labelled_area(),
+        normalisation=normalisation,
+        pixel_size=collection.pixel_size,
+        masks=collection.masks_read_as,
+        notes=tuple(notes),
+    )
 
 
 def _pack(

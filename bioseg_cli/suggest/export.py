@@ -11,8 +11,9 @@ import os
 import shlex
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.errors import UsageError
 from bioseg_cli.io.files import PARTIAL, sha256_of, write_failure, write_text
 from bioseg_cli.io.image_writer import write_image, write_labels
+from bioseg_cli.suggest.result import Export, SuggestionResult
 
 if TYPE_CHECKING:
     from bioseg_cli.suggest.disagreement import Views
@@ -67,25 +69,19 @@ def _written(folder: Path) -> dict[str, str]:
         ) from None
 
 
-def export(
-    folder: Path, dataset: Dataset, indices: Sequence[int], views: Views | None, summary: dict[str, Any]
-) -> dict[str, Any]:
-    """Write the images, the masks and the record, all or nothing; returns what the summary says of it.
+def export(folder: Path, dataset: Dataset, views: Views | None, result: SuggestionResult) -> SuggestionResult:
+    """Write the images, the masks and the record, all or nothing; returns the result that the record holds.
 
     Raises:
         DataError: an image cannot be read, or the disk is full.
     """
     masked = None if views is None or views.of_clusters else views
-    said: dict[str, Any] = {
-        "export": folder,
-        "masks": masked is not None,
-        "then": _then(folder, masked.values if masked else None),
-    }
+    then = _then(folder, masked.values if masked else None)
+    result = replace(result, export=Export(folder, masks=masked is not None, then=then))
     whole = folder.resolve()  # what a link points to is replaced, not the link
     temporary = whole.with_name(f".{whole.name[:100]}.{os.getpid()}{PARTIAL}")
     try:
-        for index in indices:
-            name = f"{dataset.name(index)}.tif"
+        for index, name in ((image.index, f"{image.image}.tif") for image in result.suggested):
             pixels = dataset.image(index)[:, *dataset.extent(index)]
             write_image(temporary / "images" / name, pixels, dataset.info.pixel_size)
             if masked is not None:
@@ -94,8 +90,8 @@ def export(
                 write_labels(temporary / "masks" / name, shown, dataset.info.pixel_size)
         (temporary / "masks").mkdir(exist_ok=True)
         files = {path.relative_to(temporary).as_posix(): sha256_of(path) for path in sorted(temporary.rglob("*.tif"))}
-        record = {**summary, **said, "files": files}
-        write_text(temporary / RECORD_NAME, json.dumps(record, indent=2, default=str) + "\n")
+        record = {**result.to_json(), "files": files}
+        write_text(temporary / RECORD_NAME, json.dumps(record, indent=2) + "\n")
         if whole.exists():
             shutil.rmtree(whole)
         temporary.rename(whole)
@@ -103,7 +99,7 @@ def export(
         raise write_failure(error, folder) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    return said
+    return result
 
 
 def _then(folder: Path, values: Sequence[ClassInfo] | None) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from bioseg_cli.runs.console import Output
 from bioseg_cli.suggest.choice import Chosen, disputed_images, typical_images
 from bioseg_cli.suggest.export import check_folder, export
 from bioseg_cli.suggest.features import Measured, levels_for, measure, shows_nothing, vectors
+from bioseg_cli.suggest.result import Suggestion, SuggestionResult
 from bioseg_cli.suggest.settings import SuggestConfig
 from bioseg_cli.suggest.sheet import write_sheet
 
@@ -44,8 +45,8 @@ class Pool:
         return free
 
 
-def run(config: SuggestConfig, output: Output, *, overwrite: bool) -> dict[str, Any]:
-    """Choose images, and return what there is to say about them.
+def run(config: SuggestConfig, output: Output, *, overwrite: bool) -> SuggestionResult:
+    """Choose images, and draw and export them where that is asked for.
 
     Raises:
         UsageError: no data set was given and `data/` does not hold exactly one, what would be written exists already,
@@ -67,26 +68,26 @@ def run(config: SuggestConfig, output: Output, *, overwrite: bool) -> dict[str, 
         pool = find_pool(dataset, config, views)
         if config.count > len(pool.candidates):
             output.warn(f"{config.count} images were asked for, and there are {len(pool.candidates)}: all are listed")
-        chosen = (
+        suggested = (
             _by_the_network(dataset, pool, config, views, output) if views else _by_looks(dataset, pool, config, output)
         )
-        summary = {
-            "data": data,
-            "run": config.run,
-            "among": config.among,
-            "seed": config.seed,
-            "training_images": len(pool.training),
-            "labelled": int(pool.covered.sum()),
-            "asked": config.count,
-            "suggested": chosen,
-        }
-        indices = [one.pop("index") for one in chosen]
+        result = SuggestionResult(
+            data=data,
+            run=config.run,
+            among=config.among,
+            seed=config.seed,
+            training_images=len(pool.training),
+            labelled=int(pool.covered.sum()),
+            asked=config.count,
+            suggested=tuple(suggested),
+        )
         if config.export is not None:
-            summary |= export(config.export, dataset, indices, views, summary)
+            result = export(config.export, dataset, views, result)
         if config.out is not None:
-            write_sheet(config.out, dataset, indices, [one["reason"] for one in chosen], views)
-            summary["out"] = config.out
-    return summary
+            indices, reasons = zip(*((image.index, image.reason) for image in suggested), strict=True)
+            write_sheet(config.out, dataset, indices, reasons, views)
+            result = replace(result, out=config.out)
+    return result
 
 
 def find_pool(dataset: Dataset, config: SuggestConfig, views: Views | None) -> Pool:
@@ -110,26 +111,20 @@ def find_pool(dataset: Dataset, config: SuggestConfig, views: Views | None) -> P
     return Pool(training, covered)
 
 
-def _by_looks(dataset: Dataset, pool: Pool, config: SuggestConfig, output: Output) -> list[dict[str, Any]]:
+def _by_looks(dataset: Dataset, pool: Pool, config: SuggestConfig, output: Output) -> list[Suggestion]:
     """Suggestions that cover the data set."""
     measured = _measured(dataset, pool.training, output)
     nothing = shows_nothing(measured)
     chosen = typical_images(vectors(measured), pool.covered, nothing, config.count, config.seed)
     return [
-        {
-            **_named(dataset, rank, int(pool.training[one.place])),
-            "reason": _reason(one),
-            "alike": one.alike,
-            "alike_labelled": one.covered,
-            "typicality": one.typical,
-        }
-        for rank, one in enumerate(chosen, 1)
+        _suggestion(dataset, int(pool.training[image.place]), rank, image, _reason(image))
+        for rank, image in enumerate(chosen, 1)
     ]
 
 
 def _by_the_network(
     dataset: Dataset, pool: Pool, config: SuggestConfig, views: Views, output: Output
-) -> list[dict[str, Any]]:
+) -> list[Suggestion]:
     """Suggestions on which the predictions of a network differ most, of several kinds."""
     candidates = pool.candidates
     predicted = output.track(candidates.tolist(), "Predicting from eight sides", len(candidates))
@@ -137,13 +132,15 @@ def _by_the_network(
     points = vectors(_measured(dataset, candidates, output))
     chosen = disputed_images(points, disagreement, config.count, config.seed)
     return [
-        {
-            **_named(dataset, rank, int(candidates[one.place])),
-            "reason": f"most disputed of {one.alike} alike" if one.alike > 1 else "disputed, unlike the others",
-            "alike": one.alike,
-            "disagreement": float(disagreement[one.place]),
-        }
-        for rank, one in enumerate(chosen, 1)
+        _suggestion(
+            dataset,
+            int(candidates[image.place]),
+            rank,
+            image,
+            f"most disputed of {image.alike} alike" if image.alike > 1 else "disputed, unlike the others",
+            disagreement=float(disagreement[image.place]),
+        )
+        for rank, image in enumerate(chosen, 1)
     ]
 
 
@@ -170,13 +167,20 @@ def _reason(one: Chosen) -> str:
     return f"typical of {one.alike} images{labelled}"
 
 
-def _named(dataset: Dataset, rank: int, index: int) -> dict[str, Any]:
+def _suggestion(
+    dataset: Dataset, index: int, rank: int, image: Chosen, reason: str, *, disagreement: float | None = None
+) -> Suggestion:
     source = dataset.source(index)
-    return {
-        "rank": rank,
-        "index": index,
-        "image": dataset.name(index),
-        "file": source.file,
-        "frame": source.frame,
-        "origin": list(source.origin),
-    }
+    return Suggestion(
+        index=index,
+        rank=rank,
+        image=dataset.name(index),
+        file=source.file,
+        frame=source.frame,
+        origin=source.origin,
+        reason=reason,
+        alike=image.alike,
+        alike_labelled=image.covered,
+        typicality=image.typical,
+        disagreement=disagreement,
+    )

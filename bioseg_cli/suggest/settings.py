@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from bioseg_cli.config import Config, DeviceName, PrecisionName, StateName, flag_of
 
+Among = Literal["unlabelled", "all"]
 OF_A_RUN = ("state", "device", "precision")
 
 
@@ -30,7 +31,7 @@ class SuggestConfig(Config):
         "predictions of the run change when the image is turned or reflected. Without this option the "
         "suggested images cover the data set, and no model is needed.",
     )
-    among: Literal["unlabelled", "all"] = Field(
+    among: Among = Field(
         default="unlabelled",
         description="Choose among the training images without a mask, or among all training images except those that "
         "the run learnt from. The latter ignores masks and measures the value of a choice.",

@@ -49,7 +49,7 @@ def prepared(root: Path, *, masks: dict[str, bytes], images: dict[str, bytes] | 
         for number, name in enumerate(masks):
             tifffile.imwrite(root / "images" / name, noise(30, 40, seed=number))
     settings = {"images": root / "images", "masks": root / "masks", "out": root / "set.h5"}
-    summary = session.run(build_config(FolderConfig, settings), Output(quiet=True), overwrite=False)
+    summary = session.run(build_config(FolderConfig, settings), Output(quiet=True), overwrite=False).to_json()
     return summary, Dataset(root / "set.h5")
 
 

@@ -69,7 +69,9 @@ class Folder:
 
     def prepare(self, **settings: object) -> dict:
         paths = {"images": self.root / "images", "masks": self.root / "masks", "out": self.root / "set.h5"}
-        return session.run(build_config(FolderConfig, {**paths, **settings}), Output(quiet=True), overwrite=True)
+        return session.run(
+            build_config(FolderConfig, {**paths, **settings}), Output(quiet=True), overwrite=True
+        ).to_json()
 
     def labels(self) -> dict[int, np.ndarray]:
         with Dataset(self.root / "set.h5") as dataset:

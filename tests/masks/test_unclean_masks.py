@@ -277,7 +277,9 @@ def test_prepare_and_evaluate_agree(tmp_path, bioseg, name) -> None:
     values = {"images": tmp_path / "images", "masks": tmp_path / "masks", "out": tmp_path / "set.h5"}
 
     def prepare(**more):
-        return session.run(build_config(FolderConfig, {**values, **more}), Output(quiet=True), overwrite=False)
+        return session.run(
+            build_config(FolderConfig, {**values, **more}), Output(quiet=True), overwrite=False
+        ).to_json()
 
     with pytest.raises(DataError, match="--masks-are binary takes values from 128 up"):
         prepare()

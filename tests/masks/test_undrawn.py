@@ -197,7 +197,7 @@ class Folder:
 
     def prepare(self, **settings: object) -> dict:
         values = {"images": self.images, "masks": self.masks, "out": self.out, **settings}
-        return session.run(build_config(FolderConfig, values), Output(quiet=True), overwrite=True)
+        return session.run(build_config(FolderConfig, values), Output(quiet=True), overwrite=True).to_json()
 
     def labels(self) -> dict[str, np.ndarray | None]:
         with Dataset(self.out) as dataset:

@@ -33,7 +33,7 @@ SIDE = 32
 
 def demo(out: Path, *, overwrite: bool = False, **settings: object) -> dict:
     config = build_config(DemoConfig, {"out": out, "images": 5, "size": 64, **settings})
-    return session.run(config, QUIET, overwrite=overwrite)
+    return session.run(config, QUIET, overwrite=overwrite).to_json()
 
 
 def fill(root: Path, count: int = 6) -> tuple[Path, Path]:
@@ -49,7 +49,7 @@ def fill(root: Path, count: int = 6) -> tuple[Path, Path]:
 
 def prepare(root: Path, **settings: object) -> dict:
     values = {"images": root / "images", "masks": root / "masks", "out": root / "set.h5", **settings}
-    return session.run(build_config(FolderConfig, values), QUIET, overwrite=False)
+    return session.run(build_config(FolderConfig, values), QUIET, overwrite=False).to_json()
 
 
 def test_an_existing_data_set_is_kept(tmp_path) -> None:
@@ -241,7 +241,7 @@ def build_from(monkeypatch, tmp_path) -> Callable[..., dict]:
         classes = (BACKGROUND, ClassInfo(name="tissue", colour=(1, 2, 3)))
         collection = Collection(images, classes, 1, np.dtype(np.uint8), True, "given", **collected)
         monkeypatch.setattr(DemoConfig, "collect", lambda config, output: collection)
-        return session.run(DemoConfig(out=tmp_path / "set.h5", crop=crop), QUIET, overwrite=False)
+        return session.run(DemoConfig(out=tmp_path / "set.h5", crop=crop), QUIET, overwrite=False).to_json()
 
     return build
 

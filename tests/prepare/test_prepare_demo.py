@@ -47,7 +47,7 @@ def test_the_same_seed_the_same_data(tmp_path) -> None:
     hashes = [
         session.run(
             DemoConfig(out=tmp_path / f"{name}.h5", images=5, size=64, seed=seed), Output(quiet=True), overwrite=False
-        )["content_hash"]
+        ).content_hash
         for name, seed in (("a", 0), ("b", 0), ("c", 1))
     ]
     assert hashes[0] == hashes[1] != hashes[2]

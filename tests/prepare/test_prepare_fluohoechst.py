@@ -42,7 +42,7 @@ def prepare(source: Path, **settings: object) -> dict:
     out = source.parent / "set.h5"
     return session.run(
         FluoHoechstConfig(source=source, out=out, **{"crop": 32, **settings}), Output(quiet=True), overwrite=True
-    )
+    ).to_json()
 
 
 def test_official_lists(source) -> None:
@@ -136,7 +136,7 @@ def test_real_fields(real_data, tmp_path) -> None:
         FluoHoechstConfig(source=source, out=tmp_path / "set.h5", purpose="self-supervised", normalize="minmax"),
         Output(quiet=True),
         overwrite=False,
-    )
+    ).to_json()
     assert summary["images"]["train"] == {"labelled": 100, "unlabelled": 0}
     assert summary["images"]["val"] == {"labelled": 50, "unlabelled": 0}
     with Dataset(tmp_path / "set.h5") as dataset:

@@ -52,7 +52,7 @@ def source(tmp_path: Path) -> Path:
 def prepare(source: Path, **settings: object) -> dict:
     settings = {"crop": 0, **settings}
     config = FluoGFPConfig(source=source, out=source.parent / "set.h5", **settings)
-    return session.run(config, Output(quiet=True), overwrite=True)
+    return session.run(config, Output(quiet=True), overwrite=True).to_json()
 
 
 def splits_of(source: Path) -> dict[str, str]:
@@ -144,7 +144,7 @@ def test_the_field_of_interest_is_ignored_when_asked(tmp_path) -> None:
         write(tmp_path / "01_ST" / "SEG" / f"man_seg{frame:03d}.tif", mask)
     summary = session.run(
         PhCConfig(source=tmp_path, out=tmp_path / "set.h5", gap=1, border=50), Output(quiet=True), overwrite=False
-    )
+    ).to_json()
     assert summary["image_shape"] == [1, 512, 512]
     assert summary["pixel_size"] == {"y": 0.65, "x": 0.65, "unit": "µm"}
     with Dataset(tmp_path / "set.h5") as dataset:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from bioseg_cli.runs.console import Output
 from bioseg_cli.suggest.settings import SuggestConfig
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from bioseg_cli.suggest.result import Suggestion, SuggestionResult
 
 
 def suggest(config: SuggestConfig, output: Output, overwrite: bool) -> None:
@@ -14,36 +19,36 @@ def suggest(config: SuggestConfig, output: Output, overwrite: bool) -> None:
 
     from bioseg_cli.suggest import session
 
-    found = session.run(config, output, overwrite=overwrite)
-    counted = "have a mask" if found["among"] == "unlabelled" else "count as labelled"
-    output.show(Text(f"{found['training_images']} training images, of which {found['labelled']} {counted}"))
-    output.show(_table(found))
-    if "out" in found:
-        output.show(Text(f"picture  {found['out']}"))
-    if "export" in found:
-        masks = found["export"] / "masks"
+    result = session.run(config, output, overwrite=overwrite)
+    counted = "have a mask" if result.among == "unlabelled" else "count as labelled"
+    output.show(Text(f"{result.training_images} training images, of which {result.labelled} {counted}"))
+    output.show(_table(result))
+    if result.out is not None:
+        output.show(Text(f"picture  {result.out}"))
+    if export := result.export:
+        masks = export.folder / "masks"
         task = (
-            f"correct every mask in {masks}" if found["masks"] else f"draw a mask for each in {masks}, of the same name"
+            f"correct every mask in {masks}" if export.masks else f"draw a mask for each in {masks}, of the same name"
         )
-        output.show(Text(f"images   {found['export']}\nnext     {task}, then"))
-        output.show(Text(found["then"]))
-    output.result(found)
+        output.show(Text(f"images   {export.folder}\nnext     {task}, then"))
+        output.show(Text(export.then))
+    output.result(result.to_json())
 
 
-def _table(found: dict[str, Any]) -> Any:
+def _table(result: SuggestionResult) -> Table:
     from rich.table import Table
 
     table = Table(title="Images to label first")
     table.add_column("rank", justify="right")
     table.add_column("image", overflow="fold")
     table.add_column("why")
-    table.add_column("typicality" if found["run"] is None else "views differ in", justify="right")
-    for suggestion in found["suggested"]:
-        table.add_row(str(suggestion["rank"]), suggestion["image"], suggestion["reason"], _score(suggestion))
+    table.add_column("typicality" if result.run is None else "views differ in", justify="right")
+    for image in result.suggested:
+        table.add_row(str(image.rank), image.image, image.reason, _score(image))
     return table
 
 
-def _score(suggestion: dict[str, Any]) -> str:
-    if "disagreement" in suggestion:
-        return f"{100 * suggestion['disagreement']:.2g} %"
-    return "" if suggestion["typicality"] is None else f"{suggestion['typicality']:.2f}"
+def _score(image: Suggestion) -> str:
+    if image.disagreement is not None:
+        return f"{100 * image.disagreement:.2g} %"
+    return "" if image.typicality is None else f"{image.typicality:.2f}"
