@@ -6,8 +6,6 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-
-
 PLACEHOLDER = re.compile(r"\b(RUN|FILE|DIR|DATA|COMMAND)\b")
 
 

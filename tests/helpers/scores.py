@@ -8,8 +8,6 @@ RUN_KEYS = {
     "run", "state", "labels", "unseen", "data", "split", "mean_iou", "mean_iou_foreground", "iou", "dice",
     "pixel_accuracy", "image_wise", "intervals", "images", "confusion", "calibration", "baselines", "notes",
 }  # fmt: skip
-
-
 SCORE_KEYS = RUN_KEYS - {"run", "state", "labels", "unseen", "data", "split", "calibration", "baselines", "notes"}
 
 

@@ -15,11 +15,7 @@ from bioseg_cli.study.grid import Budget
 from bioseg_cli.study.results import RunResult, ScoreRow, StudyResults
 
 STATES = ("best-supervised", "best-final")
-
-
 BUDGETS = {"10 %": 10, "25 %": 25, "50 %": 50}
-
-
 VOID = {"br", "col", "img", "meta"}
 
 
