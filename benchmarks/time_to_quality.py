@@ -34,7 +34,7 @@ from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.dataset.schema import IntArray
 from bioseg_cli.errors import Interrupted
 from bioseg_cli.evaluation.forest import fit_forest
-from bioseg_cli.evaluation.ground_truth import DatasetTruth
+from bioseg_cli.evaluation.ground_truth import DatasetGroundTruth
 from bioseg_cli.metrics.confusion import confusion_counts, mean_iou
 from bioseg_cli.model.unet import UNet
 from bioseg_cli.runs.console import Output
@@ -154,7 +154,7 @@ def forest(dataset: Dataset, labelled: list[int]) -> tuple[float, float]:
     start = time.monotonic()
     grown = fit_forest(dataset, np.array(labelled), seed=0)
     seconds = time.monotonic() - start
-    truth = DatasetTruth(dataset, "val", scored_images(dataset))
+    truth = DatasetGroundTruth(dataset, "val", scored_images(dataset))
     predict = grown.predictor(truth)
     classes = len(dataset.classes)
     counts = np.zeros((classes, classes), np.int64)

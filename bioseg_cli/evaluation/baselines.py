@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from bioseg_cli.dataset.schema import IntArray, Pixels
 from bioseg_cli.evaluation.forest import fit_forest
-from bioseg_cli.evaluation.ground_truth import DatasetTruth, Predict, Truth, count_images
+from bioseg_cli.evaluation.ground_truth import DatasetGroundTruth, GroundTruth, Predict, count_images
 from bioseg_cli.evaluation.report import Evaluation
 from bioseg_cli.evaluation.scores import ImageCounts, Resampling, score_images
 from bioseg_cli.evaluation.thresholding import DIVISIONS
-from bioseg_cli.io.prefetch import WORKERS, made_ahead
+from bioseg_cli.io.prefetch import WORKERS, prefetched_map
 from bioseg_cli.metrics.mapping import contingency, hungarian
 from bioseg_cli.runs.console import Output
 
@@ -40,7 +40,7 @@ class BrightnessBaseline:
     mapping: NDArray[np.int64]
     fitted_on: int
 
-    def predictor(self, truth: Truth) -> Predict:
+    def predictor(self, truth: GroundTruth) -> Predict:
         """The baseline's prediction for each image of `truth`."""
 
         classes = self.mapping.astype(np.min_scalar_type(len(self.mapping)))
@@ -66,14 +66,14 @@ def fit_baseline(name: str, dataset: Dataset) -> BrightnessBaseline:
     classes = len(dataset.classes)
     if not len(dataset.label_order):
         return assumed_baseline(name, classes)
-    truth = DatasetTruth(dataset, "train", dataset.label_budgets().first(FITTING_IMAGES))
+    truth = DatasetGroundTruth(dataset, "train", dataset.label_budgets().first(FITTING_IMAGES))
 
     def table(number: int) -> NDArray[np.int64]:
         bands = brightness_bands(name, truth, number, classes)
         return contingency(bands, truth.labels(number), classes, classes, truth.ignore)
 
     numbers = range(len(truth.names))
-    with made_ahead(table, numbers, most=WORKERS) as tables:
+    with prefetched_map(table, numbers, most=WORKERS) as tables:
         return BrightnessBaseline(name, hungarian(np.sum(list(tables), axis=0)), len(numbers))
 
 
@@ -97,7 +97,7 @@ def all_background(images: ImageCounts) -> ImageCounts:
 
 def score_baselines(
     wanted: Sequence[str],
-    truth: Truth,
+    truth: GroundTruth,
     dataset: Dataset | None,
     images: ImageCounts,
     resampling: Resampling,
@@ -148,7 +148,7 @@ def score_baselines(
     return rows, tuple(notes)
 
 
-def brightness_bands(name: str, truth: Truth, number: int, bands: int) -> Pixels:
+def brightness_bands(name: str, truth: GroundTruth, number: int, bands: int) -> Pixels:
     """Divide an image of `truth` into brightness bands (H, W), 0..K-1, darkest first; 0 in the padding."""
     image = truth.image(number)
     if image is None:

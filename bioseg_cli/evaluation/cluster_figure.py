@@ -25,7 +25,7 @@ from bioseg_cli.evaluation.figures import (
     shown_image,
     write_row_title,
 )
-from bioseg_cli.evaluation.ground_truth import Segment, Truth
+from bioseg_cli.evaluation.ground_truth import GroundTruth, Segment
 from bioseg_cli.evaluation.report import Evaluation
 from bioseg_cli.figures.palette import cluster_colours, in_class_colours
 from bioseg_cli.io.files import replacing
@@ -34,7 +34,7 @@ KEY_LINE_INCHES = 0.16
 KEY_MARGIN_INCHES = 0.35
 
 
-def write_clusters(path: Path, truth: Truth, segment: Segment, rows: Sequence[Evaluation]) -> None:
+def write_clusters(path: Path, truth: GroundTruth, segment: Segment, rows: Sequence[Evaluation]) -> None:
     """Draw the images of lowest, middle and highest mean IoU in the row that scores best.
 
     Args:
@@ -51,7 +51,7 @@ def write_clusters(path: Path, truth: Truth, segment: Segment, rows: Sequence[Ev
         FigureCanvasAgg(figure).print_figure(temporary, dpi=DPI, format="png")
 
 
-def _chosen(row: Evaluation, truth: Truth) -> list[tuple[str, int]]:
+def _chosen(row: Evaluation, truth: GroundTruth) -> list[tuple[str, int]]:
     """Title and number of the worst, the median and the best image; fewer where there are fewer.
 
     Images of nothing but background show nothing of clusters: they are passed over where there are others.
@@ -72,7 +72,9 @@ def _chosen(row: Evaluation, truth: Truth) -> list[tuple[str, int]]:
     ]
 
 
-def _draw(chosen: Sequence[tuple[str, int]], truth: Truth, segment: Segment, columns: Sequence[Evaluation]) -> Figure:
+def _draw(
+    chosen: Sequence[tuple[str, int]], truth: GroundTruth, segment: Segment, columns: Sequence[Evaluation]
+) -> Figure:
     headings = ["image", "truth"]
     for one in columns:
         headings += [f"{one.head} head, clusters", f"{one.head} head, classes, {one.mapping}"]
@@ -96,7 +98,7 @@ def _draw(chosen: Sequence[tuple[str, int]], truth: Truth, segment: Segment, col
     return figure
 
 
-def _pictures(number: int, truth: Truth, segment: Segment, columns: Sequence[Evaluation]) -> list[NDArray[Any]]:
+def _pictures(number: int, truth: GroundTruth, segment: Segment, columns: Sequence[Evaluation]) -> list[NDArray[Any]]:
     pictures: list[NDArray[Any]] = [
         shown_image(truth, number),
         in_class_colours(truth.labels(number), truth.classes, truth.ignore),
@@ -112,7 +114,7 @@ def _pictures(number: int, truth: Truth, segment: Segment, columns: Sequence[Eva
     return pictures
 
 
-def _draw_keys(axes: Sequence[Axes], truth: Truth, columns: Sequence[Evaluation]) -> None:
+def _draw_keys(axes: Sequence[Axes], truth: GroundTruth, columns: Sequence[Evaluation]) -> None:
     """Below the truth the classes, below each head's clusters what they became."""
     keys = {1: colour_key([(one.name, one.colour) for one in truth.classes])}
     for place, one in enumerate(columns):

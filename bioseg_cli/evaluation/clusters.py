@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from bioseg_cli.config import SplitName
 from bioseg_cli.dataset.schema import Pixels
 from bioseg_cli.errors import UsageError
-from bioseg_cli.evaluation.ground_truth import Predict, Segment, Truth
+from bioseg_cli.evaluation.ground_truth import GroundTruth, Predict, Segment
 from bioseg_cli.evaluation.report import ClusterMapping
 from bioseg_cli.evaluation.scores import ImageCounts
 from bioseg_cli.evaluation.settings import EvaluateConfig
@@ -152,7 +152,7 @@ def cluster_tables(
     return {head: contingency(maps[head], labels, count, classes, ignore) for head, count in clusters.items()}
 
 
-def counts_of_clusters(truth: Truth, tables: Iterable[Mapping[str, NDArray[np.int64]]]) -> ClusterCounts:
+def counts_of_clusters(truth: GroundTruth, tables: Iterable[Mapping[str, NDArray[np.int64]]]) -> ClusterCounts:
     """The images of a truth with their `cluster_tables`, in its order; without those that have no counted pixel."""
     every = list(tables)
     by_head = {head: np.stack([one[head] for one in every]) for head in every[0]}

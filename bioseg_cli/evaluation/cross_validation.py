@@ -22,7 +22,7 @@ from bioseg_cli.evaluation.arms import Arm, compared_arms, comparison_notes
 from bioseg_cli.evaluation.baselines import score_baselines
 from bioseg_cli.evaluation.choice import choose
 from bioseg_cli.evaluation.folds import DatasetWithout, Fold
-from bioseg_cli.evaluation.ground_truth import DatasetTruth, counts_of_images, drawn_remarks
+from bioseg_cli.evaluation.ground_truth import DatasetGroundTruth, counts_of_images, drawn_remarks
 from bioseg_cli.evaluation.report import Evaluation, LabelBudget, Report, shown_path
 from bioseg_cli.evaluation.scores import Resampling, difference, score_images
 from bioseg_cli.evaluation.settings import EvaluateConfig
@@ -111,7 +111,7 @@ class _Trainings:
         every = [*([] if control is None else [control]), *arms]
         resampling = Resampling(self.config.draws, self.config.seed, self.config.by_group)
         with Dataset(every[0].data) as dataset:
-            truth = DatasetTruth(dataset, "train", every[0].labelled)
+            truth = DatasetGroundTruth(dataset, "train", every[0].labelled)
             found = {arm: self._row(arm, dataset, truth, resampling) for arm in every}
             control_row = None if control is None else found[control][0]
             rows = [found[arm][0] for arm in arms]
@@ -141,7 +141,7 @@ class _Trainings:
         )
 
     def _row(
-        self, arm: Arm, dataset: Dataset, truth: DatasetTruth, resampling: Resampling
+        self, arm: Arm, dataset: Dataset, truth: DatasetGroundTruth, resampling: Resampling
     ) -> tuple[Evaluation, str | None]:
         """The score of an arm, and what a reader must know of its temperature, which is stored where that was asked."""
         held_out = self._held_out(arm, dataset)

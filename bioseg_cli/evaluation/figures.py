@@ -14,7 +14,7 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from bioseg_cli.dataset.schema import Pixels
-from bioseg_cli.evaluation.ground_truth import Predict, Truth
+from bioseg_cli.evaluation.ground_truth import GroundTruth, Predict
 from bioseg_cli.evaluation.scores import ImageCounts
 from bioseg_cli.figures.palette import IGNORED_COLOUR, in_class_colours
 from bioseg_cli.io.files import replacing
@@ -39,7 +39,7 @@ DIFFERENCE_COLOURS = np.array(
 DIFFERENCE_NAMES = ("right", "missed", "added", "wrong class", "not counted")
 
 
-def write_worst_best(path: Path, truth: Truth, predict: Predict, images: ImageCounts) -> None:
+def write_worst_best(path: Path, truth: GroundTruth, predict: Predict, images: ImageCounts) -> None:
     """Draw the images of lowest and of highest mean IoU: image, truth, prediction, difference.
 
     Args:
@@ -72,7 +72,7 @@ def difference_map(labels: Pixels, predictions: Pixels, ignore: int) -> NDArray[
     return result
 
 
-def _draw(rows: Sequence[tuple[str, int]], truth: Truth, predict: Predict) -> Figure:
+def _draw(rows: Sequence[tuple[str, int]], truth: GroundTruth, predict: Predict) -> Figure:
     with_image = truth.image(rows[0][1]) is not None
     headings = (*(("image",) if with_image else ()), "truth", "prediction", "difference")
     height, width = truth.labels(rows[0][1]).shape
@@ -117,7 +117,7 @@ def colour_key(entries: Iterable[tuple[str, Sequence[int]]]) -> list[Patch]:
     return [Patch(facecolor=f"#{bytes(rgb).hex()}", edgecolor="black", label=name) for name, rgb in entries]
 
 
-def shown_image(truth: Truth, number: int) -> NDArray[np.float32]:
+def shown_image(truth: GroundTruth, number: int) -> NDArray[np.float32]:
     """(H, W) grey or (H, W, 3) colour, stretched between percentiles of the part that shows the source."""
     image = truth.image(number)
     if image is None:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bioseg_cli.dataset.schema import IntArray, Pixels
-from bioseg_cli.evaluation.ground_truth import DatasetTruth, Predict, Truth
+from bioseg_cli.evaluation.ground_truth import DatasetGroundTruth, GroundTruth, Predict
 
 if TYPE_CHECKING:
     from bioseg_cli.dataset.reader import Dataset
@@ -38,7 +38,7 @@ class ForestBaseline:
     images: int
     pixels: int
 
-    def predictor(self, truth: Truth) -> Predict:
+    def predictor(self, truth: GroundTruth) -> Predict:
         """The forest's prediction for each image of `truth`; 0 in the padding."""
 
         def predict(number: int) -> Pixels:
@@ -74,7 +74,7 @@ def fit_forest(dataset: Dataset, labelled: IntArray, seed: int) -> ForestBaselin
     """
     from sklearn.ensemble import RandomForestClassifier  # slow to import, and not always needed
 
-    truth = DatasetTruth(dataset, "train", labelled)
+    truth = DatasetGroundTruth(dataset, "train", labelled)
     random = np.random.default_rng(seed)
     features, codes = [], []
     each = -(-SAMPLES // len(labelled))

@@ -14,7 +14,7 @@ from bioseg_cli.dataset.area import per_cent
 from bioseg_cli.dataset.schema import IntArray, Pixels
 from bioseg_cli.errors import DataError
 from bioseg_cli.evaluation.scores import ImageCounts
-from bioseg_cli.io.prefetch import WORKERS, made_ahead
+from bioseg_cli.io.prefetch import WORKERS, prefetched_map
 from bioseg_cli.metrics.confusion import confusion_counts
 from bioseg_cli.runs.console import Output
 
@@ -29,7 +29,7 @@ Segment = Callable[[int], Mapping[str, Pixels]]
 """Clusters (H, W) of image number i of a truth, by head."""
 
 
-class Truth(Protocol):
+class GroundTruth(Protocol):
     """N labelled images, by number.
 
     Attributes:
@@ -61,8 +61,8 @@ class Truth(Protocol):
         """Rows and columns that show the source; the rest is padding."""
 
 
-class DatasetTruth:
-    """The labelled images of a split of a data set, or those of it that `indices` names; a `Truth`.
+class DatasetGroundTruth:
+    """The labelled images of a split of a data set, or those of it that `indices` names; a `GroundTruth`.
 
     Attributes:
         unlabelled: number of images of the split without a mask.
@@ -110,7 +110,7 @@ class DatasetTruth:
         return self.dataset.extent(int(self.indices[number]))
 
 
-def remarks(truth: Truth, images: ImageCounts, *, by_group: bool) -> list[str]:
+def remarks(truth: GroundTruth, images: ImageCounts, *, by_group: bool) -> list[str]:
     """What a reader must know of the images that were scored."""
     notes = drawn_remarks(truth, images)
     if empty := len(truth.names) - len(images.names):
@@ -127,7 +127,7 @@ def remarks(truth: Truth, images: ImageCounts, *, by_group: bool) -> list[str]:
     return notes
 
 
-def drawn_remarks(truth: Truth, images: ImageCounts) -> list[str]:
+def drawn_remarks(truth: GroundTruth, images: ImageCounts) -> list[str]:
     """What a reader must know of the pixels that were scored, where the truth was drawn in part."""
     if truth.drawn_in is None:
         return []
@@ -138,7 +138,7 @@ def drawn_remarks(truth: Truth, images: ImageCounts) -> list[str]:
     ]
 
 
-def count_images(truth: Truth, predict: Predict, output: Output, *, description: str) -> ImageCounts:
+def count_images(truth: GroundTruth, predict: Predict, output: Output, *, description: str) -> ImageCounts:
     """Compare every image, several at once; those without a counted pixel are left out.
 
     Args:
@@ -156,11 +156,11 @@ def count_images(truth: Truth, predict: Predict, output: Output, *, description:
             return confusion_counts(truth.labels(number), predict(number), len(truth.classes), truth.ignore)
 
     numbers = range(len(truth.names))
-    with made_ahead(compare, numbers, most=2 * WORKERS) as done:
+    with prefetched_map(compare, numbers, most=2 * WORKERS) as done:
         return counts_of_images(truth, output.track(done, description, len(numbers)))
 
 
-def counts_of_images(truth: Truth, counts: Iterable[NDArray[np.int64]]) -> ImageCounts:
+def counts_of_images(truth: GroundTruth, counts: Iterable[NDArray[np.int64]]) -> ImageCounts:
     """The images of a truth with their counts (K, K), in its order; without those that have no counted pixel."""
     every = np.stack(list(counts))
     scored = np.flatnonzero(every.sum(axis=(1, 2)))
@@ -172,7 +172,7 @@ def counts_of_images(truth: Truth, counts: Iterable[NDArray[np.int64]]) -> Image
 
 
 @contextmanager
-def naming(truth: Truth, number: int) -> Iterator[None]:
+def naming(truth: GroundTruth, number: int) -> Iterator[None]:
     """Within it, a `DataError` that names no file is raised with the name of image `number`."""
     try:
         yield

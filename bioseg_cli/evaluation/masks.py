@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bioseg_cli.evaluation.baselines import score_baselines
-from bioseg_cli.evaluation.folder_truth import FolderTruth
-from bioseg_cli.evaluation.ground_truth import DatasetTruth, Truth, count_images, remarks
+from bioseg_cli.evaluation.folder_ground_truth import FolderGroundTruth
+from bioseg_cli.evaluation.ground_truth import DatasetGroundTruth, GroundTruth, count_images, remarks
 from bioseg_cli.evaluation.predicted_masks import PredictedMasks, masks_for_dataset, masks_for_folder
 from bioseg_cli.evaluation.report import Evaluation, Figures, Report
 from bioseg_cli.evaluation.scores import Resampling, score_images
@@ -37,10 +37,10 @@ def evaluate_masks(config: EvaluateConfig, output: Output, figures: Figures) -> 
         from bioseg_cli.dataset.reader import Dataset
 
         with Dataset(config.truth) as dataset:
-            truth = DatasetTruth(dataset, config.split)
+            truth = DatasetGroundTruth(dataset, config.split)
             masks = masks_for_dataset(config.predictions, truth, reader, output)
             return _report(config, truth, dataset, masks, list(truth.remarks), output, figures)
-    folder = FolderTruth(
+    folder = FolderGroundTruth(
         config.truth, config.masks_are, config.classes, config.images, reader, output, config.unlabelled_value
     )
     masks = masks_for_folder(config.predictions, folder, reader, output)
@@ -52,7 +52,7 @@ def evaluate_masks(config: EvaluateConfig, output: Output, figures: Figures) -> 
 
 def _report(
     config: EvaluateConfig,
-    truth: Truth,
+    truth: GroundTruth,
     dataset: Dataset | None,
     masks: PredictedMasks,
     notes: list[str],

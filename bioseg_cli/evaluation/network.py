@@ -10,19 +10,19 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from bioseg_cli.dataset.schema import Pixels
-from bioseg_cli.evaluation.ground_truth import DatasetTruth, naming
-from bioseg_cli.io.prefetch import made_ahead
+from bioseg_cli.evaluation.ground_truth import DatasetGroundTruth, naming
+from bioseg_cli.io.prefetch import prefetched_map
 
 LARGEST_BATCH = 16
 """Images that go through the network together at most: what it says of them is held twice."""
-GROUPS_AHEAD = 2
+PREFETCHED_GROUPS = 2
 
 Outputs = TypeVar("Outputs")
 Predicted = TypeVar("Predicted")
 Counts = TypeVar("Counts")
 
 
-class NetworkOnTruth(Generic[Outputs, Predicted]):
+class NetworkOnGroundTruth(Generic[Outputs, Predicted]):
     """What a network predicts for the images of a data set; calling it with a number predicts that image alone.
 
     Args:
@@ -34,7 +34,7 @@ class NetworkOnTruth(Generic[Outputs, Predicted]):
 
     def __init__(
         self,
-        truth: DatasetTruth,
+        truth: DatasetGroundTruth,
         batch: int,
         forward: Callable[[Pixels], Outputs],
         maps: Callable[[Outputs], Sequence[Predicted]],
@@ -68,7 +68,7 @@ class NetworkOnTruth(Generic[Outputs, Predicted]):
 
         pool = ThreadPoolExecutor(1, thread_name_prefix="counting")
         try:
-            with made_ahead(self._read, groups, most=GROUPS_AHEAD) as ready:
+            with prefetched_map(self._read, groups, most=PREFETCHED_GROUPS) as ready:
                 waiting: deque[Future[list[Counts]]] = deque()
                 for group, (images, labels) in zip(groups, ready, strict=True):
                     waiting.append(pool.submit(finish, group, labels, self._forward(images)))

@@ -12,8 +12,8 @@ from bioseg_cli.config import ClassInfo
 from bioseg_cli.dataset.crops import Crop
 from bioseg_cli.dataset.schema import Pixels
 from bioseg_cli.errors import DataError
-from bioseg_cli.evaluation.folder_truth import FolderTruth
-from bioseg_cli.evaluation.ground_truth import DatasetTruth
+from bioseg_cli.evaluation.folder_ground_truth import FolderGroundTruth
+from bioseg_cli.evaluation.ground_truth import DatasetGroundTruth
 from bioseg_cli.evaluation.predicted_values import Read, interpret, look_at, refuse_doubt
 from bioseg_cli.io.axes import count_of_frames
 from bioseg_cli.io.names import as_seen, stem_of
@@ -78,7 +78,7 @@ class PredictedMasks:
         )
 
 
-def masks_for_folder(folder: Path, truth: FolderTruth, reader: MaskReader, output: Output) -> PredictedMasks:
+def masks_for_folder(folder: Path, truth: FolderGroundTruth, reader: MaskReader, output: Output) -> PredictedMasks:
     """Pair predicted with true mask files by name.
 
     Args:
@@ -107,7 +107,7 @@ def masks_for_folder(folder: Path, truth: FolderTruth, reader: MaskReader, outpu
     return _predicted(folder, pairs, truth, truth.classes, reader, output, said)
 
 
-def masks_for_dataset(folder: Path, truth: DatasetTruth, reader: MaskReader, output: Output) -> PredictedMasks:
+def masks_for_dataset(folder: Path, truth: DatasetGroundTruth, reader: MaskReader, output: Output) -> PredictedMasks:
     """Pair predicted mask files with images of a data set.
 
     A file is named like the image (`bioseg predict DATA.h5` does so), or like the file the image came from; then it
@@ -188,7 +188,7 @@ def _complete(found: Sequence[FoundT | None], names: Sequence[str], folder: Path
 def _predicted(
     folder: Path,
     pairs: Sequence[Pair],
-    truth: FolderTruth | None,
+    truth: FolderGroundTruth | None,
     classes: Sequence[ClassInfo],
     reader: MaskReader,
     output: Output,

@@ -11,8 +11,8 @@ import numpy as np
 from bioseg_cli.config import read_yaml
 from bioseg_cli.dataset.schema import Pixels
 from bioseg_cli.errors import DataError
-from bioseg_cli.evaluation.folder_truth import FolderTruth
-from bioseg_cli.io.prefetch import WORKERS, made_ahead
+from bioseg_cli.evaluation.folder_ground_truth import FolderGroundTruth
+from bioseg_cli.io.prefetch import WORKERS, prefetched_map
 from bioseg_cli.masks.agreement import use_of_palettes
 from bioseg_cli.masks.frames import Frame, MaskReader, survey_masks, survey_values
 from bioseg_cli.masks.mask_file import MaskTraits
@@ -62,7 +62,7 @@ def look_at(folder: Path, frames: Sequence[Frame], reader: MaskReader, output: O
             where=folder,
             fix="Predict them without --raw-clusters, or score the run itself: `bioseg evaluate RUN`.",
         )
-    with made_ahead(reader.look, frames, most=4 * WORKERS) as found:
+    with prefetched_map(reader.look, frames, most=4 * WORKERS) as found:
         looks = list(zip(frames, output.track(found, "Looking at the predicted masks", len(frames)), strict=True))
     survey = survey_values(looks)
     if survey.several:
@@ -163,7 +163,7 @@ def _refuse_unclean(seen: MaskValues) -> None:
         raise DataError("The palettes of the predicted masks differ from file to file", where=seen.folder, fix=RELABEL)
 
 
-def refuse_doubt(seen: MaskValues, truth: FolderTruth) -> None:
+def refuse_doubt(seen: MaskValues, truth: FolderGroundTruth) -> None:
     """Raise `DataError` where the reading of the true masks is a guess that the predictions contradict."""
     if len(truth.classes) > 2 >= len(seen.values) and not seen.coloured:
         raise DataError(

@@ -13,7 +13,7 @@ import numpy as np
 
 from bioseg_cli.dataset.area import with_share
 from bioseg_cli.evaluation.calibration import Calibration
-from bioseg_cli.evaluation.ground_truth import Predict, Segment, Truth
+from bioseg_cli.evaluation.ground_truth import GroundTruth, Predict, Segment
 from bioseg_cli.evaluation.scores import Difference, ImageCounts, Score
 from bioseg_cli.metrics.confusion import iou_per_class
 from bioseg_cli.runs.sections import Labels
@@ -124,10 +124,10 @@ class Evaluation:
 class Figures(Protocol):
     """Draws what was scored, while its images can still be read."""
 
-    def differences(self, evaluation: Evaluation, truth: Truth, predict: Predict) -> None:
+    def differences(self, evaluation: Evaluation, truth: GroundTruth, predict: Predict) -> None:
         """The worst and the best images of a row."""
 
-    def clusters(self, rows: Sequence[Evaluation], truth: Truth, segment: Segment) -> None:
+    def clusters(self, rows: Sequence[Evaluation], truth: GroundTruth, segment: Segment) -> None:
         """Clusters beside the classes they became, for all rows of a run and state."""
 
 

@@ -29,8 +29,8 @@ from bioseg_cli.evaluation.clusters import (
 )
 from bioseg_cli.evaluation.controls import control_notes, refuse_no_control
 from bioseg_cli.evaluation.failures import RunFailures
-from bioseg_cli.evaluation.ground_truth import DatasetTruth, Predict, counts_of_images, remarks
-from bioseg_cli.evaluation.network import NetworkOnTruth
+from bioseg_cli.evaluation.ground_truth import DatasetGroundTruth, Predict, counts_of_images, remarks
+from bioseg_cli.evaluation.network import NetworkOnGroundTruth
 from bioseg_cli.evaluation.report import ClusterMapping, Evaluation, Figures, Report, shown_path
 from bioseg_cli.evaluation.scores import ImageCounts, Resampling, difference, score_images
 from bioseg_cli.evaluation.settings import EvaluateConfig
@@ -132,7 +132,7 @@ class _Scoring:
         self.output = output
         self.figures = figures
         self.failures = failures
-        self.truth = DatasetTruth(dataset, config.split)
+        self.truth = DatasetGroundTruth(dataset, config.split)
         self.resampling = Resampling(config.draws, config.seed, config.by_group)
         split = SPLIT_REMARKS.get(config.split)
         self.notes = [*self.truth.remarks, *([] if split is None else [split])]
@@ -198,7 +198,7 @@ class _Scoring:
         def maps(probabilities: NDArray[np.float32]) -> list[tuple[Pixels, NDArray[np.float32]]]:
             return list(zip(predictor.labels(probabilities), probabilities, strict=True))
 
-        network = NetworkOnTruth(self.truth, self._batch(predictor), forward, maps)
+        network = NetworkOnGroundTruth(self.truth, self._batch(predictor), forward, maps)
         classes, ignore, decoder = len(self.truth.classes), self.truth.ignore, predictor.decoder
 
         def count(
@@ -228,7 +228,7 @@ class _Scoring:
         def count(labels: Pixels, maps: Mapping[str, Pixels]) -> dict[str, NDArray[np.int64]]:
             return cluster_tables(labels, maps, clusters, classes, ignore)
 
-        network = NetworkOnTruth(self.truth, self._batch(predictor), forward, likeliest_clusters)
+        network = NetworkOnGroundTruth(self.truth, self._batch(predictor), forward, likeliest_clusters)
         counts = counts_of_clusters(self.truth, self._tracked(state, network.compared(count)))
         # Every head and mapping has a figure, mostly of the same images.
         segment = lru_cache(maxsize=IMAGES_HELD)(network)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bioseg_cli.errors import DataError, PartialFailure
 from bioseg_cli.evaluation.failures import RunFailures
-from bioseg_cli.evaluation.ground_truth import Predict, Segment, Truth
+from bioseg_cli.evaluation.ground_truth import GroundTruth, Predict, Segment
 from bioseg_cli.evaluation.report import Evaluation, Figures, images_csv, table_csv
 from bioseg_cli.evaluation.result import EvaluationResult
 from bioseg_cli.evaluation.settings import EvaluateConfig
@@ -79,10 +79,10 @@ def run(config: EvaluateConfig, output: Output, *, overwrite: bool) -> Evaluatio
 class NoFigures:
     """No figure was asked for."""
 
-    def differences(self, evaluation: Evaluation, truth: Truth, predict: Predict) -> None:
+    def differences(self, evaluation: Evaluation, truth: GroundTruth, predict: Predict) -> None:
         """Nothing."""
 
-    def clusters(self, rows: Sequence[Evaluation], truth: Truth, segment: Segment) -> None:
+    def clusters(self, rows: Sequence[Evaluation], truth: GroundTruth, segment: Segment) -> None:
         """Nothing."""
 
 
@@ -103,14 +103,14 @@ class FiguresIn:
                 for old in folder.glob(f"*{name}"):
                     old.unlink()
 
-    def differences(self, evaluation: Evaluation, truth: Truth, predict: Predict) -> None:
+    def differences(self, evaluation: Evaluation, truth: GroundTruth, predict: Predict) -> None:
         """`worst_best.png`; of each head and mapping one of its own."""
         from bioseg_cli.evaluation.figures import write_worst_best
 
         parts = [] if evaluation.mapping is None else [str(evaluation.head), evaluation.mapping.kind]
         write_worst_best(self._path(evaluation, DIFFERENCES_NAME, parts), truth, predict, evaluation.images)
 
-    def clusters(self, rows: Sequence[Evaluation], truth: Truth, segment: Segment) -> None:
+    def clusters(self, rows: Sequence[Evaluation], truth: GroundTruth, segment: Segment) -> None:
         """`clusters.png`."""
         from bioseg_cli.evaluation.cluster_figure import write_clusters
 

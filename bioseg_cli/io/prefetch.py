@@ -1,4 +1,4 @@
-"""Work that runs ahead of the one that uses it: in threads, in order, and never far ahead."""
+"""Prefetch: threads prepare a bounded number of results, in order, before their consumer asks for them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Made = TypeVar("Made")
 
 
 @contextmanager
-def made_ahead(make: Callable[[Thing], Made], things: Iterable[Thing], *, most: int) -> Iterator[Iterator[Made]]:
+def prefetched_map(make: Callable[[Thing], Made], things: Iterable[Thing], *, most: int) -> Iterator[Iterator[Made]]:
     """Within the `with` block, an iterator over `make(thing)` for each of `things`, in their order.
 
     An exception that `make` raises comes out where its result would. When the block is left, however that happens,
@@ -28,7 +28,7 @@ def made_ahead(make: Callable[[Thing], Made], things: Iterable[Thing], *, most: 
         things: its arguments.
         most: how many results there may be that were not asked for yet, begun ones among them; at least 1.
     """
-    pool = ThreadPoolExecutor(min(WORKERS, most), thread_name_prefix="ahead")
+    pool = ThreadPoolExecutor(min(WORKERS, most), thread_name_prefix="prefetch")
     try:
         yield _in_order(pool, make, things, most)
     finally:
@@ -47,13 +47,13 @@ def _in_order(
         yield waiting.popleft().result()
 
 
-def read_ahead(items: Iterator[Thing]) -> Generator[Thing]:
-    """Yield `items`, each of which needs the one before; the next is made in a thread while the current one is used.
+def prefetched(items: Iterator[Thing]) -> Generator[Thing]:
+    """Yield `items`, each of which needs the one before. A thread makes the next item while the current one is used.
 
-    Closing it waits for the one that is being made.
+    Closing the generator waits for the item that the thread is making.
     """
     end = object()
-    with ThreadPoolExecutor(1, thread_name_prefix="ahead") as pool:
+    with ThreadPoolExecutor(1, thread_name_prefix="prefetch") as pool:
         pending: Future[Any] = pool.submit(next, items, end)
         while (item := pending.result()) is not end:
             pending = pool.submit(next, items, end)

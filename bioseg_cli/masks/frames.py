@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from bioseg_cli.dataset.schema import Pixels
 from bioseg_cli.io.axes import Stacks
 from bioseg_cli.io.images import inspect_image
-from bioseg_cli.io.prefetch import WORKERS, made_ahead
+from bioseg_cli.io.prefetch import WORKERS, prefetched_map
 from bioseg_cli.masks.labkit import LabkitLabels
 from bioseg_cli.masks.mask_file import NO_TRAITS, MaskTraits, mask_traits, read_mask
 from bioseg_cli.masks.survey import MaskSurvey
@@ -128,7 +128,7 @@ def look_at_files(
     def look(path: Path) -> list[tuple[Frame, Pixels]]:
         return [(frame, reader.look(frame)) for frame in frames_of(path, reader.stacks)]
 
-    with made_ahead(look, files, most=4 * WORKERS) as looks:
+    with prefetched_map(look, files, most=4 * WORKERS) as looks:
         return [look for some in output.track(looks, description, len(files)) for look in some]
 
 
@@ -146,7 +146,7 @@ def survey_values(looks: Iterable[tuple[Frame, Pixels]]) -> MaskSurvey:
 def survey_masks(frames: Sequence[Frame], reader: MaskReader, output: Output, *, regions: bool) -> MaskSurvey:
     """A survey of whole masks, with the connected regions of every value or without."""
     survey = MaskSurvey()
-    with made_ahead(reader.read, frames, most=WORKERS) as masks:
+    with prefetched_map(reader.read, frames, most=WORKERS) as masks:
         pairs = zip(frames, masks, strict=True)
         for frame, mask in output.track(pairs, "Looking for objects", len(frames)):
             survey.add(mask, where=frame.path, traits=frame.traits, regions=regions)

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from bioseg_cli.io.image_writer import tiff_options
 from bioseg_cli.io.pixel_size import PixelSize
-from bioseg_cli.io.prefetch import made_ahead
+from bioseg_cli.io.prefetch import prefetched_map
 
 STRIP_BYTES = 2**18
 """Size of the compressed strips before compression: viewers read them one by one."""
-COMPRESSED_AHEAD = 8
+PREFETCHED_STRIPS = 8
 """Strips that are compressed before they are written at most."""
 
 
@@ -63,7 +63,7 @@ def write_pages(
     step = _rows_a_strip(width, dtype.itemsize)
     strips = _strips(rows, height, width, step, dtype)
     options = tiff_options(shape, dtype, axes, size)
-    with made_ahead(_compressed, strips, most=COMPRESSED_AHEAD) as compressed:
+    with prefetched_map(_compressed, strips, most=PREFETCHED_STRIPS) as compressed:
         tifffile.imwrite(path, compressed, shape=shape, dtype=dtype, rowsperstrip=step, **options)
 
 

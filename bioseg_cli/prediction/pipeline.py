@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from bioseg_cli.compute.device import is_device_failure, is_out_of_memory
 from bioseg_cli.errors import BiosegError, OutputError
-from bioseg_cli.io.prefetch import made_ahead, read_ahead
+from bioseg_cli.io.prefetch import prefetched, prefetched_map
 from bioseg_cli.prediction.failures import failure_of
 from bioseg_cli.prediction.outputs import Entry, Outputs
 from bioseg_cli.prediction.overlay import Preview
@@ -25,7 +25,7 @@ from bioseg_cli.prediction.settings import PredictConfig
 from bioseg_cli.prediction.sources import OpenSource, Source
 from bioseg_cli.runs.console import ProgressLine
 
-AHEAD = 8
+PREFETCHED_FILES = 8
 """Images that are read before they are needed at most."""
 WHOLE = 100
 """Steps of the progress of a single image."""
@@ -138,7 +138,7 @@ class ImagePrediction:
         waiting: list[_Frame] = []  # of one size, to be predicted together
         with (
             Outputs(self._config, self._predictor.decoder, self._written, self._drop) as outputs,
-            made_ahead(self._open, sources, most=AHEAD) as opened,
+            prefetched_map(self._open, sources, most=PREFETCHED_FILES) as opened,
             closing(self._frames(opened)) as frames,
         ):
             for frame in frames:
@@ -199,7 +199,7 @@ class ImagePrediction:
                             break
                         yield _Frame(source, opened, number, None, preview)
                 else:
-                    with closing(read_ahead(self._whole_frames(source, opened))) as frames:
+                    with closing(prefetched(self._whole_frames(source, opened))) as frames:
                         yield from frames
 
     def _whole_frames(self, source: Source, opened: OpenSource) -> Iterator[_Frame | _Unreadable]:

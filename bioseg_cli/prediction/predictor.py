@@ -15,7 +15,7 @@ from torch import Tensor
 
 from bioseg_cli.compute.device import Precision, is_out_of_memory
 from bioseg_cli.errors import DataError, RunError
-from bioseg_cli.io.prefetch import read_ahead
+from bioseg_cli.io.prefetch import prefetched
 from bioseg_cli.model.saved import LoadedModel
 from bioseg_cli.model.unet import folded
 from bioseg_cli.prediction.head_decoder import HeadDecoder
@@ -183,7 +183,7 @@ class Predictor:
     ) -> Generator[tuple[int, NDArray[np.float32]]]:
         """Yield the first row, and the probabilities (..., K, h, W), of finished rows from top to bottom.
 
-        In memory are one row of tiles and what is read ahead of it, not the image. An array that was yielded is good
+        In memory are one row of tiles and the row that is prefetched, not the image. An array that was yielded is good
         until the next is asked for.
 
         Args:
@@ -201,8 +201,8 @@ class Predictor:
         self, heads: Sequence[str], read: Callable[[int, int], NDArray[Any]], plan: TilePlan
     ) -> Generator[tuple[int, NDArray[np.float32]]]:
         rows = tile_rows(lambda top, bottom: self.normalised(read(top, bottom)), plan)
-        with closing(read_ahead(rows) if len(plan.rows) > 1 else rows) as ahead:
-            yield from blended_rows(partial(self._predict_tile, heads), ahead, plan)
+        with closing(prefetched(rows) if len(plan.rows) > 1 else rows) as next_rows:
+            yield from blended_rows(partial(self._predict_tile, heads), next_rows, plan)
 
     def back_off(self) -> bool:
         """Halve the batch, or else the tile, after an allocation failed; False where neither can be any smaller."""

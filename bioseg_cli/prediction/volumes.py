@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from bioseg_cli.errors import DataError
 from bioseg_cli.io.image_writer import write_png
 from bioseg_cli.io.pixel_size import PixelSize
-from bioseg_cli.io.prefetch import read_ahead
+from bioseg_cli.io.prefetch import prefetched
 from bioseg_cli.io.volumes import Volume, open_volume, writing_labels
 from bioseg_cli.prediction.estimate import estimate_entry
 from bioseg_cli.prediction.overlay import draw_overlay
@@ -124,7 +124,7 @@ def predict_volume(source: VolumeSource, predictor: Predictor, config: PredictCo
         _in_file_order(write, volume, slicing, predictor.label_dtype) as take,
         Writing() as writing,
     ):
-        for pixels in read_ahead(_slices(volume, slicing.axis, batch)):
+        for pixels in prefetched(_slices(volume, slicing.axis, batch)):
             probabilities = predictor.probabilities(pixels[:, None], volume.path)
             labels = predictor.labels(probabilities)
             if expected is not None:

@@ -20,7 +20,7 @@ from bioseg_cli.dataset.schema import DRAWN_IN_PART, DatasetInfo, Item, ItemSour
 from bioseg_cli.dataset.writer import DatasetWriter, PackedItem
 from bioseg_cli.errors import BiosegError, DataError
 from bioseg_cli.io.files import refuse_existing
-from bioseg_cli.io.prefetch import WORKERS, made_ahead
+from bioseg_cli.io.prefetch import WORKERS, prefetched_map
 from bioseg_cli.prepare.counts import DatasetCounts, Fingerprint, Repeats
 from bioseg_cli.prepare.recipe import Collection, SourceImage
 from bioseg_cli.prepare.result import PreparationResult
@@ -31,7 +31,7 @@ from bioseg_cli.printable import listing
 from bioseg_cli.runs.console import Output
 from bioseg_cli.runs.manifest import environment, now, write_manifest
 
-AHEAD_BYTES = 1 << 30
+PREFETCH_BYTES = 1 << 30
 """Images that are ready before they are written take this much memory, and about as much again for their parts."""
 
 
@@ -161,7 +161,7 @@ def _write(
         overwrite=overwrite,
     ) as writer:
         pack = partial(_pack, writer, drawn_in_part=collection.drawn_in_part)
-        with made_ahead(pack, plan, most=_images_ahead(collection)) as packed:
+        with prefetched_map(pack, plan, most=_prefetched_images(collection)) as packed:
             steps = zip(plan, packed, strict=True)
             for (image, split, crops), (fingerprint, items) in output.track(steps, "Writing images", len(plan)):
                 repeats.add(image, split, fingerprint)
@@ -220,11 +220,11 @@ def _pack(
     return fingerprint, items
 
 
-def _images_ahead(collection: Collection) -> int:
+def _prefetched_images(collection: Collection) -> int:
     """How many images may be ready before they are written: enough for all threads, as far as memory allows."""
     pixels = max(height * width for height, width in (image.shape for image in collection.images))
     bytes_each = pixels * collection.channels * collection.dtype.itemsize
-    return int(np.clip(AHEAD_BYTES // bytes_each, 1, WORKERS + 1))
+    return int(np.clip(PREFETCH_BYTES // bytes_each, 1, WORKERS + 1))
 
 
 def _item_size(collection: Collection, config: PrepareConfig) -> tuple[int, int]:

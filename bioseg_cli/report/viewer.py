@@ -14,7 +14,7 @@ from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.dataset.schema import Pixels
 from bioseg_cli.errors import DataError
 from bioseg_cli.evaluation.clusters import likeliest_clusters
-from bioseg_cli.evaluation.ground_truth import DatasetTruth
+from bioseg_cli.evaluation.ground_truth import DatasetGroundTruth
 from bioseg_cli.evaluation.states import SavedState, load_state
 from bioseg_cli.metrics.mapping import class_labels
 from bioseg_cli.prediction.predictor import Predictor
@@ -35,7 +35,7 @@ class Viewer:
     """
 
     def __init__(self, dataset: Dataset, split: SplitName, precision: Precision) -> None:
-        self.truth = DatasetTruth(dataset, split)
+        self.truth = DatasetGroundTruth(dataset, split)
         self._dataset = dataset
         self._precision = precision
         self._numbers = {name: number for number, name in enumerate(self.truth.names)}

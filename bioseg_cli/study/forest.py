@@ -15,7 +15,7 @@ from bioseg_cli.config import SplitName
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.dataset.schema import IntArray
 from bioseg_cli.evaluation.forest import fit_forest
-from bioseg_cli.evaluation.ground_truth import DatasetTruth, count_images
+from bioseg_cli.evaluation.ground_truth import DatasetGroundTruth, count_images
 from bioseg_cli.evaluation.report import Evaluation
 from bioseg_cli.evaluation.scores import Resampling, score_images
 from bioseg_cli.runs.console import Output
@@ -32,7 +32,7 @@ def forest_file(data: str, count: int, draw: int) -> str:
 
 def score_forest(dataset: Dataset, labelled: IntArray, split: SplitName, output: Output) -> ScoreRow:
     """Grow a forest on labelled images of a data set and score it on a split, as `bioseg evaluate` does."""
-    truth, resampling = DatasetTruth(dataset, split), Resampling()
+    truth, resampling = DatasetGroundTruth(dataset, split), Resampling()
     forest = fit_forest(dataset, labelled, resampling.seed)
     output.say(forest.note)
     images = count_images(truth, forest.predictor(truth), output, description="Scoring a forest")

@@ -10,7 +10,7 @@ from typing import Any
 from bioseg_cli.compute.jobs import run_jobs, threads_each
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.errors import Interrupted, PartialFailure
-from bioseg_cli.evaluation.ground_truth import DatasetTruth
+from bioseg_cli.evaluation.ground_truth import DatasetGroundTruth
 from bioseg_cli.runs.console import Output
 from bioseg_cli.runs.manifest import environment, now, write_manifest
 from bioseg_cli.study.collect import results_of_study
@@ -142,7 +142,7 @@ class _Study:
             identities = {}
             for file in map(Path, files.values()):
                 with Dataset(file) as dataset:
-                    DatasetTruth(dataset, self.plan.split)
+                    DatasetGroundTruth(dataset, self.plan.split)
                     identities[file] = dataset.content_hash
             file, identity = next(iter(identities.items()))
             name = f"{data}.baselines"

@@ -16,7 +16,7 @@ from bioseg_cli.config import StateName, build_config
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.errors import RunError
 from bioseg_cli.evaluation.baselines import score_baselines
-from bioseg_cli.evaluation.ground_truth import DatasetTruth, count_images
+from bioseg_cli.evaluation.ground_truth import DatasetGroundTruth, count_images
 from bioseg_cli.evaluation.runs import evaluate_runs
 from bioseg_cli.evaluation.scores import Resampling
 from bioseg_cli.evaluation.session import NoFigures
@@ -92,7 +92,7 @@ def score_run(job: RunJob, output: Output) -> list[ScoreRow]:
 def score_data(job: BaselinesJob, output: Output) -> list[ScoreRow]:
     """The scores of the baselines that can be had on a data set; the log says why of the others."""
     with Dataset(job.data) as dataset:
-        truth = DatasetTruth(dataset, job.split)
+        truth = DatasetGroundTruth(dataset, job.split)
         background = np.zeros(dataset.image_shape[1:], dtype=np.uint8)
         images = count_images(truth, lambda _: background, output, description="Reading masks")
         evaluations, notes = score_baselines(job.baselines, truth, dataset, images, Resampling(), output)

@@ -11,7 +11,7 @@ from bioseg_cli.dataset.reader import Dataset, find_dataset
 from bioseg_cli.dataset.schema import IntArray
 from bioseg_cli.errors import DataError
 from bioseg_cli.io.files import refuse_existing
-from bioseg_cli.io.prefetch import made_ahead
+from bioseg_cli.io.prefetch import prefetched_map
 from bioseg_cli.runs.console import Output
 from bioseg_cli.suggest.choice import Chosen, disputed_images, typical_images
 from bioseg_cli.suggest.export import check_folder, export
@@ -23,7 +23,7 @@ from bioseg_cli.suggest.sheet import write_sheet
 if TYPE_CHECKING:
     from bioseg_cli.suggest.disagreement import Views
 
-MEASURED_AHEAD = 4
+PREFETCHED_IMAGES = 4
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ def _measured(dataset: Dataset, indices: IntArray, output: Output) -> list[Measu
     def one(index: int) -> Measured:
         return measure(dataset.normalised(index)[:, *dataset.extent(index)], levels, step)
 
-    with made_ahead(one, indices.tolist(), most=MEASURED_AHEAD) as made:
+    with prefetched_map(one, indices.tolist(), most=PREFETCHED_IMAGES) as made:
         return list(output.track(made, "Looking at the images", len(indices)))
 
 

@@ -15,7 +15,7 @@ from bioseg_cli.compute.device import Precision, is_out_of_memory
 from bioseg_cli.config import STATES, StateName
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.errors import Interrupted, RunError
-from bioseg_cli.io.prefetch import made_ahead
+from bioseg_cli.io.prefetch import prefetched_map
 from bioseg_cli.model.saved import ModelCard
 from bioseg_cli.model.unet import UNet
 from bioseg_cli.runs.console import Output, ProgressLine, clock
@@ -157,7 +157,7 @@ class Trainer:
         """Seconds that a `step` and a `validation` take here and now; the trainer is of no further use."""
         self.network.train()
         steps = [divmod(number, self.method.epoch_steps) for number in range(UNTIMED_STEPS + TIMED_STEPS)]
-        with made_ahead(lambda place: self.method.draw(*place), steps, most=1) as batches:
+        with prefetched_map(lambda place: self.method.draw(*place), steps, most=1) as batches:
             for number, batch in enumerate(batches):
                 if number == UNTIMED_STEPS:
                     start = time.monotonic()
@@ -174,7 +174,7 @@ class Trainer:
         self.network.train()
         end = min(method.epoch_steps, state.step + self.total_steps - state.updates)
         # A batch is a function of its position, so the next one can be made while this one is trained on.
-        with made_ahead(partial(method.draw, state.epoch), range(state.step, end), most=1) as batches:
+        with prefetched_map(partial(method.draw, state.epoch), range(state.step, end), most=1) as batches:
             while state.step < end:
                 if self.processes.any(self.stop_requested()):
                     return False

@@ -14,9 +14,9 @@ from PIL import Image
 
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.errors import DataError
-from bioseg_cli.evaluation.folder_truth import FolderTruth
-from bioseg_cli.evaluation.ground_truth import DatasetTruth
-from bioseg_cli.evaluation.network import LARGEST_BATCH, NetworkOnTruth
+from bioseg_cli.evaluation.folder_ground_truth import FolderGroundTruth
+from bioseg_cli.evaluation.ground_truth import DatasetGroundTruth
+from bioseg_cli.evaluation.network import LARGEST_BATCH, NetworkOnGroundTruth
 from bioseg_cli.evaluation.thresholding import histogram
 from bioseg_cli.masks import frames
 from bioseg_cli.masks.frames import MaskReader, distinct_values, frames_of
@@ -108,7 +108,7 @@ def test_true_masks_are_read_as_a_survey_of_every_pixel_says(tmp_path, draw, kin
     for number in range(3):
         survey.add(draw(number))
         tifffile.imwrite(tmp_path / f"{number}.tif", draw(number))
-    truth = FolderTruth(tmp_path, kind, (), None, MaskReader(), Output(quiet=True))
+    truth = FolderGroundTruth(tmp_path, kind, (), None, MaskReader(), Output(quiet=True))
     assert truth.reading == survey.reading(kind, ())
     np.testing.assert_array_equal(truth.labels(1), truth.reading.labels(draw(1)))
 
@@ -117,7 +117,7 @@ def test_negative_labels_are_refused_by_file(tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", np.zeros((4, 4), dtype=np.int16))
     tifffile.imwrite(tmp_path / "b.tif", np.full((4, 4), -3, dtype=np.int16))
     with pytest.raises(DataError, match="negative values, down to -3") as found:
-        FolderTruth(tmp_path, "binary", (), None, MaskReader(), Output(quiet=True))
+        FolderGroundTruth(tmp_path, "binary", (), None, MaskReader(), Output(quiet=True))
     assert str(found.value.where) == str(tmp_path / "b.tif")
 
 
@@ -138,7 +138,7 @@ def test_the_histogram_is_that_of_numpy(seed, levels, offset):
 @pytest.fixture
 def truth(disc_dataset):
     with Dataset(disc_dataset) as dataset:
-        yield DatasetTruth(dataset, "train")
+        yield DatasetGroundTruth(dataset, "train")
 
 
 @pytest.mark.parametrize("batch", [1, 3, 8, 1000])
@@ -150,7 +150,7 @@ def test_images_are_compared_in_order_whatever_the_batch(truth, batch):
         sizes.append(len(images))
         return images
 
-    network = NetworkOnTruth(truth, batch, forward, lambda images: [image[0] for image in images])
+    network = NetworkOnGroundTruth(truth, batch, forward, lambda images: [image[0] for image in images])
     found = list(network.compared(lambda labels, predicted: (labels, predicted)))
     assert len(found) == 8
     for number, (labels, predicted) in enumerate(found):
@@ -167,7 +167,7 @@ def test_an_image_that_does_not_fit_is_named(truth):
             raise DataError("It does not fit")
         return 0
 
-    network = NetworkOnTruth(truth, 3, lambda images: len(images), lambda count: [False, True, False][:count])
+    network = NetworkOnGroundTruth(truth, 3, lambda images: len(images), lambda count: [False, True, False][:count])
     with pytest.raises(DataError) as found:
         list(network.compared(compare))
     assert found.value.where == truth.names[1]
@@ -183,8 +183,8 @@ def test_what_stops_the_network_stops_its_threads(truth, error):
             raise error
         return images
 
-    network = NetworkOnTruth(truth, 1, forward, list)
+    network = NetworkOnGroundTruth(truth, 1, forward, list)
     with pytest.raises(error):
         list(network.compared(lambda labels, predicted: 0))
     assert len(passes) == 3
-    assert not [one for one in threading.enumerate() if one.name.startswith(("ahead", "counting"))]
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith(("prefetch", "counting"))]

@@ -13,7 +13,7 @@ from conftest import write_discs
 
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.evaluation.forest import fit_forest, pixel_features
-from bioseg_cli.evaluation.ground_truth import DatasetTruth
+from bioseg_cli.evaluation.ground_truth import DatasetGroundTruth
 
 Cli = Callable[..., Result]
 
@@ -31,7 +31,7 @@ def test_a_forest_grown_on_one_image_finds_the_discs_of_another(disc_dataset: Pa
     with Dataset(disc_dataset) as dataset:
         forest = fit_forest(dataset, dataset.label_order[:1], seed=0)
         assert (forest.images, forest.pixels) == (1, 48 * 48)
-        truth = DatasetTruth(dataset, "test")
+        truth = DatasetGroundTruth(dataset, "test")
         predict = forest.predictor(truth)
         agreement = np.mean([(predict(number) == truth.labels(number)).mean() for number in range(len(truth.names))])
         assert agreement > 0.97

@@ -1,37 +1,45 @@
-"""Work that runs ahead: in order, never far ahead, and over when the block is left."""
+"""Prefetch: results in order, never more than announced, and no thread left when the block is left."""
 
 from __future__ import annotations
 
 import threading
-import time
+from collections.abc import Iterator
 
 import pytest
 
-from bioseg_cli.io.prefetch import made_ahead
+from bioseg_cli.io.prefetch import prefetched_map
 
 
 def workers() -> list[str]:
-    return [thread.name for thread in threading.enumerate() if thread.name.startswith("ahead")]
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("prefetch")]
 
 
 def test_results_come_in_order_however_long_each_takes() -> None:
+    later_done = threading.Event()
+
     def make(number: int) -> int:
-        time.sleep(0.003 * (number % 3 == 0))
+        if number == 0:
+            assert later_done.wait(60)
+        if number == 1:
+            later_done.set()
         return number**2
 
-    with made_ahead(make, range(20), most=4) as results:
+    with prefetched_map(make, range(20), most=4) as results:
         assert list(results) == [number**2 for number in range(20)]
 
 
 @pytest.mark.parametrize("most", [1, 3])
 def test_never_more_than_announced_is_ahead(most: int) -> None:
-    begun: list[int] = []
+    asked: list[int] = []
 
-    with made_ahead(begun.append, range(30), most=most) as results:
-        for used, _ in enumerate(results, start=1):
-            time.sleep(0.002)
-            assert len(begun) <= used + most
-    assert sorted(begun) == list(range(30))
+    def numbers() -> Iterator[int]:
+        for number in range(30):
+            asked.append(number)
+            yield number
+
+    with prefetched_map(abs, numbers(), most=most) as results:
+        ahead = [len(asked) - used for used, _ in enumerate(results, start=1)]
+    assert ahead == [most] * (30 - most) + list(reversed(range(most)))
 
 
 def test_the_first_error_in_order_comes_out_after_the_results_before_it() -> None:
@@ -47,14 +55,14 @@ def test_the_first_error_in_order_comes_out_after_the_results_before_it() -> Non
         return number
 
     seen: list[int] = []
-    with pytest.raises(ValueError, match="first in order"), made_ahead(make, range(9), most=3) as results:
+    with pytest.raises(ValueError, match="first in order"), prefetched_map(make, range(9), most=3) as results:
         seen.extend(results)
     assert seen == [0, 1]
 
 
 def test_leaving_the_block_ends_the_threads_and_begins_nothing_more() -> None:
     begun: list[int] = []
-    with pytest.raises(RuntimeError), made_ahead(begun.append, range(1000), most=5) as results:
+    with pytest.raises(RuntimeError), prefetched_map(begun.append, range(1000), most=5) as results:
         next(results)
         assert workers()
         raise RuntimeError

@@ -20,7 +20,7 @@ from PIL import Image
 from bioseg_cli.config import build_config, read_yaml
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.errors import DataError
-from bioseg_cli.evaluation.folder_truth import FolderTruth
+from bioseg_cli.evaluation.folder_ground_truth import FolderGroundTruth
 from bioseg_cli.io.image_writer import write_labels
 from bioseg_cli.io.images import ImageFile, inspect_image, read_frame
 from bioseg_cli.io.pixel_size import PixelSize
@@ -199,7 +199,7 @@ def test_evaluate_says_how_it_reads_true_masks(bioseg: Bioseg, tmp_path: Path) -
     for number in range(3):
         write_labels(tmp_path / "predicted" / f"{number}.tif", (object_mask() > 0).astype(np.uint8), None)
         (tmp_path / "truth" / f"{number}.tif").write_bytes(tiff(page(255 - object_mask(), WHITE)))
-    truth = FolderTruth(tmp_path / "truth", None, (), None, MaskReader(), Output(quiet=True))
+    truth = FolderGroundTruth(tmp_path / "truth", None, (), None, MaskReader(), Output(quiet=True))
     assert truth.notes == [
         "3 of 3 true masks: white is zero in the file, the values are inverted as a viewer shows them "
         "(0.tif, 1.tif, 2.tif)"

@@ -22,8 +22,8 @@ from bioseg_cli.masks.reading import MaskReading
 from bioseg_cli.runs.console import Output
 
 
-class FolderTruth:
-    """Masks of a folder as a `ground_truth.Truth`: read by what their values mean, all of them together.
+class FolderGroundTruth:
+    """Masks of a folder as a `ground_truth.GroundTruth`: read by what their values mean, all of them together.
 
     Args:
         folder: of mask files; a page of a multi-page TIFF is a mask of its own.
