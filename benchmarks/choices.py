@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import itertools
 from functools import partial
 
 import torch
@@ -112,7 +113,7 @@ def adams(network: nn.Module) -> dict[str, Action]:
     """The optimiser's step alone, on gradients of zero."""
     kinds = {"fused": OPTIMIZERS["adam"], "torch's default": torch.optim.Adam}
     copies = {name: copy.deepcopy(network) for name in kinds}
-    for parameter in (one for each in copies.values() for one in each.parameters()):
+    for parameter in itertools.chain.from_iterable(copied.parameters() for copied in copies.values()):
         parameter.grad = torch.zeros_like(parameter)
     optimizers = {name: kind(copies[name].parameters(), lr=1e-5) for name, kind in kinds.items()}
     return {name: partial(_step, optimizer) for name, optimizer in optimizers.items()}

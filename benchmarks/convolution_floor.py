@@ -99,7 +99,7 @@ def record_convolutions(training: Training, batch: Any) -> list[Convolution]:
             output.register_hook(lambda _: setattr(call, "learnt_from", True))
 
     kinds = (nn.Conv2d, nn.ConvTranspose2d)
-    handles = [one.register_forward_hook(hook) for one in training.network.modules() if isinstance(one, kinds)]
+    handles = [module.register_forward_hook(hook) for module in training.network.modules() if isinstance(module, kinds)]
     try:
         training.method.loss(training.network, batch, training.precision)["total"].backward()
     finally:

@@ -145,7 +145,7 @@ class Comparison:
         """Names of the images that `bioseg suggest` would have labelled first."""
         asked = ("--among", "all", "--count", cell.labels, "--seed", cell.draw)
         found = json.loads(call("suggest", self.data, *asked, "--json", "--quiet"))
-        return [one["image"] for one in found["suggested"]]
+        return [image["image"] for image in found["suggested"]]
 
     def score(self, cell: Cell) -> float:
         """Mean IoU of a cell on the validation images; a forest's beside the run of the same labels."""

@@ -37,7 +37,7 @@ def by_loop(first: Tensor, second: Tensor, valid: Tensor, shift: int) -> Tensor:
 
 def by_convolution(first: Tensor, second: Tensor, valid: Tensor, shift: int) -> Tensor:
     """The second map as the kernel, as in the original implementation."""
-    maps = [(one * valid).transpose(0, 1) for one in (first, second)]
+    maps = [(probabilities * valid).transpose(0, 1) for probabilities in (first, second)]
     return F.conv2d(maps[0], maps[1], padding=shift).permute(2, 3, 0, 1)
 
 
@@ -52,7 +52,7 @@ def measure(clusters: int, shift: int, rounds: int, *, batch: int = 10, size: in
     forms = {"bioseg, Fourier transform": displaced_joints, "convolution": by_convolution, "loop": by_loop}
 
     def both_ways(form: Form, _: int) -> None:
-        maps = [one.clone().requires_grad_() for one in (first, second)]
+        maps = [probabilities.clone().requires_grad_() for probabilities in (first, second)]
         (-information_of(form(*maps, valid, shift)).mean()).backward()
 
     actions = {name: partial(both_ways, form) for name, form in forms.items()}

@@ -136,12 +136,12 @@ def measure_series(
 def measure(series: Sequence[Series]) -> Table:
     """The numbers of the figure."""
     table = table_of("Time against work", "", "work", "s", "off the line")
-    for one in series:
-        slope, intercept = one.line
-        for work, times, off in zip(one.work, one.times, one.deviations, strict=True):
-            table.add_row(one.title, f"{work:g} {one.label}", show(times), f"{off:+.1%}")
+    for measured in series:
+        slope, intercept = measured.line
+        for work, times, off in zip(measured.work, measured.times, measured.deviations, strict=True):
+            table.add_row(measured.title, f"{work:g} {measured.label}", show(times), f"{off:+.1%}")
         fitted = f"{intercept:.3f} + {slope:.2e} x work"
-        table.add_row("  line", f"R² {one.r_squared:.4f}", fitted, f"{np.abs(one.deviations).max():.1%}")
+        table.add_row("  line", f"R² {measured.r_squared:.4f}", fitted, f"{np.abs(measured.deviations).max():.1%}")
         table.add_section()
     return table
 
@@ -149,14 +149,16 @@ def measure(series: Sequence[Series]) -> Table:
 def draw(series: Sequence[Series], path: Path) -> None:
     """Points with minimum and maximum, and the line, a panel a series; linear axes, where a line is straight."""
     figure = Figure(figsize=(8, 6), layout="constrained")
-    for axes, one in zip(np.ravel(figure.subplots(2, 2)), series, strict=True):
-        low, high = (np.array([bound(each) for each in one.times]) for bound in (np.min, np.max))
-        spread: Any = [one.medians - low, high - one.medians]
-        ends = np.array([0, one.work.max() * 1.05])
-        axes.plot(ends, np.polyval(one.line, ends), color=LINE, label="line fitted")
-        axes.errorbar(one.work, one.medians, spread, fmt="o", color=POINTS, capsize=3, label="median, min to max")
-        axes.set(title=one.title, xlabel=one.label, ylabel="seconds", xlim=(0, ends[1]), ylim=(0, None))
-        said = f"R² {one.r_squared:.4f}\nlargest deviation {np.abs(one.deviations).max():.1%}"
+    for axes, measured in zip(np.ravel(figure.subplots(2, 2)), series, strict=True):
+        low, high = (np.array([bound(each) for each in measured.times]) for bound in (np.min, np.max))
+        spread: Any = [measured.medians - low, high - measured.medians]
+        ends = np.array([0, measured.work.max() * 1.05])
+        axes.plot(ends, np.polyval(measured.line, ends), color=LINE, label="line fitted")
+        axes.errorbar(
+            measured.work, measured.medians, spread, fmt="o", color=POINTS, capsize=3, label="median, min to max"
+        )
+        axes.set(title=measured.title, xlabel=measured.label, ylabel="seconds", xlim=(0, ends[1]), ylim=(0, None))
+        said = f"R² {measured.r_squared:.4f}\nlargest deviation {np.abs(measured.deviations).max():.1%}"
         axes.text(0.97, 0.05, said, transform=axes.transAxes, ha="right")
     figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=2, frameon=False)
     # Text stays text: smaller, and it can be searched.

@@ -66,14 +66,14 @@ def record_passes(training: Training, batch: Any) -> list[Pass]:
     passes: list[Pass] = []
 
     def hook(network: nn.Module, given: tuple[Tensor, ...], logits: dict[str, Tensor]) -> None:
-        norms = [one for one in network.modules() if isinstance(one, nn.BatchNorm2d)]
-        own = any(not one.track_running_stats for one in norms)
-        kept = {head: one.detach().clone() for head, one in logits.items()}
+        norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+        own = any(not norm.track_running_stats for norm in norms)
+        kept = {head: output.detach().clone() for head, output in logits.items()}
         one_pass = Pass(given[0].detach(), torch.is_grad_enabled(), own, kept)
         passes.append(one_pass)
-        for head, one in logits.items():
-            if one.requires_grad:
-                one.register_hook(lambda _, head=head: one_pass.learnt_from.add(head))
+        for head, output in logits.items():
+            if output.requires_grad:
+                output.register_hook(lambda _, head=head: one_pass.learnt_from.add(head))
 
     handle = training.network.register_forward_hook(hook)
     try:
@@ -169,18 +169,19 @@ class Parts:
         network = self.training.network
         self.training.optimizer.zero_grad(set_to_none=True)
         means = []
-        for one in self._passes:
-            statistics = own_batch_statistics(network) if one.own_statistics else contextlib.nullcontext()
-            with self.training.precision.autocast(), torch.set_grad_enabled(one.gradient), statistics:
-                logits = network(one.images)
-            means += [logits[head].float().mean() for head in sorted(one.learnt_from)]
+        for one_pass in self._passes:
+            statistics = own_batch_statistics(network) if one_pass.own_statistics else contextlib.nullcontext()
+            with self.training.precision.autocast(), torch.set_grad_enabled(one_pass.gradient), statistics:
+                logits = network(one_pass.images)
+            means += [logits[head].float().mean() for head in sorted(one_pass.learnt_from)]
         torch.stack(means).sum().backward()
 
     @property
     def passes(self) -> str:
         """The passes in words."""
         return ", ".join(
-            f"{len(one.images)} {'forward and backward' if one.learnt_from else 'forward'}" for one in self._passes
+            f"{len(one_pass.images)} {'forward and backward' if one_pass.learnt_from else 'forward'}"
+            for one_pass in self._passes
         )
 
 

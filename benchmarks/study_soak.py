@@ -39,9 +39,9 @@ def end(process: subprocess.Popen[bytes], way: int) -> str:
     if way == 0:
         process.kill()
     elif way == 1:
-        for one in (*psutil.Process(process.pid).children(recursive=True), process):
+        for child in (*psutil.Process(process.pid).children(recursive=True), process):
             with contextlib.suppress(psutil.NoSuchProcess):
-                one.kill()
+                child.kill()
     else:
         process.send_signal(signal.SIGINT)
     process.wait()

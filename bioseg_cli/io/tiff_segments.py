@@ -138,8 +138,8 @@ class TiffFrames:
                 with ThreadPoolExecutor(DECODERS) as pool:
                     list(pool.map(decode, read))
             else:
-                for one in read:
-                    decode(one)
+                for segment in read:
+                    decode(segment)
         return found
 
 

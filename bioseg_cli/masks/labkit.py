@@ -101,7 +101,7 @@ def labkit_labels(paths: Sequence[Path]) -> LabkitLabels | None:
     if not found:
         raise DataError("The labels of LabKit are empty", where=paths[0].parent, fix="Draw something, and save again.")
     names = tuple(sorted(found, key=lambda name: (name.casefold() != BACKGROUND, natural_key(Path(name)), name)))
-    return LabkitLabels(names, {path: _table(one, names) for path, one in sets.items()})
+    return LabkitLabels(names, {path: _table(labels, names) for path, labels in sets.items()})
 
 
 def _read(file: Path) -> list[list[str]]:

@@ -88,8 +88,8 @@ def pair(masks: Mapping[WantedT, str], others: Mapping[OfferedT, str], *, images
         images: which of them the others are.
     """
     pairing: Pairing[WantedT, OfferedT] = Pairing()
-    masks_left = {one: _spellings(name, image=False) for one, name in masks.items()}
-    others_left = {one: _spellings(name, image=images) for one, name in others.items()}
+    masks_left = {path: _spellings(name, image=False) for path, name in masks.items()}
+    others_left = {path: _spellings(name, image=images) for path, name in others.items()}
     every_mask, every_other = dict(masks_left), dict(others_left)
     for loose in (False, True):
         for levels in _levels():

@@ -79,7 +79,7 @@ def calibrate_states(
         output.say(UNCALIBRATED + (advice if default_state(run) != "control" else ""))
         return Calibration(images=0, states={}, reason=UNCALIBRATED)
     drawn = drawn_pixels(dataset, images)
-    labels = np.concatenate([dataset.labels(i)[one] for i, one in zip(images.tolist(), drawn, strict=True)])
+    labels = np.concatenate([dataset.labels(i)[seen] for i, seen in zip(images.tolist(), drawn, strict=True)])
     states: dict[StateName, FittedState] = {}
     of_epoch: dict[int, FittedTemperature] = {}
     for state in _saved_states(run):

@@ -221,11 +221,11 @@ class IIC:
         collapses = self._collapses(metrics)
         parts = []
         for head, count in self.heads.items():
-            one = self._measures(metrics, head)
+            found = self._measures(metrics, head)
             parts.append(
-                f"{head} MI {one['mi']:.3f} of {np.log(count):.3f}, entropy {one['marginal_entropy']:.2f} overall "
-                f"and {one['pixel_entropy']:.2f} a pixel, {one['live_clusters']:.0f} of {count} clusters, "
-                f"{one['constant_images']:.0%} constant" + (f" [{collapses[head]}]" if head in collapses else "")
+                f"{head} MI {found['mi']:.3f} of {np.log(count):.3f}, entropy {found['marginal_entropy']:.2f} overall "
+                f"and {found['pixel_entropy']:.2f} a pixel, {found['live_clusters']:.0f} of {count} clusters, "
+                f"{found['constant_images']:.0%} constant" + (f" [{collapses[head]}]" if head in collapses else "")
             )
         return "; ".join(parts)
 

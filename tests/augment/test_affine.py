@@ -46,7 +46,7 @@ def noise(height: int, width: int, seed: int = 0) -> np.ndarray:
 @given(st.floats(-179, 179), st.floats(0.5, 2), st.booleans())
 def test_a_similarity_says_what_it_was_made_of(degrees, scale, flip):
     found = similarity(degrees, scale, flip).as_similarity()
-    assert [one.item() for one in found] == [pytest.approx(degrees), pytest.approx(scale, rel=1e-6), flip]
+    assert [value.item() for value in found] == [pytest.approx(degrees), pytest.approx(scale, rel=1e-6), flip]
 
 
 def blobs(height: int, width: int) -> np.ndarray:

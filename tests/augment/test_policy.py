@@ -19,7 +19,7 @@ def generator(seed: int = 0) -> np.random.Generator:
 
 
 def drawn_operations(batch: int = 600, count: int = 2) -> list[Operation]:
-    return [one for image in draw_strong(batch, count, generator()).operations for one in image]
+    return [operation for image in draw_strong(batch, count, generator()).operations for operation in image]
 
 
 def decomposed(matrix: torch.Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -48,7 +48,7 @@ def test_weak_views_move_about_the_centre():
 
 def test_all_nine_operations_occur_about_equally_often():
     view = draw_strong(3000, 1, generator())
-    counts = Counter(one.name for image in view.operations for one in image)
+    counts = Counter(operation.name for image in view.operations for operation in image)
     counts["rotation"] = sum(not image for image in view.operations)
     assert set(counts) == {"rotation", *PHOTOMETRIC}
     assert all(250 < times < 420 for times in counts.values()), counts
@@ -73,14 +73,14 @@ def test_strong_rotations_cover_the_circle():
 
 def test_drawn_parameters_stay_in_range_and_reach_both_ends():
     drawn = drawn_operations(4000)
-    factors = [one.parameter for one in drawn if one.name in ENHANCERS]
-    thresholds = [one.parameter for one in drawn if one.name == "solarize"]
+    factors = [operation.parameter for operation in drawn if operation.name in ENHANCERS]
+    thresholds = [operation.parameter for operation in drawn if operation.name == "solarize"]
     assert (min(factors), max(factors)) == (pytest.approx(0.1), pytest.approx(1.9))
     assert (min(thresholds), max(thresholds)) == (0, pytest.approx(29 / 30))
 
 
 def test_enhancements_go_both_ways():
-    factors = np.array([one.parameter for one in drawn_operations() if one.name in ENHANCERS])
+    factors = np.array([operation.parameter for operation in drawn_operations() if operation.name in ENHANCERS])
     assert 0.4 < (factors > 1).mean() < 0.6
     assert (factors != 1).all()
 
@@ -130,9 +130,15 @@ def test_parameters_are_those_of_the_magnitude():
 
 
 def test_magnitudes_are_whole_and_from_1_to_30():
-    thresholds = {round(30 * (1 - one.parameter), 9) for one in drawn_operations(6000) if one.name == "solarize"}
+    thresholds = {
+        round(30 * (1 - operation.parameter), 9) for operation in drawn_operations(6000) if operation.name == "solarize"
+    }
     assert thresholds == set(range(1, 31))
-    factors = {round(abs(one.parameter - 1) / 0.9 * 30, 9) for one in drawn_operations() if one.name in ENHANCERS}
+    factors = {
+        round(abs(operation.parameter - 1) / 0.9 * 30, 9)
+        for operation in drawn_operations()
+        if operation.name in ENHANCERS
+    }
     assert factors == set(range(1, 31))
 
 

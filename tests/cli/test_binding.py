@@ -281,7 +281,7 @@ def test_help_tells_of_every_option_with_its_default(bound):
         "<str,str,...>",
         "--json",
     )
-    assert [one for one in expected if one not in text] == []
+    assert [words for words in expected if words not in text] == []
 
 
 def python(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:

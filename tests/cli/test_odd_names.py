@@ -148,7 +148,7 @@ def test_nothing_that_a_terminal_obeys_is_printed(done: tuple[Path, str, str]):
     _, shown, said = done
     for text in (shown, said):
         assert text.isascii()
-        assert not any(ord(one) < 32 and one != "\n" for one in text)
+        assert not any(ord(letter) < 32 and letter != "\n" for letter in text)
     assert "\nbreak_4" not in shown and "\nbreak_4" not in said
 
 

@@ -186,7 +186,7 @@ def test_a_looped_order_uses_every_image_equally_often(size, count, seed):
     assert len(order) == count
     times = Counter(order.tolist())
     assert set(times) <= set(subset.tolist())
-    assert max(times.values()) - min(times.get(one, 0) for one in subset.tolist()) <= 1
+    assert max(times.values()) - min(times.get(index, 0) for index in subset.tolist()) <= 1
     for start in range(0, count - size + 1, size):
         assert len(set(order[start : start + size].tolist())) == size
 

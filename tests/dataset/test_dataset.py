@@ -53,8 +53,8 @@ def write(tmp_path: Path) -> Write:
         path = tmp_path / name
         shape, dtype = items[0].image.shape, items[0].image.dtype
         with DatasetWriter(path, count=len(items), image_shape=shape, image_dtype=dtype, overwrite=True) as writer:
-            for one in items:
-                writer.add(one)
+            for item in items:
+                writer.add(item)
             writer.finish(info, seed=seed)
         return path
 
@@ -76,10 +76,10 @@ def test_images_labels_and_descriptions_come_back_as_they_were(write: Write):
         assert (dataset.size, dataset.image_shape, dataset.image_dtype) == (3, SHAPE, np.uint16)
         assert dataset.info == INFO
         assert dataset.classes == CLASSES
-        for index, one in enumerate(items):
-            np.testing.assert_array_equal(dataset.image(index), one.image)
-            assert dataset.source(index) == one.source
-            assert (dataset.split[index], dataset.group[index]) == (one.split, one.group)
+        for index, written in enumerate(items):
+            np.testing.assert_array_equal(dataset.image(index), written.image)
+            assert dataset.source(index) == written.source
+            assert (dataset.split[index], dataset.group[index]) == (written.split, written.group)
         np.testing.assert_array_equal(dataset.labels(1), items[1].labels)
 
 
@@ -124,7 +124,7 @@ def test_label_budgets_are_nested_and_of_the_labelled_training_images_only(write
     eligible = {i for i in range(40) if i % 4 and i % 3}
     with Dataset(write(items)) as dataset:
         budgets = [dataset.label_subset(ratio=ratio).tolist() for ratio in (0.1, 0.25, 0.5, 1.0)]
-        assert [len(one) for one in budgets] == [2, 5, 10, 20]
+        assert [len(subset) for subset in budgets] == [2, 5, 10, 20]
         assert set(budgets[-1]) == eligible
         for smaller, larger in itertools.pairwise(budgets):
             assert larger[: len(smaller)] == smaller
@@ -337,8 +337,10 @@ def test_the_label_order_of_a_data_set_stays_what_it_was(tmp_path: Path):
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32, np.int32])
 def test_any_hdf5_program_reads_the_pixels_a_chunk_an_image(write: Write, dtype: type):
     items = [
-        Item(np.random.default_rng(i).integers(0, 200, SHAPE).astype(dtype), one.labels, "train", "g", one.source)
-        for i, one in enumerate([item(0), item(1)])
+        Item(
+            np.random.default_rng(i).integers(0, 200, SHAPE).astype(dtype), written.labels, "train", "g", written.source
+        )
+        for i, written in enumerate([item(0), item(1)])
     ]
     with h5py.File(write(items)) as file:
         images, labels = file["images"], file["labels"]
@@ -351,8 +353,8 @@ def test_any_hdf5_program_reads_the_pixels_a_chunk_an_image(write: Write, dtype:
         # Of the two bits by which a chunk says how hard it was packed, the fastest level has none.
         assert images.id.read_direct_chunk((0, 0, 0, 0))[1][1] >> 6 == 0
         assert (images.shuffle, labels.shuffle) == (np.dtype(dtype).itemsize > 1, False)
-        np.testing.assert_array_equal(images[:], [one.image for one in items])
-        np.testing.assert_array_equal(labels[:], [one.labels for one in items])
+        np.testing.assert_array_equal(images[:], [item.image for item in items])
+        np.testing.assert_array_equal(labels[:], [item.labels for item in items])
 
 
 @pytest.mark.parametrize(

@@ -421,7 +421,7 @@ def test_what_suggest_prints_is_what_training_takes(bioseg: Cli, tmp_path: Path)
     run = tmp_path / "run"
     done = bioseg("train-uda", data, "--preset", "best", "--label-images", chosen, "--run", run, *TINY)
     assert done.exit_code == 0, done.output
-    names = [one["image"] for one in json.loads(chosen.read_text())["suggested"]]
+    names = [image["image"] for image in json.loads(chosen.read_text())["suggested"]]
     record = yaml.safe_load((run / "manifest.yaml").read_text())
     assert record["labels"]["images"] == names and len(names) == 3
     assert record["config"]["ratio"] is None

@@ -124,8 +124,8 @@ def heirs(model: type[Config]) -> Iterator[str]:
     """The commands of a settings class and of those made from it."""
     if model.command and model.flags and model.command not in OF_NO_COMMAND:
         yield model.command
-    for one in model.__subclasses__():
-        yield from heirs(one)
+    for subclass in model.__subclasses__():
+        yield from heirs(subclass)
 
 
 def reached(name: str, owner: str | None) -> tuple[str, ...]:

@@ -129,7 +129,7 @@ def test_every_command_of_the_readme_runs(workplace: Path, bioseg: Cli, monkeypa
 
 def test_every_command_of_the_tutorial_runs(tmp_path: Path, bioseg: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    commands = [one for one in documented_commands(ROOT / "docs" / "tutorial.md") if "--resume" not in one]
+    commands = [command for command in documented_commands(ROOT / "docs" / "tutorial.md") if "--resume" not in command]
     assert [shlex.split(command)[1] for command in commands] == [
         "prepare", "train-uda", "train-uda", "predict", "evaluate",
     ]  # fmt: skip
@@ -148,7 +148,11 @@ def test_every_plan_of_the_examples_expands(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     values = yaml.safe_load(plan.read_text())
-    files = {file for one in values["data"].values() for file in (one.values() if isinstance(one, dict) else [one])}
+    files = {
+        file
+        for source in values["data"].values()
+        for file in (source.values() if isinstance(source, dict) else [source])
+    }
     for file in files:
         write_discs(tmp_path / file, ("train",) * 20 + ("val",) * 2 + ("test",) * 2)
     result = bioseg("study", plan, "--dry-run", "--json")
@@ -175,19 +179,24 @@ def test_every_preset_of_the_study_runs(preset: Path, workplace: Path, bioseg: C
 
 def test_the_presets_are_the_studys_settings() -> None:
     trainings = [yaml.safe_load(path.read_text()) for path in PAPER if path.stem.startswith("uda")]
-    assert {(one["unsup_loss"], one["ratio"]) for one in trainings} == {
+    assert {(training["unsup_loss"], training["ratio"]) for training in trainings} == {
         (loss, ratio) for loss in ("kl", "iid") for ratio in (0.1, 0.25, 0.5)
     }
-    for one in trainings:
-        assert (one["epochs"], one["batch_size"], one["lr"], one["width"]) == (100, 1, 0.001, 64)
+    for training in trainings:
+        assert (training["epochs"], training["batch_size"], training["lr"], training["width"]) == (100, 1, 0.001, 64)
 
 
 def test_the_presets_of_iic_are_the_studys_settings() -> None:
     trainings = [yaml.safe_load(path.read_text()) for path in PAPER if path.stem.startswith("iic")]
-    assert {one["crop"] for one in trainings} == {128, 256}
-    for one in trainings:
-        assert (one["optimizer"], one["lr"], one["epochs"], one["batch_size"]) == ("rmsprop", 0.01, 10, 10)
-        assert (one["views"], one["width"]) == (["rotation"], 64)
+    assert {training["crop"] for training in trainings} == {128, 256}
+    for training in trainings:
+        assert (training["optimizer"], training["lr"], training["epochs"], training["batch_size"]) == (
+            "rmsprop",
+            0.01,
+            10,
+            10,
+        )
+        assert (training["views"], training["width"]) == (["rotation"], 64)
 
 
 def run_script(script: str, *arguments: object, folder: Path) -> subprocess.CompletedProcess[str]:

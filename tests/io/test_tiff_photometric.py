@@ -115,7 +115,7 @@ def test_a_palette_is_colours_of_an_image_and_numbers_of_a_mask(tmp_path: Path) 
 def test_a_turned_image_is_turned_in_every_region(tmp_path: Path, orientation: int, tile: int | None) -> None:
     stored = np.stack([noise(30, 44, seed=1), noise(30, 44, seed=2)])
     tags = {274: (SHORT, [orientation]), 282: (RATIONAL, [1000, 1]), 283: (RATIONAL, [500, 1]), 296: (SHORT, [3])}
-    pages = [page(one, WHITE, tile=tile, rows=7, compression=8, tags=tags) for one in stored]
+    pages = [page(pixels, WHITE, tile=tile, rows=7, compression=8, tags=tags) for pixels in stored]
     (tmp_path / "a.tif").write_bytes(tiff(*pages))
     shown = turned(255 - stored, orientation)
     quarter = orientation >= 5
@@ -150,13 +150,13 @@ def test_a_mask_that_fits_the_image_one_way_belongs_to_it(
     names = [f"{letter}.png" for letter in "abcd"]
     pixels = [noise(30, 40, 1, seed=number) for number in range(4)]
     chunks = [(b"eXIf", exif(orientation))]
-    images = {name: png(one, 8, 0, chunks=chunks) for name, one in zip(names, pixels, strict=True)}
+    images = {name: png(image, 8, 0, chunks=chunks) for name, image in zip(names, pixels, strict=True)}
     mask = np.zeros(shape, np.uint8)
     mask[3:9, 4:22] = 255
     summary, dataset = prepared(tmp_path, masks={f"{name[0]}.tif": tiff(page(mask)) for name in names}, images=images)
     with dataset:
         found = {dataset.image(index).tobytes() for index in range(4)}
-        assert found == {turned(one[..., 0], orientation).tobytes() for one in pixels}
+        assert found == {turned(image[..., 0], orientation).tobytes() for image in pixels}
         np.testing.assert_array_equal(dataset.labels(0), mask > 0)
     said = "4 of 4 images: the file says that its image does not lie upright, it is turned as a viewer shows it"
     assert (f"{said} (a.png, b.png, c.png, ...)" in summary["notes"]) == (orientation != 1)
@@ -214,8 +214,8 @@ def test_evaluate_says_how_it_reads_true_masks(bioseg: Bioseg, tmp_path: Path) -
 def test_a_large_time_series_with_previews_is_read_by_its_images(tmp_path: Path) -> None:
     stack = np.stack([noise(40, 60, seed=number) for number in range(4)])
     pages: list[Any] = []
-    for one in stack:
-        pages += [page(one[::3, ::3], tags={254: (LONG, [1])}), page(one, compression=5, rows=6)]
+    for pixels in stack:
+        pages += [page(pixels[::3, ::3], tags={254: (LONG, [1])}), page(pixels, compression=5, rows=6)]
     (tmp_path / "a.tif").write_bytes(tiff(*pages))
     with ImageFile(tmp_path / "a.tif") as file:
         assert file.info.frames == 4

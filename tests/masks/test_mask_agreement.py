@@ -197,7 +197,7 @@ def test_palettes_that_agree_give_classes_their_colours(folder, suffix) -> None:
     )
     folder.prepare()
     with Dataset(folder.root / "set.h5") as dataset:
-        assert [(one.name, one.colour) for one in dataset.info.classes] == [
+        assert [(info.name, info.colour) for info in dataset.info.classes] == [
             ("background", BLACK),
             ("class 1", RED),
             ("class 2", GREEN),

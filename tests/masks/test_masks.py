@@ -53,7 +53,7 @@ def test_values_with_many_regions_are_classes() -> None:
     mask = squares([1, 2, 3] * 6)
     reading = read(mask)
     assert reading.kind == "classes"
-    assert [one.name for one in reading.classes] == ["background", "class 1", "class 2", "class 3"]
+    assert [info.name for info in reading.classes] == ["background", "class 1", "class 2", "class 3"]
     np.testing.assert_array_equal(reading.labels(mask), mask)
 
 
@@ -94,7 +94,7 @@ def test_the_user_decides() -> None:
     mask = squares([1, 2, 3])
     assert len(read(mask, kind="classes").classes) == 4
     instances = read(mask, kind="instances", names=("glass", "cell"))
-    assert [one.name for one in instances.classes] == ["glass", "cell"]
+    assert [info.name for info in instances.classes] == ["glass", "cell"]
     assert "recognised" not in instances.sentence
 
 
@@ -111,7 +111,7 @@ def test_colours_are_classes_shown_in_their_colour() -> None:
     picture = coloured(codes, {1: (255, 0, 0), 2: (0, 200, 0)})
     reading = read(picture)
     assert reading.kind == "colours"
-    assert {one.name: one.colour for one in reading.classes} == {
+    assert {info.name: info.colour for info in reading.classes} == {
         "background": (0, 0, 0),
         "#00c800": (0, 200, 0),
         "#ff0000": (255, 0, 0),
@@ -123,7 +123,7 @@ def test_a_grey_mask_among_coloured_ones() -> None:
     picture = coloured(squares([1, 2] * 6), {1: (255, 0, 0), 2: (255, 255, 255)})
     white_only = squares([255] * 4)
     reading = read(picture, white_only)
-    white = [one.colour for one in reading.classes].index((255, 255, 255))
+    white = [info.colour for info in reading.classes].index((255, 255, 255))
     np.testing.assert_array_equal(reading.labels(white_only), np.where(white_only, white, 0))
 
 

@@ -173,7 +173,7 @@ def test_several_colours_cannot_be_cut(spoil) -> None:
 )
 def test_three_greys_are_never_guessed(spoil) -> None:
     drawn = [drawing(seed, (127, 255)) for seed in range(2)]
-    assert [one.name for one in read(*drawn).classes] == ["background", "class 127", "class 255"]
+    assert [info.name for info in read(*drawn).classes] == ["background", "class 127", "class 255"]
     masks = [spoil(mask) for mask in drawn]
     assert "values 0, 127, 255 alone fill areas" in asked(*masks)
     reading = read(*masks, kind="binary")

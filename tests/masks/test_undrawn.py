@@ -52,7 +52,7 @@ def test_scribbles_of_two_classes_and_what_nobody_drew() -> None:
     reading = read(mask, undrawn=0)
     np.testing.assert_array_equal(reading.labels(mask), np.array([255, 0, 1])[mask])
     assert reading.sentence == "1 is 'background', 2 is 'foreground', 0 is not drawn"
-    assert [one.name for one in reading.classes] == ["background", "foreground"]
+    assert [info.name for info in reading.classes] == ["background", "foreground"]
 
 
 @pytest.mark.parametrize(
@@ -192,7 +192,7 @@ class Folder:
     def labkit(self, name: str, mask: np.ndarray, *sets: str | list[str]) -> None:
         """A mask as LabKit saves it, with the names of 1, 2, ... beside it."""
         self.add(name, mask, ending=".tif")
-        of_numbers = [[]] + [[one] if isinstance(one, str) else one for one in sets]
+        of_numbers = [[]] + [[labels] if isinstance(labels, str) else labels for labels in sets]
         (self.masks / f"{name}.tif.labels").write_text(json.dumps({"labelSets": of_numbers}))
 
     def prepare(self, **settings: object) -> dict:

@@ -23,7 +23,7 @@ def unet(**settings: object) -> UNet:
 
 def parameters(**settings: object) -> int:
     with torch.device("meta"):
-        return sum(one.numel() for one in unet(**{"width": 64, **settings}).parameters())
+        return sum(weights.numel() for weights in unet(**{"width": 64, **settings}).parameters())
 
 
 def test_the_original_has_the_published_number_of_parameters():

@@ -114,7 +114,7 @@ def test_joints_of_displaced_maps(o3: Numbers):
 
 def test_a_symmetrised_joint_is_what_is_measured(o3: Numbers):
     a, b = (torch.from_numpy(o3[f"hard_asym/{name}"]) for name in "ab")
-    maps = [torch.nn.functional.one_hot(one).movedim(-1, 1).double() for one in (a, b)]
+    maps = [torch.nn.functional.one_hot(codes).movedim(-1, 1).double() for codes in (a, b)]
     unsymmetrised = float(o3["hard_asym/sklearn_mutual_info_unsymmetrised"])
     ours = -mutual_information_loss(*maps, torch.ones_like(maps[0][:, :1])).item()
     assert ours == pytest.approx(unsymmetrised, abs=0.02)

@@ -205,10 +205,10 @@ def test_a_twin_on_another_grid_shows_the_same(tmp_path) -> None:
 def test_a_slice_depends_on_the_seed_and_its_number_alone(noise, tmp_path) -> None:
     volume = written(tmp_path / "noise.nii", noise)
     few, many, other = drawn(volume, 3, 20), drawn(volume, 9, 20), drawn(volume, 9, 20, seed=1)
-    for one, same, another in zip(few, many[:3], other[:3], strict=True):
-        np.testing.assert_array_equal(one.matrix, same.matrix)
-        assert one.split == same.split
-        assert not np.allclose(one.matrix, another.matrix)
+    for item, same, another in zip(few, many[:3], other[:3], strict=True):
+        np.testing.assert_array_equal(item.matrix, same.matrix)
+        assert item.split == same.split
+        assert not np.allclose(item.matrix, another.matrix)
 
 
 def test_shared_rotations(noise, tmp_path) -> None:

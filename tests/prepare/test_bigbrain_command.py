@@ -154,7 +154,7 @@ def test_what_is_stored_lies_there_in_the_brain(summary, brain, tmp_path) -> Non
     codes = np.array([kept.get(value, 0) for value in range(7)])[brain.classes]
     with Dataset(tmp_path / "set.h5") as dataset:
         assert assert_shown(dataset, brain.intensities) > 10_000
-        assert [one.name for one in dataset.classes] == [
+        assert [info.name for info in dataset.classes] == [
             "background",
             "cortical grey matter",
             "white matter",
@@ -241,7 +241,7 @@ def test_classes_merged_named_and_coloured(summary, tmp_path) -> None:
         "2+5+6+8 is 'grey', 3+9 is 'white', all else 'rest'; the volume holds 1, 2, 3, 5, 6"
     )
     with Dataset(tmp_path / "set.h5") as dataset:
-        assert [one.colour for one in dataset.classes] == [(0, 0, 0), (255, 0, 0), (0, 0, 255)]
+        assert [info.colour for info in dataset.classes] == [(0, 0, 0), (255, 0, 0), (0, 0, 255)]
         merged = sum((dataset.labels(index) == 1).sum() for index in range(dataset.size))
     found = summary("--classes", "2,5,6,3", "--overwrite")
     assert found["classes"] == ["background", "class 2", "class 5", "class 6", "class 3"]

@@ -73,7 +73,7 @@ def test_the_command(bioseg, tmp_path, monkeypatch) -> None:
     assert summary["images"]["train"] == {"labelled": 6, "unlabelled": 0}
     with Dataset(Path("data/demo.h5")) as dataset:
         assert dataset.image_dtype == np.uint8
-        assert [one.name for one in dataset.classes] == ["background", "cell"]
+        assert [info.name for info in dataset.classes] == ["background", "cell"]
     again = bioseg("prepare", "demo", "--images", 10, "--size", 64)
     assert again.exit_code == 2
     assert "--overwrite" in again.stderr

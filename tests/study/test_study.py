@@ -67,9 +67,9 @@ def test_every_run_is_an_ordinary_run_with_its_scores(finished, bioseg: Cli) -> 
 
 def test_the_cells_are_the_means_of_their_runs(finished) -> None:
     out, found = finished
-    cell = next(one for one in found["cells"] if (one["loss"], one["state"]) == ("kl", "best-final"))
+    cell = next(cell for cell in found["cells"] if (cell["loss"], cell["state"]) == ("kl", "best-final"))
     control = next(
-        one for one in found["cells"] if (one["loss"], one["state"], one["labels"]) == ("none", "best-final", 2)
+        cell for cell in found["cells"] if (cell["loss"], cell["state"], cell["labels"]) == ("none", "best-final", 2)
     )
     values = {}
     for method in ("kl", "supervised"):
@@ -106,7 +106,7 @@ def test_what_is_missing_is_done_and_nothing_else(finished, plan: Path, bioseg: 
     untouched = (out / "runs" / other / "manifest.yaml").stat().st_mtime_ns
     dry = bioseg("study", plan, "--out", out, "--dry-run", "--json")
     status = {run["name"]: run["status"] for run in json.loads(dry.stdout)["runs"]}
-    assert [one for one, said in status.items() if said == "missing"] == [name]
+    assert [run for run, said in status.items() if said == "missing"] == [name]
     assert not scores.exists()
     again = bioseg("study", plan, "--out", out, "--json", "--quiet")
     assert again.exit_code == 0, again.output

@@ -32,11 +32,11 @@ def test_a_plan_becomes_every_combination_and_its_controls(disc_dataset: Path, t
 
 def test_a_control_differs_from_its_run_in_the_loss_alone(disc_dataset: Path, tmp_path: Path) -> None:
     runs = runs_of(write_plan(tmp_path / "plan.yaml", disc_dataset))
-    for run in (one for one in runs if one.loss in ("kl", "iid")):
+    for run in (candidate for candidate in runs if candidate.loss in ("kl", "iid")):
         (control,) = (
-            one
-            for one in runs
-            if (one.loss, one.budget, one.draw, one.seed) == ("none", run.budget, run.draw, run.seed)
+            other
+            for other in runs
+            if (other.loss, other.budget, other.draw, other.seed) == ("none", run.budget, run.draw, run.seed)
         )
         differing = {name for name in run.config if run.config[name] != control.config[name]}
         assert differing == {"unsup_loss"}
@@ -181,12 +181,14 @@ def test_a_fall_with_more_labels_is_noise_unless_it_holds() -> None:
     steady = {(i, i): 0.9 + 0.001 * i for i in range(5)}
     lower = {repeat: value - 0.05 - 0.001 * repeat[0] for repeat, value in steady.items()}
     jumping = {repeat: value + (0.3 if repeat[0] == 0 else -0.09) for repeat, value in lower.items()}
-    found = {(one.less, one.more): one.verdict for one in reversals({10: steady, 25: lower, 50: jumping})}
+    found = {
+        (reversal.less, reversal.more): reversal.verdict for reversal in reversals({10: steady, 25: lower, 50: jumping})
+    }
     assert found == {(10, 25): "holds over the repeats", (25, 50): "noise: its interval contains 0"}
     assert reversals({10: lower, 25: steady}) == []
     assert reversals({10: steady, 25: steady}) == []
     single = reversals({10: {(0, 0): 0.9}, 25: {(0, 0): 0.8}})
-    assert [one.verdict for one in single] == ["cannot be told from noise: single runs"]
+    assert [reversal.verdict for reversal in single] == ["cannot be told from noise: single runs"]
 
 
 def test_holm_corrects_step_by_step() -> None:
@@ -200,4 +202,4 @@ def test_a_data_set_with_unlabelled_images_may_use_all_its_labels(tmp_path: Path
     data = write_discs(tmp_path / "discs.h5", unlabelled=(0, 1))
     budgets = [run.budget for run in runs_of(write_plan(tmp_path / "plan.yaml", data, labels=[6])) if run.budget]
     # Its controls are the ones with all labels: there are no others of as many.
-    assert {(one.count, one.title) for one in budgets} == {(6, "6 labels")}
+    assert {(budget.count, budget.title) for budget in budgets} == {(6, "6 labels")}

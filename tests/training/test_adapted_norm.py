@@ -60,10 +60,10 @@ def first_layer(data: Path, tensors: dict[str, torch.Tensor]) -> tuple[torch.Ten
     maps = functional.conv2d(images, tensors["down.0.0.weight"], padding=1)
     batches = maps.split(3)
     weighted = [
-        sum(len(one) / 7 * found for one, found in zip(batches, values, strict=True))
+        sum(len(batch) / 7 * found for batch, found in zip(batches, values, strict=True))
         for values in (
-            [one.mean(dim=(0, 2, 3)) for one in batches],
-            [one.transpose(0, 1).flatten(1).var(dim=1) for one in batches],
+            [batch.mean(dim=(0, 2, 3)) for batch in batches],
+            [batch.transpose(0, 1).flatten(1).var(dim=1) for batch in batches],
         )
     ]
     return weighted[0], weighted[1]

@@ -146,8 +146,8 @@ def test_the_loss_and_gradients_of_mixed_images_are_those_of_the_formula(
     whole = small_network()
     unsupervised = by_hand(config, batch, whole, source, box(batch), config.sharpen)
     (method._labelled_loss(whole(images)["main"], labels) + 0.25 * unsupervised).backward()
-    for one, other in zip(network.parameters(), whole.parameters(), strict=True):
-        torch.testing.assert_close(one.grad, other.grad, rtol=1e-3, atol=1e-5)
+    for parameter, other in zip(network.parameters(), whole.parameters(), strict=True):
+        torch.testing.assert_close(parameter.grad, other.grad, rtol=1e-3, atol=1e-5)
     assert all(parameter.grad is None for parameter in average.parameters())
 
 
@@ -181,7 +181,7 @@ def test_a_teacher_s_target_is_moved_by_it_alone_and_leaves_running_statistics_t
     control.loss(plain, dataclasses.replace(batch, unlabelled=None), FP32)
     assert same(average.state_dict(), before)
     # Those of a control: what its predictions are normalised by is no part of what the loss brings.
-    assert all(torch.equal(one, other) for one, other in zip(network.buffers(), plain.buffers(), strict=True))
+    assert all(torch.equal(buffer, other) for buffer, other in zip(network.buffers(), plain.buffers(), strict=True))
     assert batch.unlabelled is not None
     weak = batch.weak
     images, shown = batch.unlabelled.images, batch.unlabelled.shown
@@ -205,8 +205,8 @@ def test_wide_views_are_mirrored_at_the_frame_where_a_teacher_or_mixing_sees_the
         batch = method.draw(0, 0)
         half = Affine.similarity(torch.zeros(2), torch.full((2,), 0.5))
         network, average = small_network(), teacher()
-        for one in (network, average):
-            one.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0]))
+        for model in (network, average):
+            model.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0]))
         method.loss(network, dataclasses.replace(batch, weak=half), FP32, average if "teacher" in given else None)
         _, weak, strong = seen[-3:]
         assert [bool((views[..., :4, :4] == 0).all()) for views in (weak, strong)] == [black, black]

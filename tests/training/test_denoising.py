@@ -136,8 +136,8 @@ def test_a_step_segments_what_it_denoises_and_denoises_unlabelled_images_as_they
     supervised = plain._labelled_loss(said["main"], labels)
     torch.testing.assert_close(losses["supervised"], supervised)
     by_hand = torch.autograd.grad(supervised + 0.5 * denoising, list(again.parameters()))
-    for one, other in zip(gradient, by_hand, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+    for computed, other in zip(gradient, by_hand, strict=True):
+        torch.testing.assert_close(computed, other, rtol=1e-4, atol=1e-6)
     # What normalises predictions is of the labelled images alone, as in a control.
     assert all(torch.equal(after[name], expected[name]) for name in expected)
 

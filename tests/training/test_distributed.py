@@ -52,8 +52,8 @@ def metrics(run: Path) -> list[dict[str, float]]:
 
 def assert_same_run(first: Path, second: Path, *, relative: float, absolute: float) -> None:
     """The logs, and every tensor of the last state, within `relative` or `absolute`."""
-    for one, other in zip(metrics(first), metrics(second), strict=True):
-        assert one == pytest.approx(other, rel=relative, abs=absolute)
+    for alone, other in zip(metrics(first), metrics(second), strict=True):
+        assert alone == pytest.approx(other, rel=relative, abs=absolute)
     kept, expected = weights(first), weights(second)
     assert kept.keys() == expected.keys()
     for name, tensor in expected.items():
@@ -161,7 +161,7 @@ def assert_close(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
 
 def test_batch_norm_over_two_processes_is_that_of_the_whole_batch(found: list[dict[str, Any]]) -> None:
     expected = normalise(nn.BatchNorm2d(3).double(), features())
-    parts = [one["norm"] for one in found]
+    parts = [process["norm"] for process in found]
     whole = {name: torch.cat([part[name] for part in parts]) for name in ("out", "own", "images")}
     # Each process has its part of the sums over pixels; DistributedDataParallel adds those up.
     whole |= {name: parts[0][name] + parts[1][name] for name in ("of_weight", "of_bias")}
@@ -174,23 +174,23 @@ def test_batch_norm_of_half_precision_keeps_its_statistics_in_full(found: list[d
     plain = nn.BatchNorm2d(3)
     out = plain(features().bfloat16())
     assert found[0]["half"][0].dtype == torch.bfloat16
-    torch.testing.assert_close(torch.cat([one["half"][0] for one in found]), out.detach())
+    torch.testing.assert_close(torch.cat([process["half"][0] for process in found]), out.detach())
     torch.testing.assert_close(found[1]["half"][1], plain.running_mean)
 
 
 def test_a_step_has_the_logits_statistics_and_gradients_of_one_process(found: list[dict[str, Any]]) -> None:
     plain = network()
     expected = train_step(plain, plain)
-    for one in found:
-        assert_close(one["step"], expected)
+    for process in found:
+        assert_close(process["step"], expected)
     # Bit for bit alike among the processes, or they would drift apart.
     assert all(torch.equal(found[0]["step"][name], found[1]["step"][name]) for name in expected)
 
 
 def test_the_processes_agree(found: list[dict[str, Any]]) -> None:
-    for one in found:
-        assert one["any"] == [False, True, True]
-        assert one["values"] == {"a": 0.1, "b": 0.0}
+    for process in found:
+        assert process["any"] == [False, True, True]
+        assert process["values"] == {"a": 0.1, "b": 0.0}
     assert "unlike" not in found[0]
     assert "not those of the first process" in found[1]["unlike"]
 
@@ -199,7 +199,7 @@ def test_the_processes_drop_out_differently_and_the_first_as_one_process_would(f
     torch.manual_seed(5)
     assert torch.equal(found[0]["random"], torch.rand(3))
     assert torch.equal(found[0]["later"], torch.rand(3))
-    assert len({float(one[key][0]) for one in found for key in ("random", "later")}) == 4
+    assert len({float(process[key][0]) for process in found for key in ("random", "later")}) == 4
 
 
 def test_the_first_process_says_why_another_failed(found: list[dict[str, Any]]) -> None:
@@ -228,7 +228,7 @@ def test_two_processes_train_the_network_of_one(
     assert bioseg("train-uda", disc_dataset, "--run", tmp_path / "one", *options).exit_code == 0
     command = ("train-uda", disc_dataset, "--run", tmp_path / "two", *options)
     done = together(command, command, folder=tmp_path)
-    assert [one.returncode for one in done] == [0, 0], done
+    assert [process.returncode for process in done] == [0, 0], done
     assert_same_run(tmp_path / "two", tmp_path / "one", relative=5e-3, absolute=8e-4)
 
 
@@ -257,10 +257,10 @@ def test_a_run_goes_on_with_another_number_of_processes(bioseg: Cli, disc_datase
     bioseg("train-uda", disc_dataset, "--run", whole, *options, "--epochs", 3)
     bioseg("train-uda", disc_dataset, "--run", run, *options, "--epochs", 1)
     command = ("train-uda", "--resume", run, "--epochs", 2)
-    assert [one.returncode for one in together(command, command, folder=tmp_path)] == [0, 0]
+    assert [process.returncode for process in together(command, command, folder=tmp_path)] == [0, 0]
     assert bioseg("train-uda", "--resume", run, "--epochs", 3).exit_code == 0
     assert_same_run(run, whole, relative=1e-4, absolute=1e-6)
-    state, expected = (torch.load(one / "resume.pt", weights_only=True) for one in (run, whole))
+    state, expected = (torch.load(folder / "resume.pt", weights_only=True) for folder in (run, whole))
     assert state["parts"]["network"].keys() == expected["parts"]["network"].keys()
 
 

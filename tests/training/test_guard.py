@@ -420,7 +420,7 @@ def test_the_control_begins_with_the_weights_that_its_run_began_with(
     result = bioseg("train-uda", unvalidated, "--run", run, *short, "--init-from", spoilt[0])
     assert result.exit_code == 0, result.output
     began = load_model(spoilt[0] / "checkpoints" / "control.safetensors", CPU).network.state_dict()
-    (weights,) = (one.initial_weights for one in controls)
+    (weights,) = (control.initial_weights for control in controls)
     assert weights is not None and all(torch.equal(tensor, began[name]) for name, tensor in weights.items())
     # When the run goes on nobody has them any more.
     result = bioseg("train-uda", "--resume", run, "--steps", 4, "--quiet")

@@ -416,7 +416,7 @@ def test_a_run_ends_with_what_collapsed_in_its_best_and_in_its_last_epoch(
     monkeypatch.setattr(Output, "warn", lambda _, text: said.append(text))
     run = RunDirectory(tmp_path, new_manifest())
     run.manifest.best = {"best-final": BestEpoch(value=0.5, epoch=2)}
-    rows = [{**measures("main", **one), **measures("aux")} for one in ({"mi_share": 0.0}, kept, {}, last)]
+    rows = [{**measures("main", **changed), **measures("aux")} for changed in ({"mi_share": 0.0}, kept, {}, last)]
     with Dataset(write_discs(tmp_path / "d.h5", unlabelled=tuple(range(len(SPLITS))))) as opened:
         conclusion = IIC(opened, TrainIICConfig(), CPU).conclude(run, rows, FP32, Output())
     assert (conclusion.status, conclusion.collapse) == (end, kinds)

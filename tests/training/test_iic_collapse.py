@@ -237,9 +237,9 @@ def test_padding_counts_nowhere():
     padded = maps.clone()
     padded[..., 20:] = 0.5
     watches = []
-    for one in (maps, padded):
+    for inputs in (maps, padded):
         watch = HeadWatch(2)
-        watch.add(one, one, shown, shown, mask)
+        watch.add(inputs, inputs, shown, shown, mask)
         watches.append(watch.measures())
     assert watches[0] == pytest.approx(watches[1])
     assert watches[0]["pixel_entropy"] == pytest.approx(0, abs=1e-6)

@@ -352,12 +352,12 @@ def test_of_the_restarts_the_most_informative_is_kept(
 ) -> None:
     record = manifest(restarted)
     restarts = record["restarts"]
-    assert [one["seed"] for one in restarts] == [5, 6, 7]
-    (kept,) = (one for one in restarts if one["kept"])
+    assert [restart["seed"] for restart in restarts] == [5, 6, 7]
+    (kept,) = (restart for restart in restarts if restart["kept"])
     assert set(record["times"]) == {"started", "ended"}
-    rivals = [one for one in restarts if one["status"] == "finished"] or restarts
-    assert kept["information"] == max(one["information"] for one in rivals)
-    assert len({one["information"] for one in restarts}) == 3
+    rivals = [restart for restart in restarts if restart["status"] == "finished"] or restarts
+    assert kept["information"] == max(restart["information"] for restart in rivals)
+    assert len({restart["information"] for restart in restarts}) == 3
     alone = trained(bioseg, disc_dataset, tmp_path / "alone", *RESTARTS, "--restarts", 1, "--seed", kept["seed"])
     for state in ("best-final", "last"):
         assert same(weights(restarted, state), weights(alone, state))

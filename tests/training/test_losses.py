@@ -235,7 +235,7 @@ def joints_by_loop(first: Tensor, second: Tensor, valid: Tensor, shift: int) -> 
 @given(seeds, st.integers(1, 4), st.sampled_from([(5, 6), (9, 4), (16, 16)]))
 def test_displaced_joints_are_those_of_a_loop_over_displacements(seed, shift, size):
     shift = min(shift, min(size) - 1)
-    first, second = (torch.softmax(logits(one, B, K, *size), 1) for one in (seed, seed + 1))
+    first, second = (torch.softmax(logits(number, B, K, *size), 1) for number in (seed, seed + 1))
     valid = (torch.rand(B, 1, *size, generator=torch.Generator().manual_seed(seed)) < 0.7).double()
     expected = joints_by_loop(first, second, valid, shift)
     torch.testing.assert_close(displaced_joints(first, second, valid, shift), expected, rtol=0, atol=1e-12)
@@ -243,7 +243,7 @@ def test_displaced_joints_are_those_of_a_loop_over_displacements(seed, shift, si
 
 def test_a_map_that_is_displaced_is_found_at_its_displacement():
     codes = torch.randint(0, 2, (1, 20, 20), generator=torch.Generator().manual_seed(0))
-    first, second = (one_hot_logits(one, 2).softmax(1) for one in (codes.roll((2, -1), (1, 2)), codes))
+    first, second = (one_hot_logits(labels, 2).softmax(1) for labels in (codes.roll((2, -1), (1, 2)), codes))
     information = information_of(displaced_joints(first, second, everywhere(first), 3))
     row, column = divmod(int(information.argmax()), 7)
     assert (row - 3, column - 3) == (2, -1)
@@ -277,7 +277,8 @@ def test_without_displacement_both_forms_are_one(collapsed):
 def test_the_loss_of_the_sum_is_no_mean_of_losses():
     first = torch.softmax(logits(0), 1)
     losses = [
-        float(mutual_information_loss(first, first, everywhere(first), shift=2, collapsed=one)) for one in (True, False)
+        float(mutual_information_loss(first, first, everywhere(first), shift=2, collapsed=collapsed))
+        for collapsed in (True, False)
     ]
     assert losses[0] != pytest.approx(losses[1], abs=1e-3)
 

@@ -16,8 +16,8 @@ def example(number: float, batch: int = 2) -> Example:
     return Example(places, torch.cat([places + 0.5, -places], dim=1), torch.full_like(places, number))
 
 
-def parts(one: Example) -> tuple[torch.Tensor, ...]:
-    return one.images, one.target, one.weight
+def parts(example: Example) -> tuple[torch.Tensor, ...]:
+    return example.images, example.target, example.weight
 
 
 LEFT = torch.tensor([[[[True, False, False], [True, False, False]]], [[[False] * 3] * 2]])

@@ -246,7 +246,7 @@ def test_patience_ends_a_run_that_no_longer_improves(bioseg: Cli, disc_dataset: 
     # A run that learns ends two epochs after the last one in which any of the states improved.
     learning = tmp_path / "learning"
     bioseg("train-uda", disc_dataset, "--run", learning, "--epochs", 30, "--patience", 2, "--lr", 0.02, *SMALL)
-    best = {state: one["epoch"] for state, one in manifest(learning)["best"].items()}
+    best = {state: best["epoch"] for state, best in manifest(learning)["best"].items()}
     assert len(rows(learning)) == min(30, max(best.values()) + 2)
     assert len(set(best.values())) > 1
 

@@ -196,7 +196,7 @@ def test_a_teacher_follows_weights_and_statistics_from_the_first_updates_on(
         share = min(decay, (1 + update) / (10 + update))
         average = share * average + (1 - share) * update
     assert expected[3] == pytest.approx({0.3: 2.61136, 0.99: 2.60140}[decay], abs=1e-5)
-    assert method.taught == [pytest.approx((-one, one), abs=1e-4) for one in expected]
+    assert method.taught == [pytest.approx((-value, value), abs=1e-4) for value in expected]
     # What is kept and saved is not the teacher.
     assert saved(made, "last") == pytest.approx(-5 if ema is None else -4.0625, abs=1e-4)
     assert float(resumable(made)["parts"]["teacher"][MEAN][0]) == pytest.approx(average, abs=1e-4)

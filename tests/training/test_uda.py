@@ -187,7 +187,7 @@ def test_views_compared_with_a_fixed_target_are_normalised_apart_from_the_labell
     method = UDA(dataset, TrainUDAConfig(labels=2), CPU)
     batch = method.draw(0, 0)
     darker = dataclasses.replace(batch.labelled, images=batch.labelled.images * 0.3)
-    values = [consistency_of(method, one) for one in (batch, dataclasses.replace(batch, labelled=darker))]
+    values = [consistency_of(method, drawn) for drawn in (batch, dataclasses.replace(batch, labelled=darker))]
     assert values[0] > 0
     assert torch.equal(*values)
 
@@ -274,7 +274,9 @@ def test_what_the_manifest_and_the_screen_say_of_it(dataset: Dataset) -> None:
 
 
 def test_the_best_states_are_the_lowest_losses_and_the_highest_overlap() -> None:
-    kept = {state: (one.metric, one.higher_is_better) for state, one in TrainUDAConfig.criteria.items()}
+    kept = {
+        state: (criterion.metric, criterion.higher_is_better) for state, criterion in TrainUDAConfig.criteria.items()
+    }
     assert kept == {
         "best-supervised": ("val_supervised", False),
         "best-final": ("val_total", False),
