@@ -314,6 +314,18 @@ def test_a_study_is_listed(disc_dataset: Path, tmp_path: Path) -> None:
     assert [entry["name"] for entry in result.entries] == [planned.name for planned, _, _ in result.runs]
 
 
+def test_a_study_runs(disc_dataset: Path, tmp_path: Path) -> None:
+    plan = {"data": {"discs": str(disc_dataset)}, "labels": [2], "losses": ["kl"], "draws": 1, "steps": 2}
+    plan |= {"uda": {"width": 2, "batch_size": 1}, "baselines": ["otsu"]}
+    (tmp_path / "plan.yaml").write_text(yaml.safe_dump(plan))
+    result = bioseg.run_study(tmp_path / "plan.yaml", out=tmp_path / "study")
+    assert [entry["status"] for entry in result.entries] == ["finished"] * len(result.runs)
+    assert result.results is not None and not result.failures
+    for loss in ("none", "kl"):
+        (score,) = result.results.values("discs", loss, 2, "best-supervised").values()
+        assert 0 < score <= 1
+
+
 def run_alone(code: str, folder: Path) -> str:
     """Run code in a process of its own; returns what it prints."""
     environment = {**os.environ, "MPLBACKEND": "Agg"}
