@@ -6,6 +6,7 @@ S are the samples of a pixel (channels too), I the pages of a plain TIFF, and ? 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
@@ -52,6 +53,17 @@ class NamedAxes:
     def shown(self) -> str:
         """The letters as `--axes` takes them."""
         return self.letters.replace("S", "C")
+
+    def stack(self, shape: Sequence[int]) -> dict[str, int]:
+        """The size of each axis of frames in an array of this shape: those of T and Z, or all frames as T."""
+        wide = [
+            (letter, size)
+            for letter, size in zip(self.letters, shape, strict=True)
+            if letter not in "CSYX" and size > 1
+        ]
+        if "".join(letter for letter, _ in wide) in ("", "T", "Z", "TZ"):
+            return dict(wide)
+        return {"T": math.prod(size for _, size in wide)}
 
 
 def name_axes(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -20,9 +22,37 @@ Array = NDArray[Any]
 
 _LARGEST_CLASSIC_TIFF_BYTES = 2**32 - 2**25
 _TYPES_OF_IMAGEJ = ("uint8", "uint16", "int16", "float32")
+COLOURS = 256
+"""Entries of the colour table of a mask, at 8 bits."""
 
 
-def write_labels(path: Path, labels: Array, pixel_size: PixelSize | None) -> None:
+@dataclass(frozen=True)
+class Legend:
+    """What the values 0, 1, 2, ... of a mask mean, for the viewers that show the mask.
+
+    Attributes:
+        names: of the values. A viewer shows 0 black and the last value white.
+        colours: of the values, red, green and blue; None leaves the mask grey. Only 8-bit masks can have colours.
+    """
+
+    names: tuple[str, ...]
+    colours: Sequence[tuple[int, int, int]] | None = None
+
+    @property
+    def text(self) -> str:
+        """A line per value."""
+        return "\n".join(f"{value} = {name}" for value, name in enumerate(self.names))
+
+    def imagej(self) -> dict[str, Any]:
+        """The legend in the metadata of an ImageJ TIFF."""
+        if self.colours is None:
+            return {"Info": self.text, "min": 0.0, "max": float(max(1, len(self.names) - 1))}
+        lut = np.zeros((3, COLOURS), np.uint8)
+        lut[:, : len(self.colours)] = np.array(self.colours, np.uint8).T
+        return {"Info": self.text, "min": 0.0, "max": float(COLOURS - 1), "LUTs": [lut]}
+
+
+def write_labels(path: Path, labels: Array, pixel_size: PixelSize | None, legend: Legend | None = None) -> None:
     """Write labels (H, W), or frames of them (F, H, W), as a compressed ImageJ TIFF of the smallest sufficient type.
 
     Raises:
@@ -31,7 +61,8 @@ def write_labels(path: Path, labels: Array, pixel_size: PixelSize | None) -> Non
     low, high = (int(labels.min()), int(labels.max())) if labels.size else (0, 0)
     if low < 0 or high > 65535:
         raise DataError(f"Labels from {low} to {high} do not fit a 16-bit mask", where=path)
-    _write_tiff(path, labels.astype(np.uint8 if high < 256 else np.uint16), "TYX"[-labels.ndim :], pixel_size)
+    smallest = labels.astype(np.uint8 if high < 256 else np.uint16)
+    _write_tiff(path, smallest, "TYX"[-labels.ndim :], pixel_size, legend)
 
 
 def write_probabilities(path: Path, probabilities: Array, pixel_size: PixelSize | None) -> None:
@@ -61,24 +92,38 @@ def write_png(path: Path, rgb: NDArray[np.uint8]) -> None:
         Image.fromarray(rgb).save(temporary)
 
 
-def _write_tiff(path: Path, pixels: Array, axes: str, pixel_size: PixelSize | None) -> None:
+def _write_tiff(
+    path: Path, pixels: Array, axes: str, pixel_size: PixelSize | None, legend: Legend | None = None
+) -> None:
     with replacing(path) as temporary:
-        tifffile.imwrite(temporary, pixels, **tiff_options(pixels.shape, pixels.dtype, axes, pixel_size))
+        tifffile.imwrite(temporary, pixels, **tiff_options(pixels.shape, pixels.dtype, axes, pixel_size, legend))
 
 
-def tiff_options(shape: tuple[int, ...], dtype: np.dtype[Any], axes: str, size: PixelSize | None) -> dict[str, Any]:
-    """What `tifffile.imwrite` is told for zlib pages of such an array: an ImageJ TIFF, or an OME one where need be."""
+def tiff_options(
+    shape: tuple[int, ...], dtype: np.dtype[Any], axes: str, size: PixelSize | None, legend: Legend | None = None
+) -> dict[str, Any]:
+    """What `tifffile.imwrite` is told for zlib pages of such an array: an ImageJ TIFF, or an OME one where need be.
+
+    An OME TIFF holds the names of a legend, and neither its colours nor a display range.
+    """
     metadata: dict[str, Any] = {"axes": axes}
     options: dict[str, Any] = {"imagej": True}
     # ImageJ's own format ends at 4 GB, and has a few types.
     if math.prod(shape) * dtype.itemsize > _LARGEST_CLASSIC_TIFF_BYTES or dtype.name not in _TYPES_OF_IMAGEJ:
         options = {"ome": True, "bigtiff": True}
+        metadata |= {} if legend is None else {"Description": legend.text}
         if size is not None:
             metadata |= {"PhysicalSizeY": size.y, "PhysicalSizeX": size.x}
             metadata |= {"PhysicalSizeYUnit": size.unit, "PhysicalSizeXUnit": size.unit}
-    elif size is not None:
+        return _zlib(axes, metadata, options)
+    metadata |= {} if legend is None else legend.imagej()
+    if size is not None:
         metadata["unit"] = ("um" if size.unit == MICROMETRE else size.unit).encode("ascii", "replace").decode()
         options["resolution"] = (_pixels_per_unit(size.x), _pixels_per_unit(size.y))
+    return _zlib(axes, metadata, options)
+
+
+def _zlib(axes: str, metadata: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
     colours = "rgb" if axes.endswith("S") else "minisblack"
     return {"photometric": colours, "compression": "zlib", "metadata": metadata, **options}
 

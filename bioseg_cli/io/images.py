@@ -8,9 +8,9 @@ upright, with palettes looked up, and inverted where zero is white (`tiff_photom
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -39,6 +39,8 @@ class ImageInfo:
     Attributes:
         pixel_size: None where the file states none that can be used; `no_size` says why one that it states can't be.
         axes: what the axes of a TIFF are, and what named them. None: the format has no stacks.
+        stack: the size of each axis of frames that has more than one: of T (time), of Z (planes), or of both in this
+            order. Frames that lie in another order, or along an axis that nothing names, count as time points.
         orientation: how the pixels lie in the file (EXIF, 1 to 8).
         notes: what reading does to the pixels, one sentence each, where the user should know.
     """
@@ -52,6 +54,7 @@ class ImageInfo:
     pixel_size: PixelSize | None
     no_size: str | None = None
     axes: NamedAxes | None = None
+    stack: Mapping[str, int] = field(default_factory=dict)
     orientation: int = UPRIGHT
     notes: tuple[str, ...] = ()
 
@@ -123,7 +126,10 @@ class ImageFile:
             height, width = width, height
             size = None if size is None else PixelSize(size.x, size.y, size.unit)
         notes = tuple(filter(None, (self._appearance.note, TURNED if orientation != UPRIGHT else None)))
-        return ImageInfo(self.path, count, channels, height, width, dtype, size, no_size, axes, orientation, notes)
+        stack = axes.stack(series.shape)
+        return ImageInfo(
+            self.path, count, channels, height, width, dtype, size, no_size, axes, stack, orientation, notes
+        )
 
     def close(self) -> None:
         """Close the file; nothing more can be read."""

@@ -21,6 +21,7 @@ from PIL import Image
 
 from bioseg_cli.errors import BiosegError, OutputError
 from bioseg_cli.io.files import replacing
+from bioseg_cli.io.image_writer import Legend
 from bioseg_cli.prediction.estimate import estimate_entry
 from bioseg_cli.prediction.failures import failure_of
 from bioseg_cli.prediction.head_decoder import HeadDecoder
@@ -129,8 +130,8 @@ class ImageOutput:
             raise
 
     def _write(self, given: Iterator[_Rows]) -> Entry:
-        out, size, frames = self._config.out, self._opened.pixel_size, self._opened.frames
-        shape = (frames, self._height, self._width)[frames == 1 :]
+        out, size = self._config.out, self._opened.pixel_size
+        stack, page = self._opened.stack, (self._height, self._width)
         written = [mask_path(out, self.source)]
         with ExitStack() as files:
             temporary = files.enter_context(replacing(written[0]))
@@ -140,20 +141,26 @@ class ImageOutput:
                 temporary_probabilities = files.enter_context(replacing(written[-1]))
                 scratch = Scratch(files, written[-1], len(self._decoder.values), self._height, self._width)
             labels = (rows.labels for rows in self._kept(given, scratch, files, written))
-            write_pages(temporary, labels, shape, self._decoder.dtype, "TYX"[-len(shape) :], size)
+            shape = (*stack.values(), *page)
+            write_pages(temporary, labels, shape, self._decoder.dtype, "".join(stack) + "YX", size, self._legend())
             if scratch is not None:
-                shape = (frames, len(self._decoder.values), self._height, self._width)[frames == 1 :]
+                shape = (*stack.values(), len(self._decoder.values), *page)
                 dtype = np.dtype(np.float32)
-                write_pages(temporary_probabilities, scratch.rows(), shape, dtype, "TCYX"[-len(shape) :], size)
+                write_pages(temporary_probabilities, scratch.rows(), shape, dtype, "".join(stack) + "CYX", size)
         return {
             "input": str(self.source.path),
             "name": self.source.name,
             "outputs": [path.relative_to(out).as_posix() for path in written],
-            "shape": list((frames, self._height, self._width)[frames == 1 :]),
+            "shape": [*stack.values(), *page],
             "pixel_size": None if size is None else size.to_json(),
             **estimate_entry(self._expected, self._decoder),
             **self._opened.about,
         }
+
+    def _legend(self) -> Legend:
+        values = self._decoder.values
+        colours = [value.colour for value in values] if self._config.lut else None
+        return Legend(tuple(value.name for value in values), colours)
 
     def _kept(
         self, given: Iterator[_Rows], scratch: Scratch | None, files: ExitStack, written: list[Path]

@@ -13,7 +13,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from bioseg_cli.io.image_writer import tiff_options
+from bioseg_cli.io.image_writer import Legend, tiff_options
 from bioseg_cli.io.pixel_size import PixelSize
 from bioseg_cli.io.prefetch import prefetched_map
 
@@ -57,12 +57,13 @@ def write_pages(
     dtype: np.dtype[Any],
     axes: str,
     size: PixelSize | None,
+    legend: Legend | None = None,
 ) -> None:
     """Write pages (H, W) from blocks (h, W) of their rows, as a TIFF of such a shape (..., H, W) and type."""
     height, width = shape[-2:]
     step = _rows_a_strip(width, dtype.itemsize)
     strips = _strips(rows, height, width, step, dtype)
-    options = tiff_options(shape, dtype, axes, size)
+    options = tiff_options(shape, dtype, axes, size, legend)
     with prefetched_map(_compressed, strips, most=PREFETCHED_STRIPS) as compressed:
         tifffile.imwrite(path, compressed, shape=shape, dtype=dtype, rowsperstrip=step, **options)
 

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from bioseg_cli.config import read_yaml
-from bioseg_cli.errors import BiosegError, DataError, PartialFailure
+from bioseg_cli.errors import BiosegError, DataError, PartialFailure, UsageError
 from bioseg_cli.io.axes import count_of_frames
 from bioseg_cli.io.files import refuse_existing, sha256_of
+from bioseg_cli.io.image_writer import COLOURS
 from bioseg_cli.io.notes import reading_notes
 from bioseg_cli.io.pixel_size import PixelSize, unusable_sizes
 from bioseg_cli.model.saved import LoadedModel
@@ -55,6 +56,11 @@ def run(config: PredictConfig, output: Output, *, overwrite: bool) -> Prediction
         else:
             prediction = LocalPrediction(checkpoint, config, output)
         model, decoder = prediction.model, prediction.decoder
+        if config.lut and len(decoder.values) > COLOURS:
+            what = (
+                f"A mask has at most {COLOURS} colours, and the head {decoder.head} has {len(decoder.values)} clusters"
+            )
+            raise UsageError(what, where=model.path, fix="Leave out --lut.")
         _remove_earlier(config.out)
         record = _new_record(config, model, decoder)
         output.say(f"Predicting {_counted(sources)} {prediction.manner}")

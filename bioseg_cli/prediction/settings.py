@@ -30,7 +30,7 @@ class PredictConfig(Config):
     command: ClassVar[str] = "predict"
     example: ClassVar[str] = "runs/cells images --out predicted --overlay"
     panels: ClassVar[Mapping[str, tuple[str, ...]]] = {
-        "Output": ("out", "overlay", "probabilities", "raw_clusters"),
+        "Output": ("out", "overlay", "lut", "probabilities", "raw_clusters"),
         "Images": ("axes", "planes", "split", "axis", "any_dtype"),
         "Network": ("tta", "state", "head"),
         "Machine": ("device", "jobs", "tile", "overlap", "precision", "scheduler"),
@@ -95,6 +95,10 @@ class PredictConfig(Config):
     overlay: bool = Field(
         default=False,
         description="Also write pictures with the outlines of the classes, or with tinted clusters, to OUT/overlays.",
+    )
+    lut: bool = Field(
+        default=False,
+        description="Give the masks the colours of the classes, which ImageJ and Fiji show. The values stay the same.",
     )
     probabilities: bool = Field(
         default=False, description="Also write the probability of each class or cluster to OUT/probabilities."

@@ -38,6 +38,8 @@ class OpenSource:
     read: Callable[[int, int, int], NDArray[Any]]
     """Pixels (C, stop - start, W) of a frame, by its number, start and stop; raises `DataError`."""
     close: Callable[[], None]
+    stack: Mapping[str, int] = field(default_factory=dict)
+    """The size of each axis of frames, such as {"T": 3, "Z": 5}, in the order of the file; none for a single frame."""
     about: Mapping[str, Any] = field(default_factory=dict)
     """What the record says of a file, beside what was made of it."""
 
@@ -132,6 +134,7 @@ def _image_source(path: Path, stacks: Stacks) -> Source:
             pixel_size=info.pixel_size,
             read=lambda frame, start, stop: file.read(frame, slice(start, stop)),
             close=file.close,
+            stack=info.stack,
             about=about,
         )
 
@@ -151,6 +154,9 @@ def _check_options(sources: Sequence[AnySource], config: PredictConfig) -> None:
     if config.probabilities and volume is not None:
         what = "Probabilities are written for images, not for volumes"
         raise UsageError(what, where=volume.path, fix="Leave out --probabilities.")
+    if config.lut and volume is not None:
+        what = "Colours are written into the masks of images, not into those of volumes"
+        raise UsageError(what, where=volume.path, fix="Leave out --lut.")
 
 
 def _check_names(sources: Sequence[AnySource], out: Path) -> None:

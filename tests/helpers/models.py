@@ -13,13 +13,17 @@ from numpy.typing import NDArray
 from bioseg_cli.config import ClassInfo, UNetConfig
 from bioseg_cli.io.normalisation import Normalisation
 from bioseg_cli.io.pixel_size import PixelSize
-from bioseg_cli.model.saved import ModelCard, save_model
+from bioseg_cli.model.saved import HeadMapping, ModelCard, save_model
 from bioseg_cli.model.unet import UNet
 
 CLASSES = tuple(
     ClassInfo(name=name, colour=colour)
     for name, colour in (("background", (0, 0, 0)), ("cell", (255, 180, 0)), ("rim", (0, 120, 255)))
 )
+
+
+CLUSTER_MEANINGS = {"main": (2, 0, 1), "aux": (1, 0, 2, 2, 0, 1, 0)}
+"""The class of each cluster, by head."""
 
 
 def save_random_model(path: Path, *, channels: int = 1, dtype: str = "uint16", norm: str = "batch") -> Path:
@@ -35,6 +39,42 @@ def save_random_model(path: Path, *, channels: int = 1, dtype: str = "uint16", n
         pixel_size=PixelSize(0.5, 0.5).to_json(),
         dataset_hash="0" * 64,
         method="uda",
+        state="last",
+        epoch=1,
+    )
+    save_model(path, UNet(architecture).state_dict(), card)
+    return path
+
+
+def save_clusters(
+    path: Path, meanings: dict[str, tuple[int, ...]] | None = None, heads: dict[str, int] | None = None
+) -> Path:
+    """An untrained network of clusters; each becomes the class that `meanings` gives it."""
+    torch.manual_seed(3)
+    meanings = CLUSTER_MEANINGS if meanings is None else meanings
+    heads = heads or {head: len(classes) for head, classes in CLUSTER_MEANINGS.items()}
+    architecture = UNetConfig(in_channels=1, heads=heads, width=4, depth=2)
+    mappings = {
+        head: HeadMapping(
+            classes=classes,
+            rule="hungarian" if head == "main" else "majority",
+            split="train",
+            images=5,
+            areas=(1 / len(classes),) * len(classes),
+            shares=((1 / 3,) * 3,) * len(classes),
+        )
+        for head, classes in meanings.items()
+    }
+    card = ModelCard(
+        architecture=architecture,
+        outputs="clusters",
+        mappings=mappings,
+        classes=CLASSES,
+        normalisation=Normalisation("minmax", (500.0,), (3200.0,)).to_json(),
+        image_dtype="uint16",
+        pixel_size=None,
+        dataset_hash="0" * 64,
+        method="iic",
         state="last",
         epoch=1,
     )

@@ -20,6 +20,7 @@ from PIL import Image
 
 from bioseg_cli.compute.device import resolve_precision
 from bioseg_cli.dataset.reader import Dataset
+from bioseg_cli.io.axes import Stacks
 from bioseg_cli.io.image_writer import write_png
 from bioseg_cli.io.images import inspect_image, read_frame, read_frames
 from bioseg_cli.io.pixel_size import PixelSize
@@ -129,7 +130,7 @@ def test_a_volume_needs_planes(bioseg: Bioseg, model: Path, tmp_path: Path) -> N
     assert result.exit_code == 3
     assert "volume (Z=3)" in result.stderr and "--planes" in result.stderr
     assert bioseg("predict", model, tmp_path / "z.tif", "--out", tmp_path / "out2", "--planes").exit_code == 0
-    assert inspect_image(tmp_path / "out2" / "z.tif").frames == 3
+    assert inspect_image(tmp_path / "out2" / "z.tif", Stacks(planes=True)).frames == 3
 
 
 def test_unreadable_files_do_not_stop_the_others(bioseg: Bioseg, model: Path, folder: Path, tmp_path: Path) -> None:

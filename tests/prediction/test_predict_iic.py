@@ -12,59 +12,19 @@ import pytest
 import torch
 from click.testing import Result
 from conftest import discs
-from helpers.models import CLASSES, record_of, save_random_model, write_image
+from helpers.models import CLUSTER_MEANINGS, record_of, save_clusters, save_random_model, write_image
 from helpers.volumes import write_nifti
 from PIL import Image
 
-from bioseg_cli.config import UNetConfig
 from bioseg_cli.errors import UsageError
 from bioseg_cli.figures.palette import cluster_colours
 from bioseg_cli.io.images import read_frame
-from bioseg_cli.io.normalisation import Normalisation
 from bioseg_cli.masks.mask_file import read_mask
-from bioseg_cli.model.saved import HeadMapping, ModelCard, load_model, save_model
-from bioseg_cli.model.unet import UNet
+from bioseg_cli.model.saved import load_model
 from bioseg_cli.prediction.head_decoder import HeadDecoder
 
 Bioseg = Callable[..., Result]
 CPU = torch.device("cpu")
-MEANINGS = {"main": (2, 0, 1), "aux": (1, 0, 2, 2, 0, 1, 0)}
-
-
-def save_clusters(
-    path: Path, meanings: dict[str, tuple[int, ...]] | None = None, heads: dict[str, int] | None = None
-) -> Path:
-    """An untrained network of clusters; each becomes the class that `meanings` gives it."""
-    torch.manual_seed(3)
-    meanings = MEANINGS if meanings is None else meanings
-    heads = heads or {head: len(classes) for head, classes in MEANINGS.items()}
-    architecture = UNetConfig(in_channels=1, heads=heads, width=4, depth=2)
-    mappings = {
-        head: HeadMapping(
-            classes=classes,
-            rule="hungarian" if head == "main" else "majority",
-            split="train",
-            images=5,
-            areas=(1 / len(classes),) * len(classes),
-            shares=((1 / 3,) * 3,) * len(classes),
-        )
-        for head, classes in meanings.items()
-    }
-    card = ModelCard(
-        architecture=architecture,
-        outputs="clusters",
-        mappings=mappings,
-        classes=CLASSES,
-        normalisation=Normalisation("minmax", (500.0,), (3200.0,)).to_json(),
-        image_dtype="uint16",
-        pixel_size=None,
-        dataset_hash="0" * 64,
-        method="iic",
-        state="last",
-        epoch=1,
-    )
-    save_model(path, UNet(architecture).state_dict(), card)
-    return path
 
 
 @pytest.fixture
@@ -86,7 +46,7 @@ def test_classes_are_those_that_the_clusters_were_mapped_to(
     for name, raw in (("classes", ()), ("clusters", ("--raw-clusters",))):
         result = bioseg("predict", model, image, "--out", tmp_path / name, *options, *raw)
         assert result.exit_code == 0, result.output
-    mapping = np.array(MEANINGS[head])
+    mapping = np.array(CLUSTER_MEANINGS[head])
     classes, clusters = (read_mask(tmp_path / name / "t1.tif") for name in ("classes", "clusters"))
     assert len(np.unique(clusters)) > 1
     np.testing.assert_array_equal(classes, mapping[clusters])
@@ -143,7 +103,7 @@ def test_volumes_have_the_same_choice(bioseg: Bioseg, model: Path, tmp_path: Pat
     classes, clusters = found
     assert clusters.shape == voxels.shape
     assert len(np.unique(clusters)) > 1
-    np.testing.assert_array_equal(classes, np.array(MEANINGS[head])[clusters])
+    np.testing.assert_array_equal(classes, np.array(CLUSTER_MEANINGS[head])[clusters])
 
 
 def test_more_clusters_than_a_byte_holds(bioseg: Bioseg, image: Path, tmp_path: Path) -> None:

@@ -19,12 +19,12 @@ import tifffile
 import torch
 from click.testing import Result
 from conftest import discs
-from helpers.models import record_of, save_random_model, write_image
+from helpers.models import CLASSES, record_of, save_random_model, write_image
 from helpers.streaming import CPU, left_in, limit, predict_files, predictor_of
 from PIL import Image
 
 from bioseg_cli.errors import DataError, RunError
-from bioseg_cli.io.image_writer import write_labels, write_probabilities
+from bioseg_cli.io.image_writer import Legend, write_labels, write_probabilities
 from bioseg_cli.io.images import read_frame
 from bioseg_cli.io.pixel_size import PixelSize
 from bioseg_cli.masks.mask_file import read_mask
@@ -97,7 +97,8 @@ def test_files_are_those_that_writing_at_once_gives(
     predict_files(predictor, [tmp_path / "a.tif"], tmp_path / "out", probabilities=True)
     probabilities = predictor.probabilities(images[:, None])
     labels = predictor.labels(probabilities)
-    write_labels(tmp_path / "labels.tif", labels if frames > 1 else labels[0], size)
+    legend = Legend(tuple(value.name for value in CLASSES))
+    write_labels(tmp_path / "labels.tif", labels if frames > 1 else labels[0], size, legend)
     write_probabilities(tmp_path / "probabilities.tif", probabilities if frames > 1 else probabilities[0], size)
     for streamed, at_once in (("a.tif", "labels.tif"), ("probabilities/a.tif", "probabilities.tif")):
         with tifffile.TiffFile(tmp_path / "out" / streamed) as a, tifffile.TiffFile(tmp_path / at_once) as b:

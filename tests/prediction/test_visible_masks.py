@@ -1,0 +1,110 @@
+"""Masks that viewers show: a display range or colours, the names of the values, and the axes of the image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from click.testing import Result
+from conftest import discs
+from helpers.models import CLASSES, record_of, save_clusters, save_random_model, write_image
+from helpers.volumes import write_nifti
+
+from bioseg_cli.io.axes import NamedAxes
+from bioseg_cli.io.image_writer import Legend, tiff_options
+
+Bioseg = Callable[..., Result]
+MEANINGS = "0 = background\n1 = cell\n2 = rim"
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    return save_random_model(tmp_path / "model.safetensors")
+
+
+def predicted(bioseg: Bioseg, model: Path, image: Path, *options: object) -> tifffile.TiffFile:
+    """The mask of an image."""
+    out = image.parent / "out"
+    result = bioseg("predict", model, image, "--out", out, "--overwrite", *options)
+    assert result.exit_code == 0, result.output
+    return tifffile.TiffFile(out / image.name)
+
+
+def test_a_mask_has_a_display_range_and_the_names_of_its_values(bioseg: Bioseg, model: Path, tmp_path: Path) -> None:
+    write_image(tmp_path / "a.tif", discs(0)[0][0])
+    with predicted(bioseg, model, tmp_path / "a.tif") as mask:
+        metadata = mask.imagej_metadata
+        assert metadata is not None
+        assert (metadata["min"], metadata["max"], metadata["Info"]) == (0, 2, MEANINGS)
+        assert "LUTs" not in metadata
+
+
+def test_colours_change_what_is_shown_and_not_the_values(bioseg: Bioseg, model: Path, tmp_path: Path) -> None:
+    write_image(tmp_path / "a.tif", discs(0)[0][0])
+    with predicted(bioseg, model, tmp_path / "a.tif") as mask:
+        grey = mask.asarray()
+    with predicted(bioseg, model, tmp_path / "a.tif", "--lut") as mask:
+        metadata = mask.imagej_metadata
+        assert metadata is not None
+        np.testing.assert_array_equal(mask.asarray(), grey)
+        # The display range covers all 256 entries, so that value 2 has the third colour.
+        assert (metadata["min"], metadata["max"], metadata["Info"]) == (0, 255, MEANINGS)
+        lut = np.reshape(metadata["LUTs"], (3, 256))  # tifffile gives the only one without its list
+        assert [tuple(colour) for colour in lut.T[:3]] == [value.colour for value in CLASSES]
+
+
+def test_colours_are_for_images_of_up_to_256_values(bioseg: Bioseg, model: Path, tmp_path: Path) -> None:
+    volume = write_nifti(tmp_path / "v.nii.gz", np.stack([discs(0)[0][0]] * 2, axis=-1))
+    result = bioseg("predict", model, volume, "--out", tmp_path / "out", "--lut")
+    assert result.exit_code == 2 and "not into those of volumes" in result.stderr
+    write_image(tmp_path / "a.tif", discs(0)[0][0])
+    many = save_clusters(tmp_path / "many.safetensors", {}, {"main": 2, "aux": 300})
+    clusters = ("--head", "aux", "--raw-clusters")
+    result = bioseg("predict", many, tmp_path / "a.tif", "--out", tmp_path / "out", "--lut", *clusters)
+    assert result.exit_code == 2 and "256 colours, and the head aux has 300 clusters" in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+STACKS: Mapping[str, tuple[tuple[int, ...], str]] = {
+    "time points": ((3,), "TYX"),
+    "planes": ((3,), "ZYX"),
+    "time points of planes": ((2, 3), "TZYX"),
+}
+
+
+@pytest.mark.parametrize("name", STACKS)
+def test_a_mask_has_the_axes_of_its_image(bioseg: Bioseg, model: Path, tmp_path: Path, name: str) -> None:
+    frames, axes = STACKS[name]
+    stack = np.stack([discs(number)[0][0] for number in range(int(np.prod(frames)))])
+    write_image(tmp_path / "a.tif", stack.reshape(*frames, *stack.shape[1:]), axes=axes)
+    with predicted(bioseg, model, tmp_path / "a.tif", "--planes", "--probabilities") as mask:
+        (series,) = mask.series
+        assert (series.axes, series.shape) == (axes, (*frames, *stack.shape[1:]))
+        found = series.asarray()
+    (entry,) = record_of(tmp_path / "out")["files"]
+    assert entry["shape"] == list(found.shape)
+    with tifffile.TiffFile(tmp_path / "out" / "probabilities" / "a.tif") as probabilities:
+        (series,) = probabilities.series
+        assert series.axes == axes.replace("YX", "CYX")
+        channel = series.axes.index("C")
+        np.testing.assert_array_equal(series.asarray().argmax(axis=channel), found)
+
+
+def test_frames_in_another_order_are_time_points() -> None:
+    def stack(letters: str, *shape: int) -> dict[str, int]:
+        return NamedAxes(letters, "file").stack(shape)
+
+    assert stack("TZCYX", 2, 3, 4, 8, 9) == {"T": 2, "Z": 3}
+    assert stack("ZTYX", 2, 3, 8, 9) == {"T": 6}  # ImageJ would read the pages in the order TZ
+    assert stack("IYXS", 5, 8, 9, 3) == {"T": 5}
+    assert stack("TZYX", 1, 3, 8, 9) == {"Z": 3}
+    assert stack("CYX", 5, 8, 9) == {}
+
+
+def test_a_mask_beyond_the_format_of_imagej_keeps_the_names() -> None:
+    legend = Legend(("background", "cell"), ((0, 0, 0), (255, 180, 0)))
+    options = tiff_options((70000, 70000), np.dtype(np.uint8), "YX", None, legend)
+    assert options["ome"] and options["metadata"] == {"axes": "YX", "Description": "0 = background\n1 = cell"}
