@@ -24,6 +24,7 @@ _LARGEST_CLASSIC_TIFF_BYTES = 2**32 - 2**25
 _TYPES_OF_IMAGEJ = ("uint8", "uint16", "int16", "float32")
 COLOURS = 256
 """Entries of the colour table of a mask, at 8 bits."""
+_COLOUR_MAP_TAG = 320
 
 
 @dataclass(frozen=True)
@@ -43,13 +44,22 @@ class Legend:
         """A line per value."""
         return "\n".join(f"{value} = {name}" for value, name in enumerate(self.names))
 
-    def imagej(self) -> dict[str, Any]:
-        """The legend in the metadata of an ImageJ TIFF."""
+    def metadata(self) -> dict[str, Any]:
+        """The names and the display range in the metadata of an ImageJ TIFF."""
+        last = len(self.names) if self.colours is None else COLOURS
+        return {"Info": self.text, "min": 0.0, "max": float(max(1, last - 1))}
+
+    def tags(self) -> list[tuple[Any, ...]]:
+        """The colours as a tag of each page, as tifffile takes tags.
+
+        ImageJ takes the colours of a single channel from the colour map of a page that is grey by its photometric
+        interpretation. Programs that know nothing of it see a grey page, and not the colours instead of the values.
+        """
         if self.colours is None:
-            return {"Info": self.text, "min": 0.0, "max": float(max(1, len(self.names) - 1))}
-        lut = np.zeros((3, COLOURS), np.uint8)
-        lut[:, : len(self.colours)] = np.array(self.colours, np.uint8).T
-        return {"Info": self.text, "min": 0.0, "max": float(COLOURS - 1), "LUTs": [lut]}
+            return []
+        table = np.zeros((3, COLOURS), np.uint16)
+        table[:, : len(self.colours)] = np.array(self.colours, np.uint16).T * 257  # from 8 to 16 bits
+        return [(_COLOUR_MAP_TAG, "H", table.size, table.tobytes(), False)]
 
 
 def write_labels(path: Path, labels: Array, pixel_size: PixelSize | None, legend: Legend | None = None) -> None:
@@ -116,7 +126,9 @@ def tiff_options(
             metadata |= {"PhysicalSizeY": size.y, "PhysicalSizeX": size.x}
             metadata |= {"PhysicalSizeYUnit": size.unit, "PhysicalSizeXUnit": size.unit}
         return _zlib(axes, metadata, options)
-    metadata |= {} if legend is None else legend.imagej()
+    if legend is not None:
+        metadata |= legend.metadata()
+        options["extratags"] = legend.tags()
     if size is not None:
         metadata["unit"] = ("um" if size.unit == MICROMETRE else size.unit).encode("ascii", "replace").decode()
         options["resolution"] = (_pixels_per_unit(size.x), _pixels_per_unit(size.y))

@@ -12,9 +12,11 @@ from click.testing import Result
 from conftest import discs
 from helpers.models import CLASSES, record_of, save_clusters, save_random_model, write_image
 from helpers.volumes import write_nifti
+from PIL import Image
 
 from bioseg_cli.io.axes import NamedAxes
 from bioseg_cli.io.image_writer import Legend, tiff_options
+from bioseg_cli.masks.mask_file import read_mask
 
 Bioseg = Callable[..., Result]
 MEANINGS = "0 = background\n1 = cell\n2 = rim"
@@ -39,7 +41,7 @@ def test_a_mask_has_a_display_range_and_the_names_of_its_values(bioseg: Bioseg, 
         metadata = mask.imagej_metadata
         assert metadata is not None
         assert (metadata["min"], metadata["max"], metadata["Info"]) == (0, 2, MEANINGS)
-        assert "LUTs" not in metadata
+        assert "ColorMap" not in mask.pages.first.tags
 
 
 def test_colours_change_what_is_shown_and_not_the_values(bioseg: Bioseg, model: Path, tmp_path: Path) -> None:
@@ -52,8 +54,16 @@ def test_colours_change_what_is_shown_and_not_the_values(bioseg: Bioseg, model: 
         np.testing.assert_array_equal(mask.asarray(), grey)
         # The display range covers all 256 entries, so that value 2 has the third colour.
         assert (metadata["min"], metadata["max"], metadata["Info"]) == (0, 255, MEANINGS)
-        lut = np.reshape(metadata["LUTs"], (3, 256))  # tifffile gives the only one without its list
-        assert [tuple(colour) for colour in lut.T[:3]] == [value.colour for value in CLASSES]
+        # ImageJ takes the colours of a single channel from here. Other programs see a grey page.
+        page = mask.pages.first
+        table = page.tags["ColorMap"].value
+        assert [tuple(colour) for colour in np.reshape(table, (3, 256)).T[:3] // 257] == [
+            value.colour for value in CLASSES
+        ]
+        assert page.photometric == tifffile.PHOTOMETRIC.MINISBLACK
+    with Image.open(tmp_path / "out" / "a.tif") as image:
+        assert image.mode == "L"
+    np.testing.assert_array_equal(read_mask(tmp_path / "out" / "a.tif"), grey)
 
 
 def test_colours_are_for_images_of_up_to_256_values(bioseg: Bioseg, model: Path, tmp_path: Path) -> None:
