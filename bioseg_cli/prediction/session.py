@@ -7,6 +7,7 @@ and every failure.
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -151,7 +152,7 @@ def _say(record: dict[str, Any], output: Output, trained: PixelSize | None) -> N
 def _remarks_on_files(entries: Sequence[dict[str, Any]]) -> list[str]:
     """How the files were understood, where that is not plain from them."""
     stacks = [entry for entry in entries if "axes" in entry]
-    frames = sum(entry["shape"][0] if len(entry["shape"]) == 3 else 1 for entry in stacks)
+    frames = sum(math.prod(entry["shape"][:-2]) for entry in stacks)
     remarks = []
     if sentence := count_of_frames(len(stacks), frames):
         remarks.append(f"{sentence}; a mask has a page for each frame of its file")

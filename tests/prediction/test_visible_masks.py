@@ -27,12 +27,17 @@ def model(tmp_path: Path) -> Path:
     return save_random_model(tmp_path / "model.safetensors")
 
 
+def predict(bioseg: Bioseg, model: Path, image: Path, *options: object) -> Result:
+    """Predict an image into `out` beside it."""
+    result = bioseg("predict", model, image, "--out", image.parent / "out", "--overwrite", *options)
+    assert result.exit_code == 0, result.output
+    return result
+
+
 def predicted(bioseg: Bioseg, model: Path, image: Path, *options: object) -> tifffile.TiffFile:
     """The mask of an image."""
-    out = image.parent / "out"
-    result = bioseg("predict", model, image, "--out", out, "--overwrite", *options)
-    assert result.exit_code == 0, result.output
-    return tifffile.TiffFile(out / image.name)
+    predict(bioseg, model, image, *options)
+    return tifffile.TiffFile(image.parent / "out" / image.name)
 
 
 def test_a_mask_has_a_display_range_and_the_names_of_its_values(bioseg: Bioseg, model: Path, tmp_path: Path) -> None:
@@ -90,12 +95,14 @@ def test_a_mask_has_the_axes_of_its_image(bioseg: Bioseg, model: Path, tmp_path:
     frames, axes = STACKS[name]
     stack = np.stack([discs(number)[0][0] for number in range(int(np.prod(frames)))])
     write_image(tmp_path / "a.tif", stack.reshape(*frames, *stack.shape[1:]), axes=axes)
-    with predicted(bioseg, model, tmp_path / "a.tif", "--planes", "--probabilities") as mask:
+    result = predict(bioseg, model, tmp_path / "a.tif", "--planes", "--probabilities")
+    with tifffile.TiffFile(tmp_path / "out" / "a.tif") as mask:
         (series,) = mask.series
         assert (series.axes, series.shape) == (axes, (*frames, *stack.shape[1:]))
         found = series.asarray()
     (entry,) = record_of(tmp_path / "out")["files"]
     assert entry["shape"] == list(found.shape)
+    assert f"1 file holds {len(stack)} frames" in result.stderr
     with tifffile.TiffFile(tmp_path / "out" / "probabilities" / "a.tif") as probabilities:
         (series,) = probabilities.series
         assert series.axes == axes.replace("YX", "CYX")
