@@ -12,6 +12,22 @@ from types import FrameType
 
 
 @contextlib.contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """Have SIGTERM, and SIGHUP where there is one, end what is done as Ctrl-C does: what is finished is recorded."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    numbers = [signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
+    before = {number: signal.signal(number, interrupt) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
 def stop_signals() -> Iterator[Callable[[], bool]]:
     """Turn the first Ctrl-C or SIGTERM into a request to stop after the step; the second stops at once."""
     requested = False

@@ -20,7 +20,7 @@ from bioseg_cli.masks.reading import MaskReading
 from bioseg_cli.masks.smear import refuse_pictures
 from bioseg_cli.masks.survey import MaskSurvey
 from bioseg_cli.masks.values import pack
-from bioseg_cli.prediction.settings import RECORD_NAME
+from bioseg_cli.prediction.settings import records_in
 from bioseg_cli.printable import listing
 from bioseg_cli.runs.console import Output
 
@@ -55,8 +55,9 @@ def look_at(folder: Path, frames: Sequence[Frame], reader: MaskReader, output: O
     Raises:
         DataError: a mask cannot be read, or they are pictures, probabilities or bare clusters and no labels.
     """
-    of_bioseg = (folder / RECORD_NAME).is_file()
-    if of_bioseg and read_yaml(folder / RECORD_NAME).get("values") == "clusters":
+    records = records_in(folder)
+    of_bioseg = bool(records)
+    if any(read_yaml(record).get("values") == "clusters" for record in records):
         raise DataError(
             "The masks hold numbers of clusters, which are no classes",
             where=folder,

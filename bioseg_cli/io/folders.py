@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -37,6 +38,33 @@ def list_images(inputs: Sequence[Path], suffixes: tuple[str, ...] = IMAGE_SUFFIX
     if not found:
         raise DataError("No images were given", fix="Name image files or folders of them.")
     return found
+
+
+def images_below(folder: Path, suffixes: tuple[str, ...], *, without: Path | None = None) -> list[Path]:
+    """The image files of a folder and of all its subfolders, in natural order; hidden files and folders are left out.
+
+    Args:
+        folder: where to look. Links to folders are not followed.
+        suffixes: what the names of images end in.
+        without: a folder whose files are left out, such as that of earlier results.
+
+    Raises:
+        DataError: there is no image.
+    """
+    skipped = None if without is None else without.resolve()
+    found: list[Path] = []
+    for place, folders, names in os.walk(folder):
+        inner = Path(place)
+        folders[:] = [name for name in folders if not name.startswith(".") and (inner / name).resolve() != skipped]
+        found += [inner / name for name in names if name.lower().endswith(suffixes) and not name.startswith(".")]
+    if not found:
+        known = ", ".join(suffixes)
+        raise DataError(
+            "Neither the folder nor any of its subfolders holds an image",
+            where=folder,
+            fix=f"Files that count as images: {known}.",
+        )
+    return sorted(found, key=lambda path: [natural_key(Path(part)) for part in path.relative_to(folder).parts])
 
 
 def natural_key(path: Path) -> list[tuple[int, int | str]]:

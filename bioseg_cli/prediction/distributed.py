@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -49,11 +49,14 @@ class DistributedPrediction:
         self._config = config
         self._output = output
 
-    def predict(self, sources: Sequence[AnySource], record: dict[str, Any]) -> list[BiosegError]:
+    def predict(
+        self, sources: Sequence[AnySource], record: dict[str, Any], ended: Callable[[], None] = lambda: None
+    ) -> list[BiosegError]:
         """Predict every source, see `LocalPrediction.predict`; the entries of the record are in the same order.
 
         Args:
             sources: files.
+            ended: called after each part, when its entries are in the record.
             record: where processes differ in `device`, `precision` or `environment`, it gets a list of what they have.
 
         Raises:
@@ -67,17 +70,23 @@ class DistributedPrediction:
         ordered = sorted(sources, key=lambda source: isinstance(source, VolumeSource))
         given = {str(source.path.absolute()): source for source in ordered}
         ends: list[dict[str, Any]] = []
+        order = [str(source.path) for source in ordered]
+
+        def merge() -> None:
+            _merge(ends, order, record)
+            ended()
+
         try:
             with (
                 _temporary_folder(config.out) as folder,
                 self._output.progress("Predicting", len(sources)) as progress,
             ):
                 size = self._files_a_part(len(sources), jobs)
-                crashed = self._do(_parts_of(list(given), size), folder, given, ends, progress)
+                crashed = self._do(_parts_of(list(given), size), folder, given, ends, merge, progress)
                 # One file may have been the cause: each of the others gets its mask.
-                self._do([[path] for path in crashed], folder, given, ends, progress)
+                self._do([[path] for path in crashed], folder, given, ends, merge, progress)
         finally:
-            _merge(ends, [str(source.path) for source in ordered], record)
+            _merge(ends, order, record)
         if isinstance(record["device"], list) or isinstance(record["precision"], list):
             self._output.warn(
                 "The workers differ in device or precision, and so in rounding. Give --device, --precision."
@@ -94,15 +103,18 @@ class DistributedPrediction:
         folder: Path,
         given: Mapping[str, AnySource],
         ends: list[dict[str, Any]],
+        merge: Callable[[], None],
         progress: ProgressLine,
     ) -> list[str]:
         """Do parts, given as absolute paths, and add their ends; returns the files of those of several that crashed."""
         config = self._config
         jobs = min(config.jobs, len(given))
         shared = {"run": self.model.path.absolute(), "state": None, "out": folder, "jobs": 1, "scheduler": None}
+        shared |= {"files_from": None, "part": None}
         planned = [
             Part(
                 number=number,
+                names=tuple(given[path].name for path in paths),
                 config=config.model_copy(update={**shared, "inputs": tuple(map(Path, paths))}),
                 threads=threads_each(jobs) if config.scheduler is None else None,
                 processes=jobs,
@@ -124,6 +136,7 @@ class DistributedPrediction:
                 taken: dict[str, Any] = {**end, "files": [], "failures": []}
                 ends.append(taken)
                 self._take([given[path] for path in paths], end, taken)
+                merge()
                 progress.advance(len(paths))
         return crashed
 
@@ -176,7 +189,7 @@ def _stopped_on_failure(folder: Path) -> Iterator[None]:
 
 def _move(path: Path, target: Path) -> None:
     try:
-        target.parent.mkdir(exist_ok=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
         path.replace(target)
     except OSError as error:
         raise write_failure(error, target) from error

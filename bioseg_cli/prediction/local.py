@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from bioseg_cli.compute.device import resolve_device, resolve_precision
 from bioseg_cli.errors import BiosegError, OutputError
 from bioseg_cli.model.saved import load_model
 from bioseg_cli.prediction.failures import failure_of
+from bioseg_cli.prediction.outputs import Entry
 from bioseg_cli.prediction.pipeline import WHOLE, ImagePrediction
 from bioseg_cli.prediction.predictor import Predictor
 from bioseg_cli.prediction.settings import PredictConfig
@@ -48,13 +49,16 @@ class LocalPrediction:
         self._config = config
         self._output = output
 
-    def predict(self, sources: Sequence[AnySource], record: dict[str, Any]) -> list[BiosegError]:
+    def predict(
+        self, sources: Sequence[AnySource], record: dict[str, Any], ended: Callable[[], None] = lambda: None
+    ) -> list[BiosegError]:
         """Predict every source; returns why those that are left out are.
 
         Args:
             sources: images, which are done first, and volumes.
             record: gets `device`, `precision`, `environment` and `tiles`, and in `files` and `failures` an entry for
                 each source as it ends.
+            ended: called after each source.
 
         Raises:
             OutputError: nothing can be written.
@@ -64,7 +68,7 @@ class LocalPrediction:
         record["precision"] = self._precision.name
         record["environment"] = environment()
         try:
-            return self._predict_all(sources, record)
+            return self._predict_all(sources, record, ended)
         finally:
             record["tiles"] = {
                 "tile": predictor.tile,
@@ -72,7 +76,9 @@ class LocalPrediction:
                 "largest_batch": predictor.largest_batch,
             }
 
-    def _predict_all(self, sources: Sequence[AnySource], record: dict[str, Any]) -> list[BiosegError]:
+    def _predict_all(
+        self, sources: Sequence[AnySource], record: dict[str, Any], ended: Callable[[], None]
+    ) -> list[BiosegError]:
         failures: list[BiosegError] = []
 
         def leave_out(source: AnySource, error: BiosegError) -> None:
@@ -80,18 +86,23 @@ class LocalPrediction:
             record["failures"].append({"input": str(source.path), "name": source.name, "error": str(error)})
             if len(sources) > 1:
                 self._output.warn(left_out(str(error)))
+            ended()
+
+        def done(entry: Entry) -> None:
+            record["files"].append(entry)
+            ended()
 
         images = [source for source in sources if isinstance(source, Source)]
         if images:
             single = len(images) == 1
             what, total = (f"Predicting {images[0].name}, per cent", WHOLE) if single else ("Predicting", len(images))
             with self._output.progress(what, total) as progress:
-                ImagePrediction(self._predictor, self._config, record["files"].append, leave_out, progress).run(images)
+                ImagePrediction(self._predictor, self._config, done, leave_out, progress).run(images)
         for source in sources:
             if isinstance(source, Source):
                 continue
             try:
-                record["files"].append(predict_volume(source, self._predictor, self._config, self._output))
+                done(predict_volume(source, self._predictor, self._config, self._output))
             except OutputError:
                 raise
             except Exception as error:

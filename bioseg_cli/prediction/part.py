@@ -23,6 +23,7 @@ class Part(Config):
 
     Attributes:
         number: its place among the parts.
+        names: of the outputs of each of its files.
         config: `run` is a model and `inputs` are files, absolute; `out` is the folder of the parts, in which each
             attempt makes one of its own: an earlier one may not have ended yet.
         threads: for its process; None = as its environment says.
@@ -30,6 +31,7 @@ class Part(Config):
     """
 
     number: int
+    names: tuple[str, ...]
     config: PredictConfig
     threads: int | None
     processes: int

@@ -26,6 +26,11 @@ class PredictionResult:
         return {entry["name"]: self.out / entry["outputs"][0] for entry in self.record["files"]}
 
     @property
+    def counts(self) -> Mapping[str, int] | None:
+        """How many files were predicted, predicted again, skipped, or left without an image; with `skip_existing`."""
+        return self.record.get("counts")
+
+    @property
     def failures(self) -> dict[str, str]:
         """Why each of the others could not be predicted, by its name."""
         return {entry["name"]: entry["error"] for entry in self.record["failures"]}

@@ -11,27 +11,30 @@ import math
 import shutil
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bioseg_cli.config import read_yaml
 from bioseg_cli.errors import BiosegError, DataError, PartialFailure, UsageError
 from bioseg_cli.io.axes import count_of_frames
-from bioseg_cli.io.files import refuse_existing, sha256_of
+from bioseg_cli.io.files import discard_partial, refuse_existing, sha256_of
 from bioseg_cli.io.image_writer import COLOURS
 from bioseg_cli.io.notes import reading_notes
 from bioseg_cli.io.pixel_size import PixelSize, unusable_sizes
 from bioseg_cli.model.saved import LoadedModel
 from bioseg_cli.prediction.distributed import DistributedPrediction
+from bioseg_cli.prediction.earlier import EarlierPrediction, Entry, remove_outputs
 from bioseg_cli.prediction.estimate import estimate_sentence
 from bioseg_cli.prediction.head_decoder import HeadDecoder
 from bioseg_cli.prediction.local import LocalPrediction
+from bioseg_cli.prediction.record import RecordFile
 from bioseg_cli.prediction.result import PredictionResult
-from bioseg_cli.prediction.settings import PARTS_PREFIX, RECORD_NAME, PredictConfig
+from bioseg_cli.prediction.settings import PARTS_PREFIX, PredictConfig, records_in
 from bioseg_cli.prediction.sources import AnySource, Source, find_sources, is_dataset
 from bioseg_cli.runs.console import Output
 from bioseg_cli.runs.directory import checkpoint_of
-from bioseg_cli.runs.manifest import now, write_manifest
+from bioseg_cli.runs.manifest import now
 
 PIXEL_SIZE_TOLERANCE = 1.1
 """Pixel sizes that differ by a larger factor than this show objects of another size than in training."""
@@ -47,41 +50,93 @@ def run(config: PredictConfig, output: Output, *, overwrite: bool) -> Prediction
         PartialFailure: some could not be predicted; the others are, which is in `done`, and the record lists the
             failures.
     """
-    refuse_existing(config.out, overwrite=overwrite)
+    _check_output(config, overwrite=overwrite)
     checkpoint = checkpoint_of(config.run, config.state)
     with ExitStack() as opened:
-        sources = find_sources(config, opened)
+        given = find_sources(config, opened)
         prediction: LocalPrediction | DistributedPrediction
-        if _is_distributed(config, sources, output):
+        plan = _plan(config, given, checkpoint)
+        if _is_distributed(config, plan.sources, output):
             prediction = DistributedPrediction(checkpoint, config, output)
         else:
             prediction = LocalPrediction(checkpoint, config, output)
         model, decoder = prediction.model, prediction.decoder
         if config.lut and len(decoder.values) > COLOURS:
-            what = (
-                f"A mask has at most {COLOURS} colours, and the head {decoder.head} has {len(decoder.values)} clusters"
-            )
+            clusters = f"the head {decoder.head} has {len(decoder.values)} clusters"
+            what = f"A mask has at most {COLOURS} colours, and {clusters}"
             raise UsageError(what, where=model.path, fix="Leave out --lut.")
-        _remove_earlier(config.out)
-        record = _new_record(config, model, decoder)
-        output.say(f"Predicting {_counted(sources)} {prediction.manner}")
+        record = _new_record(config, model, decoder, plan)
+        file = RecordFile(config.out / config.record_name, record, plan.kept, [source.name for source in given])
+        if not config.skip_existing:
+            _remove_earlier(config)
+        file.write()
+        _remove_outdated(config, plan)
+        output.say(f"Predicting {_counted(plan.sources)} {prediction.manner}")
         if sentence := decoder.sentence():
             output.say(sentence)
         try:
-            failures = prediction.predict(sources, record)
+            failures = prediction.predict(plan.sources, record, file.keep_up)
             record["status"] = "finished"
-        except KeyboardInterrupt:
-            record["status"] = "interrupted"
+        except BaseException as error:
+            record["status"] = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
             raise
         finally:
             record["finished"] = now()
-            if record["files"]:
-                write_manifest(config.out / RECORD_NAME, record)
+            file.end()
     if record["files"]:
         _say(record, output, model.card.training_pixel_size())
-    result = PredictionResult(config.out, record)
-    _raise_failures(failures, len(sources), result)
+    result = PredictionResult(config.out, file.document())
+    _raise_failures(failures, len(plan.sources), result, config.record_name)
     return result
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What is predicted now, and what is left as it is.
+
+    Attributes:
+        sources: what is predicted.
+        kept: entries of the record of files that are left.
+        outdated: outputs of an earlier prediction of these files, to be replaced.
+        counts: of the files, for the record; None unless an earlier prediction is gone on with.
+    """
+
+    sources: list[AnySource]
+    kept: list[Entry]
+    outdated: list[Path]
+    counts: dict[str, int] | None
+
+
+def _check_output(config: PredictConfig, *, overwrite: bool) -> None:
+    if config.part is not None:
+        # The parts of a job array share a folder, and each has a record of its own.
+        if not config.skip_existing:
+            refuse_existing(config.out / config.record_name, overwrite=overwrite)
+    elif not config.skip_existing or not records_in(config.out):
+        refuse_existing(config.out, overwrite=overwrite)
+
+
+def _plan(config: PredictConfig, given: list[AnySource], checkpoint: Path) -> _Plan:
+    """Divide what is given into what is predicted and what an earlier prediction has done.
+
+    Raises:
+        UsageError: a data set is to be gone on with, or another model made masks whose images are not given any more.
+    """
+    if not config.skip_existing:
+        return _Plan(given, [], [], None)
+    if dataset := next((source.path for source in given if is_dataset(source.path)), None):
+        raise UsageError("--skip-existing is for files, and this is a data set", where=dataset)
+    earlier = EarlierPrediction.read(config, sha256_of(checkpoint))
+    left, done = earlier.without_image(given), earlier.done(given)
+    sources = [source for source in given if source.name not in done]
+    again = [source.name for source in sources if source.name in earlier.entries]
+    counts = {
+        "predicted": len(sources) - len(again),
+        "predicted_again": len(again),
+        "skipped": len(done),
+        "without_image": len(left),
+    }
+    return _Plan(sources, [*done.values(), *left.values()], earlier.outputs(again), counts)
 
 
 def _is_distributed(config: PredictConfig, sources: Sequence[AnySource], output: Output) -> bool:
@@ -94,24 +149,34 @@ def _is_distributed(config: PredictConfig, sources: Sequence[AnySource], output:
     return possible
 
 
-def _remove_earlier(out: Path) -> None:
+def _remove_earlier(config: PredictConfig) -> None:
     # Masks of an earlier prediction must not stay between those of this one, where a score would count them.
-    if (out / RECORD_NAME).is_file():
-        for entry in read_yaml(out / RECORD_NAME).get("files", []):
-            for path in (out / name for name in entry["outputs"]):
-                if path.resolve().is_relative_to(out.resolve()):
-                    path.unlink(missing_ok=True)
-        (out / RECORD_NAME).unlink()
-    for folder in out.glob(f"{PARTS_PREFIX}*"):
-        shutil.rmtree(folder)  # of a command that was killed
+    out = config.out
+    own = [out / config.record_name]
+    for path in records_in(out) if config.part is None else filter(Path.is_file, own):
+        remove_outputs(out, [out / name for entry in read_yaml(path).get("files", []) for name in entry["outputs"]])
+        path.unlink()
+    if config.part is None:
+        for folder in out.glob(f"{PARTS_PREFIX}*"):
+            shutil.rmtree(folder)  # of a command that was killed
 
 
-def _new_record(config: PredictConfig, model: LoadedModel, decoder: HeadDecoder) -> dict[str, Any]:
+def _remove_outdated(config: PredictConfig, plan: _Plan) -> None:
+    remove_outputs(config.out, plan.outdated)
+    if config.skip_existing and config.part is None:
+        # What other records said is in this one now.
+        for path in records_in(config.out):
+            if path.name != config.record_name:
+                path.unlink()
+        discard_partial(config.out)
+
+
+def _new_record(config: PredictConfig, model: LoadedModel, decoder: HeadDecoder, plan: _Plan) -> dict[str, Any]:
     card = model.card
     return {
         "command": config.command,
         "config": config.model_dump(mode="json"),
-        "status": "failed",
+        "status": "running",
         "started": now(),
         "model": {
             "path": str(model.path),
@@ -125,6 +190,7 @@ def _new_record(config: PredictConfig, model: LoadedModel, decoder: HeadDecoder)
         "classes": [{"label": code, **one.model_dump(mode="json")} for code, one in enumerate(decoder.values)],
         # These become known when it begins; they stand before the long lists.
         **dict.fromkeys(("device", "precision", "environment", "tiles")),
+        **({} if plan.counts is None else {"counts": plan.counts}),
         "files": [],
         "failures": [],
     }
@@ -167,18 +233,19 @@ def _remarks_on_files(entries: Sequence[dict[str, Any]]) -> list[str]:
     return remarks + [sentence[0].upper() + sentence[1:] for sentence in sizes]
 
 
-def _raise_failures(failures: Sequence[BiosegError], total: int, result: PredictionResult) -> None:
+def _raise_failures(failures: Sequence[BiosegError], total: int, result: PredictionResult, name: str) -> None:
+    if not failures:
+        return
     if len(failures) == total == 1:
         raise failures[0]
     if len(failures) == total:
         raise DataError(f"Not one of the {total} images could be predicted", fix="The reasons are listed above.")
-    if failures:
-        raise PartialFailure(
-            f"{len(failures)} of {total} images failed, the rest is done",
-            where=result.out,
-            fix=f"{RECORD_NAME} lists them.",
-            done=result,
-        )
+    raise PartialFailure(
+        f"{len(failures)} of {total} images failed, the rest is done",
+        where=result.out,
+        fix=f"{name} lists them.",
+        done=result,
+    )
 
 
 def other_pixel_size(sizes: Sequence[PixelSize], trained: PixelSize | None) -> str | None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -15,6 +16,8 @@ from bioseg_cli.io.axes import Stacks
 RECORD_NAME = "predictions.yaml"
 """The record beside predicted masks: the model, the settings, every file and every failure."""
 
+_RECORD_OF_PART = re.compile(r"predictions-[0-9]+-[0-9]+\.yaml")
+
 PARTS_PREFIX = ".parts-"
 """What the names of temporary folders in the output folder begin with."""
 
@@ -24,6 +27,13 @@ DEFAULT_TILE = 1024
 DATASET_SUFFIXES = (".h5", ".hdf5")
 
 
+def records_in(out: Path) -> list[Path]:
+    """The records in an output folder: one, or those of the parts of a job array."""
+    if not out.is_dir():
+        return []
+    return sorted(path for path in out.iterdir() if path.name == RECORD_NAME or _RECORD_OF_PART.fullmatch(path.name))
+
+
 class PredictConfig(Config):
     """Masks for image files of any size, for volumes, or for the images of a prepared data set."""
 
@@ -31,7 +41,7 @@ class PredictConfig(Config):
     example: ClassVar[str] = "runs/cells images --out predicted --overlay"
     panels: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "Output": ("out", "overlay", "lut", "probabilities", "raw_clusters"),
-        "Images": ("axes", "planes", "split", "axis", "any_dtype"),
+        "Images": ("recursive", "files_from", "skip_existing", "part", "axes", "planes", "split", "axis", "any_dtype"),
         "Network": ("tta", "state", "head"),
         "Machine": ("device", "jobs", "tile", "overlap", "precision", "scheduler"),
     }
@@ -40,13 +50,14 @@ class PredictConfig(Config):
         json_schema_extra={"argument": True}, description="Run directory, or a .safetensors file from a run directory."
     )
     inputs: tuple[Path, ...] = Field(
-        min_length=1,
+        default=(),
         json_schema_extra={"argument": True},
         description="Image files, volumes (.nii, .nii.gz, .mnc), folders of them, or a data set (.h5).",
     )
     out: Path = Field(
+        default=Path("predicted"),
         description="Folder for predictions.yaml and the masks: one TIFF per image or one NIfTI file per volume, with "
-        "the same name."
+        "the same name. The default is the folder predicted/ and in it one with the name of the run.",
     )
     state: StateName | None = Field(
         default=None,
@@ -59,6 +70,25 @@ class PredictConfig(Config):
     raw_clusters: bool = Field(
         default=False,
         description="Write the numbers of clusters instead of the classes that clusters were mapped to (train-iic).",
+    )
+    recursive: bool = Field(
+        default=False,
+        description="Also predict the images in subfolders of the folders given. OUT gets the same subfolders.",
+    )
+    files_from: str | None = Field(
+        default=None,
+        description="Also predict what this file names, with one path per line; - reads the standard input.",
+    )
+    skip_existing: bool = Field(
+        default=False,
+        description="Predict only what is new or changed since an earlier prediction into OUT. Images are compared by "
+        "their content. With another model or setting everything is predicted again. Masks of images that are not "
+        "given any more stay.",
+    )
+    part: str | None = Field(
+        default=None,
+        pattern=r"^[1-9][0-9]*/[1-9][0-9]*$",
+        description="I/N: predict the I-th of N parts of the images, for job arrays. All parts may share OUT.",
     )
     split: Literal["train", "val", "test", "all"] = Field(default="val", description="Images of a data set to predict.")
     axes: AxisLetters | None = Field(default=None, description=AXES_ABOUT)
@@ -121,6 +151,35 @@ class PredictConfig(Config):
     def stacks(self) -> Stacks:
         """What is said of files that hold several images."""
         return Stacks(self.axes, self.planes)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _a_folder_per_run(cls, given: Any) -> Any:
+        if isinstance(given, dict) and given.get("out") is None and isinstance(given.get("run"), str | Path):
+            run = Path(given["run"]).absolute()
+            return {**given, "out": Path("predicted") / (run.stem if run.suffix == ".safetensors" else run.name)}
+        return given
+
+    @property
+    def record_name(self) -> str:
+        """The name of the record in the output folder."""
+        if self.part is None:
+            return RECORD_NAME
+        return "-".join(("predictions", *self.part.split("/"))) + ".yaml"
+
+    @model_validator(mode="after")
+    def _something_is_given(self) -> Self:
+        if not self.inputs and self.files_from is None:
+            raise ValueError("nothing to predict was given: name images or folders, or give --files-from")
+        return self
+
+    @model_validator(mode="after")
+    def _part_exists(self) -> Self:
+        if self.part is not None:
+            number, count = map(int, self.part.split("/"))
+            if number > count:
+                raise ValueError(f"--part {self.part} names part {number} of {count}")
+        return self
 
     @model_validator(mode="after")
     def _jobs_or_scheduler(self) -> Self:

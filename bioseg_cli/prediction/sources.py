@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -16,8 +17,9 @@ from numpy.typing import NDArray
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.errors import DataError, UsageError
 from bioseg_cli.io.axes import Stacks
-from bioseg_cli.io.folders import IMAGE_SUFFIXES, list_images
-from bioseg_cli.io.images import ImageFile
+from bioseg_cli.io.files import sha256_of
+from bioseg_cli.io.folders import IMAGE_SUFFIXES, images_below, list_images
+from bioseg_cli.io.images import ImageFile, reading_errors
 from bioseg_cli.io.names import on_any_disk, stem_of
 from bioseg_cli.io.pixel_size import PixelSize
 from bioseg_cli.io.volumes import VOLUME_SUFFIXES, is_volume
@@ -76,15 +78,22 @@ def find_sources(config: PredictConfig, opened: ExitStack) -> list[AnySource]:
             not go with what is given.
     """
     sources: list[AnySource] = []
-    for given in config.inputs:
+    suffixes = (*IMAGE_SUFFIXES, *VOLUME_SUFFIXES)
+    for given in (*config.inputs, *_listed(config.files_from)):
         if is_dataset(given):
             dataset = opened.enter_context(Dataset(given))
             chosen = range(dataset.size) if config.split == "all" else dataset.indices(config.split).tolist()
             if not chosen:
                 raise DataError(f"The data set has no {config.split} images", where=given, fix="Give another --split.")
             sources += [_dataset_source(dataset, index) for index in chosen]
+        elif config.recursive and given.is_dir():
+            below = images_below(given, suffixes, without=config.out)
+            sources += file_sources(below, config.stacks, [_stem(path.relative_to(given)) for path in below])
         else:
-            sources += file_sources(list_images([given], (*IMAGE_SUFFIXES, *VOLUME_SUFFIXES)), config.stacks)
+            sources += file_sources(list_images([given], suffixes), config.stacks)
+    if config.part is not None:
+        number, count = map(int, config.part.split("/"))
+        sources = sources[number - 1 :: count]
     _check_names(sources, config.out)
     if config.overlay:
         _check_pictures(sources, config.out)
@@ -97,9 +106,41 @@ def is_dataset(path: Path) -> bool:
     return path.suffix.lower() in DATASET_SUFFIXES
 
 
-def file_sources(paths: Sequence[Path], stacks: Stacks) -> list[AnySource]:
-    """Image files, whose axes are named by `stacks` where they do not do so, and volumes."""
-    return [_volume_source(path) if is_volume(path) else _image_source(path, stacks) for path in paths]
+def file_sources(paths: Sequence[Path], stacks: Stacks, names: Sequence[str] | None = None) -> list[AnySource]:
+    """Image files, whose axes are named by `stacks` where they do not do so, and volumes.
+
+    Args:
+        paths: of the files.
+        stacks: what the user said of files with several images.
+        names: of the outputs; by default those of the files, without folder and suffix.
+    """
+    named = [_stem(Path(path.name)) for path in paths] if names is None else names
+    return [
+        VolumeSource(path, name) if is_volume(path) else _image_source(path, stacks, name)
+        for path, name in zip(paths, named, strict=True)
+    ]
+
+
+def _listed(name: str | None) -> list[Path]:
+    """The paths in a list of files, or on the standard input."""
+    if name is None:
+        return []
+    try:
+        text = sys.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8", errors="surrogateescape")
+    except OSError as error:
+        raise DataError(f"The list of files cannot be read: {error.strerror}", where=name) from error
+    paths = [Path(line) for line in text.splitlines() if line.strip()]
+    if not paths:
+        where = "the standard input" if name == "-" else name
+        raise DataError("The list of files is empty", where=where, fix="Write one path per line.")
+    return paths
+
+
+def _stem(path: Path) -> str:
+    """A path without the suffix of an image or a volume, with slashes."""
+    volume = next((suffix for suffix in VOLUME_SUFFIXES if path.name.lower().endswith(suffix)), None)
+    stem = stem_of(path) if volume is None else path.name[: -len(volume)]
+    return path.with_name(stem).as_posix()
 
 
 def _dataset_source(dataset: Dataset, index: int) -> Source:
@@ -118,11 +159,15 @@ def _dataset_source(dataset: Dataset, index: int) -> Source:
     return Source(dataset.path, dataset.name(index), opened)
 
 
-def _image_source(path: Path, stacks: Stacks) -> Source:
+def _image_source(path: Path, stacks: Stacks, name: str) -> Source:
     def opened(channels: int) -> OpenSource:
+        with reading_errors(path):
+            sha256 = sha256_of(path)
         file = ImageFile(path, replace(stacks, channels=channels))
         info = file.info
-        about: dict[str, Any] = {} if info.axes is None else {"axes": info.axes.shown, "axes_by": info.axes.by}
+        about: dict[str, Any] = {"sha256": sha256}
+        if info.axes is not None:
+            about |= {"axes": info.axes.shown, "axes_by": info.axes.by}
         if info.no_size is not None:
             about["no_pixel_size"] = info.no_size
         if info.notes:
@@ -138,12 +183,7 @@ def _image_source(path: Path, stacks: Stacks) -> Source:
             about=about,
         )
 
-    return Source(path, stem_of(path), opened)
-
-
-def _volume_source(path: Path) -> VolumeSource:
-    suffix = next(suffix for suffix in VOLUME_SUFFIXES if path.name.lower().endswith(suffix))
-    return VolumeSource(path, path.name[: -len(suffix)])
+    return Source(path, name, opened)
 
 
 def _check_options(sources: Sequence[AnySource], config: PredictConfig) -> None:
@@ -164,7 +204,7 @@ def _check_names(sources: Sequence[AnySource], out: Path) -> None:
     inputs = {source.path.resolve() for source in sources}
     for source in sources:
         mask = mask_path(out, source)
-        first = owners.setdefault(on_any_disk(mask.name), source)
+        first = owners.setdefault(on_any_disk(mask.relative_to(out).as_posix()), source)
         if first is not source:
             raise UsageError(
                 f"{first.path} and {source.path} would have the same mask {mask.name}",

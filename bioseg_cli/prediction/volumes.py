@@ -17,6 +17,7 @@ from nibabel.orientations import io_orientation
 from numpy.typing import NDArray
 
 from bioseg_cli.errors import DataError
+from bioseg_cli.io.files import sha256_of
 from bioseg_cli.io.image_writer import write_png
 from bioseg_cli.io.pixel_size import PixelSize
 from bioseg_cli.io.prefetch import prefetched
@@ -102,6 +103,7 @@ def predict_volume(source: VolumeSource, predictor: Predictor, config: PredictCo
             output cannot be written. Nothing is left of the output.
         RunError: memory ran out.
     """
+    sha256 = sha256_of(source.path)
     volume = open_volume(source.path)
     predictor.check(1, volume.dtype, volume.path)
     slicing = Slicing.of(volume, config.axis)
@@ -147,6 +149,7 @@ def predict_volume(source: VolumeSource, predictor: Predictor, config: PredictCo
         "axis": slicing.world,
         "pixel_size": slicing.pixel_size.to_json(),
         **estimate_entry([expected], predictor.decoder),
+        "sha256": sha256,
     }
 
 

@@ -31,7 +31,7 @@ def perform(job: bytes) -> dict[str, Any]:
     record: dict[str, Any] = {"files": [], "failures": []}
     local = LocalPrediction(config.run, config, Output(quiet=True), processes=part.processes)
     try:
-        local.predict(file_sources(config.inputs, config.stacks), record)
+        local.predict(file_sources(config.inputs, config.stacks, part.names), record)
     except OutputError as error:
         return {"unwritable": [error.what, error.fix]}
     return record

@@ -252,7 +252,7 @@ def test_what_a_process_says_of_a_full_disk(
     spoil(monkeypatch, "writing", "bad", OSError(errno.ENOSPC, "No space left on device"))
     (tmp_path / WANTED).touch()
     config = PredictConfig(run=model, inputs=(images / "bad.tif",), out=tmp_path / "part")
-    line = Part(number=0, config=config, threads=None, processes=1).to_line().encode()
+    line = Part(number=0, names=("bad",), config=config, threads=None, processes=1).to_line().encode()
     assert perform(line) == {
         "unwritable": ["The disk is full: the file was not written", "Free some space and run again."]
     }

@@ -189,7 +189,7 @@ def test_a_broken_volume_leaves_nothing_and_the_others_are_done(bioseg: Bioseg, 
     assert [failure["name"] for failure in record_of(out)["failures"]] == ["broken", "other"]
     result = bioseg("predict", model, broken, "--out", tmp_path / "alone", "--tile", 64)
     assert result.exit_code == 3 and "breaks off after" in result.stderr
-    assert list((tmp_path / "alone").iterdir()) == []
+    assert not (tmp_path / "alone").exists()
 
 
 def test_what_stands_in_the_way_of_one_mask_stops_nothing_else(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bioseg_cli.cli.shown import show_done
+from bioseg_cli.compute.signals import ended_by_signals
 from bioseg_cli.prediction.settings import PredictConfig
 from bioseg_cli.runs.console import Output
 
@@ -13,8 +14,15 @@ def predict(config: PredictConfig, output: Output, overwrite: bool) -> None:
     from bioseg_cli.prediction.result import PredictionResult
 
     def show(result: PredictionResult) -> None:
-        count = len(result.masks)
-        output.show(f"{count} mask{'s' if count != 1 else ''} written to {result.out}")
+        if counts := result.counts:
+            counted = f"{counts['predicted']} predicted, {counts['predicted_again']} predicted again"
+            output.show(f"{counted}, {counts['skipped']} skipped in {result.out}")
+            if left := counts["without_image"]:
+                output.show(f"Masks of images that are not given any more stay: {left}")
+        else:
+            count = len(result.masks)
+            output.show(f"{count} mask{'s' if count != 1 else ''} written to {result.out}")
         output.result(result.to_json())
 
-    show_done(lambda: session.run(config, output, overwrite=overwrite), show)
+    with ended_by_signals():
+        show_done(lambda: session.run(config, output, overwrite=overwrite), show)

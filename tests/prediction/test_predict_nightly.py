@@ -1,0 +1,194 @@
+"""Prediction night after night: folder trees, lists of files, only what is new, parts of a job array, and signals."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from click.testing import Result
+from conftest import discs
+from helpers.models import record_of, save_random_model, write_image
+
+from bioseg_cli.compute.signals import ended_by_signals
+from bioseg_cli.io.images import read_frame
+
+Bioseg = Callable[..., Result]
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    return save_random_model(tmp_path / "model.safetensors")
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    """13 images."""
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for number in range(13):
+        write_image(folder / f"t{number}.tif", discs(number)[0][0])
+    return folder
+
+
+def contents(out: Path) -> dict[str, bytes]:
+    """The masks in a folder."""
+    return {path.relative_to(out).as_posix(): path.read_bytes() for path in out.rglob("*.tif")}
+
+
+def names(out: Path) -> list[str]:
+    """The names in the record."""
+    return [entry["name"] for entry in record_of(out)["files"]]
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_tree_of_folders_is_mirrored(bioseg: Bioseg, model: Path, tmp_path: Path, jobs: int) -> None:
+    plates = tmp_path / "plates"
+    for number, place in enumerate(("a", "b/day 2", "b/.hidden", ".")):
+        (plates / place).mkdir(parents=True, exist_ok=True)
+        write_image(plates / place / "t1.tif", discs(number)[0][0])
+    out = plates / "masks"  # what an earlier prediction wrote below the images is no image
+    for _ in range(2):
+        options = ("--recursive", "--overlay", "--overwrite", "--jobs", jobs, "--precision", "fp32")
+        result = bioseg("predict", model, plates, "--out", out, *options)
+        assert result.exit_code == 0, result.output
+    assert sorted(contents(out)) == ["a/t1.tif", "b/day 2/t1.tif", "t1.tif"]
+    assert sorted(names(out)) == ["a/t1", "b/day 2/t1", "t1"]
+    assert (out / "overlays" / "b" / "day 2" / "t1.png").is_file()
+    single = bioseg("predict", model, plates / "b" / "day 2" / "t1.tif", "--out", tmp_path / "one")
+    assert single.exit_code == 0, single.output
+    np.testing.assert_array_equal(read_frame(tmp_path / "one" / "t1.tif"), read_frame(out / "b" / "day 2" / "t1.tif"))
+    (plates / "empty").mkdir()
+    result = bioseg("predict", model, plates / "empty", "--out", tmp_path / "none", "--recursive")
+    assert result.exit_code == 3 and "nor any of its subfolders" in result.stderr
+
+
+def test_files_are_named_by_a_list(bioseg: Bioseg, model: Path, images: Path, tmp_path: Path) -> None:
+    listed = "".join(f"{images / name}.tif\n" for name in ("t3", "t11")) + "\n"
+    (tmp_path / "list.txt").write_text(listed)
+    result = bioseg("predict", model, "--files-from", tmp_path / "list.txt", "--out", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    assert names(tmp_path / "out") == ["t3", "t11"]
+    command = [sys.executable, "-m", "bioseg_cli", "predict", model, "--files-from", "-", "--out", tmp_path / "piped"]
+    done = subprocess.run([str(word) for word in command], input=listed, text=True, capture_output=True)
+    assert done.returncode == 0, done.stderr
+    assert names(tmp_path / "piped") == ["t3", "t11"]
+    (tmp_path / "list.txt").write_text("\n")
+    for given in (tmp_path / "list.txt", tmp_path / "missing.txt"):
+        result = bioseg("predict", model, "--files-from", given, "--out", tmp_path / "no")
+        assert result.exit_code == 3 and "list of files" in result.stderr
+    result = bioseg("predict", model, "--out", tmp_path / "no")
+    assert result.exit_code == 2 and "nothing to predict was given" in result.stderr
+
+
+def test_only_what_is_new_or_changed_is_predicted(bioseg: Bioseg, model: Path, images: Path, tmp_path: Path) -> None:
+    command = ("predict", model, images, "--out", tmp_path / "out", "--skip-existing", "--precision", "fp32")
+    result = bioseg(*command)
+    assert result.exit_code == 0, result.output
+    assert "13 predicted, 0 predicted again, 0 skipped" in result.stdout
+    first = contents(tmp_path / "out")
+    write_image(images / "new.tif", discs(90)[0][0])
+    write_image(images / "t5.tif", discs(91)[0][0])
+    (images / "t12.tif").unlink()
+    result = bioseg(*command)
+    assert "1 predicted, 1 predicted again, 11 skipped" in result.stdout
+    assert "not given any more stay: 1" in result.stdout
+    record = record_of(tmp_path / "out")
+    assert record["counts"] == {"predicted": 1, "predicted_again": 1, "skipped": 11, "without_image": 1}
+    assert record["status"] == "finished" and len(record["files"]) == 14
+    second = contents(tmp_path / "out")
+    assert {name for name in second if first.get(name) != second[name]} == {"new.tif", "t5.tif"}
+    fresh = bioseg("predict", model, images, "--out", tmp_path / "fresh", "--precision", "fp32")
+    assert fresh.exit_code == 0, fresh.output
+    for name in contents(tmp_path / "fresh"):
+        np.testing.assert_array_equal(read_frame(tmp_path / "out" / name), read_frame(tmp_path / "fresh" / name))
+    (tmp_path / "out" / "t0.tif").unlink()
+    assert "0 predicted, 1 predicted again, 12 skipped" in bioseg(*command).stdout
+
+
+def test_another_model_or_setting_predicts_everything_again(
+    bioseg: Bioseg, model: Path, images: Path, tmp_path: Path
+) -> None:
+    out = ("--out", tmp_path / "out", "--skip-existing")
+    assert bioseg("predict", model, images, *out).exit_code == 0
+    assert "0 predicted, 13 predicted again, 0 skipped" in bioseg("predict", model, images, *out, "--tta").stdout
+    assert "13 skipped" in bioseg("predict", model, images, *out, "--tta", "--device", "cpu").stdout
+    other = save_random_model(tmp_path / "other.safetensors", norm="group")
+    (images / "t12.tif").unlink()
+    result = bioseg("predict", other, images, *out, "--tta")
+    # The mask of t12 is of the first model, and one record cannot tell of both.
+    assert result.exit_code == 2 and "t12" in result.stderr and "--overwrite instead" in result.stderr
+    assert len(contents(tmp_path / "out")) == 13
+
+
+def test_parts_share_a_folder(bioseg: Bioseg, model: Path, images: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    for number in (1, 2, 3):
+        result = bioseg("predict", model, images, "--out", out, "--part", f"{number}/3")
+        assert result.exit_code == 0, result.output
+    parts = [yaml.safe_load((out / f"predictions-{number}-3.yaml").read_text())["files"] for number in (1, 2, 3)]
+    assert [len(files) for files in parts] == [5, 4, 4]
+    assert len({entry["name"] for files in parts for entry in files}) == 13 == len(contents(out))
+    again = bioseg("predict", model, images, "--out", out, "--part", "2/3")
+    assert again.exit_code == 2 and "predictions-2-3.yaml" in again.stderr
+    assert "4 skipped" in bioseg("predict", model, images, "--out", out, "--part", "2/3", "--skip-existing").stdout
+    whole = bioseg("predict", model, images, "--out", out, "--skip-existing")
+    assert "13 skipped" in whole.stdout
+    assert [path.name for path in out.glob("*.yaml")] == ["predictions.yaml"] and len(names(out)) == 13
+    result = bioseg("predict", model, images, "--out", out, "--part", "4/3")
+    assert result.exit_code == 2 and "names part 4 of 3" in result.stderr
+
+
+def test_masks_have_a_place_by_default(
+    bioseg: Bioseg, disc_run: Path, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert bioseg("predict", disc_run, images / "t1.tif").exit_code == 0
+    assert (tmp_path / "predicted" / disc_run.name / "t1.tif").is_file()
+
+
+def until(there: Callable[[], Any], process: subprocess.Popen[bytes]) -> None:
+    """Wait until something is there, as long as the process that makes it is alive."""
+    while not there():
+        assert process.poll() is None, "the process ended before it was asked to"
+        time.sleep(0.01)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM to send")
+def test_a_prediction_that_is_terminated_goes_on(bioseg: Bioseg, model: Path, images: Path, tmp_path: Path) -> None:
+    for number in range(13, 60):
+        shutil.copy(images / "t1.tif", images / f"t{number}.tif")
+    out = tmp_path / "out"
+    given = [model, images, "--out", out, "--skip-existing", "--tile", 64, "--tta", "--precision", "fp32"]
+    command = [sys.executable, "-m", "bioseg_cli", "predict", *map(str, given)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    until(lambda: len(list(out.glob("t*.tif"))) > 2, process)
+    assert record_of(out)["status"] == "running"
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate()
+    assert process.returncode not in (0, -signal.SIGTERM), said
+    record = record_of(out)
+    assert record["status"] == "interrupted"
+    assert 2 < len(record["files"]) < 60
+    assert sorted(f"{name}.tif" for name in names(out)) == sorted(contents(out))
+    assert not list(out.rglob(".*"))
+    result = bioseg("predict", *given)
+    assert f"{60 - len(record['files'])} predicted, 0 predicted again, {len(record['files'])} skipped" in result.stdout
+    whole = ("predict", model, images, "--out", tmp_path / "whole", *given[5:])
+    assert bioseg(*whole).exit_code == 0
+    assert contents(out) == contents(tmp_path / "whole")
+
+
+def test_signals_are_given_back() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt), ended_by_signals():
+        signal.raise_signal(signal.SIGTERM)
+    assert signal.getsignal(signal.SIGTERM) is before
