@@ -71,7 +71,8 @@ def run(config: PredictConfig, output: Output, *, overwrite: bool) -> Prediction
             _remove_earlier(config)
         file.write()
         _remove_outdated(config, plan)
-        output.say(f"Predicting {_counted(plan.sources)} {prediction.manner}")
+        if plan.sources:
+            output.say(f"Predicting {_counted(plan.sources)} {prediction.manner}")
         if sentence := decoder.sentence():
             output.say(sentence)
         try:

@@ -55,9 +55,9 @@ class PredictConfig(Config):
         description="Image files, volumes (.nii, .nii.gz, .mnc), folders of them, or a data set (.h5).",
     )
     out: Path = Field(
-        default=Path("predicted"),
+        default=None,  # type: ignore[assignment] # replaced below, as it has the name of the run in it
         description="Folder for predictions.yaml and the masks: one TIFF per image or one NIfTI file per volume, with "
-        "the same name. The default is the folder predicted/ and in it one with the name of the run.",
+        "the same name. The default is predicted/ and in it a folder with the name of the run.",
     )
     state: StateName | None = Field(
         default=None,
