@@ -1,16 +1,18 @@
-"""Recipe for anybody's own images: a folder of images, and a folder of masks for some of them or none."""
+"""Recipe for anybody's own images: a folder of images, and masks or annotations for some of them or none."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from bioseg_cli.annotations.folder import FoundAnnotations, find_annotations
+from bioseg_cli.annotations.survey import SurveyedAnnotations, survey_annotations
 from bioseg_cli.config import ClassInfo
 from bioseg_cli.dataset.schema import Pixels
-from bioseg_cli.errors import DataError
+from bioseg_cli.errors import DataError, UsageError
 from bioseg_cli.figures.palette import PALETTE
 from bioseg_cli.io.axes import Stacks
 from bioseg_cli.io.folders import list_images
@@ -42,17 +44,21 @@ def collect(config: FolderConfig, output: Output) -> Collection:
     for folder in (config.images, config.masks):
         if folder is not None and not folder.is_dir():
             raise DataError("There is no such folder", where=folder, fix="Check the path.")
-    images, pairing = _pair(config.images, config.masks)
-    masks = {image: mask for mask, image in pairing.found.items()}
+    images = list_images([config.images])
+    annotations = None if config.masks is None else _annotations(config.masks, images, config)
+    pairing: Pairing[Path, Path] = Pairing()
+    if annotations is None:
+        images, pairing = _pair(images, config.images, config.masks)
     infos = inspect_images(images, output, config.stacks)
     pixel_size, notes = common_pixel_size(infos)
     notes += reading_notes({info.path.name: info.notes for info in infos}, "images")
-    notes += pairing.remarks(lambda mask: mask.name, lambda image: image.name)
-    surveyed = None
-    if masks:
-        surveyed = _survey(infos, masks, config, output)
-        notes += surveyed.notes
-    reading = None if surveyed is None else surveyed.reading
+    surveyed: _Surveyed | SurveyedAnnotations | None = None
+    if annotations is not None:
+        surveyed = survey_annotations(annotations, infos, config.classes)
+    elif pairing.found:
+        notes += pairing.remarks(lambda mask: mask.name, lambda image: image.name)
+        surveyed = _survey(infos, {image: mask for mask, image in pairing.found.items()}, config, output)
+    notes += surveyed.notes if surveyed is not None else ()
     return Collection(
         images=tuple(
             image
@@ -61,25 +67,38 @@ def collect(config: FolderConfig, output: Output) -> Collection:
                 info,
                 file=info.path.name,
                 group=_group(info.path, config.group_by),
-                labels=None if surveyed is None else surveyed.labels_of(masks.get(info.path), config.stacks),
-                unlabelled=() if surveyed is None else surveyed.empty_frames(masks.get(info.path)),
+                labels=None if surveyed is None else surveyed.labels_of(info.path),
+                unlabelled=() if surveyed is None else surveyed.unlabelled_frames(info.path),
                 stacks=config.stacks,
             )
         ),
-        drawn_in_part=reading is not None and reading.undrawn is not None,
-        classes=reading.classes if reading else (BACKGROUND, ClassInfo(name="foreground", colour=PALETTE[0])),
+        drawn_in_part=surveyed is not None and surveyed.drawn_in_part,
+        classes=surveyed.classes if surveyed else (BACKGROUND, ClassInfo(name="foreground", colour=PALETTE[0])),
         channels=infos[0].channels,
         dtype=infos[0].dtype,
         keep_groups=config.split_by != "random",
-        masks_read_as=reading.sentence if reading else "there are none: only train-iic can use this data set",
+        masks_read_as=surveyed.sentence if surveyed else "there are none: only train-iic can use this data set",
         pixel_size=pixel_size,
         notes=(*notes, *stack_notes(infos)),
     )
 
 
-def _pair(images_folder: Path, masks_folder: Path | None) -> tuple[list[Path], Pairing[Path, Path]]:
+def _annotations(masks: Path, images: Sequence[Path], config: FolderConfig) -> FoundAnnotations | None:
+    """The annotations of images; None where masks are images."""
+    found = find_annotations(masks, images)
+    if found is None:
+        return None
+    if config.masks_are is not None or config.unlabelled_value is not None:
+        raise UsageError(
+            f"--masks-are and --unlabelled-value are for masks that are images, not for {' and '.join(found.formats)}",
+            fix="Leave the option out: the classes of the shapes say what they are.",
+        )
+    _refuse_masks_among(images, config.images, fix="Move them away: annotations are used.")
+    return found
+
+
+def _pair(images: list[Path], images_folder: Path, masks_folder: Path | None) -> tuple[list[Path], Pairing[Path, Path]]:
     """The image files, and the masks of those that have one."""
-    images = list_images([images_folder])
     if masks_folder is None:
         _refuse_masks_among(images, images_folder, fix="Give --masks too; it may be the same folder.")
         return images, Pairing()
@@ -180,26 +199,45 @@ class _Surveyed:
     Attributes:
         reading: what their values mean.
         declared: what is certain of them beside.
+        masks: of each image that has one.
+        stacks: what is said of files that hold several images.
         empty: file and frame of those in which nothing is drawn.
         notes: what the user should know of them.
     """
 
     reading: MaskReading
     declared: Declared
+    masks: Mapping[Path, Path]
+    stacks: Stacks
     empty: frozenset[tuple[Path, int]]
     notes: tuple[str, ...]
 
-    def labels_of(self, mask: Path | None, stacks: Stacks) -> Callable[[int], Pixels] | None:
-        """Reads the class codes of a frame; None for an image without a mask."""
-        return None if mask is None else partial(self._labels, mask, stacks)
+    @property
+    def classes(self) -> tuple[ClassInfo, ...]:
+        """What the labels mean, by code."""
+        return self.reading.classes
 
-    def _labels(self, mask: Path, stacks: Stacks, frame: int) -> Pixels:
-        values = self.declared.values(mask, read_mask(mask, frame, stacks))
+    @property
+    def sentence(self) -> str:
+        """How masks became classes, for the user."""
+        return self.reading.sentence
+
+    @property
+    def drawn_in_part(self) -> bool:
+        """Whether masks have pixels that nobody drew."""
+        return self.reading.undrawn is not None
+
+    def labels_of(self, image: Path) -> Callable[[int], Pixels] | None:
+        """Reads the class codes of a frame; None for an image without a mask."""
+        return partial(self._labels, self.masks[image]) if image in self.masks else None
+
+    def _labels(self, mask: Path, frame: int) -> Pixels:
+        values = self.declared.values(mask, read_mask(mask, frame, self.stacks))
         return self.reading.labels(values, mask_traits(mask))
 
-    def empty_frames(self, mask: Path | None) -> frozenset[int]:
-        """The frames of a mask in which nothing is drawn."""
-        return frozenset(frame for path, frame in self.empty if path == mask)
+    def unlabelled_frames(self, image: Path) -> frozenset[int]:
+        """The frames in whose mask nothing is drawn."""
+        return frozenset(frame for path, frame in self.empty if path == self.masks.get(image))
 
 
 def _survey(infos: Sequence[ImageInfo], masks: dict[Path, Path], config: FolderConfig, output: Output) -> _Surveyed:
@@ -233,7 +271,7 @@ def _survey(infos: Sequence[ImageInfo], masks: dict[Path, Path], config: FolderC
     if empty:
         names = listing(list(dict.fromkeys(path.name for path, frame in frames if (path, frame) in empty)))
         said.append(f"nothing is drawn in {len(empty)} of {len(frames)} masks ({names}): their images are unlabelled")
-    return _Surveyed(reading, declared, empty, tuple(said))
+    return _Surveyed(reading, declared, masks, config.stacks, empty, tuple(said))
 
 
 def _refuse_unclear_turn(image: ImageInfo, mask: ImageInfo) -> None:

@@ -1,0 +1,115 @@
+"""The annotations of a folder, and the image that each belongs to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bioseg_cli.annotations.formats import KNOWN, SUFFIXES, Read, read_annotations
+from bioseg_cli.annotations.shape import Annotation
+from bioseg_cli.errors import DataError
+from bioseg_cli.io.folders import IMAGE_SUFFIXES, natural_key
+from bioseg_cli.io.names import stem_of
+from bioseg_cli.masks.folders import refuse_doubts
+from bioseg_cli.masks.pairing import pair
+from bioseg_cli.printable import listing
+
+
+@dataclass
+class FoundAnnotations:
+    """Annotations with the images that they belong to.
+
+    Attributes:
+        formats: names of their formats.
+        of_image: the annotation of each image that has one.
+        notes: what the user should know of names that were paired.
+    """
+
+    formats: tuple[str, ...]
+    of_image: dict[Path, Annotation] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def find_annotations(masks: Path, images: Sequence[Path]) -> FoundAnnotations | None:
+    """The annotations that a folder holds for images; None where its masks are images.
+
+    Args:
+        masks: the folder of the images, or another one.
+        images: all images.
+
+    Raises:
+        DataError: a file that is damaged or of no known format, masks of both kinds, an annotation without an image, or
+            names that could go together in several ways.
+    """
+    read = _read_all(masks, beside_images=any(image.parent.resolve() == masks.resolve() for image in images))
+    if not read:
+        return None
+    found = FoundAnnotations(tuple(dict.fromkeys(one.format for one in read.values())))
+    _pair_by_name({path: one.annotation for path, one in read.items()}, images, masks, found)
+    return found
+
+
+def _read_all(masks: Path, *, beside_images: bool) -> dict[Path, Read]:
+    """What every annotation file holds; nothing where the folder holds masks that are images."""
+    inside = [path for path in masks.iterdir() if not path.name.startswith(".")]
+    files = sorted((path for path in inside if path.name.lower().endswith(SUFFIXES)), key=natural_key)
+    pictures = [path.name for path in inside if path.name.lower().endswith(IMAGE_SUFFIXES)]
+    read: dict[Path, Read] = {}
+    others: list[Path] = []
+    damaged: list[DataError] = []
+    for path in files:
+        try:
+            one = read_annotations(path)
+        except DataError as error:
+            damaged.append(error)
+            continue
+        if one is None:
+            others.append(path)
+        else:
+            read[path] = one
+    if pictures and not read:
+        return {}
+    if damaged:
+        raise damaged[0]
+    if pictures and not beside_images:
+        masks_there, annotations_there = listing(sorted(pictures), 2), listing([*map(_name, read)], 2)
+        raise DataError(
+            f"The folder holds masks ({masks_there}) and annotations ({annotations_there})",
+            where=masks,
+            fix="Move those of one kind away. If the pictures are the images, give --images the same folder.",
+        )
+    if others and not pictures:
+        raise DataError(
+            f"{listing([*map(_name, others)])} {'is' if len(others) == 1 else 'are'} of no format of annotations",
+            where=masks,
+            fix=f"Known are {KNOWN}. Export the shapes in one of these formats, or move other files away.",
+        )
+    return read
+
+
+def _pair_by_name(
+    annotations: Mapping[Path, Annotation], images: Sequence[Path], masks: Path, found: FoundAnnotations
+) -> None:
+    """Find the image of each annotation by its name."""
+    stems = {path: _stem(path) for path in annotations}
+    pairing = pair(stems, {image: stem_of(image) for image in images}, images=True)
+    refuse_doubts(pairing, masks)
+    if alone := [path.name for path in annotations if path not in pairing.found]:
+        raise DataError(
+            f"{len(alone)} of {len(annotations)} annotations have no image: {listing(alone)}",
+            where=masks,
+            fix="Name each annotation like its image (image.tif, image.geojson), or move these away.",
+        )
+    found.of_image.update({image: annotations[path] for path, image in pairing.found.items()})
+    found.notes += pairing.remarks(_name, _name)
+
+
+def _stem(path: Path) -> str:
+    """The name of an annotation without what programs add: QuPath calls that of `a.tif` `a.tif.geojson`."""
+    stem = stem_of(path)
+    return stem_of(Path(stem)) if stem.lower().endswith(IMAGE_SUFFIXES) else stem
+
+
+def _name(path: Path) -> str:
+    return path.name

@@ -1,0 +1,194 @@
+"""All annotations of a data set together: their classes, what the user should know of them, and their class codes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from bioseg_cli.annotations.classes import UNCLASSIFIED, ShapeClasses, shape_classes
+from bioseg_cli.annotations.folder import FoundAnnotations
+from bioseg_cli.annotations.raster import covered
+from bioseg_cli.annotations.shape import Annotation, Shape
+from bioseg_cli.config import ClassInfo
+from bioseg_cli.dataset.schema import Pixels, label_dtype
+from bioseg_cli.errors import DataError
+from bioseg_cli.io.images import ImageInfo
+from bioseg_cli.printable import listing
+
+
+@dataclass(frozen=True)
+class SurveyedAnnotations:
+    """What the annotations of images mean.
+
+    Attributes:
+        classes: of the shapes, the background first.
+        sentence: how shapes became classes, for the user.
+        notes: what the user should know of them.
+    """
+
+    classes: tuple[ClassInfo, ...]
+    sentence: str
+    notes: tuple[str, ...]
+    drawn_in_part: ClassVar[bool] = False
+    _codes: Mapping[str | None, int]
+    _annotated: Mapping[Path, tuple[ImageInfo, Annotation]]
+
+    def labels_of(self, image: Path) -> Callable[[int], Pixels] | None:
+        """Draws the class codes of a frame; None for an image without an annotation."""
+        return partial(self._labels, *self._annotated[image]) if image in self._annotated else None
+
+    def _labels(self, info: ImageInfo, annotation: Annotation, frame: int) -> Pixels:
+        shapes = [shape for shape in annotation.shapes if info.frames == 1 or shape.frame == frame]
+        return _Drawing(info, self._codes, len(self.classes)).of(shapes)
+
+    def unlabelled_frames(self, image: Path) -> frozenset[int]:
+        """The frames of a file of several in which nothing is drawn."""
+        if image not in self._annotated:
+            return frozenset()
+        info, annotation = self._annotated[image]
+        drawn = {shape.frame for shape in annotation.shapes}
+        return frozenset() if info.frames == 1 else frozenset(range(info.frames)) - drawn
+
+
+def survey_annotations(
+    annotations: FoundAnnotations, infos: Sequence[ImageInfo], names: Sequence[str]
+) -> SurveyedAnnotations:
+    """Look at the annotations of all images.
+
+    Args:
+        annotations: of the images that have one.
+        infos: of all images.
+        names: of the classes, the background first; none: those of the shapes, sorted.
+
+    Raises:
+        DataError: no shapes, a shape outside of its image, or on a frame that the image lacks.
+        UsageError: `names` leaves out a class that was drawn.
+    """
+    of_image = annotations.of_image
+    annotated = {info.path: (info, of_image[info.path]) for info in infos if info.path in of_image}
+    drawn = [shape.class_name for _, annotation in annotated.values() for shape in annotation.shapes]
+    found = shape_classes(drawn, names)
+    remarks = _Remarks()
+    for info, annotation in annotated.values():
+        _check(info, annotation)
+        _remark(info, annotation, found, remarks)
+    notes = [*annotations.notes, *remarks.sentences()]
+    if 0 < (without := drawn.count(None)) < len(drawn):
+        notes.append(f"{without} of {len(drawn)} shapes have no class: they are {UNCLASSIFIED!r}")
+    sentence = f"shapes of {' and '.join(annotations.formats)}: {found.sentence}"
+    return SurveyedAnnotations(found.classes, sentence, tuple(notes), found.codes, annotated)
+
+
+def _check(info: ImageInfo, annotation: Annotation) -> None:
+    """Refuse what does not fit the image."""
+    frames = {shape.frame for shape in annotation.shapes} - {None}
+    if info.frames == 1 and len(frames) > 1:
+        raise DataError(
+            f"Shapes were drawn on {len(frames)} frames, and {info.path.name} has one",
+            where=annotation.source,
+            fix="Give the stack that was drawn on as the image, or export the shapes of this frame alone.",
+        )
+    for shape in annotation.shapes:
+        if info.frames > 1 and (shape.frame is None or not 0 <= shape.frame < info.frames):
+            on = "no frame in particular" if shape.frame is None else f"frame {shape.frame + 1}"
+            raise DataError(
+                f"{_begin(shape)} was drawn on {on}, and {info.path.name} has {info.frames} frames",
+                where=annotation.source,
+                fix="Draw on the frames one by one, or save each frame as an image file of its own.",
+            )
+        left, top, right, bottom = shape.area.bounds
+        if right <= 0 or bottom <= 0 or left >= info.width or top >= info.height:
+            raise DataError(
+                f"{_begin(shape)} lies outside of {info.path.name}: x {left:g} to {right:g}, y {top:g} to {bottom:g}, "
+                f"in an image of {info.width} x {info.height} pixels (width x height)",
+                where=annotation.source,
+                fix="Check that the file is of this image, and that its coordinates are pixels; or delete the shape.",
+            )
+
+
+def _begin(shape: Shape) -> str:
+    return shape.name[:1].upper() + shape.name[1:]
+
+
+@dataclass
+class _Remarks:
+    """What is to be said, with the names of the shapes or files that it is about."""
+
+    empty: list[str] = field(default_factory=list)
+    repaired: list[str] = field(default_factory=list)
+    cut: list[str] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
+    overlapping: list[str] = field(default_factory=list)
+    overlapped: int = 0
+
+    def sentences(self) -> list[str]:
+        """One for each kind of remark."""
+        said = [
+            (self.empty, "annotations are empty: their images show background alone"),
+            (self.repaired, "outlines cross themselves: all that they run around is taken"),
+            (self.cut, "shapes reach beyond their image and are cut off there"),
+            (self.lost, "shapes are too small to hold the centre of a pixel, and none is labelled"),
+            (
+                self.overlapping,
+                f"images have shapes of different classes over each other, on {self.overlapped} pixels: the smaller "
+                "shape lies on top",
+            ),
+        ]
+        return [f"{len(names)} {what} ({listing(names, 3)})" for names, what in said if names]
+
+
+def _remark(info: ImageInfo, annotation: Annotation, found: ShapeClasses, remarks: _Remarks) -> None:
+    if not annotation.shapes:
+        remarks.empty.append(annotation.source.name)
+    for shape in annotation.shapes:
+        name = f"{annotation.source.name}, {shape.name}"
+        left, top, right, bottom = shape.area.bounds
+        if shape.area.repaired:
+            remarks.repaired.append(name)
+        if left < 0 or top < 0 or right > info.width or bottom > info.height:
+            remarks.cut.append(name)
+    overlapped = 0
+    for frame in {shape.frame for shape in annotation.shapes}:
+        drawing = _Drawing(info, found.codes, len(found.classes))
+        drawing.of([shape for shape in annotation.shapes if shape.frame == frame])
+        overlapped += drawing.overlapped
+        remarks.lost += [f"{annotation.source.name}, {name}" for name in drawing.lost]
+    if overlapped:
+        remarks.overlapping.append(info.path.name)
+        remarks.overlapped += overlapped
+
+
+class _Drawing:
+    """Draws shapes over each other, the largest first: a nucleus lies on its cell in whatever order a file has them.
+
+    Attributes:
+        overlapped: pixels on which a shape covers one of another class.
+        lost: names of the shapes that cover no pixel.
+    """
+
+    def __init__(self, info: ImageInfo, codes: Mapping[str | None, int], classes: int) -> None:
+        self._shape = (info.height, info.width)
+        self._codes = codes
+        self._dtype = label_dtype(classes)
+        self.overlapped = 0
+        self.lost: list[str] = []
+
+    def of(self, shapes: Sequence[Shape]) -> Pixels:
+        """Class codes (H, W) of an image with such shapes."""
+        labels = np.zeros(self._shape, dtype=self._dtype)
+        drawn = np.zeros(self._shape, dtype=bool)
+        areas = [(covered(shape.area, *self._shape), shape) for shape in shapes]
+        areas.sort(key=lambda area: -np.count_nonzero(area[0].inside))
+        for area, shape in areas:
+            if not area.inside.any():
+                self.lost.append(shape.name)
+            part, before = labels[area.rows, area.columns], drawn[area.rows, area.columns]
+            code = self._codes[shape.class_name]
+            self.overlapped += int(np.count_nonzero(area.inside & before & (part != code)))
+            part[area.inside], before[area.inside] = code, True
+        return labels
