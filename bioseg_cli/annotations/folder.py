@@ -45,8 +45,8 @@ def find_annotations(masks: Path, images: Sequence[Path]) -> FoundAnnotations | 
     read = _read_all(masks, beside_images=any(image.parent.resolve() == masks.resolve() for image in images))
     if not read:
         return None
-    found = FoundAnnotations(tuple(dict.fromkeys(one.format for one in read.values())))
-    _pair_by_name({path: one.annotation for path, one in read.items()}, images, masks, found)
+    found = FoundAnnotations(tuple(dict.fromkeys(file.format for file in read.values())))
+    _pair_by_name({path: file.annotation for path, file in read.items()}, images, masks, found)
     return found
 
 
@@ -60,14 +60,14 @@ def _read_all(masks: Path, *, beside_images: bool) -> dict[Path, Read]:
     damaged: list[DataError] = []
     for path in files:
         try:
-            one = read_annotations(path)
+            found = read_annotations(path)
         except DataError as error:
             damaged.append(error)
             continue
-        if one is None:
+        if found is None:
             others.append(path)
         else:
-            read[path] = one
+            read[path] = found
     if pictures and not read:
         return {}
     if damaged:

@@ -1,3 +1,5 @@
+"""Shapes of QuPath as masks: equal data and weights to a PNG of them, and what is refused."""
+
 from __future__ import annotations
 
 import json
@@ -92,7 +94,7 @@ def test_holes_overlaps_ignored_and_unclassified_shapes(bioseg, images) -> None:
     write(drawn / "a1.json")
     write(drawn / "a5.json", feature(square, None))
     dataset, output = prepared(bioseg, images, drawn)
-    assert [one.name for one in dataset.classes] == ["background", "cell", "nucleus", "object"]
+    assert [info.name for info in dataset.classes] == ["background", "cell", "nucleus", "object"]
     assert "1 of 9 shapes have no class: they are 'object'" in output
     assert "1 annotations are empty: their images show background alone (a1.json)" in output
     assert not labels(dataset, "a1").any()
