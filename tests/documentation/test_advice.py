@@ -56,6 +56,7 @@ REACHED_BY: dict[str, tuple[str, ...]] = {
     "prepare/recipes/fluohoechst.py": ("prepare fluohoechst",),
     "prepare/recipes/folder.py": ("prepare folder",),
     "masks/": ("prepare folder", "evaluate"),
+    "annotations/": ("prepare folder",),
     "prepare/slicing/": ("prepare bigbrain",),
     "prepare/recipe.py": PREPARE,
     "prepare/splits.py": ("prepare folder", *STUDY),
