@@ -13,12 +13,16 @@ from types import FrameType
 
 @contextlib.contextmanager
 def ended_by_signals() -> Iterator[None]:
-    """Have SIGTERM, and SIGHUP where there is one, end what is done as Ctrl-C does: what is finished is recorded."""
+    """Have SIGTERM, and SIGHUP where there is one, end what is done as Ctrl-C does: what is finished is recorded.
+
+    A signal that is ignored stays ignored: under `nohup` a command outlives its terminal.
+    """
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    numbers = [signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
+    known = [signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
+    numbers = [number for number in known if signal.getsignal(number) is not signal.SIG_IGN]
     before = {number: signal.signal(number, interrupt) for number in numbers}
     try:
         yield

@@ -57,8 +57,7 @@ class EarlierPrediction:
             entries |= found
             if config.part is None or path.name == config.record_name:
                 own |= set(found)
-            then = settings | _lasting(record["config"])  # a setting that is newer than the record has its default
-            same &= record["model"]["sha256"] == model_hash and then == settings
+            same &= record["model"]["sha256"] == model_hash and _lasting(record["config"]) == settings
         return cls(config.out, entries, frozenset(own), same)
 
     def done(self, sources: Sequence[AnySource]) -> dict[str, Entry]:
