@@ -5,7 +5,7 @@
 
 An arm is a set of settings of `bioseg train-uda` (`ARMS`); `forest`, a random forest on the same labelled images;
 `suggested`, the reference recipe on the images that `bioseg suggest` chooses, whose seed is the number of the draw; or
-the reference recipe on what a teacher labelled (`TEACHERS`): the run of another arm, or the forest.
+the reference recipe on what the run of another arm has labelled (`TEACHERS`).
 All networks have width 16 and see two crops of 192 pixels a step. No validation image is used: the last state is
 scored, by mean IoU with background on the validation images. An arm minus `--reference` is taken draw by draw, with
 Student's interval over the draws. Runs in FOLDER that are finished, at the same settings, are not trained again.
@@ -58,6 +58,8 @@ ARMS: dict[str, dict[str, Any]] = {
     "best + teacher, cutmix": {**TAUGHT, "mix": "cutmix"},
     "best + teacher, labelled boxes": {**TAUGHT, "mix": "labelled"},
     "best + denoising": {**BEST, "denoise": 0.5},
+    "best on the forest's labels": {**BEST, "pseudo_labels": "forest"},
+    "best on the forest's labels + denoising": {**BEST, "pseudo_labels": "forest", "denoise": 0.5},
     "best + all": {**TAUGHT, "mix": "labelled", "class_confidence": True, "pseudo_loss": "ce-dice", "denoise": 0.5},
 }
 """Settings of `bioseg train-uda` by name; what they do not name is the same in all of them. Steps are factors."""
@@ -67,7 +69,6 @@ FOREST, SUGGESTED = "forest", "suggested"
 TEACHERS = {
     "best, self-trained": "best",
     "best, self-trained twice": "best, self-trained",
-    "best on the forest's labels": FOREST,
 }
 """Arms whose training images another arm has labelled where it was sure, but for those that have a mask."""
 
@@ -134,11 +135,7 @@ class Comparison:
         arm = TEACHERS[cell.arm]
         with Dataset(self.data) as dataset:
             labelled = dataset.label_subset(count=cell.labels, draw=cell.draw)
-            if arm == FOREST:
-                teacher = pseudo_labels.forest(dataset, labelled)
-            else:
-                teacher = pseudo_labels.network(self.train(Cell(arm, cell.labels, cell.draw)))
-            pseudo_labels.write(dataset, labelled, teacher, path)
+            pseudo_labels.write(dataset, labelled, self.train(Cell(arm, cell.labels, cell.draw)), path)
         return path
 
     def suggested(self, cell: Cell) -> list[str]:

@@ -33,13 +33,14 @@ from bioseg_cli.config import UNetConfig
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.dataset.schema import IntArray
 from bioseg_cli.errors import Interrupted
-from bioseg_cli.evaluation.forest import fit_forest
+from bioseg_cli.evaluation.forest import forest_prediction
 from bioseg_cli.evaluation.ground_truth import DatasetGroundTruth
 from bioseg_cli.metrics.confusion import confusion_counts, mean_iou
 from bioseg_cli.model.unet import UNet
 from bioseg_cli.runs.console import Output
 from bioseg_cli.training.distributed import Alone
 from bioseg_cli.training.fit import fitted_to_images
+from bioseg_cli.training.forest import fit_forest
 from bioseg_cli.training.labels import labels_to_learn
 from bioseg_cli.training.loop import Trainer
 from bioseg_cli.training.record import UnwrittenRun
@@ -155,7 +156,7 @@ def forest(dataset: Dataset, labelled: list[int]) -> tuple[float, float]:
     grown = fit_forest(dataset, np.array(labelled), seed=0)
     seconds = time.monotonic() - start
     truth = DatasetGroundTruth(dataset, "val", scored_images(dataset))
-    predict = grown.predictor(truth)
+    predict = forest_prediction(grown, truth)
     classes = len(dataset.classes)
     counts = np.zeros((classes, classes), np.int64)
     for number in range(len(truth.names)):

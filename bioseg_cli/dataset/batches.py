@@ -6,6 +6,7 @@ what an uninterrupted one would have seen.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -56,12 +57,21 @@ class ImageSource:
         dataset: open data set.
         cache_bytes: decoded images are kept in memory up to this much; beyond it they are read again.
         labels: whether masks are read; without, every label is `IGNORE`.
+        pseudo_labels: masks (H, W) that stand in place of those of the data set, by the index of their image.
     """
 
-    def __init__(self, dataset: Dataset, cache_bytes: int, *, labels: bool = True) -> None:
+    def __init__(
+        self,
+        dataset: Dataset,
+        cache_bytes: int,
+        *,
+        labels: bool = True,
+        pseudo_labels: Mapping[int, Pixels] | None = None,
+    ) -> None:
         self.dataset = dataset
         self._cache_bytes = cache_bytes
         self._labels = labels
+        self._pseudo_labels = pseudo_labels or {}
         self._cache: dict[int, tuple[Pixels, Pixels]] = {}
         self._cached_bytes = 0
 
@@ -70,7 +80,9 @@ class ImageSource:
             return self._cache[index]
         image = self.dataset.image(index)
         unread = np.broadcast_to(np.uint16(self.dataset.ignore), image.shape[1:])
-        labels = self.dataset.labels(index) if self._labels else unread
+        labels = self._pseudo_labels.get(index)
+        if labels is None:
+            labels = self.dataset.labels(index) if self._labels else unread
         if self._cached_bytes + image.nbytes + labels.nbytes <= self._cache_bytes:
             self._cache[index] = image, labels
             self._cached_bytes += image.nbytes + labels.nbytes

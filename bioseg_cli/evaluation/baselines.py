@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bioseg_cli.dataset.schema import IntArray, Pixels
-from bioseg_cli.evaluation.forest import fit_forest
+from bioseg_cli.evaluation.forest import forest_note, forest_prediction
 from bioseg_cli.evaluation.ground_truth import DatasetGroundTruth, GroundTruth, Predict, count_images
 from bioseg_cli.evaluation.report import Evaluation
 from bioseg_cli.evaluation.scores import ImageCounts, Resampling, score_images
@@ -18,6 +18,7 @@ from bioseg_cli.evaluation.thresholding import DIVISIONS
 from bioseg_cli.io.prefetch import WORKERS, prefetched_map
 from bioseg_cli.metrics.mapping import contingency, hungarian
 from bioseg_cli.runs.console import Output
+from bioseg_cli.training.forest import fit_forest
 
 if TYPE_CHECKING:
     from bioseg_cli.dataset.reader import Dataset
@@ -133,8 +134,10 @@ def score_baselines(
                 forest = fit_forest(dataset, labelled, resampling.seed)
                 plural = "" if len(labelled) == 1 else "s"
                 row = f"forest, {len(labelled)} label{plural}" if len(budgets) > 1 else name
-                counts[row] = count_images(truth, forest.predictor(truth), output, description="Scoring a forest")
-                notes.append(forest.note)
+                counts[row] = count_images(
+                    truth, forest_prediction(forest, truth), output, description="Scoring a forest"
+                )
+                notes.append(forest_note(forest))
         elif not can_divide(name, classes):
             notes.append(f"{name} is left out: {classes} classes are too many for it.")
         elif truth.image(0) is None:

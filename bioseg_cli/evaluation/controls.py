@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from bioseg_cli.errors import UsageError
 from bioseg_cli.evaluation.states import SavedState
-from bioseg_cli.training.alike import unlike_control
+from bioseg_cli.training.alike import flags_of_control, unlike_control
 
 
 def refuse_no_control(states: Sequence[SavedState], control: SavedState) -> None:
@@ -26,7 +26,7 @@ def refuse_no_control(states: Sequence[SavedState], control: SavedState) -> None
             )
         if said := unlike_control(state.run.manifest, control.run.manifest):
             path = state.run.path
-            without = "--unsup-loss none" + (" --denoise 0" if state.run.manifest.config.get("denoise") else "")
+            without = flags_of_control(state.run.manifest.config)
             raise UsageError(
                 f"--control is no control of {state.name}: they differ in {', '.join(said)}",
                 where=control.name,

@@ -16,9 +16,10 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from bioseg_cli.study.grid import CONTROL
-from bioseg_cli.training.alike import DENOISED
+from bioseg_cli.training.alike import DENOISED, PSEUDO_LABELLED
 
-# The colours of Okabe and Ito (2008), which are told apart with any colour vision; with them goes a marker, a line.
+# The colours of Okabe and Ito (2008) and wine of Tol, which are told apart with any colour vision; with them goes a
+# marker, a line.
 INK, GREY, RULE = "#222222", "#6b6b6b", "#d9d9d9"
 COLOURS = {
     CONTROL: "#4d4d4d",
@@ -26,16 +27,27 @@ COLOURS = {
     "iid": "#D55E00",
     "fixmatch": "#009E73",
     DENOISED: "#E69F00",
+    PSEUDO_LABELLED: "#882255",
     "main": "#CC79A7",
     "aux": "#56B4E9",
 }
-MARKERS = {CONTROL: "o", "kl": "s", "iid": "^", "fixmatch": "D", DENOISED: "v", "main": "o", "aux": "s"}
+MARKERS = {
+    CONTROL: "o",
+    "kl": "s",
+    "iid": "^",
+    "fixmatch": "D",
+    DENOISED: "v",
+    PSEUDO_LABELLED: "P",
+    "main": "o",
+    "aux": "s",
+}
 LINES: dict[str, Any] = {
     CONTROL: "-",
     "kl": (0, (5, 1.5)),
     "iid": (0, (2, 1)),
     "fixmatch": (0, (5, 1.5, 1, 1.5)),
     DENOISED: (0, (1, 1)),
+    PSEUDO_LABELLED: (0, (3, 1, 1, 1, 1, 1)),
     "main": "-",
     "aux": (0, (4, 1.5)),
 }

@@ -60,6 +60,7 @@ UNCHANGED: dict[str, dict[str, Any]] = {
         "ramp": 0.0,
         "class_confidence": False,
         "pseudo_loss": "ce",
+        "pseudo_labels": "none",
         "denoise": 0.0,
         "guard": True,
         "init_from": None,

@@ -14,13 +14,14 @@ import numpy as np
 from bioseg_cli.config import SplitName
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.dataset.schema import IntArray
-from bioseg_cli.evaluation.forest import fit_forest
+from bioseg_cli.evaluation.forest import forest_note, forest_prediction
 from bioseg_cli.evaluation.ground_truth import DatasetGroundTruth, count_images
 from bioseg_cli.evaluation.report import Evaluation
 from bioseg_cli.evaluation.scores import Resampling, score_images
 from bioseg_cli.runs.console import Output
 from bioseg_cli.study.results import ScoreRow
 from bioseg_cli.study.statistics import estimate
+from bioseg_cli.training.forest import fit_forest
 
 FOREST = "forest"
 
@@ -34,8 +35,8 @@ def score_forest(dataset: Dataset, labelled: IntArray, split: SplitName, output:
     """Grow a forest on labelled images of a data set and score it on a split, as `bioseg evaluate` does."""
     truth, resampling = DatasetGroundTruth(dataset, split), Resampling()
     forest = fit_forest(dataset, labelled, resampling.seed)
-    output.say(forest.note)
-    images = count_images(truth, forest.predictor(truth), output, description="Scoring a forest")
+    output.say(forest_note(forest))
+    images = count_images(truth, forest_prediction(forest, truth), output, description="Scoring a forest")
     score = score_images(images, [class_info.name for class_info in truth.classes], resampling)
     return ScoreRow.of(Evaluation(FOREST, images, score))
 

@@ -15,6 +15,7 @@ from bioseg_cli.io.files import sha256_of
 from bioseg_cli.runs.directory import checkpoint_of
 from bioseg_cli.runs.manifest import run_hash
 from bioseg_cli.study.settings import DEFAULT_RATIOS, Plan, file_key
+from bioseg_cli.training import alike
 from bioseg_cli.training.labels import refuse_single_class
 from bioseg_cli.training.settings import TrainConfig
 from bioseg_cli.training.uda_settings import TrainUDAConfig
@@ -185,7 +186,7 @@ def _uda(
         "label_draw": draw,
         "unsup_loss": loss,
         "seed": seed,
-        **({"denoise": 0.0} if loss == CONTROL else {}),
+        **(alike.CONTROL if loss == CONTROL else {}),
     }
     which = "all" if budget.title == "all" else f"{budget.count}labels-draw{draw}"
     method = "supervised" if loss == CONTROL else loss

@@ -15,9 +15,17 @@ from bioseg_cli.metrics.intervals import MeanInterval, as_text
 from bioseg_cli.study.cells import Cell, cells
 from bioseg_cli.study.grid import CONTROL, IIC, PlannedRun
 from bioseg_cli.study.results import StudyResults
-from bioseg_cli.training.alike import DENOISED
+from bioseg_cli.training.alike import DENOISED, PSEUDO_LABELLED
 
-NAMES = {CONTROL: "control", "kl": "KL", "iid": "IID", "fixmatch": "FixMatch", DENOISED: "denoising", IIC: "IIC"}
+NAMES = {
+    CONTROL: "control",
+    "kl": "KL",
+    "iid": "IID",
+    "fixmatch": "FixMatch",
+    DENOISED: "denoising",
+    PSEUDO_LABELLED: "pseudo-labels",
+    IIC: "IIC",
+}
 """What tables call a method."""
 
 

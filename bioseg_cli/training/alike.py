@@ -14,11 +14,14 @@ from bioseg_cli.runs.manifest import NO_MATTER, Manifest
 from bioseg_cli.training.registry import METHODS
 from bioseg_cli.training.uda_settings import TrainUDAConfig
 
-CONTROL = {"unsup_loss": "none", "denoise": 0}
+CONTROL = {"unsup_loss": "none", "denoise": 0, "pseudo_labels": "none"}
 """The settings of a control, which learns nothing from unlabelled images."""
 
 DENOISED = "denoise"
 """What tables know a run by that learns from unlabelled images by its denoising head alone."""
+
+PSEUDO_LABELLED = "pseudo-labels"
+"""What tables know a run by that learns from unlabelled images by the labels of a forest, without a consistency."""
 
 OF_THE_MACHINE = frozenset({"device", "precision"})
 
@@ -59,15 +62,25 @@ def not_supervised(control: Manifest) -> list[str]:
     ]
 
 
+def flags_of_control(config: Mapping[str, Any]) -> str:
+    """The flags that make the control of a run with these settings, such as `--unsup-loss none --denoise 0`."""
+    changed = (name for name, value in CONTROL.items() if name == "unsup_loss" or config.get(name, value) != value)
+    return " ".join(f"--{name.replace('_', '-')} {CONTROL[name]}" for name in changed)
+
+
 def learnt_by(config: Mapping[str, Any], otherwise: str) -> str:
-    """By what a run learns from unlabelled images: its unsupervised loss, `none` for a control, or `denoise`.
+    """By what a run learns from unlabelled images: its unsupervised loss, or one of the names above, or `none`.
 
     Args:
         config: of its manifest.
         otherwise: for a run of another command.
     """
     loss: str = config.get("unsup_loss", otherwise)
-    return DENOISED if loss == CONTROL["unsup_loss"] and config.get("denoise") else loss
+    if loss != CONTROL["unsup_loss"]:
+        return loss
+    if config.get("pseudo_labels", "none") != "none":
+        return PSEUDO_LABELLED
+    return DENOISED if config.get("denoise") else loss
 
 
 def unlike_repeat(first: Manifest, second: Manifest) -> list[str]:

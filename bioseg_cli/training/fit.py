@@ -91,16 +91,17 @@ def object_diameter(dataset: Dataset, config: TrainUDAConfig) -> float | None:
     return 2 * math.sqrt(float(np.median(areas)) / math.pi) if areas else None
 
 
-def fitted_to_minutes(config: ConfigT, seconds: dict[str, float]) -> tuple[ConfigT, TimeBudget]:
+def fitted_to_minutes(config: ConfigT, seconds: dict[str, float], spent: float = 0.0) -> tuple[ConfigT, TimeBudget]:
     """The settings with as many updates as the time allows, and the record of how that was found.
 
     Args:
         config: settings with `minutes`.
         seconds: of a `step` and a `validation`, see `loop.Trainer.timed`.
+        spent: seconds of the budget that a forest has already spent on pseudo-labels.
     """
     if not isinstance(config, TrainUDAConfig) or config.minutes is None:
         raise ValueError("the settings have no --minutes")
-    budget = 60 * config.minutes
+    budget = max(0.0, 60 * config.minutes - spent)
     validations = int(np.clip(VALIDATION_SHARE * budget / seconds["validation"], 1, VALIDATIONS))
     steps = max(1, int((budget - validations * seconds["validation"]) / seconds["step"]))
     epoch = config.epoch_steps or math.ceil(steps / validations)

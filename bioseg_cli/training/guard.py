@@ -81,7 +81,7 @@ def guard_run(
     """
     dataset, config, precision = method.dataset, method.config, trainer.precision
     run.checkpoint("control").unlink(missing_ok=True)  # of a run that was resumed
-    if not (config.guard and method.consistency and not method.criteria):
+    if not (config.guard and (method.consistency or method.pseudo_labels) and not method.criteria):
         return
     begun_anew = config.init_from is None or trainer.initial_weights is not None
     if processes > 1 or not begun_anew:

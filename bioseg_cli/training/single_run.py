@@ -22,7 +22,6 @@ from bioseg_cli.training.loop import Trainer
 from bioseg_cli.training.record import TrainingRun, UnwrittenRun
 from bioseg_cli.training.settings import TrainConfig
 from bioseg_cli.training.uda import UDA
-from bioseg_cli.training.uda_settings import TrainUDAConfig
 from bioseg_cli.training.watch import Watch
 
 BUDGET = {"epochs", "steps", "patience"}
@@ -85,14 +84,13 @@ def train(
         start = start_of(config)
         config, said = fitted_to_images(config, dataset, device, start)
         budget = None
-        if isinstance(config, TrainUDAConfig) and config.minutes is not None:
-            unwritten = UnwrittenRun(RUNS_FOLDER, first_record(config, dataset))
-            trial = Trainer(
-                config.method(dataset, device), dataset, config, precision, unwritten, output, stop_requested, processes
-            )
-            config, budget = fitted_to_minutes(config, trial.timed())
-            said.append(f"{config.steps} updates fit into {budget.minutes:g} minutes on this machine")
         method = config.method(dataset, device)
+        if isinstance(method, UDA) and method.config.minutes is not None:
+            unwritten = UnwrittenRun(RUNS_FOLDER, first_record(config, dataset))
+            trial = Trainer(method, dataset, config, precision, unwritten, output, stop_requested, processes)
+            fitted, budget = fitted_to_minutes(method.config, trial.timed(), method.labelling_seconds)
+            config, method = fitted, method.with_budget(fitted)
+            said.append(f"{config.steps} updates fit into {budget.minutes:g} minutes on this machine")
         path = config.run or RUNS_FOLDER / method.run_name
         taken = None
         if start is not None:

@@ -5,11 +5,14 @@ A step sees labelled images X_l with masks and unlabelled images X:
 - supervised: soft Dice between the prediction on W(X_l) and W(mask), W a weak transform;
 - unsupervised: X' = W(X) and X'' = W(S(X)), with the same weak W and a strong S, and the predictions on both held
   together by KL divergence or by mutual information (`consistency.py`);
+- pseudo-labels, where asked for: images that a forest has labelled are among the labelled ones (`pseudo_labels.py`);
 - denoising, where asked for: a second head tells hidden pixels of both from their surroundings (`denoising.py`).
 """
 
 from __future__ import annotations
 
+import copy
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar, Literal
 
@@ -23,7 +26,7 @@ from bioseg_cli.config import STATES
 from bioseg_cli.dataset.area import labelled_area, unlabelled_pool
 from bioseg_cli.dataset.batches import IGNORE, ImageBatch, ImageSource, looped_order, random_stream
 from bioseg_cli.dataset.reader import Dataset
-from bioseg_cli.dataset.schema import IntArray
+from bioseg_cli.dataset.schema import IntArray, Pixels
 from bioseg_cli.errors import UsageError
 from bioseg_cli.metrics.confusion import confusion_counts, mean_iou
 from bioseg_cli.model.unet import UNet, own_batch_statistics
@@ -32,12 +35,14 @@ from bioseg_cli.runs.directory import RunDirectory
 from bioseg_cli.runs.sections import Conclusion, Labels, Status, TrainedOn
 from bioseg_cli.training import denoising
 from bioseg_cli.training.adapted_norm import adapt_states
+from bioseg_cli.training.alike import flags_of_control
 from bioseg_cli.training.calibrate import calibrate_states
 from bioseg_cli.training.consistency import Consistency
 from bioseg_cli.training.labels import crops_without_labels, labels_to_learn
 from bioseg_cli.training.losses import cross_entropy, drop_learnt, soft_dice_loss, tsa_threshold
 from bioseg_cli.training.method import Row, list_metrics
 from bioseg_cli.training.mixing import Example
+from bioseg_cli.training.pseudo_labels import forest_labels
 from bioseg_cli.training.record import UnwrittenRun
 from bioseg_cli.training.uda_settings import TrainUDAConfig
 from bioseg_cli.training.views import UDABatch, Views
@@ -75,17 +80,25 @@ class UDA:
         self.consistency = config.unsup_loss != "none"
         self._unsupervised = Consistency(config, deep=dataset.deep)
         self.teacher_decay = self._unsupervised.teacher_decay
-        self.learns_from_unlabelled = self.consistency or bool(denoised)
-        if self.learns_from_unlabelled and not len(self.unlabelled):
-            loss = "unsupervised loss" if self.consistency else "denoising head"
-            without = ["--unsup-loss none"] * self.consistency + ["--denoise 0"] * len(denoised)
+        self._sees_unlabelled = self.consistency or bool(denoised)
+        if (self._sees_unlabelled or config.pseudo_labels != "none") and not len(self.unlabelled):
             raise UsageError(
-                f"Every training image is used with its label: none is left for the {loss}",
+                "Every training image is used with its label: none is left to learn from without one",
                 where=dataset.path,
-                fix=f"Give a smaller --ratio, or {' '.join(without)}.",
+                fix=f"Give a smaller --ratio, or {flags_of_control(config.model_dump())}.",
             )
-        self.name = (f"uda-{config.unsup_loss}" if self.consistency else "supervised") + (
-            "-denoise" if denoised else ""
+        began = time.monotonic()
+        self.pseudo_labels: Mapping[int, Pixels] = {}
+        if config.pseudo_labels == "forest":
+            self.pseudo_labels = forest_labels(dataset, self.labelled, self.unlabelled, config.seed)
+        self.labelling_seconds = time.monotonic() - began
+        # The labelled images keep their order, of which the draws are a function.
+        taught = [index for index in self.pseudo_labels if index not in self.labelled]
+        self._learnt: IntArray = np.append(self.labelled, np.array(taught, dtype=np.int64))
+        self.name = (
+            (f"uda-{config.unsup_loss}" if self.consistency else "supervised")
+            + ("-forest" if self.pseudo_labels else "")
+            + ("-denoise" if denoised else "")
         )
         drawn = f"-draw{config.label_draw}" if config.label_draw else "-named" if config.label_images else ""
         self.run_name = f"{dataset.path.stem}-{self.name}-{len(self.labelled)}labels{drawn}-seed{config.seed}"
@@ -98,7 +111,7 @@ class UDA:
                 unseen=labels.unseen,
                 **labelled_area(dataset, self.labelled),
             ),
-            unlabelled=len(self.unlabelled) if self.learns_from_unlabelled else 0,
+            unlabelled=len(self.unlabelled) if self._sees_unlabelled else len(self.pseudo_labels),
             validation=validated,
         )
         self.warnings = labels.warnings
@@ -115,21 +128,28 @@ class UDA:
         # The study loops the smaller subset: an epoch is one pass over the larger, in the control too.
         whole_pass = -(-max(len(self.labelled), len(self.unlabelled)) // config.batch_size)
         self.epoch_steps = config.epoch_steps or whole_pass
-        self._source = ImageSource(dataset, config.cache_bytes)
+        self._source = ImageSource(dataset, config.cache_bytes, pseudo_labels=self.pseudo_labels)
         self._views = Views(dataset, config)
+
+    def with_budget(self, config: TrainUDAConfig) -> UDA:
+        """The same method with another number of updates and steps per epoch; what it has read and labelled is kept."""
+        other = copy.copy(self)
+        other.config = config
+        other.epoch_steps = config.epoch_steps or self.epoch_steps
+        return other
 
     def draw(self, epoch: int, step: int) -> UDABatch:
         """The batch of a step with its views: a function of seed, epoch and step alone."""
         config = self.config
         crop = random_stream(config.seed, "crop", epoch, step)
         labelled = self._source.batch(
-            self._turn(self.labelled, 0, epoch, step),
+            self._turn(self._learnt, 0, epoch, step),
             crop=config.crop,
             random=crop,
             around_labels=config.crop_around == "labels",
         )
         unlabelled = None
-        if self.learns_from_unlabelled:
+        if self._sees_unlabelled:
             unlabelled = self._source.batch(self._turn(self.unlabelled, 1, epoch, step), crop=config.crop, random=crop)
         progress = (epoch * self.epoch_steps + step) / config.total_steps(self.epoch_steps)
         return self._views.of(labelled, unlabelled, epoch, step, progress)

@@ -54,7 +54,7 @@ class TrainUDAConfig(TrainConfig):
     of_unlabelled: ClassVar[frozenset[str]] = frozenset(
         {
             "unsup_loss", "unsup_weight", "stop_gradient", "sharpen", "confidence", "strong_ops",
-            "teacher", "mix", "ramp", "class_confidence", "pseudo_loss", "denoise", "guard",
+            "teacher", "mix", "ramp", "class_confidence", "pseudo_loss", "pseudo_labels", "denoise", "guard",
         }
     )  # fmt: skip
     """The settings of what is learnt from unlabelled images: a control does not depend on them."""
@@ -68,8 +68,8 @@ class TrainUDAConfig(TrainConfig):
             "dice_smooth", "dice_squared", "dice_background", "tsa",
         ),
         "Unlabelled images": (
-            "unsup_loss", "unsup_weight", "teacher", "mix", "denoise", "confidence", "ramp", "class_confidence",
-            "pseudo_loss", "norm_images", "guard", "sharpen", "stop_gradient", "strong_ops",
+            "unsup_loss", "unsup_weight", "pseudo_labels", "teacher", "mix", "denoise", "confidence", "ramp",
+            "class_confidence", "pseudo_loss", "norm_images", "guard", "sharpen", "stop_gradient", "strong_ops",
         ),
         **NETWORK_PANELS,
     }  # fmt: skip
@@ -175,6 +175,12 @@ class TrainUDAConfig(TrainConfig):
         ge=0,
         le=1,
         description="Share of the budget in which the weight of the unsupervised loss rises to --unsup-weight.",
+    )
+    pseudo_labels: Literal["none", "forest"] = Field(
+        default="none",
+        description="Labels that unlabelled images get before the training: none, or those that a random forest, grown "
+        "on the labelled pixels, is sure of (forest). The network then learns them like labels. For a few strokes on "
+        "one image.",
     )
     denoise: float = Field(
         default=0.0,

@@ -40,12 +40,14 @@ OTHERS: dict[str, Any] = {
     "run": "y", "resume": "z", "preset": "best", "minutes": 3.0, "epoch_steps": 7, "warmup": 7, "sup_loss": "ce-dice",
     "augment": "microscopy", "geometry": "wide", "crop_around": "labels", "teacher": "average", "mix": "labelled",
     "ramp": 0.5, "class_confidence": True, "pseudo_loss": "ce-dice", "denoise": 0.3, "label_images": ["disc1"],
-    "guard": False, "init_from": "w", "norm_images": "all",
+    "guard": False, "init_from": "w", "norm_images": "all", "pseudo_labels": "forest",
 }  # fmt: skip
 """Of every setting of train-uda a value that the runs here do not have."""
 
 OF_NO_ACCOUNT = (
-    NO_MATTER | {"device", "precision", "preset", "minutes", "norm_images"} | TrainUDAConfig.of_unlabelled - {"denoise"}
+    NO_MATTER
+    | {"device", "precision", "preset", "minutes", "norm_images"}
+    | TrainUDAConfig.of_unlabelled - set(alike.CONTROL)
 )
 BY_WHAT_COMES_OF_THEM = {"ratio", "labels", "label_draw", "label_images", "steps", "epochs", "init_from"}
 
@@ -174,7 +176,7 @@ def test_a_control_does_not_depend_on_the_settings_of_the_unlabelled_images(disc
             return [*losses, *method.validate(network, precision).values()]
 
         plain = trained()
-        for name in TrainUDAConfig.of_unlabelled - {"unsup_loss", "denoise"}:
+        for name in TrainUDAConfig.of_unlabelled - set(alike.CONTROL):
             assert trained(**{name: OTHERS[name]}) == plain, name
         assert trained(dice_squared=False) != plain
 

@@ -12,8 +12,9 @@ from click.testing import Result
 from conftest import write_discs
 
 from bioseg_cli.dataset.reader import Dataset
-from bioseg_cli.evaluation.forest import fit_forest, pixel_features
+from bioseg_cli.evaluation.forest import forest_prediction
 from bioseg_cli.evaluation.ground_truth import DatasetGroundTruth
+from bioseg_cli.training.forest import fit_forest, pixel_features
 
 Cli = Callable[..., Result]
 
@@ -32,10 +33,10 @@ def test_a_forest_grown_on_one_image_finds_the_discs_of_another(disc_dataset: Pa
         forest = fit_forest(dataset, dataset.label_order[:1], seed=0)
         assert (forest.images, forest.pixels) == (1, 48 * 48)
         truth = DatasetGroundTruth(dataset, "test")
-        predict = forest.predictor(truth)
+        predict = forest_prediction(forest, truth)
         agreement = np.mean([(predict(number) == truth.labels(number)).mean() for number in range(len(truth.names))])
         assert agreement > 0.97
-        again = fit_forest(dataset, dataset.label_order[:1], seed=0).predictor(truth)
+        again = forest_prediction(fit_forest(dataset, dataset.label_order[:1], seed=0), truth)
         np.testing.assert_array_equal(predict(0), again(0))
 
 

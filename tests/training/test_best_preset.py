@@ -64,7 +64,7 @@ def test_the_papers_settings_are_still_the_default() -> None:
 def test_settings_that_came_later_leave_the_hash_of_a_run_as_it_was() -> None:
     values = settings().model_dump(mode="json")
     later = {"preset", "sup_loss", "augment", "geometry", "crop_around", "warmup", "epoch_steps", "minutes"}
-    later |= {"teacher", "mix", "ramp", "class_confidence", "pseudo_loss", "denoise"}
+    later |= {"teacher", "mix", "ramp", "class_confidence", "pseudo_loss", "denoise", "pseudo_labels"}
     before = {name: value for name, value in values.items() if name not in later}
     assert run_hash("train-uda", values, "data") == run_hash("train-uda", before, "data")
     for name, value in {
@@ -108,6 +108,8 @@ def test_minutes_become_updates_and_validations() -> None:
     config, found = fitted_to_minutes(settings(minutes=2), {"step": 0.1, "validation": 1.0})
     assert (config.minutes, config.steps, config.epoch_steps) == (None, 1100, 110)
     assert found.model_dump() == {"minutes": 2, "seconds_per_step": 0.1, "seconds_per_validation": 1.0}
+    labelled, _ = fitted_to_minutes(settings(minutes=2), {"step": 0.1, "validation": 1.0}, spent=60.0)
+    assert (labelled.steps, labelled.epoch_steps) == (540, 90)
     slow, _ = fitted_to_minutes(settings(minutes=1), {"step": 0.1, "validation": 30.0})
     assert (slow.steps, slow.epoch_steps) == (300, 300)
     hopeless, _ = fitted_to_minutes(settings(minutes=0.01), {"step": 5.0, "validation": 9.0})

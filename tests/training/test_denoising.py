@@ -174,7 +174,7 @@ def test_no_saved_model_has_the_head_and_prediction_is_that_of_any_other(bioseg:
 
 
 def test_without_an_unlabelled_image_it_is_refused(dataset: Dataset) -> None:
-    for loss, off in (("none", "--denoise 0"), ("kl", "--unsup-loss none --denoise 0")):
-        with pytest.raises(UsageError, match="none is left for the") as error:
+    for loss, off in (("none", "--unsup-loss none --denoise 0"), ("kl", "--unsup-loss none --denoise 0")):
+        with pytest.raises(UsageError, match="none is left to learn from") as error:
             UDA(dataset, denoised(labels=8, unsup_loss=loss), CPU)
         assert error.value.fix == f"Give a smaller --ratio, or {off}."
