@@ -16,6 +16,7 @@ from bioseg_cli.model.unet import UNet, folded, pad_to_multiple
 
 INPUT, OUTPUT = "image", "logits"
 HEAD = "main"
+NEEDS, EXTRA = "Exporting needs", "export"
 OPSET = 18
 """Version of the ONNX operators. It is the oldest that the exporter of PyTorch writes, so that old programs read it."""
 
@@ -60,7 +61,7 @@ def write_graph(model: LoadedModel, path: Path) -> None:
         import onnx
         import onnxscript  # noqa: F401 - the exporter imports it
     except ModuleNotFoundError as error:
-        raise missing_package(error) from None
+        raise UsageError.not_installed(NEEDS, error, EXTRA) from None
     if model.card.architecture.variant == "original":
         raise UsageError(
             "ONNX has no operators for the mirrored margins of the original U-Net: they depend on the image's size",
@@ -110,7 +111,7 @@ def largest_difference(model: LoadedModel, path: Path) -> float:
     try:
         import onnxruntime
     except ModuleNotFoundError as error:
-        raise missing_package(error) from None
+        raise UsageError.not_installed(NEEDS, error, EXTRA) from None
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     random = np.random.default_rng(0)
     found = 0.0
@@ -127,8 +128,3 @@ def largest_difference(model: LoadedModel, path: Path) -> float:
             fix="Use another version of torch or onnxruntime: nothing was written.",
         )
     return found
-
-
-def missing_package(error: ModuleNotFoundError) -> UsageError:
-    """What to say where a package of the extra `export` is not installed."""
-    return UsageError(f"Exporting needs the package {error.name}", fix="Install it: pip install 'bioseg[export]'")

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from bioseg_cli import __version__
 from bioseg_cli.errors import RunError, UsageError
-from bioseg_cli.export.graph import INPUT, OPSET, OUTPUT, missing_package
+from bioseg_cli.export.graph import EXTRA, INPUT, NEEDS, OPSET, OUTPUT
 from bioseg_cli.io.image_writer import write_png
 from bioseg_cli.io.pixel_size import MICROMETRE
 from bioseg_cli.model.saved import LoadedModel
@@ -68,7 +68,7 @@ def write_package(
         import bioimageio.spec
         from pydantic import ValidationError
     except ModuleNotFoundError as error:
-        raise missing_package(error) from None
+        raise UsageError.not_installed(NEEDS, error, EXTRA) from None
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         pixels = centre(pixels)
