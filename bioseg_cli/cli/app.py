@@ -9,6 +9,7 @@ import typer
 
 from bioseg_cli import __version__
 from bioseg_cli.cli.binding import bind
+from bioseg_cli.cli.commands.doctor import doctor
 from bioseg_cli.cli.commands.evaluate import evaluate
 from bioseg_cli.cli.commands.examples import ExamplesConfig, examples
 from bioseg_cli.cli.commands.export import export
@@ -21,6 +22,7 @@ from bioseg_cli.cli.commands.suggest import suggest
 from bioseg_cli.cli.commands.train import train
 from bioseg_cli.cli.registered import RegisteredCommands, bind_registry
 from bioseg_cli.compute.torchrun import run_launched
+from bioseg_cli.doctor.settings import DoctorConfig
 from bioseg_cli.evaluation.settings import EvaluateConfig
 from bioseg_cli.export.settings import ExportConfig
 from bioseg_cli.prediction.settings import PredictConfig
@@ -72,6 +74,7 @@ bind(app, EvaluateConfig, evaluate, name="evaluate")
 bind(app, ExportConfig, export, name="export")
 bind(app, StudyConfig, study, name="study")
 bind(app, ReportConfig, report, name="report")
+bind(app, DoctorConfig, doctor, name="doctor")
 bind(app, ExamplesConfig, examples, name="examples")
 
 

@@ -49,6 +49,7 @@ REACHED_BY: dict[str, tuple[str, ...]] = {
     "dataset/": (*PREPARE, *TRAIN),
     "evaluation/": ("evaluate",),
     "export/": ("export",),
+    "doctor/": ("doctor",),
     "prediction/": ("predict",),
     "preview/": ("preview",),
     "prepare/recipes/bigbrain": ("prepare bigbrain",),
@@ -205,4 +206,4 @@ def test_the_search_finds_advice(options: dict[str, set[str]]) -> None:
         "FolderConfig",
         "--masks",
     ) in ADVICE
-    assert len(ADVICE) > 80 and len(options) == 16
+    assert len(ADVICE) > 80 and len(options) == 17
