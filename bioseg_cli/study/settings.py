@@ -11,6 +11,7 @@ from bioseg_cli.compute.jobs import jobs_or_scheduler
 from bioseg_cli.config import Config, Names, SplitName, StateName
 from bioseg_cli.errors import UsageError
 from bioseg_cli.evaluation.settings import BASELINES
+from bioseg_cli.training.loss_names import UnsupLossName
 from bioseg_cli.training.registry import METHODS
 from bioseg_cli.training.settings import TrainConfig
 
@@ -26,7 +27,6 @@ BY_THE_PLAN_WITHOUT_LABELS = frozenset({"data", "run", "resume", "seed"})
 OWN_KEYS = frozenset({"uda", "iic"})
 """The methods whose settings have a key of their own in a plan."""
 
-LossName = Literal["kl", "iid", "fixmatch"]
 FileKey = Literal["uda", "iic"]
 
 
@@ -84,7 +84,9 @@ class Plan(Config):
     data: dict[str, Path | StudyData] = Field(min_length=1, description="Data sets by the name they have in tables.")
     ratios: tuple[float, ...] = Field(default=(), description="Shares of the labelled training images.")
     labels: tuple[int, ...] = Field(default=(), description="Numbers of labelled training images.")
-    losses: tuple[LossName, ...] = Field(default=("kl", "iid"), description="Unsupervised losses.")
+    losses: tuple[UnsupLossName, ...] = Field(
+        default=("kl", "iid"), description="Unsupervised losses, also of installed packages."
+    )
     draws: int = Field(default=3, ge=1, description="Random choices of the labelled images.")
     seeds: int = Field(default=1, ge=1, description="Trainings per choice of labelled images, each with another seed.")
     first_seed: int = Field(default=0, ge=0, description="The first of these seeds.")
@@ -116,6 +118,8 @@ class Plan(Config):
     def _fits_together(self) -> Self:
         if self.steps is not None and self.epochs is not None:
             raise ValueError("give steps or epochs, not both")
+        if "none" in self.losses:
+            raise ValueError("losses: a control, which has none, is part of every plan")
         if any(not 0 < ratio <= 1 for ratio in self.ratios) or any(count < 1 for count in self.labels):
             raise ValueError("ratios lie above 0 and up to 1, labels are whole numbers from 1")
         if unknown := [name for name in self.baselines if name not in BASELINES]:

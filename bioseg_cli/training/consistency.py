@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from bioseg_cli.compute.device import Precision
 from bioseg_cli.dataset.batches import ImageBatch
 from bioseg_cli.model.unet import UNet, own_batch_statistics, without_dropout
+from bioseg_cli.training.loss_names import OWN_LOSSES, installed_loss
 from bioseg_cli.training.losses import (
     class_thresholds,
     kl_consistency,
@@ -49,6 +50,8 @@ class Consistency:
         self.fixed_target = config.fixed_target
         taught = config.unsup_loss != "none" and config.teacher == "average"
         self.teacher_decay = (config.ema or TEACHER_DECAY) if taught else None
+        own = config.unsup_loss in OWN_LOSSES
+        self._installed = None if own else installed_loss(config.unsup_loss)
         self._deep = deep
         # A frame that goes on as its mirror image has no black corners that a network would have to make sense of.
         # Without a teacher or mixing the study's black corners stay, as the runs there are have them.
@@ -138,6 +141,8 @@ class Consistency:
     def _compared(self, target: Tensor, strong: Tensor, weight: Tensor, confidence: float | Tensor | None) -> Tensor:
         if self.config.unsup_loss == "iid":
             return mutual_information_loss(probabilities(target), strong, weight)
+        if self._installed is not None:
+            return self._installed.compare(target, strong, weight)
         if self.config.unsup_loss == "fixmatch":
             dice = self.config.pseudo_loss == "ce-dice"
             return pseudo_label_consistency(target, strong, weight, confidence=confidence, dice=dice)

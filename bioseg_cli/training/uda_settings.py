@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from bioseg_cli.config import StateName
 from bioseg_cli.training.label_names import ImageNames
+from bioseg_cli.training.loss_names import OWN_LOSSES, UnsupLossName, installed_loss
 from bioseg_cli.training.settings import NETWORK_PANELS, Criterion, TrainConfig
 
 if TYPE_CHECKING:
@@ -132,10 +133,11 @@ class TrainUDAConfig(TrainConfig):
         description="With --crop: crops of labelled images lie anywhere, or around labelled pixels. Half of the latter "
         "are around pixels of a class other than the background.",
     )
-    unsup_loss: Literal["kl", "iid", "fixmatch", "none"] = Field(
+    unsup_loss: UnsupLossName = Field(
         default="kl",
+        json_schema_extra={"metavar": "<kl|iid|fixmatch|none|NAME>"},
         description="Consistency loss of the unlabelled images: KL divergence (kl), IIC's mutual information (iid), "
-        "hard pseudo-labels (fixmatch), or none.",
+        "hard pseudo-labels (fixmatch), none, or the name of a loss that an installed package adds.",
     )
     unsup_weight: float = Field(default=1.0, ge=0, description="Weight of the unsupervised loss.")
     stop_gradient: bool = Field(
@@ -233,7 +235,9 @@ class TrainUDAConfig(TrainConfig):
     @property
     def fixed_target(self) -> bool:
         """Whether no gradient flows to what predictions on strong views are compared with."""
-        return self.unsup_loss == "fixmatch" or (self.unsup_loss == "kl" and self.stop_gradient)
+        if self.unsup_loss in OWN_LOSSES:
+            return self.unsup_loss == "fixmatch" or (self.unsup_loss == "kl" and self.stop_gradient)
+        return installed_loss(self.unsup_loss).fixed_target
 
     @model_validator(mode="after")
     def _unsupervised_loss_fits_together(self) -> Self:
@@ -242,7 +246,7 @@ class TrainUDAConfig(TrainConfig):
             return self
         if not self.fixed_target and (moved := [self.teacher != "self", self.mix != "none"]) and any(moved):
             asked = f"--teacher {self.teacher}" if moved[0] else f"--mix {self.mix}"
-            other = "--unsup-loss iid" if self.unsup_loss == "iid" else "--no-stop-gradient"
+            other = "--no-stop-gradient" if self.unsup_loss == "kl" else f"--unsup-loss {self.unsup_loss}"
             raise ValueError(
                 f"{asked} needs a fixed target, and {other} has none: give --unsup-loss fixmatch, or kl as it is"
             )
@@ -251,8 +255,10 @@ class TrainUDAConfig(TrainConfig):
                 "--mix cutmix pastes from one unlabelled image of a step into another: give --batch-size 2 or more, or "
                 "--mix labelled"
             )
-        if self.class_confidence and self.unsup_loss == "iid":
-            raise ValueError("--class-confidence is for --unsup-loss kl and fixmatch: iid counts every pixel")
+        if self.class_confidence and self.unsup_loss not in ("kl", "fixmatch"):
+            raise ValueError(
+                f"--class-confidence is for --unsup-loss kl and fixmatch: {self.unsup_loss} counts every pixel"
+            )
         if self.class_confidence and self.unsup_loss == "kl" and self.confidence is None:
             raise ValueError("--class-confidence scales --confidence, which --unsup-loss kl has none of: give it too")
         if self.pseudo_loss != "ce" and self.unsup_loss != "fixmatch":

@@ -90,7 +90,7 @@ PLUGIN = Path(__file__).parent / "plugin"
 PLAN = """
 data: {stripes: stripes.h5}
 labels: [4]
-losses: []
+losses: [stripes-mse]
 draws: 1
 steps: 30
 uda: {width: 2}
@@ -137,7 +137,7 @@ def test_a_recipe_and_a_method_of_another_package_go_through_all_commands(instal
     (tmp_path / "plan.yaml").write_text(PLAN)
     cells = json.loads(installed("study", "plan.yaml", "--json").stdout)["cells"]
     found = {(cell["loss"], cell["labels"]): cell["mean_iou"] for cell in cells}
-    assert set(found) == {("none", 4), ("none", 12), ("plain", 4)}
+    assert set(found) == {("none", 4), ("none", 12), ("stripes-mse", 4), ("plain", 4)}
     assert found["plain", 4] > 0.8
     installed("report", "studies/plan")
 

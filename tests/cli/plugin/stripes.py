@@ -1,4 +1,4 @@
-"""A recipe and a method as another package adds them: `tests/cli/test_registry.py` takes both through the commands."""
+"""A recipe, a method and a loss as another package adds them, which `tests/cli/test_registry.py` uses in all commands."""
 
 from __future__ import annotations
 
@@ -23,11 +23,21 @@ from bioseg_cli.prepare.settings import FrameConfig
 from bioseg_cli.runs.console import Output
 from bioseg_cli.runs.directory import RunDirectory
 from bioseg_cli.runs.sections import Conclusion, Labels, Status, TrainedOn
+from bioseg_cli.training.loss_names import UnsupervisedLoss
 from bioseg_cli.training.losses import cross_entropy
 from bioseg_cli.training.method import Row, list_metrics
 from bioseg_cli.training.settings import Criterion, TrainConfig
 
 SIDE = 32
+
+
+def mean_square(weak_logits: Tensor, strong_probabilities: Tensor, weight: Tensor) -> Tensor:
+    """Mean square of the difference of the probabilities, over the pixels that both views show."""
+    square = (weak_logits.softmax(dim=1) - strong_probabilities).square().mean(dim=1, keepdim=True)
+    return (weight * square).sum() / weight.sum().clamp(min=1)
+
+
+mse_loss = UnsupervisedLoss(mean_square)
 
 
 class StripesConfig(FrameConfig):
