@@ -1,4 +1,4 @@
-"""A recipe, a method and a loss as another package adds them, which `tests/cli/test_registry.py` uses in all commands."""
+"""A recipe, a method and a loss as another package adds them; `tests/cli/test_registry.py` uses all three."""
 
 from __future__ import annotations
 
