@@ -153,12 +153,12 @@ def reject_minority(kinds: Mapping[str, Sequence[ImageInfo]], folder: Path, reje
     (common, most), (_, second), *_ = ordered
     if len(most) == len(second):
         having = [f"{listing([info.path.name for info in alike], 3)} {_have(alike)} {has}" for has, alike in ordered]
-        with rejected.asking(folder, "image"):
-            raise DataError(
-                f"No kind of image is the most common: {listing(having)}",
-                where=folder,
-                fix="All images of a data set share one channel count and type: move those of one kind away.",
-            )
+        question = DataError(
+            f"No kind of image is the most common: {listing(having)}",
+            where=folder,
+            fix="All images of a data set share one channel count and type: move those of one kind away.",
+        )
+        rejected.ask(folder, "image", question)
         return
     for has, alike in ordered[1:]:
         for info in alike:
@@ -217,7 +217,8 @@ def file_frames(
 ) -> list[SourceImage]:
     """The records of all frames of a file on disk; `labels` reads the class codes (H, W) of a frame that has a mask.
 
-    `channels` are the numbers, from 0, of those to take; None: all. Their `load` raises `DataError` where the mask has another shape than the image.
+    `channels` are the numbers, from 0, of those to take; None: all. Their `load` raises `DataError` where the mask has
+    another shape than the image.
     """
     file_hash = cache(partial(sha256_of, info.path))
 

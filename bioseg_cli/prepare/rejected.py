@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from bioseg_cli.errors import BiosegError, DataError, OutputError
 from bioseg_cli.io.folders import natural_key
@@ -78,6 +78,10 @@ class FilesRejected(DataError):
             fix=" ".join(filter(None, (remedy, advice))),
         )
 
+    def to_json(self) -> dict[str, Any]:
+        """The document of `bioseg prepare folder --json` where no data set is written."""
+        return {"rejected": [file.to_json() for file in self.files], "files": self.total}
+
     @property
     def _counted(self) -> str:
         count = sum(file.path != file.folder for file in self.files)
@@ -121,15 +125,9 @@ class Rejected:
         except DataError as error:
             self.add(path, folder, kind, error.what, error.fix or "Repair the file, or move it away.")
 
-    @contextmanager
-    def asking(self, folder: Path, kind: Kind) -> Iterator[None]:
+    def ask(self, folder: Path, kind: Kind, error: BiosegError) -> None:
         """Collect an error that is about the whole folder."""
-        try:
-            yield
-        except OutputError:
-            raise
-        except BiosegError as error:
-            self.questions.append((folder, kind, error))
+        self.questions.append((folder, kind, error))
 
     def refuse(self, total: int, advice: str = "") -> None:
         """Raise for what was collected.
@@ -154,10 +152,4 @@ class Rejected:
 
     def in_order(self) -> list[RejectedFile]:
         """The files, images before masks, each in natural order."""
-        return sorted(
-            self.files,
-            key=lambda file: (
-                file.kind,
-                [natural_key(Path(part)) for part in file.path.relative_to(file.folder).parts],
-            ),
-        )
+        return sorted(self.files, key=lambda file: (file.kind, [*map(natural_key, map(Path, Path(file.name).parts))]))

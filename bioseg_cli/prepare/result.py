@@ -52,7 +52,7 @@ class PreparationResult:
 
     def to_json(self) -> dict[str, Any]:
         """The document of `bioseg prepare --json`; without the picture, it is the section `dataset` of the manifest."""
-        document = {
+        document: dict[str, Any] = {
             "path": str(self.path),
             "content_hash": self.content_hash,
             "recipe": self.recipe,

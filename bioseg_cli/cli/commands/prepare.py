@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bioseg_cli.errors import Interrupted
@@ -10,15 +11,25 @@ from bioseg_cli.prepare.settings import PrepareConfig
 from bioseg_cli.runs.console import Output
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from bioseg_cli.prepare.rejected import RejectedFile
     from bioseg_cli.prepare.result import PreparationResult
 
 
 def prepare(config: PrepareConfig, output: Output, overwrite: bool) -> None:
     """Make the data set of a recipe."""
     from bioseg_cli.prepare import session
+    from bioseg_cli.prepare.rejected import FilesRejected
 
     try:
         result = session.run(config, output, overwrite=overwrite)
+    except FilesRejected as rejected:
+        output.result(rejected.to_json())
+        if len(rejected.files) == 1:
+            raise
+        output.show(_table_of(rejected.files, "Files that cannot be used"))
+        raise rejected.beside_table() from None
     except KeyboardInterrupt:
         if config.workspace is None or not config.workspace.is_dir():
             raise
@@ -48,6 +59,8 @@ def _show(result: PreparationResult, output: Output) -> None:
         area = result.labelled_area.get(split, {})
         table.add_row(split, with_share(counts["labelled"], [area.get("share")]), str(counts["unlabelled"]), *cells)
     output.show(table)
+    if result.left_out:
+        output.show(_table_of(result.left_out, "Files that are left out"))
     normalisation = result.normalisation
     ranges = ", ".join(f"{low:g} to {high:g}" for low, high in zip(normalisation.low, normalisation.high, strict=True))
     method = "minimum and maximum" if normalisation.method == "minmax" else "0.1 and 99.9 percentiles"
@@ -61,6 +74,24 @@ def _show(result: PreparationResult, output: Output) -> None:
         *([f"picture  {result.picture}"] if result.picture else []),
     ]
     output.show(Text("\n".join(lines)))
+
+
+def _table_of(files: Sequence[RejectedFile], title: str) -> RenderableType:
+    """Files that cannot be used, those with the same reason together, under the folder that they are in."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=title, show_lines=True)
+    for heading in ("file", "why", "what to do"):
+        table.add_column(heading, overflow="fold")
+    alike: dict[tuple[Path, str, str], list[str]] = {}
+    for file in files:
+        alike.setdefault((file.folder, file.reason, file.remedy), []).append(file.name)
+    several = len({folder for folder, _, _ in alike}) > 1
+    for (folder, reason, remedy), names in alike.items():
+        shown = [str(folder / name) if several else name for name in names]
+        table.add_row(*map(Text, ("\n".join(shown), reason, remedy)))
+    return table
 
 
 def _labelled_lines(areas: Mapping[str, Mapping[str, float]]) -> list[str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from bioseg_cli.annotations.survey import SurveyedAnnotations, survey_annotations
 from bioseg_cli.config import ClassInfo
 from bioseg_cli.dataset.schema import Pixels
-from bioseg_cli.errors import DataError
+from bioseg_cli.errors import BiosegError, DataError
 from bioseg_cli.figures.palette import PALETTE
 from bioseg_cli.io.axes import Stacks
 from bioseg_cli.io.images import ImageFile, ImageInfo
@@ -108,10 +108,12 @@ def _survey(
         return None
     if files.annotations is not None:
         unusable = rejected.paths
-        with rejected.asking(config.masks, "mask"):
-            usable = [info for info in infos if info.path not in unusable]
+        usable = [info for info in infos if info.path not in unusable]
+        try:
             return survey_annotations(files.annotations, usable, config.classes)
-        return None
+        except BiosegError as error:
+            rejected.ask(config.masks, "mask", error)
+            return None
     if not files.masks:
         return None
     return survey_masks(infos, files.masks, config.masks, config, rejected, output)
@@ -164,4 +166,4 @@ def _size_notes(infos: Sequence[ImageInfo], config: FolderConfig) -> list[str]:
     large = [info.path.name for info in infos if info.height == height or info.width == width]
     if 2 * len(large) >= len(infos):
         return []
-    return [f"all images are padded to {height} x {width} pixels, as {listing(large, 3)} is so large"]
+    return [f"all images are padded to {height} x {width} pixels, the size of {listing(large, 3)}"]

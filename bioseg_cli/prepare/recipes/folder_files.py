@@ -98,8 +98,8 @@ def _reject_unread(
         name, remedy = what_it_is(path)
         rejected.add(path, folder, kind, f"The file is {name}, which is not read", remedy)
     names = [path.name for path in unread if path not in set(alone)]
-    lie = "lies" if len(names) == 1 else "lie"
-    left = [f"{listing(names, 3)} {lie} beside readable files of the same name, and cannot be read"] if names else []
+    lie = "lies beside a readable file" if len(names) == 1 else "lie beside readable files"
+    left = [f"{listing(names, 3)} cannot be read, {lie} of the same name, and counts for nothing"] if names else []
     return alone, left
 
 
@@ -136,11 +136,9 @@ def _found_annotations(config: FolderConfig, masks: Path, images: Sequence[Path]
     if not config.recursive:
         return find_annotations(masks, images)
     drawn = with_suffix(files_in(masks, recursive=True), ANNOTATION_SUFFIXES)
-    found: list[FoundAnnotations] = []
     of_place = _by_place(images, config.images)
-    for place in _by_place(drawn, masks):
-        if (inside := find_annotations(masks / place, of_place.get(place, []))) is not None:
-            found.append(inside)
+    inside_each = [find_annotations(masks / place, of_place.get(place, [])) for place in _by_place(drawn, masks)]
+    found = [inside for inside in inside_each if inside is not None]
     if not found:
         return None
     pictures = with_suffix(files_in(masks, recursive=True, without=config.images), IMAGE_SUFFIXES)

@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from bioseg_cli.config import ClassInfo
-from bioseg_cli.dataset.schema import Pixels
+from bioseg_cli.config import IGNORE_BY_DTYPE, ClassInfo
+from bioseg_cli.dataset.schema import Pixels, label_dtype
 from bioseg_cli.errors import BiosegError, DataError, UsageError
 from bioseg_cli.io.axes import Stacks
 from bioseg_cli.io.images import ImageInfo, inspect_image
 from bioseg_cli.io.notes import reading_notes
+from bioseg_cli.masks.agreement import full_scale
 from bioseg_cli.masks.declared import Declared
 from bioseg_cli.masks.mask_file import mask_traits, read_mask
 from bioseg_cli.masks.reading import MaskReading
 from bioseg_cli.masks.survey import MaskSurvey
-from bioseg_cli.masks.values import Look
+from bioseg_cli.masks.values import Look, hexadecimal
 from bioseg_cli.prepare.recipes.settings import FolderConfig
 from bioseg_cli.prepare.rejected import Rejected
 from bioseg_cli.printable import listing
 from bioseg_cli.runs.console import Output
 
 _SAVE_UPRIGHT = "Turn the image the way the mask was drawn, and save it without an orientation."
+_CLEAR = 2
+"""A value is odd where every usual value is in more than so many times as many masks."""
+_CLEAR_SHARE = 1.34
+"""Masks are odd where all masks together are no more than so many times the others."""
 _FEW_MASKS = 4
 """Among so few masks, a value that a single one holds is nothing odd."""
 
@@ -107,12 +113,13 @@ def survey_masks(
             looked.look(path, of_image.get(image), counts=image in of_image and image not in rejected.paths)
     if not looked.frames or any(place == folder for place, _, _ in rejected.questions):
         return None
+    surveyed = None
     with rejected.asking(folder, "mask"):
         reading = looked.reading(rejected)
         used = {image: mask for image, mask in masks.items() if mask in {path for path, _ in looked.frames}}
         empty, notes = looked.remarks(reading)
-        return SurveyedMasks(reading, declared, used, config.stacks, empty, notes)
-    return None
+        surveyed = SurveyedMasks(reading, declared, used, config.stacks, empty, notes)
+    return surveyed
 
 
 @dataclass
@@ -151,64 +158,72 @@ class _Looked:
             self.reading_notes[path.name] = mask.notes
 
     def reading(self, rejected: Rejected) -> MaskReading:
-        """What the masks mean; rejects those that hold values beyond the classes that the user names.
+        """What the masks mean; rejects few masks that hold values which the others do not know.
 
         Raises:
             BiosegError: the masks together have no meaning, or several.
         """
         try:
-            return self.declared.reading(self.survey)
-        except UsageError as error:
-            strays = self._strays(error)
-            self._reject(strays, rejected)
-            return self.declared.reading(self.survey)
+            reading = self.declared.reading(self.survey)
+        except BiosegError as error:
+            strays = self._beyond_names() if isinstance(error, UsageError) else self._among_full_scale()
+            if not strays:
+                raise
+        else:
+            # 255 beside numbers of classes is ignored: a slip in one mask would take the objects of all others away.
+            ignores = reading.codes is not None and IGNORE_BY_DTYPE[label_dtype(len(reading.classes))] in set(
+                reading.codes.values()
+            )
+            strays = self._among_full_scale() if ignores else {}
+            if not strays:
+                return reading
+        self._reject(strays, rejected)
+        return self.declared.reading(self.survey)
 
-    def _strays(self, error: BiosegError) -> dict[Path, list[int]]:
-        """The masks that hold values which few hold, where these are too many values for the names of the classes.
-
-        Raises:
-            BiosegError: the error, where no value is an odd one.
-        """
-        holders: dict[int, int] = {}
-        for look in self.survey.looks:
-            for value in look.counts.values.tolist():
-                holders[value] = holders.get(value, 0) + 1
+    def _beyond_names(self) -> dict[Path, list[str]]:
+        """The masks with values that few hold, where there are more values than the user names classes."""
+        holders = Counter(value for look in self.survey.looks for value in look.counts.values.tolist())
         known = len(self.declared.names) + (self.declared.undrawn is not None)
-        ordered = sorted(holders, key=lambda value: -holders[value])
-        if not self.declared.names or len(ordered) <= known or any(look.coloured for look in self.survey.looks):
-            raise error
+        ordered = [value for value, _ in holders.most_common()]
         usual, odd = ordered[:known], ordered[known:]
         # Only where every class is in more masks than any other value is it plain which value is the odd one.
-        if min(holders[value] for value in usual) <= 2 * max(holders[value] for value in odd):
-            raise error
-        strays: dict[Path, list[int]] = {}
+        if not usual or not odd or holders[usual[-1]] <= _CLEAR * holders[odd[0]]:
+            return {}
+        return self._holding_more_than(set(usual))
+
+    def _among_full_scale(self) -> dict[Path, list[str]]:
+        """The masks with more values than 0 and the largest, where hardly any has more and nobody said what they are."""
+        if self.declared.kind is not None or self.declared.undrawn is not None:
+            return {}
+        plain = [look for look in self.survey.looks if full_scale([look])]
+        if len(self.survey.looks) > _CLEAR_SHARE * len(plain):
+            return {}
+        return self._holding_more_than({value for look in plain for value in look.counts.values.tolist()})
+
+    def _holding_more_than(self, usual: Set[int]) -> dict[Path, list[str]]:
+        strays: dict[Path, list[str]] = {}
         for (path, _), look in zip(self.frames, self.survey.looks, strict=True):
-            if held := [value for value in look.counts.values.tolist() if value in odd]:
-                strays.setdefault(path, []).extend(held)
+            if held := [value for value in look.counts.values.tolist() if value not in usual]:
+                strays.setdefault(path, []).extend(
+                    [hexadecimal(value) if look.coloured else str(value) for value in held]
+                )
         return strays
 
-    def _reject(self, strays: Mapping[Path, Sequence[int]], rejected: Rejected) -> None:
-        usual = sorted(
-            {
-                value
-                for (path, _), look in zip(self.frames, self.survey.looks, strict=True)
-                if path not in strays
-                for value in look.counts.values.tolist()
-            }
-        )
+    def _reject(self, strays: Mapping[Path, Sequence[str]], rejected: Rejected) -> None:
+        """Reject masks with odd values, and forget what was seen of them."""
+        kept = [pair for pair in zip(self.frames, self.survey.looks, strict=True) if pair[0][0] not in strays]
+        self.frames, self.survey.looks = [frame for frame, _ in kept], [look for _, look in kept]
+        usual = sorted({value for look in self.survey.looks for value in look.counts.values.tolist()})
         for path, values in strays.items():
-            held = listing([str(value) for value in dict.fromkeys(values)])
+            held = list(dict.fromkeys(values))
             rejected.add(
                 path,
                 self.folder,
                 "mask",
-                f"The mask holds the value {held}, the others hold {listing([str(value) for value in usual])} alone",
-                "Correct the value in the mask, or name its class in --classes.",
+                f"The mask holds the value{'s' * (len(held) > 1)} {listing(held)}; the other masks hold "
+                f"{listing([str(value) for value in usual])} alone",
+                "Correct the mask. If its values are right, say what they mean with --masks-are and --classes.",
             )
-        kept = [
-            (frame, look) for frame, look in zip(self.frames, self.survey.looks, strict=True) if frame[0] not in strays
-        ]
-        self.frames, self.survey.looks = [frame for frame, _ in kept], [look for _, look in kept]
 
     def remarks(self, reading: MaskReading) -> tuple[frozenset[tuple[Path, int]], tuple[str, ...]]:
         """The frames in which nothing is drawn, and what the user should know of the masks."""
