@@ -9,7 +9,7 @@ from pathlib import Path
 from bioseg_cli.annotations.folder import FoundAnnotations, find_annotations
 from bioseg_cli.annotations.formats import KNOWN
 from bioseg_cli.annotations.formats import SUFFIXES as ANNOTATION_SUFFIXES
-from bioseg_cli.errors import DataError, UsageError
+from bioseg_cli.errors import BiosegError, DataError, UsageError
 from bioseg_cli.io.folders import IMAGE_SUFFIXES, files_in, no_images, with_suffix
 from bioseg_cli.io.names import stem_of
 from bioseg_cli.io.other_formats import OTHER_SUFFIXES, what_it_is
@@ -67,10 +67,12 @@ def find_files(config: FolderConfig, rejected: Rejected) -> FolderFiles:
         _reject_masks_among(files.images, config, rejected)
         files.notes += _shapes_beside(inside)
         return files
-    with rejected.asking(config.masks, "mask"):
+    try:
         files.annotations = _annotations(config, config.masks, [*files.images, *unread], rejected)
-    if files.annotations is None and not rejected.questions:
-        _pair(files, unread, config, config.masks, rejected, shared=shared)
+        if files.annotations is None:
+            _pair(files, unread, config, config.masks, rejected, shared=shared)
+    except BiosegError as error:
+        rejected.ask(config.masks, "mask", error)
     return files
 
 

@@ -28,8 +28,8 @@ from bioseg_cli.runs.console import Output
 _SAVE_UPRIGHT = "Turn the image the way the mask was drawn, and save it without an orientation."
 _CLEAR = 2
 """A value is odd where every usual value is in more than so many times as many masks."""
-_CLEAR_SHARE = 1.34
-"""Masks are odd where all masks together are no more than so many times the others."""
+_FEW_ODD = 0.25
+"""Masks that are unlike the others are odd up to this share of all masks."""
 _FEW_MASKS = 4
 """Among so few masks, a value that a single one holds is nothing odd."""
 
@@ -104,8 +104,10 @@ def survey_masks(
         None where no mask can be used, or a question is open.
     """
     declared = Declared(config.masks_are, tuple(config.classes), None, clear=False, labkit=None)
-    with rejected.asking(folder, "mask"):
+    try:
         declared = Declared.of(list(masks.values()), config.masks_are, config.classes, config.unlabelled_value)
+    except BiosegError as error:
+        rejected.ask(folder, "mask", error)
     looked = _Looked(folder, declared, config.stacks)
     of_image = {info.path: info for info in infos}
     for image, path in output.track(masks.items(), "Looking at the masks", len(masks)):
@@ -113,13 +115,14 @@ def survey_masks(
             looked.look(path, of_image.get(image), counts=image in of_image and image not in rejected.paths)
     if not looked.frames or any(place == folder for place, _, _ in rejected.questions):
         return None
-    surveyed = None
-    with rejected.asking(folder, "mask"):
+    try:
         reading = looked.reading(rejected)
-        used = {image: mask for image, mask in masks.items() if mask in {path for path, _ in looked.frames}}
-        empty, notes = looked.remarks(reading)
-        surveyed = SurveyedMasks(reading, declared, used, config.stacks, empty, notes)
-    return surveyed
+    except BiosegError as error:
+        rejected.ask(folder, "mask", error)
+        return None
+    usable = {path for path, _ in looked.frames}
+    used = {image: mask for image, mask in masks.items() if mask in usable}
+    return SurveyedMasks(reading, declared, used, config.stacks, *looked.remarks(reading))
 
 
 @dataclass
@@ -192,11 +195,11 @@ class _Looked:
         return self._holding_more_than(set(usual))
 
     def _among_full_scale(self) -> dict[Path, list[str]]:
-        """The masks with more values than 0 and the largest, where hardly any has more and nobody said what they are."""
+        """The masks with more values than 0 and the largest, where few have more and nobody said what they are."""
         if self.declared.kind is not None or self.declared.undrawn is not None:
             return {}
         plain = [look for look in self.survey.looks if full_scale([look])]
-        if len(self.survey.looks) > _CLEAR_SHARE * len(plain):
+        if len(self.survey.looks) - len(plain) > _FEW_ODD * len(self.survey.looks):
             return {}
         return self._holding_more_than({value for look in plain for value in look.counts.values.tolist()})
 
@@ -204,9 +207,7 @@ class _Looked:
         strays: dict[Path, list[str]] = {}
         for (path, _), look in zip(self.frames, self.survey.looks, strict=True):
             if held := [value for value in look.counts.values.tolist() if value not in usual]:
-                strays.setdefault(path, []).extend(
-                    [hexadecimal(value) if look.coloured else str(value) for value in held]
-                )
+                strays.setdefault(path, []).extend(map(hexadecimal if look.coloured else str, held))
         return strays
 
     def _reject(self, strays: Mapping[Path, Sequence[str]], rejected: Rejected) -> None:

@@ -68,7 +68,7 @@ class FolderConfig(FrameConfig):
     classes: Names = Field(default=(), description="Names of the classes, separated by commas, the background first.")
     group_by: str | None = Field(
         default=None,
-        description="Regular expression on the file name, and with --recursive on the subfolders before it too. Images "
+        description="Regular expression on the file name, with --recursive on its subfolders too. Images "
         "with the same match (or the same first group of the match) stay in one split. By default each file is a group.",
     )
     split_by: Literal["group", "random"] = Field(
