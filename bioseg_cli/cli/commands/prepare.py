@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bioseg_cli.errors import Interrupted
@@ -15,6 +14,9 @@ if TYPE_CHECKING:
 
     from bioseg_cli.prepare.rejected import RejectedFile
     from bioseg_cli.prepare.result import PreparationResult
+
+_NAME_WIDTH = 30
+"""Names of files up to this length stay on one line in a narrow terminal."""
 
 
 def prepare(config: PrepareConfig, output: Output, overwrite: bool) -> None:
@@ -77,20 +79,21 @@ def _show(result: PreparationResult, output: Output) -> None:
 
 
 def _table_of(files: Sequence[RejectedFile], title: str) -> RenderableType:
-    """Files that cannot be used, those with the same reason together, under the folder that they are in."""
+    """Files that cannot be used, those with the same reason in one row, each with the folder where there are two."""
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=title, show_lines=True)
-    for heading in ("file", "why", "what to do"):
-        table.add_column(heading, overflow="fold")
-    alike: dict[tuple[Path, str, str], list[str]] = {}
+    folders = {file.folder for file in files}
+    rows: dict[tuple[str, str], list[str]] = {}
     for file in files:
-        alike.setdefault((file.folder, file.reason, file.remedy), []).append(file.name)
-    several = len({folder for folder, _, _ in alike}) > 1
-    for (folder, reason, remedy), names in alike.items():
-        shown = [str(folder / name) if several else name for name in names]
-        table.add_row(*map(Text, ("\n".join(shown), reason, remedy)))
+        name = file.name if len(folders) == 1 else f"{file.folder.resolve().name}/{file.name}"
+        rows.setdefault((file.reason, file.remedy), []).append(name)
+    widest = max(len(name) for names in rows.values() for name in names)
+    table = Table(title=title, show_lines=True)
+    table.add_column("file", overflow="fold", min_width=min(widest, _NAME_WIDTH))
+    table.add_column("what is wrong, and what to do", overflow="fold")
+    for (reason, remedy), names in rows.items():
+        table.add_row(Text("\n".join(names)), Text(f"{reason}.\n{remedy}"))
     return table
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from bioseg_cli.errors import UsageError
 from bioseg_cli.io.images import ImageInfo
 from bioseg_cli.prepare.recipe import reject_minority, reject_odd_layouts
 from bioseg_cli.prepare.rejected import Rejected
@@ -47,6 +48,14 @@ def choose_channels(
     if not chosen:
         reject_odd_layouts(infos, folder, rejected)
         return ChosenChannels()
+    if infos and not any(_number(name, info) is not None for info in infos for name in chosen):
+        error = UsageError(
+            f"No image has a channel of --channel {','.join(chosen)}. The first: {_channels(infos[0])}",
+            where=infos[0].path,
+            fix="Give a number from 1, or a name that the files give a channel.",
+        )
+        rejected.ask(folder, "image", error)
+        return ChosenChannels()
     found: dict[Path, tuple[int, ...]] = {}
     having: list[ImageInfo] = []
     for info in infos:
@@ -83,7 +92,7 @@ def _number(name: str, info: ImageInfo) -> int | None:
 
 def _channels(info: ImageInfo) -> str:
     count = "it has 1 channel" if info.channels == 1 else f"it has {info.channels} channels"
-    return f"{count} ({', '.join(info.channel_names)})" if info.channel_names else f"{count} without names"
+    return f"{count} ({', '.join(info.channel_names)})" if info.channel_names else f"{count} without a name"
 
 
 def _reject_other_names(

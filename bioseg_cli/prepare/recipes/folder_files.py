@@ -100,9 +100,14 @@ def _reject_unread(
         name, remedy = what_it_is(path)
         rejected.add(path, folder, kind, f"The file is {name}, which is not read", remedy)
     names = [path.name for path in unread if path not in set(alone)]
-    lie = "lies beside a readable file" if len(names) == 1 else "lie beside readable files"
-    left = [f"{listing(names, 3)} cannot be read, {lie} of the same name, and counts for nothing"] if names else []
-    return alone, left
+    if not names:
+        return alone, []
+    said = (
+        "is not read: a readable file of the same name lies beside it"
+        if len(names) == 1
+        else "are not read: readable files of the same names lie beside them"
+    )
+    return alone, [f"{listing(names, 3)} {said}"]
 
 
 def _shapes_beside(inside: Sequence[Path]) -> list[str]:

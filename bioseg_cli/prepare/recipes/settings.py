@@ -68,8 +68,8 @@ class FolderConfig(FrameConfig):
     classes: Names = Field(default=(), description="Names of the classes, separated by commas, the background first.")
     group_by: str | None = Field(
         default=None,
-        description="Regular expression on the file name, with --recursive on its subfolders too. Images "
-        "with the same match (or the same first group of the match) stay in one split. By default each file is a group.",
+        description="Regular expression on the file name, with --recursive on its subfolders too. Images with the same "
+        "match (or the same first group of the match) stay in one split. By default each file is a group.",
     )
     split_by: Literal["group", "random"] = Field(
         default="group", description="Keep groups whole (a file, or what --group-by gives), or split single images."
