@@ -262,9 +262,9 @@ def _refuse_misfit(image: ImageInfo, mask: ImageInfo) -> None:
         )
     if turned:
         raise DataError(
-            f"The image has orientation {image.orientation}, its mask {mask.path.name} {mask.orientation}, and the "
+            f"The mask has orientation {mask.orientation}, its image {image.path.name} {image.orientation}, and the "
             "mask fits the image turned or not",
-            where=image.path,
+            where=mask.path,
             fix=_SAVE_UPRIGHT,
         )
 
