@@ -123,7 +123,9 @@ class Rejected:
         except OutputError:
             raise
         except DataError as error:
-            self.add(path, folder, kind, error.what, error.fix or "Repair the file, or move it away.")
+            # Some decoders name the file with its folder, which is none of the data set's business.
+            reason = error.what.replace(str(path), path.name)
+            self.add(path, folder, kind, reason, error.fix or "Repair the file, or move it away.")
 
     def ask(self, folder: Path, kind: Kind, error: BiosegError) -> None:
         """Collect an error that is about the whole folder."""

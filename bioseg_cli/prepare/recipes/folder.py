@@ -39,7 +39,9 @@ def collect(config: FolderConfig, output: Output) -> Collection:
     rejected = Rejected()
     files = find_files(config, rejected)
     infos = read_headers(files.images, config.images, output, config.stacks, rejected)
-    channels = choose_channels(infos, config.channel, config.images, rejected)
+    misnamed = rejected.paths
+    compared = [info for info in infos if info.path not in misnamed]
+    channels = choose_channels(compared, config.channel, config.images, rejected)
     _reject_damaged_pixels(infos, config, rejected, output)
     surveyed = _survey(infos, files, config, rejected, output)
     left_out = _left_out(config, rejected, files, surveyed)
