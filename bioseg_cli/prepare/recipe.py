@@ -190,7 +190,7 @@ def common_pixel_size(infos: Sequence[ImageInfo]) -> tuple[PixelSize | None, lis
     if len(kinds) > 1:
         # The rare sizes are those that somebody has to look at.
         kinds.sort(key=lambda kind: -len(kind[1]))
-        found = [f"{len(names)} of {len(infos)} have {size} ({listing(names, 3)})" for size, names in kinds]
+        found = [f"{len(names)} of {len(infos)} {_have(names)} {size} ({listing(names, 3)})" for size, names in kinds]
         notes.append(f"the images differ in pixel size, so none is recorded: {listing(found)}")
     if silent and kinds:
         then = f"; that of the others, {kinds[0][0]}, is recorded for all" if len(kinds) == 1 else ""

@@ -109,7 +109,7 @@ def spoil(mess: Mess) -> dict[tuple[str, str], str]:
         (mess.images / silent).write_bytes(b"\0")
         (mess.masks / silent).write_bytes(b"\0")
     return {
-        ("image", "colour.tif"): "has 3 channels of uint8, 11 of 13 images have 1 channel of uint16",
+        ("image", "colour.tif"): "has 3 channels of uint8, 14 of 16 images have 1 channel of uint16",
         ("image", "corrupt.tif"): "",
         ("image", "cut.png"): "could not be read",
         ("image", "eight_bits.tif"): "has 1 channel of uint8",
