@@ -394,7 +394,7 @@ def test_predictions_for_a_data_set_may_be_named_like_masks(cropped, score, bios
     assert score("--predictions", path.parent / "whole", "--truth", path)["confusion"] == expected.tolist()
     save(path.parent / "whole", "frame1_seg.tif", predicted_mask(1))
     result = bioseg("evaluate", "--predictions", path.parent / "whole", "--truth", path)
-    assert result.exit_code == 3 and "are both named like frame1" in result.stderr
+    assert result.exit_code == 3 and "are all named like frame1" in result.stderr
 
 
 def test_intervals_over_groups(cropped, score):

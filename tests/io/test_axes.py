@@ -305,7 +305,7 @@ def test_prepare_takes_planes(bioseg: Bioseg, stacks: Path) -> None:
         stacks / "d.h5",
     ]
     result = bioseg(*command)
-    assert result.exit_code == 3 and "volume (Z=4)" in result.stderr and "Give --planes" in result.stderr
+    assert result.exit_code == 3 and "volume (Z=4)" in result.stdout and "Give --planes" in result.stdout
     assert bioseg(*command, "--planes").exit_code == 0
     with Dataset(stacks / "d.h5") as dataset:
         assert dataset.size == 24
