@@ -42,6 +42,9 @@ NAME_ERRORS = "surrogateescape"
 DRAWN_IN_PART = "drawn_in_part"
 """Among the settings of a data set, true where masks have pixels that nobody drew; left out where they have none."""
 
+LEFT_OUT = "left_out"
+"""Among the settings of a data set, the files that could not be used, and why; missing where there are none."""
+
 IntArray = npt.NDArray[np.int64]
 Pixels = npt.NDArray[Any]
 

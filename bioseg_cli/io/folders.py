@@ -11,6 +11,8 @@ from bioseg_cli.errors import DataError
 
 TIFF_SUFFIXES = (".tif", ".tiff", ".stk", ".lsm")
 IMAGE_SUFFIXES = (*TIFF_SUFFIXES, ".png", ".jpg", ".jpeg", ".bmp")
+BUNDLE_SUFFIXES = (".zarr", ".n5")
+"""Folders that are one image."""
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
 VOLUME_SUFFIXES = (*NIFTI_SUFFIXES, ".mnc")
 
@@ -33,11 +35,7 @@ def list_images(inputs: Sequence[Path], suffixes: tuple[str, ...] = IMAGE_SUFFIX
     found: list[Path] = []
     for path in inputs:
         if path.is_dir():
-            inside = [p for p in path.iterdir() if p.name.lower().endswith(suffixes) and not p.name.startswith(".")]
-            if not inside:
-                known = ", ".join(suffixes)
-                raise DataError("The folder holds no images", where=path, fix=f"Files that count as images: {known}.")
-            found += sorted((p for p in inside if p.is_file()), key=natural_key)
+            found += images_in(path, suffixes)
         elif path.exists():
             found.append(path)
         else:
@@ -47,31 +45,49 @@ def list_images(inputs: Sequence[Path], suffixes: tuple[str, ...] = IMAGE_SUFFIX
     return found
 
 
-def images_below(folder: Path, suffixes: tuple[str, ...], *, without: Path | None = None) -> list[Path]:
-    """The image files of a folder and of all its subfolders, in natural order; hidden files and folders are left out.
-
-    Args:
-        folder: where to look. Links to folders are not followed.
-        suffixes: what the names of images end in.
-        without: a folder whose files are left out, such as that of earlier results.
+def images_in(
+    folder: Path, suffixes: tuple[str, ...] = IMAGE_SUFFIXES, *, recursive: bool = False, without: Path | None = None
+) -> list[Path]:
+    """The image files of a folder in natural order; see `files_in`.
 
     Raises:
         DataError: there is no image.
+    """
+    found = with_suffix(files_in(folder, recursive=recursive, without=without), suffixes)
+    if not found:
+        raise no_images(folder, suffixes)
+    return found
+
+
+def no_images(folder: Path, suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> DataError:
+    """The error about a folder in which there is no image."""
+    return DataError(
+        "The folder holds no images", where=folder, fix=f"Files that count as images: {', '.join(suffixes)}."
+    )
+
+
+def files_in(folder: Path, *, recursive: bool = False, without: Path | None = None) -> list[Path]:
+    """The files of a folder in natural order, without hidden ones; a folder that is one image counts as a file.
+
+    Args:
+        folder: where to look.
+        recursive: look into its subfolders too, but not into hidden ones. Links to folders are not followed.
+        without: a subfolder whose files are left out, such as that of earlier results.
     """
     skipped = None if without is None else without.resolve()
     found: list[Path] = []
     for place, folders, names in os.walk(folder):
         inner = Path(place)
         folders[:] = [name for name in folders if not name.startswith(".") and (inner / name).resolve() != skipped]
-        found += [inner / name for name in names if name.lower().endswith(suffixes) and not name.startswith(".")]
-    if not found:
-        known = ", ".join(suffixes)
-        raise DataError(
-            "Neither the folder nor any of its subfolders holds an image",
-            where=folder,
-            fix=f"Files that count as images: {known}.",
-        )
+        found += [inner / name for name in folders if name.lower().endswith(BUNDLE_SUFFIXES)]
+        folders[:] = [name for name in folders if recursive and not name.lower().endswith(BUNDLE_SUFFIXES)]
+        found += [path for path in (inner / name for name in names) if not path.name.startswith(".") and path.is_file()]
     return sorted(found, key=lambda path: [natural_key(Path(part)) for part in path.relative_to(folder).parts])
+
+
+def with_suffix(paths: Sequence[Path], suffixes: tuple[str, ...]) -> list[Path]:
+    """Those of the paths whose names end in one of the suffixes, in capitals or not."""
+    return [path for path in paths if path.name.lower().endswith(suffixes)]
 
 
 def natural_key(path: Path) -> list[tuple[int, int | str]]:

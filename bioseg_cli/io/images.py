@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from bioseg_cli.errors import BiosegError, DataError
 from bioseg_cli.io.arrays import checked_values
 from bioseg_cli.io.axes import NamedAxes, Stacks
+from bioseg_cli.io.channel_names import COLOURS, channel_names
 from bioseg_cli.io.orientation import ORIENTATION_TAG, TURNED, UPRIGHT, orientation_of, swaps_sides, upright
 from bioseg_cli.io.pixel_size import PixelSize, stated_pixel_size
 from bioseg_cli.io.rasters import decode_raster, raster_header
@@ -42,6 +43,7 @@ class ImageInfo:
         stack: the size of each axis of frames that has more than one: of T (time), of Z (planes), or of both in this
             order. Frames that lie in another order, or along an axis that nothing names, count as time points.
         orientation: how the pixels lie in the file (EXIF, 1 to 8).
+        channel_names: what the file calls its channels, in their order; none where it names none.
         notes: what reading does to the pixels, one sentence each, where the user should know.
     """
 
@@ -57,6 +59,7 @@ class ImageInfo:
     stack: Mapping[str, int] = field(default_factory=dict)
     orientation: int = UPRIGHT
     notes: tuple[str, ...] = ()
+    channel_names: tuple[str, ...] = ()
 
     @property
     def stored_shape(self) -> tuple[int, int]:
@@ -95,7 +98,11 @@ class ImageFile:
                 raster = raster_header(path)
                 shape = (raster.channels, raster.height, raster.width)
                 notes = () if raster.orientation == UPRIGHT else (TURNED,)
-                self.info = ImageInfo(path, 1, *shape, raster.dtype, None, orientation=raster.orientation, notes=notes)
+                names = COLOURS if raster.channels == 3 else ()
+                turned = raster.orientation
+                self.info = ImageInfo(
+                    path, 1, *shape, raster.dtype, None, orientation=turned, notes=notes, channel_names=names
+                )
                 return
             try:
                 with damage_refused(path):
@@ -127,8 +134,11 @@ class ImageFile:
             size = None if size is None else PixelSize(size.x, size.y, size.unit)
         notes = tuple(filter(None, (self._appearance.note, TURNED if orientation != UPRIGHT else None)))
         stack = axes.stack(series.shape)
+        names = channel_names(tif, series.keyframe, channels)
+        if self._appearance.palette is not None and not self._labels:
+            names = COLOURS
         return ImageInfo(
-            self.path, count, channels, height, width, dtype, size, no_size, axes, stack, orientation, notes
+            self.path, count, channels, height, width, dtype, size, no_size, axes, stack, orientation, notes, names
         )
 
     def close(self) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from bioseg_cli.errors import DataError
 from bioseg_cli.io.folders import list_images
 from bioseg_cli.io.names import stem_of
-from bioseg_cli.masks.pairing import Pairing, pair
+from bioseg_cli.masks.pairing import Doubt, Pairing, pair
 from bioseg_cli.printable import listing
 
 
@@ -57,15 +57,14 @@ def predictions_of(masks: Iterable[Path], folder: Path) -> Pairing[Path, Path]:
 def refuse_doubts(pairing: Pairing[Path, Path], folder: Path) -> None:
     """Raise `DataError` where names could go together in several ways: `a` with `a_mask`, and with `a_seg`."""
     for doubt in pairing.doubts:
-        wanted, offered = (sorted(path.name for path in paths) for paths in (doubt.wanted, doubt.offered))
-        if len(offered) > 1:
-            raise DataError(
-                f"{listing(offered)} are all named like {doubt.wanted[0].stem}",
-                where=folder,
-                fix="Keep one of them in the folder.",
-            )
-        raise DataError(
-            f"{listing(wanted)} are all named like {offered[0]}",
-            where=doubt.wanted[0].parent,
-            fix="Keep one of them in the folder.",
-        )
+        what, fix = doubt_of(doubt)
+        raise DataError(what, where=folder if len(doubt.offered) > 1 else doubt.wanted[0].parent, fix=fix)
+
+
+def doubt_of(doubt: Doubt[Path, Path]) -> tuple[str, str]:
+    """What a doubt between files is about, a sentence without a full stop, and what to do."""
+    wanted, offered = (sorted(path.name for path in paths) for paths in (doubt.wanted, doubt.offered))
+    several, other = (offered, doubt.wanted[0].name) if len(offered) > 1 else (wanted, offered[0])
+    named = "both" if len(several) == 2 else "all"
+    names = " and ".join(several) if len(several) == 2 else listing(several)
+    return f"{names} are {named} named like {other}", "Keep one of them, and move the others away."

@@ -18,7 +18,7 @@ from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.errors import DataError, UsageError
 from bioseg_cli.io.axes import Stacks
 from bioseg_cli.io.files import sha256_of
-from bioseg_cli.io.folders import IMAGE_SUFFIXES, VOLUME_SUFFIXES, images_below, is_volume, list_images
+from bioseg_cli.io.folders import IMAGE_SUFFIXES, VOLUME_SUFFIXES, images_in, is_volume, list_images
 from bioseg_cli.io.images import ImageFile, reading_errors
 from bioseg_cli.io.names import on_any_disk, stem_of
 from bioseg_cli.io.pixel_size import PixelSize
@@ -86,7 +86,7 @@ def find_sources(config: PredictConfig, opened: ExitStack) -> list[AnySource]:
                 raise DataError(f"The data set has no {config.split} images", where=given, fix="Give another --split.")
             sources += [_dataset_source(dataset, index) for index in chosen]
         elif config.recursive and given.is_dir():
-            below = images_below(given, suffixes, without=config.out)
+            below = images_in(given, suffixes, recursive=True, without=config.out)
             sources += file_sources(below, config.stacks, [_stem(path.relative_to(given)) for path in below])
         else:
             sources += file_sources(list_images([given], suffixes), config.stacks)

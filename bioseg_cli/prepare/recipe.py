@@ -6,7 +6,7 @@ hands back light records; pixels are read when `session` asks for them, a few im
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
@@ -21,6 +21,7 @@ from bioseg_cli.io.axes import Stacks, count_of_frames
 from bioseg_cli.io.files import sha256_of
 from bioseg_cli.io.images import ImageInfo, inspect_image, read_frame
 from bioseg_cli.io.pixel_size import PixelSize, unusable_sizes
+from bioseg_cli.prepare.rejected import Rejected, RejectedFile
 from bioseg_cli.printable import listing
 from bioseg_cli.runs.console import Output
 
@@ -68,6 +69,7 @@ class Collection:
         pixel_size: of the images, where it is known and one.
         notes: what else the user should know.
         drawn_in_part: masks have pixels that nobody drew, unlike those that are ignored for a reason.
+        left_out: files that cannot be used, and that the user wants left out.
         discard: removes the recipe's scratch files; called when the data set is written or cannot be.
     """
 
@@ -80,6 +82,7 @@ class Collection:
     pixel_size: PixelSize | None = None
     notes: tuple[str, ...] = field(default=())
     drawn_in_part: bool = False
+    left_out: tuple[RejectedFile, ...] = ()
     discard: Callable[[], None] | None = None
 
     @property
@@ -92,76 +95,113 @@ def inspect_images(paths: Sequence[Path], output: Output, stacks: Stacks | None 
     """Read every header and refuse a mixture of channel counts or types.
 
     Raises:
-        DataError: files that cannot be read, all of them are named; or one differs from the first in channels or type.
+        DataError: files that cannot be read or are unlike most of the others in channels or type; all of them are
+            named.
     """
-    infos: list[ImageInfo] = []
-    unreadable: list[DataError] = []
-    for path in output.track(paths, "Reading headers", len(paths)):
-        try:
-            info = inspect_image(path, stacks)
-        except DataError as error:
-            unreadable.append(error)
-            continue
-        first = infos[0] if infos else info
-        if (info.channels, info.dtype) != (first.channels, first.dtype):
-            raise DataError(
-                f"The image has {_layout(info)}, {first.path.name} has {_layout(first)}",
-                where=path,
-                fix="All images of a data set share one channel count and type: convert them, or move these away.",
-            )
-        infos.append(info)
-    refuse_unreadable(unreadable, len(paths))
+    rejected = Rejected()
+    infos = read_headers(paths, paths[0].parent, output, stacks, rejected)
+    reject_odd_layouts(infos, paths[0].parent, rejected)
+    rejected.refuse(len(paths))
     return infos
+
+
+def read_headers(
+    paths: Sequence[Path], folder: Path, output: Output, stacks: Stacks | None, rejected: Rejected
+) -> list[ImageInfo]:
+    """The headers of the image files of a folder that can be read; the other files are rejected."""
+    infos: list[ImageInfo] = []
+    for path in output.track(paths, "Reading headers", len(paths)):
+        with rejected.collecting(path, folder, "image"):
+            infos.append(inspect_image(path, stacks))
+    return infos
+
+
+def reject_odd_layouts(
+    infos: Sequence[ImageInfo],
+    folder: Path,
+    rejected: Rejected,
+    *,
+    channels: Callable[[ImageInfo], int] = lambda info: info.channels,
+) -> None:
+    """Reject images whose channel count or type is not that of most of the images.
+
+    Args:
+        infos: of the images of a folder.
+        folder: that they are in.
+        rejected: what the odd images are added to.
+        channels: how many channels of an image count.
+    """
+    layouts: dict[str, list[ImageInfo]] = {}
+    for info in infos:
+        count = channels(info)
+        layouts.setdefault(f"{count} channel{'s' if count > 1 else ''} of {info.dtype}", []).append(info)
+    reject_minority(layouts, folder, rejected)
+
+
+def reject_minority(kinds: Mapping[str, Sequence[ImageInfo]], folder: Path, rejected: Rejected) -> None:
+    """Reject the images that are unlike most of the others.
+
+    Args:
+        kinds: the images of a folder by what they have, such as `1 channel of uint8`.
+        folder: that they are in.
+        rejected: what the odd images are added to; a question where no kind is the most common.
+    """
+    ordered = sorted(kinds.items(), key=lambda kind: -len(kind[1]))
+    total = sum(map(len, kinds.values()))
+    if len(ordered) < 2:
+        return
+    (common, most), (_, second), *_ = ordered
+    if len(most) == len(second):
+        having = [f"{listing([info.path.name for info in alike], 3)} {_have(alike)} {has}" for has, alike in ordered]
+        question = DataError(
+            f"No kind of image is the most common: {listing(having)}",
+            where=folder,
+            fix="All images of a data set share one channel count and type: move those of one kind away.",
+        )
+        rejected.ask(folder, "image", question)
+        return
+    for has, alike in ordered[1:]:
+        for info in alike:
+            rejected.add(
+                info.path,
+                folder,
+                "image",
+                f"The image has {has}, {len(most)} of {total} images have {common}",
+                "Export it again as the other images were exported, or move it away.",
+            )
+
+
+def _have(things: Sequence[object]) -> str:
+    return "has" if len(things) == 1 else "have"
 
 
 def common_pixel_size(infos: Sequence[ImageInfo]) -> tuple[PixelSize | None, list[str]]:
     """The pixel size of all files that state one, None where they differ or none does; and what is to be said of it."""
-    stated = [info for info in infos if info.pixel_size is not None]
     notes = unusable_sizes([(info.path.name, info.no_size) for info in infos])
-    if not stated:
-        return None, notes
-    first, *others = (info.pixel_size for info in stated)
-    assert first is not None
-    different = [
-        info for info, size in zip(stated[1:], others, strict=True) if size is not None and size.differs(first)
-    ]
-    if different:
-        one, other = stated[0], different[0]
-        notes.append(
-            f"the images differ in pixel size, so none is recorded: {one.path.name} has {one.pixel_size}, "
-            f"{other.path.name} {other.pixel_size}"
-        )
-        return None, notes
+    kinds: list[tuple[PixelSize, list[str]]] = []
+    for info in infos:
+        if info.pixel_size is not None:
+            names = next((names for size, names in kinds if not info.pixel_size.differs(size)), None)
+            if names is None:
+                kinds.append((info.pixel_size, [info.path.name]))
+            else:
+                names.append(info.path.name)
     silent = [info.path.name for info in infos if info.pixel_size is None]
-    if silent:
-        notes.append(
-            f"{len(silent)} of {len(infos)} files give no pixel size ({listing(silent, 3)}); that of the others, "
-            f"{first}, is recorded for all"
-        )
-    return first, notes
+    if len(kinds) > 1:
+        # The rare sizes are those that somebody has to look at.
+        kinds.sort(key=lambda kind: -len(kind[1]))
+        found = [f"{len(names)} of {len(infos)} {_have(names)} {size} ({listing(names, 3)})" for size, names in kinds]
+        notes.append(f"the images differ in pixel size, so none is recorded: {listing(found)}")
+    if silent and kinds:
+        then = f"; that of the others, {kinds[0][0]}, is recorded for all" if len(kinds) == 1 else ""
+        notes.append(f"{len(silent)} of {len(infos)} files give no pixel size ({listing(silent, 3)}){then}")
+    return (kinds[0][0] if len(kinds) == 1 else None), notes
 
 
 def stack_notes(infos: Sequence[ImageInfo]) -> list[str]:
     """How many frames the files hold, where that is another number."""
     sentence = count_of_frames(len(infos), sum(info.frames for info in infos))
     return [] if sentence is None else [f"{sentence}; the frames of a file are in one group"]
-
-
-def refuse_unreadable(errors: Sequence[DataError], total: int) -> None:
-    """Raise for files that cannot be read: the one error, or one that says of each file what is wrong with it."""
-    if len(errors) == 1:
-        raise errors[0]
-    if errors:
-        names_by_reason: dict[str, list[str]] = {}
-        for error in errors:
-            names_by_reason.setdefault(error.what, []).append(Path(str(error.where)).name)
-        reasons = [f"{listing(names)} ({reason})" for reason, names in names_by_reason.items()]
-        fixes = dict.fromkeys(error.fix for error in errors)
-        raise DataError(
-            f"{len(errors)} of {total} files cannot be used: {listing(reasons, most=20)}",
-            where=Path(str(errors[0].where)).parent,
-            fix=fixes.popitem()[0] if len(fixes) == 1 else "Repair these files, or move them away.",
-        )
 
 
 def file_frames(
@@ -173,15 +213,19 @@ def file_frames(
     unlabelled: Container[int] = (),
     official: SplitName | None = None,
     stacks: Stacks | None = None,
+    channels: Sequence[int] | None = None,
 ) -> list[SourceImage]:
     """The records of all frames of a file on disk; `labels` reads the class codes (H, W) of a frame that has a mask.
 
-    Their `load` raises `DataError` where the mask has another shape than the image.
+    `channels` are the numbers, from 0, of those to take; None: all. Their `load` raises `DataError` where the mask has
+    another shape than the image.
     """
     file_hash = cache(partial(sha256_of, info.path))
 
     def load(frame: int) -> Loaded:
         pixels = read_frame(info.path, frame, stacks)
+        if channels is not None:
+            pixels = pixels[list(channels)]
         codes = None if labels is None or frame in unlabelled else labels(frame)
         if codes is not None and codes.shape != pixels.shape[1:]:
             raise DataError(
@@ -204,10 +248,6 @@ def file_frames(
         )
         for frame in range(info.frames)
     ]
-
-
-def _layout(info: ImageInfo) -> str:
-    return f"{info.channels} channel{'s' if info.channels > 1 else ''} of {info.dtype}"
 
 
 def _size(shape: Sequence[int]) -> str:

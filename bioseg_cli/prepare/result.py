@@ -9,6 +9,7 @@ from typing import Any
 
 from bioseg_cli.io.normalisation import Normalisation
 from bioseg_cli.io.pixel_size import PixelSize
+from bioseg_cli.prepare.rejected import RejectedFile
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class PreparationResult:
         pixel_size: of all images, if it is known.
         masks: how masks became classes, in a sentence.
         notes: what else must be known of it, in sentences.
+        left_out: files that cannot be used, and that the user wanted left out.
         picture: the contact sheet, if one was asked for.
     """
 
@@ -45,11 +47,12 @@ class PreparationResult:
     pixel_size: PixelSize | None
     masks: str
     notes: tuple[str, ...]
+    left_out: tuple[RejectedFile, ...] = ()
     picture: Path | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The document of `bioseg prepare --json`; without the picture, it is the section `dataset` of the manifest."""
-        document = {
+        document: dict[str, Any] = {
             "path": str(self.path),
             "content_hash": self.content_hash,
             "recipe": self.recipe,
@@ -64,4 +67,6 @@ class PreparationResult:
             "masks": self.masks,
             "notes": list(self.notes),
         }
+        if self.left_out:
+            document["left_out"] = [file.to_json() for file in self.left_out]
         return document if self.picture is None else {**document, "picture": str(self.picture)}

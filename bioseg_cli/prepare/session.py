@@ -16,7 +16,7 @@ import numpy as np
 from bioseg_cli.config import SplitName, flag_of
 from bioseg_cli.dataset.crops import Crop, centre_crop, cut_items, tile_crops
 from bioseg_cli.dataset.reader import Dataset
-from bioseg_cli.dataset.schema import DRAWN_IN_PART, DatasetInfo, Item, ItemSource
+from bioseg_cli.dataset.schema import DRAWN_IN_PART, LEFT_OUT, DatasetInfo, Item, ItemSource
 from bioseg_cli.dataset.writer import DatasetWriter, PackedItem
 from bioseg_cli.errors import BiosegError, DataError
 from bioseg_cli.io.files import refuse_existing
@@ -178,7 +178,7 @@ def _write(
         normalisation = ranges.normalisation()
         info = DatasetInfo(
             config.recipe,
-            _portable_settings(config, drawn_in_part=collection.drawn_in_part),
+            _portable_settings(config, collection),
             collection.classes,
             normalisation,
             collection.pixel_size,
@@ -199,6 +199,7 @@ def _write(
         pixel_size=collection.pixel_size,
         masks=collection.masks_read_as,
         notes=tuple(notes),
+        left_out=collection.left_out,
     )
 
 
@@ -255,10 +256,15 @@ def _padding_notes(plan: list[tuple[SourceImage, SplitName, list[Crop]]], size: 
     return [f"{share} of the stored pixels are padding, without label: images smaller than {size[0]} x {size[1]}"]
 
 
-def _portable_settings(config: PrepareConfig, *, drawn_in_part: bool) -> dict[str, Any]:
+def _portable_settings(config: PrepareConfig, collection: Collection) -> dict[str, Any]:
     """The settings that say what is in the data set, not where or how: equal data have an equal content hash."""
     places = {name for name, value in config if isinstance(value, Path)} | {"out", "source", "mirror", "picture"}
-    # Where every pixel was drawn, it does not matter whether that was said.
-    said: set[str] = set() if drawn_in_part else {"unlabelled_value"}
+    # Where every pixel was drawn, it does not matter whether that was said; nor what was allowed and did not occur.
+    said = set() if collection.drawn_in_part else {"unlabelled_value"}
+    said |= {"recursive", "skip_bad"} | {name for name, value in config if name == "channel" and not value}
     settings = config.model_dump(mode="json", exclude=places | {"workers", "accept_licence"} | said)
-    return {**settings, DRAWN_IN_PART: True} if drawn_in_part else settings
+    if collection.drawn_in_part:
+        settings[DRAWN_IN_PART] = True
+    if collection.left_out:
+        settings[LEFT_OUT] = [file.record() for file in collection.left_out]
+    return settings

@@ -56,7 +56,7 @@ REACHED_BY: dict[str, tuple[str, ...]] = {
     "prepare/session.py": SPLIT,  # every image of the demo has a mask
     "prepare/download.py": (*STUDY, "prepare bigbrain"),
     "prepare/recipes/fluohoechst.py": ("prepare fluohoechst",),
-    "prepare/recipes/folder.py": ("prepare folder",),
+    "prepare/recipes/folder": ("prepare folder",),
     "masks/": ("prepare folder", "evaluate"),
     "annotations/": ("prepare folder",),
     "prepare/slicing/": ("prepare bigbrain",),

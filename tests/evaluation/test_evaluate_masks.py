@@ -132,7 +132,7 @@ def test_a_number_alone_makes_no_prediction(tmp_path, bioseg, predicted):
 def test_two_predictions_of_one_image_are_refused_whatever_their_endings(folders, bioseg):
     save(folders / "pred", "cell4_cp_masks.png", predicted_mask(4))
     result = bioseg("evaluate", "--predictions", folders / "pred", "--truth", folders / "truth")
-    assert result.exit_code == 3 and "cell4.tif, cell4_cp_masks.png are all named like cell4" in result.stderr
+    assert result.exit_code == 3 and "cell4.tif and cell4_cp_masks.png are both named like cell4" in result.stderr
 
 
 def test_names_that_are_not_alike_are_scored_and_said(tmp_path, score):
@@ -209,7 +209,7 @@ def probability_map(index: int) -> np.ndarray:
         (lambda pred: (pred / "cell3.tif").unlink(), "1 of 5 images have no prediction: cell3"),
         (lambda pred: save(pred, "cell2.tif", np.zeros((H, W + 1), np.uint8)), "30 x 41 pixels, its truth 30 x 40"),
         (lambda pred: (pred / "cell1.tif").write_bytes(b"II*\0broken"), "cell1.tif"),
-        (lambda pred: save(pred, "cell4.png", predicted_mask(4)), "cell4.png, cell4.tif are all named like cell4"),
+        (lambda pred: save(pred, "cell4.png", predicted_mask(4)), "cell4.png and cell4.tif are both named like cell4"),
         (lambda pred: save(pred, "cell0.tif", np.zeros((3, H, W), np.uint8)), "holds 3 masks"),
         (lambda pred: [save(pred, f"cell{i}.tif", predicted_mask(i) + 1) for i in range(5)], "hold 1, 2"),
         (lambda pred: save(pred, "cell0.tif", probability_map(0)), "threshold probabilities first"),

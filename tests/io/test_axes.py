@@ -267,9 +267,10 @@ def test_prepare_asks_and_then_says_how_many_frames_there_are(bioseg: Bioseg, st
         stacks / "d.h5",
     ]
     result = bioseg(*command)
-    assert result.exit_code == 3 and "--axes CYX (4 channels)" in result.stderr
-    # What is wrong with all is said once.
-    assert "cannot be used: m0.tif, m1.tif, m2.tif, m3.tif, m4.tif and 1 more (Nothing in the file" in result.stderr
+    assert result.exit_code == 3 and "--axes CYX (4 channels)" in result.stdout
+    # What is wrong with all is said once for the images, and once for the masks.
+    assert result.stdout.count("Nothing in the file") == 1 and "12 of 12 files cannot be used" in result.stderr
+    assert all(f"{folder}/m{number}.tif" in result.stdout for folder in ("images", "masks") for number in range(6))
     assert not (stacks / "d.h5").exists()
     result = bioseg(*command, "--axes", "tyx", "--json")
     assert result.exit_code == 0, result.output
@@ -304,7 +305,7 @@ def test_prepare_takes_planes(bioseg: Bioseg, stacks: Path) -> None:
         stacks / "d.h5",
     ]
     result = bioseg(*command)
-    assert result.exit_code == 3 and "volume (Z=4)" in result.stderr and "Give --planes" in result.stderr
+    assert result.exit_code == 3 and "volume (Z=4)" in result.stdout and "Give --planes" in result.stdout
     assert bioseg(*command, "--planes").exit_code == 0
     with Dataset(stacks / "d.h5") as dataset:
         assert dataset.size == 24

@@ -207,7 +207,8 @@ def test_prepare_says_which_files_lack_a_size(bioseg: Bioseg, tmp_path: Path) ->
 def test_prepare_says_that_sizes_differ(bioseg: Bioseg, tmp_path: Path) -> None:
     summary = prepared(bioseg, tmp_path, [HALF, HALF, 'PhysicalSizeX="0.25"'])
     assert summary["pixel_size"] is None
-    said = "the images differ in pixel size, so none is recorded: c0.tif has 0.5 x 0.5 µm, c2.tif 0.25 x 0.25 µm"
+    said = "the images differ in pixel size, so none is recorded: 2 of 3 have 0.5 x 0.5 µm (c0.tif, "
+    said += "c1.tif), 1 of 3 has 0.25 x 0.25 µm (c2.tif)"
     assert said in summary["notes"]
 
 

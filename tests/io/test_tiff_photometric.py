@@ -138,9 +138,9 @@ def test_a_mask_that_fits_the_image_either_way_is_refused(tmp_path: Path, orient
     with pytest.raises(DataError) as error:
         prepared(tmp_path, masks=masks, images=images)
     assert error.value.what == (
-        f"The image has orientation {orientation}, its mask a.tif 1, and the mask fits the image turned or not"
+        f"The mask has orientation 1, its image a.png {orientation}, and the mask fits the image turned or not"
     )
-    assert error.value.where == str(tmp_path / "images" / "a.png")
+    assert error.value.where == str(tmp_path / "masks" / "a.tif")
 
 
 @pytest.mark.parametrize(("orientation", "shape"), [(6, (40, 30)), (1, (30, 40))])
@@ -166,7 +166,8 @@ def test_a_mask_drawn_on_the_image_as_it_is_stored_is_told_so(tmp_path: Path) ->
     images = {"a.png": png(noise(30, 40, 1), 8, 0, chunks=[(b"eXIf", exif(6))])}
     with pytest.raises(DataError, match=r"30 x 40 pixels, its image a\.png 40 x 30") as error:
         prepared(tmp_path, masks={"a.tif": tiff(page(object_mask()))}, images=images)
-    assert error.value.fix == "Turn the image the way the mask was drawn, and save it without an orientation."
+    assert error.value.fix is not None
+    assert error.value.fix.startswith("Turn the image the way the mask was drawn, and save it without an orientation.")
 
 
 def test_predicted_masks_lie_as_the_image_is_shown(bioseg: Bioseg, tmp_path: Path) -> None:

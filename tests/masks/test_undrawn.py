@@ -291,7 +291,7 @@ def test_names_of_ilastik_are_asked_about(folder: Folder) -> None:
 def test_labels_in_hdf5_are_not_passed_over(folder: Folder) -> None:
     folder.add("a", strokes(1, 2))
     (folder.masks / "b_Labels.h5").write_bytes(b"")
-    with pytest.raises(DataError, match=r"b_Labels.h5 is HDF5, and masks are images"):
+    with pytest.raises(DataError, match=r"The file is HDF5, and masks are images\n.*b_Labels\.h5"):
         folder.prepare(unlabelled_value=0)
 
 

@@ -122,7 +122,7 @@ def test_a_number_alone_pairs_no_names_that_differ(folder, image, mask) -> None:
     folder.fill()
     folder.image(image)
     folder.mask(mask)
-    with pytest.raises(DataError, match=f"1 of 7 masks have no image: {mask}"):
+    with pytest.raises(DataError, match=f"The mask has no image\nin .*{mask}"):
         folder.prepare()
 
 
@@ -154,7 +154,7 @@ def test_images_and_masks_in_one_folder(folder) -> None:
 def test_masks_among_the_images_are_noticed(folder) -> None:
     folder.image("a.png")
     folder.image("a_mask.png")
-    with pytest.raises(DataError, match=r"a_mask\.png looks like a mask"):
+    with pytest.raises(DataError, match=r"looks like a mask among the images\nin .*a_mask\.png"):
         folder.prepare(masks=None)
 
 
@@ -163,9 +163,9 @@ def test_masks_among_the_images_are_noticed_beside_a_folder_of_masks_too(folder,
     folder.fill()
     folder.image(image)
     folder.image(mask)
-    with pytest.raises(DataError, match=f"{mask} looks like a mask among the images"):
+    with pytest.raises(DataError, match=f"looks like a mask among the images\nin .*{mask}"):
         folder.prepare()
-    with pytest.raises(DataError, match=f"{mask} looks like a mask among the images"):
+    with pytest.raises(DataError, match=f"looks like a mask among the images\nin .*{mask}"):
         folder.prepare(masks=None)
 
 
@@ -192,7 +192,7 @@ def test_masks_without_an_image_are_listed(folder) -> None:
     folder.fill()
     for name in ("x1.png", "x2.png"):
         folder.mask(name)
-    with pytest.raises(DataError, match=r"2 of 8 masks have no image: x1\.png, x2\.png"):
+    with pytest.raises(DataError, match=r"2 of 14 files cannot be used: x1\.png, x2\.png \(The mask has no image\)"):
         folder.prepare()
 
 
@@ -201,21 +201,21 @@ def test_a_number_that_two_images_bear_pairs_nothing(folder) -> None:
     folder.image("x_50.png")
     folder.image("y_50.png")
     folder.mask("mask_50.png")
-    with pytest.raises(DataError, match=r"1 of 7 masks have no image: mask_50\.png"):
+    with pytest.raises(DataError, match=r"The mask has no image\nin .*mask_50\.png"):
         folder.prepare()
 
 
 def test_two_masks_of_one_image(folder) -> None:
     folder.fill()
     folder.mask("cell0_mask.png")
-    with pytest.raises(DataError, match=r"both masks of cell0\.png"):
+    with pytest.raises(DataError, match=r"cell0\.png and cell0_mask\.png are both named like cell0\.png"):
         folder.prepare()
 
 
 def test_two_images_of_one_name(folder) -> None:
     folder.fill()
     folder.image("cell0.tif")
-    with pytest.raises(DataError, match="have one name"):
+    with pytest.raises(DataError, match=r"cell0\.png and cell0\.tif are both named like cell0\.png"):
         folder.prepare()
 
 
@@ -234,7 +234,7 @@ def test_a_mask_of_another_shape(folder) -> None:
 def test_images_of_two_kinds(folder, options, found) -> None:
     folder.fill()
     folder.image("other.png", **options)
-    with pytest.raises(DataError, match=f"has {found}, cell0.png has 1 channel of uint8"):
+    with pytest.raises(DataError, match=f"has {found}, 6 of 7 images have 1 channel of uint8"):
         folder.prepare()
 
 

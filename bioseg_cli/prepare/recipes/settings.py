@@ -68,14 +68,28 @@ class FolderConfig(FrameConfig):
     classes: Names = Field(default=(), description="Names of the classes, separated by commas, the background first.")
     group_by: str | None = Field(
         default=None,
-        description="Regular expression on the file name. Images with the same match (or the same first group of the "
-        "match) stay in one split. By default each file is a group.",
+        description="Regular expression on the file name, with --recursive on its subfolders too. Images with the same "
+        "match (or the same first group of the match) stay in one split. By default each file is a group.",
     )
     split_by: Literal["group", "random"] = Field(
         default="group", description="Keep groups whole (a file, or what --group-by gives), or split single images."
     )
     axes: AxisLetters | None = Field(default=None, description=AXES_ABOUT)
     planes: bool = Field(default=False, description=PLANES_ABOUT)
+    channel: Names = Field(
+        default=(),
+        description="Channel of the images to use: its number, from 1, or its name where the files name their "
+        "channels. Several are separated by commas. By default all channels are used.",
+    )
+    recursive: bool = Field(
+        default=False,
+        description="Also use the images in subfolders of --images. The masks are in the same subfolders of --masks.",
+    )
+    skip_bad: bool = Field(
+        default=False,
+        description="Leave out the files that cannot be used, and record in the data set which they are and why. "
+        "Without this option such files are listed, and nothing is written.",
+    )
 
     def collect(self, output: Output) -> Collection:
         """See `recipes.folder.collect`."""
@@ -94,6 +108,8 @@ class FolderConfig(FrameConfig):
             raise ValueError("--classes: each class needs a name of its own")
         if len(self.classes) == 1:
             raise ValueError("--classes: at least two are needed, the background first")
+        if len(set(self.channel)) != len(self.channel) or "" in self.channel:
+            raise ValueError("--channel: each channel is named once, by its number or its name")
         if self.group_by is not None:
             try:
                 re.compile(self.group_by)
