@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bioseg_cli.errors import DataError
+from bioseg_cli.printable import listing
 
 TIFF_SUFFIXES = (".tif", ".tiff", ".stk", ".lsm")
 IMAGE_SUFFIXES = (*TIFF_SUFFIXES, ".png", ".jpg", ".jpeg", ".bmp")
@@ -28,8 +29,12 @@ def list_images(inputs: Sequence[Path], suffixes: tuple[str, ...] = IMAGE_SUFFIX
         if path.is_dir():
             inside = [p for p in path.iterdir() if p.name.lower().endswith(suffixes) and not p.name.startswith(".")]
             if not inside:
-                known = ", ".join(suffixes)
-                raise DataError("The folder holds no images", where=path, fix=f"Files that count as images: {known}.")
+                known, others = ", ".join(suffixes), visible_names(path)
+                raise DataError(
+                    "The folder holds no images" + (f", but {listing(others, 3)}" if others else ""),
+                    where=path,
+                    fix=f"Files that count as images: {known}.",
+                )
             found += sorted((p for p in inside if p.is_file()), key=natural_key)
         elif path.exists():
             found.append(path)
@@ -38,6 +43,11 @@ def list_images(inputs: Sequence[Path], suffixes: tuple[str, ...] = IMAGE_SUFFIX
     if not found:
         raise DataError("No images were given", fix="Name image files or folders of them.")
     return found
+
+
+def visible_names(folder: Path) -> list[str]:
+    """The names of the files and folders in a folder, without hidden ones."""
+    return sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
 
 
 def images_below(folder: Path, suffixes: tuple[str, ...], *, without: Path | None = None) -> list[Path]:

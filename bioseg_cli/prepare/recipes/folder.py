@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from bioseg_cli.annotations.folder import FoundAnnotations, find_annotations
+from bioseg_cli.annotations.image_folders import image_folders, object_masks
 from bioseg_cli.annotations.survey import SurveyedAnnotations, survey_annotations
 from bioseg_cli.config import ClassInfo
 from bioseg_cli.dataset.schema import Pixels
@@ -44,8 +45,9 @@ def collect(config: FolderConfig, output: Output) -> Collection:
     for folder in (config.images, config.masks):
         if folder is not None and not folder.is_dir():
             raise DataError("There is no such folder", where=folder, fix="Check the path.")
-    images = list_images([config.images])
-    annotations = None if config.masks is None else _annotations(config.masks, images, config)
+    in_folders = image_folders(config.images)
+    images = list_images([config.images]) if in_folders is None else list(in_folders)
+    annotations = None if config.masks is None else _annotations(config.masks, images, in_folders, config)
     pairing: Pairing[Path, Path] = Pairing()
     if annotations is None:
         images, pairing = _pair(images, config.images, config.masks)
@@ -83,9 +85,15 @@ def collect(config: FolderConfig, output: Output) -> Collection:
     )
 
 
-def _annotations(masks: Path, images: Sequence[Path], config: FolderConfig) -> FoundAnnotations | None:
+def _annotations(
+    masks: Path, images: Sequence[Path], in_folders: Mapping[Path, Path | None] | None, config: FolderConfig
+) -> FoundAnnotations | None:
     """The annotations of images; None where masks are images."""
-    found = find_annotations(masks, images)
+    _refuse_hdf5(masks)
+    if in_folders is not None and masks.resolve() == config.images.resolve():
+        found: FoundAnnotations | None = object_masks(in_folders)
+    else:
+        found = find_annotations(masks, images)
     if found is None:
         return None
     if config.masks_are is not None or config.unlabelled_value is not None:
@@ -108,7 +116,6 @@ def _pair(images: list[Path], images_folder: Path, masks_folder: Path | None) ->
             where=masks_folder,
             fix="Use the ..._ST/SEG or ..._GT/SEG folder.",
         )
-    _refuse_hdf5(masks_folder)
     masks = list_images([masks_folder])
     if masks_folder.resolve() == images_folder.resolve():
         masks = [path for path in masks if is_mask_name(path)]
