@@ -37,15 +37,16 @@ def image_annotations(path: Path, document: Any) -> tuple[list[Annotation], list
     shapes: dict[Any, list[Shape]] = defaultdict(list)
     with shape_errors(path, "the list of annotations"):
         for position, drawn in enumerate(document["annotations"], 1):
-            name = f"annotation {drawn.get('id', position)}"
-            with shape_errors(path, name):
+            with shape_errors(path, f"annotation {position}"):
                 number, category = drawn["image_id"], drawn["category_id"]
                 if number not in images:
                     raise ValueError(f"is of the image {number}, which the file does not list")
+                name = f"annotation {drawn.get('id', position)} of {names[number]}"
+            with shape_errors(path, name):
                 if category not in categories:
                     raise ValueError(f"is of the category {category}, which the file does not list")
                 area = _area(drawn.get("segmentation"), sizes[number])
-                shapes[number].append(Shape(f"{name} of {names[number]}", categories[category], area))
+                shapes[number].append(Shape(name, categories[category], area))
     found = [Annotation(path, tuple(drawn), names[number], sizes[number]) for number, drawn in shapes.items()]
     return found, [name for number, name in names.items() if number not in shapes]
 

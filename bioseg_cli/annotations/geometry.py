@@ -49,7 +49,10 @@ def polygon(points: object) -> Outline:
 
 def alternating(rings: Iterable[object]) -> Outline:
     """The area within an odd number of rings, as compound paths have it; raises `ValueError` where there is none."""
-    return Outline(tuple(_ring(ring) for ring in rings))
+    found = tuple(map(corners, rings))
+    if not any(len(np.unique(ring, axis=0)) > 2 for ring in found):
+        raise ValueError("encloses no area")
+    return Outline(found)
 
 
 def box(left: float, top: float, right: float, bottom: float, *, rounded: float = 0) -> Outline:

@@ -96,29 +96,30 @@ def _too_large(path: Path) -> DataError:
 
 def _shapes(path: Path, label: str, data: bytes) -> list[Shape]:
     name = f"selection {label}"
-    with shape_errors(path, name), _read_to_the_end():
-        try:
-            roi = ImagejRoi.frombytes(data)
-            areas = _areas(roi)
-        except (struct.error, AssertionError, RuntimeError) as error:
-            # Of these, NotImplementedError is raised for curves in compound selections.
-            raise DataError(f"{name.capitalize()} cannot be read ({error})", where=path, fix=DAMAGED) from None
+    with _damage_refused(path, name):
+        roi = ImagejRoi.frombytes(data)
+    with shape_errors(path, name):
         class_name = _class_name(roi, label)
+        if path.suffix.lower() == ".roi" and class_name == path.stem:
+            class_name = None  # ImageJ gives the name of the file to a selection that is saved alone
         thin = roi.roitype in (*_LINES, ROI_TYPE.POINT)
-        return [Shape(name, class_name, area, frame, thin) for area, frame in zip(areas, _frames(roi), strict=False)]
+        placed = zip(_areas(roi), _frames(roi), strict=True)
+        return [Shape(name, class_name, area, frame, thin) for area, frame in placed]
 
 
 @contextmanager
-def _read_to_the_end() -> Iterator[None]:
-    """Raise `ValueError` where roifile logs that it leaves something out, and goes on."""
+def _damage_refused(path: Path, name: str) -> Iterator[None]:
+    """Raise `DataError` where roifile fails, or logs that it leaves something out and goes on."""
 
     def refuse(record: logging.LogRecord) -> bool:
-        raise ValueError(f"is damaged: {record.getMessage()}")
+        raise ValueError(record.getMessage())
 
     log = logging.getLogger("roifile")
     log.addFilter(refuse)
     try:
         yield
+    except (ValueError, TypeError, AssertionError, OverflowError, struct.error) as error:
+        raise DataError(f"S{name[1:]} cannot be read ({error})", where=path, fix=DAMAGED) from None
     finally:
         log.removeFilter(refuse)
 
@@ -153,7 +154,12 @@ def _areas(roi: ImagejRoi) -> list[Area]:
     if subtype in _SHOWN_ALONE:
         raise ValueError(f"is {_SHOWN_ALONE[subtype]}, and no area, line or point")
     if roi.composite:
-        return [alternating(roi.coordinates(multi=True))]
+        try:
+            return [alternating(roi.coordinates(multi=True))]
+        except NotImplementedError:
+            raise ValueError("holds curves, and only straight edges are read") from None
+        except RuntimeError as error:
+            raise ValueError(f"holds a path that cannot be read ({error})") from None
     if kind in (ROI_TYPE.RECT, ROI_TYPE.OVAL):
         return [_upright(roi)]
     if kind == ROI_TYPE.FREEHAND and subtype in (ROI_SUBTYPE.ELLIPSE, ROI_SUBTYPE.ROTATED_RECT):

@@ -53,7 +53,7 @@ def annotation(path: Path, table: Sequence[Sequence[str]], stem: str, images: Co
             raise ValueError(f"has the columns {', '.join(table[0])}, and not two axes or more")
         corners_of = groupby((row for row in table[1:] if row), key=lambda row: (row[0], row[1]))
         shapes = tuple(
-            _shape(path, f"shape {index}", kind, class_name or None, list(corners))
+            _shape(path, f"shape {index}", kind, class_name or None, list(corners), axes)
             for (index, kind), corners in corners_of
         )
     return Annotation(path, shapes, image)
@@ -76,13 +76,27 @@ def _together(layers: Sequence[Annotation]) -> Annotation:
     return Annotation(layers[0].source.parent, tuple(shapes), layers[0].image)
 
 
-def _shape(path: Path, name: str, kind: str, class_name: str | None, table: Sequence[Sequence[str]]) -> Shape:
+def _shape(
+    path: Path, name: str, kind: str, class_name: str | None, table: Sequence[Sequence[str]], axes: int
+) -> Shape:
     with shape_errors(path, name):
+        values = _coordinates(table, axes)
+        frame = _frame(values[:, :-2])
+        return Shape(name, class_name, _area(kind, values[:, :-3:-1] + 0.5), frame, kind in _LINES)
+
+
+def _coordinates(table: Sequence[Sequence[str]], axes: int) -> Points:
+    """The numbers (n, axes) behind the columns that every table has."""
+    for row in table:
+        if len(row) != len(_COLUMNS) + axes:
+            raise ValueError(f"has a row of {len(row)} values, and not {len(_COLUMNS) + axes}")
+    try:
         values = np.array([[float(value) for value in row[len(_COLUMNS) :]] for row in table])
-        if not np.isfinite(values).all():
-            raise ValueError("has coordinates that are not finite numbers")
-        points = values[:, :-3:-1] + 0.5
-        return Shape(name, class_name, _area(kind, points), _frame(values[:, :-2]), kind in _LINES)
+    except ValueError:
+        raise ValueError("has a coordinate that is no number") from None
+    if not np.isfinite(values).all():
+        raise ValueError("has coordinates that are not finite numbers")
+    return values
 
 
 def _area(kind: str, points: Points) -> Area:
