@@ -101,7 +101,7 @@ BOX = [0, 0, 2, 0, 2, 2, 0, 2]
         (document({"size": [4, 3], "counts": "2 4"}), "Annotation 5 of a has compressed runs that are damaged"),
         (document({"size": [4, 3], "counts": "o" * 99}), "Annotation 5 of a has compressed runs that are damaged"),
         (document({"size": [4, 3], "counts": "245T"}), "Annotation 5 of a has compressed runs that break off"),
-        (document({"size": [4, 3], "counts": None}), "Annotation 5 of a has runs that do not make"),
+        (document({"size": [4, 3], "counts": None}), "The values of annotation 5 of a cannot be read"),
         (
             document({"size": [10**6, 10**6], "counts": [10**12]}, images=[{"id": 7, "file_name": "a.png"}]),
             "Annotation 5 of a is a mask of 1000000 x 1000000 pixels",

@@ -24,6 +24,7 @@ from helpers.drawn import (
 )
 from roifile import ROI_SUBTYPE, ROI_TYPE
 
+from bioseg_cli.annotations import imagej
 from bioseg_cli.errors import DataError
 
 ROWS, COLUMNS = np.mgrid[:64, :64] + 0.5
@@ -198,7 +199,7 @@ def cut_name() -> bytes:
         (bounded(ROI_TYPE.RECT, 1, 1, 9, 9, subtype=ROI_SUBTYPE.IMAGE), "Selection a cannot be read"),
         (with_fields(roifile.ImagejRoi(), **LINE, subtype=ROI_SUBTYPE.ARROW), "Selection a is an arrow"),
         (bounded(ROI_TYPE.RECT, 5, 5, 5, 9), "Selection a encloses no area"),
-        (polygon_roi(np.array(DIAMOND) * np.array([np.nan, 1])), "not finite numbers"),
+        (polygon_roi(np.array(DIAMOND), subpixel_coordinates=np.full((4, 2), np.nan)), "not finite numbers"),
         (bounded(ROI_TYPE.RECT, 1, 1, 9, 9, name="x", t_position=2, z_position=3), "time point 1 of plane 2"),
         (
             with_fields(integer_roi(ROI_TYPE.POINT, DIAMOND[:2]), counters=np.array([0, 1], np.uint8)),
@@ -206,7 +207,6 @@ def cut_name() -> bytes:
         ),
     ],
 )
-@pytest.mark.filterwarnings("ignore:invalid value encountered in cast")
 def test_damage_and_what_is_no_area_is_refused(tmp_path, data, said) -> None:
     with pytest.raises(DataError) as caught:
         read(tmp_path, data)
@@ -219,10 +219,14 @@ def test_archives_that_are_none_or_unpack_to_too_much_are_refused(tmp_path, monk
     with pytest.raises(DataError, match="The archive cannot be read"):
         only(path)
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
-        file.writestr("a.roi", bytes(257 * 2**20))
+        file.writestr("a.roi", bytes(3 * 2**20))
+    monkeypatch.setattr(imagej, "_MOST_BYTES", 2**20)
     assert path.stat().st_size < 2**20
-    with pytest.raises(DataError, match="more than 256 MiB"):
+    with pytest.raises(DataError, match="more than 1 MiB"):
         only(path)
+    (tmp_path / "b.roi").write_bytes(bytes(3 * 2**20))
+    with pytest.raises(DataError, match="more than 1 MiB"):
+        only(tmp_path / "b.roi")
     with zipfile.ZipFile(path, "w") as file:
         file.writestr("a.roi", bounded(ROI_TYPE.RECT, 1, 1, 9, 9).tobytes())
         file.writestr("a.txt", "words")
