@@ -127,11 +127,15 @@ def _pair_by_name(
     stems = {path: annotation.image or annotated_stem(path) for path, annotation in annotations.items()}
     pairing = pair(stems, {image: stem_of(image) for image in images}, images=True)
     refuse_doubts(pairing, masks)
-    if alone := [path.name for path in annotations if path not in pairing.found]:
+    if alone := [path for path in annotations if path not in pairing.found]:
+        source = annotations[alone[0]].source
+        listed = source.suffix.lower() == ".json" and alone[0] != source
         raise DataError(
-            f"{len(alone)} of {len(annotations)} annotations have no image: {listing(alone)}",
-            where=masks,
-            fix="Name each annotation like its image (image.tif, image.geojson), or move these away.",
+            f"{len(alone)} of {len(annotations)} annotations have no image: {listing([*map(_name, alone)])}",
+            where=source if listed else masks,
+            fix="Add the images, or leave them out of the file."
+            if listed
+            else f"Name each annotation like its image (image.tif, image{source.suffix or '.csv'}), or move these away.",
         )
     found.of_image.update({image: annotations[path] for path, image in pairing.found.items()})
     found.notes += pairing.remarks(_name, _name)

@@ -25,7 +25,7 @@ def other_archive(path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "write", "said"),
     [
-        ("RoiSet.zip", roi_set, "1 of 1 annotations have no image: RoiSet.zip"),
+        ("RoiSet.zip", roi_set, "Name each annotation like its image (image.tif, image.zip)"),
         ("via.json", lambda path: path.write_text('{"_via_settings": 1}'), "via.json is of no format of annotations"),
         ("a0.zip", other_archive, "a0.zip is of no format of annotations"),
         ("a0.csv", lambda path: path.write_text("a,b\n"), "a0.csv is of no format of annotations"),

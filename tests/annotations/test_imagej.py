@@ -132,6 +132,8 @@ def test_points_are_single_pixels_each_on_its_frame(tmp_path) -> None:
     placed = {"counters": np.zeros(3, np.uint8), "counter_positions": np.array([2, 0, 4], np.uint32)}
     shapes = read(tmp_path, with_fields(roi, position=3, name="p", **placed))
     assert [shape.frame for shape in shapes] == [1, 2, 3]
+    with pytest.raises(DataError, match="has points on several planes of a hyperstack"):
+        read(tmp_path, with_fields(roi, position=0, z_position=2))
 
 
 @pytest.mark.parametrize(

@@ -79,6 +79,17 @@ def test_the_layers_of_an_image_belong_together(bioseg, images) -> None:
     assert "1 shapes are lines or points: what lies around them is the background" in output
 
 
+@pytest.mark.parametrize("names", [["b.cell.csv"], ["b.cell.csv", "b.nucleus.csv"]])
+def test_layers_without_an_image_are_refused(bioseg, images, names) -> None:
+    for name in names:
+        (images.parent / "drawn" / name).write_text(NAPARI_HEADER + napari_rows(0, "polygon", square(3, 4, 20, 12)))
+    drawn = images.parent / "drawn"
+    result = bioseg("prepare", "folder", "--images", images, "--masks", drawn, "--out", images / "x.h5")
+    assert result.exit_code == 3
+    assert "1 of 1 annotations have no image: b" in " ".join(result.output.split())
+    assert "Name each annotation like its image (image.tif, image.csv)" in " ".join(result.output.split())
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
