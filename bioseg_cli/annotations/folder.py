@@ -130,12 +130,11 @@ def _pair_by_name(
     if alone := [path for path in annotations if path not in pairing.found]:
         source = annotations[alone[0]].source
         listed = source.suffix.lower() == ".json" and alone[0] != source
+        named = f"Name each annotation like its image (image.tif, image{source.suffix or '.csv'}), or move these away."
         raise DataError(
             f"{len(alone)} of {len(annotations)} annotations have no image: {listing([*map(_name, alone)])}",
             where=source if listed else masks,
-            fix="Add the images, or leave them out of the file."
-            if listed
-            else f"Name each annotation like its image (image.tif, image{source.suffix or '.csv'}), or move these away.",
+            fix="Add the images, or leave them out of the file." if listed else named,
         )
     found.of_image.update({image: annotations[path] for path, image in pairing.found.items()})
     found.notes += pairing.remarks(_name, _name)

@@ -196,6 +196,7 @@ def cut_name() -> bytes:
         (b"x" * 99, "Selection a cannot be read (not an ImageJ ROI"),
         (integer_roi(ROI_TYPE.POLYGON, DIAMOND).tobytes()[:70], "Selection a cannot be read"),
         (cut_name(), "Selection a cannot be read (ImagejRoi name exceeds data size"),
+        (composite([square(3, 3, 9, 3)[:2]]), "Selection a encloses no area"),
         (curve(), "Selection a holds curves"),
         (integer_roi(ROI_TYPE.ANGLE, DIAMOND[:3]), "Selection a is of the type angle"),
         (bounded(ROI_TYPE.RECT, 1, 1, 9, 9, subtype=ROI_SUBTYPE.IMAGE), "Selection a cannot be read"),
