@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 from collections import defaultdict
 from collections.abc import Container, Iterable, Sequence
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 
@@ -68,11 +69,7 @@ def joined(layers: Iterable[Annotation]) -> list[Annotation]:
 
 
 def _together(layers: Sequence[Annotation]) -> Annotation:
-    shapes = [
-        Shape(f"{shape.name} of {layer.source.name}", shape.class_name, shape.area, shape.frame, shape.thin)
-        for layer in layers
-        for shape in layer.shapes
-    ]
+    shapes = [replace(shape, name=f"{shape.name} of {layer.source.name}") for layer in layers for shape in layer.shapes]
     return Annotation(layers[0].source.parent, tuple(shapes), layers[0].image)
 
 

@@ -66,7 +66,7 @@ def test_without_masks_the_images_are_unlabelled(bioseg, objects) -> None:
             lambda root: [write(path, slice(1, 3), side=65) for path in (root / "a0" / "masks").iterdir()],
             "The shapes were drawn on 65 x 65 pixels (height x width), and a0.tif has 64 x 64",
         ),
-        (lambda root: write(root / "a0" / "images" / "2.png"), "The folder holds 2 images: 2.png, a0.tif"),
+        (lambda root: write(root / "a0" / "images" / "2.png"), "The folder holds 2 images: 2.png, a0.tif in"),
         (lambda root: (root / "a0" / "images" / "a0.tif").unlink(), "The folder holds no images"),
         (lambda root: (root / "results").mkdir(), "1 of 7 folders have no images/ in them: results"),
         (
