@@ -41,8 +41,8 @@ def image_folders(root: Path) -> dict[Path, Path | None] | None:
             raise DataError(
                 f"The folder holds {len(images)} images: {listing([image.name for image in images], 3)}",
                 where=folder / "images",
-                fix=f"If they all belong to the data set, give --images {folder / 'images'}. If each image has a folder, "
-                "keep the one that the masks belong to.",
+                fix=f"If they all belong to the data set, give --images {folder / 'images'}. If each image has a "
+                "folder, keep the one that the masks belong to.",
             )
         found[images[0]] = folder / "masks" if (folder / "masks").is_dir() else None
     name, times = Counter(image.name for image in found).most_common(1)[0]
