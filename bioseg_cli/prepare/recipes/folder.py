@@ -90,10 +90,8 @@ def _annotations(
 ) -> FoundAnnotations | None:
     """The annotations of images; None where masks are images."""
     _refuse_hdf5(masks)
-    if in_folders is not None and masks.resolve() == config.images.resolve():
-        found: FoundAnnotations | None = object_masks(in_folders)
-    else:
-        found = find_annotations(masks, images)
+    one_each = in_folders is not None and masks.resolve() == config.images.resolve()
+    found = object_masks(in_folders or {}) if one_each else find_annotations(masks, images)
     if found is None:
         return None
     if config.masks_are is not None or config.unlabelled_value is not None:
