@@ -144,8 +144,8 @@ def _labels_of(surveyed: SurveyedMasks | SurveyedAnnotations | None, image: Path
 
 
 def _name(path: Path, config: FolderConfig) -> str:
-    """The file as the data set calls it: its path within the folder of images."""
-    return path.relative_to(config.images).as_posix()
+    """The file as the data set calls it; with --recursive by its path within the folder of images."""
+    return path.relative_to(config.images).as_posix() if config.recursive else path.name
 
 
 def _group(path: Path, config: FolderConfig) -> str:
