@@ -23,7 +23,7 @@ from bioseg_cli.errors import DataError, OutputError
 from bioseg_cli.io.images import ImageFile
 from bioseg_cli.model.unet import UNet
 from bioseg_cli.prediction import outputs
-from bioseg_cli.prediction.overlay import Preview
+from bioseg_cli.prediction.gathered import GatheredFrame
 from bioseg_cli.prepare.recipes.folder import collect
 from bioseg_cli.prepare.recipes.settings import FolderConfig
 from bioseg_cli.runs.console import Output
@@ -83,12 +83,12 @@ def spoil(monkeypatch: pytest.MonkeyPatch, phase: str, name: str, error: Excepti
 
         def kept(self: outputs.ImageOutput, *arguments: Any) -> Iterator[Any]:
             if self.source.name == name:
-                monkeypatch.setattr(Preview, "draw", raising(Preview.draw, error, lambda *_: True))
+                monkeypatch.setattr(GatheredFrame, "draw", raising(GatheredFrame.draw, error, lambda *_: True))
             else:
-                monkeypatch.setattr(Preview, "draw", draw)
+                monkeypatch.setattr(GatheredFrame, "draw", draw)
             yield from drawn(self, *arguments)
 
-        draw = Preview.draw
+        draw = GatheredFrame.draw
         monkeypatch.setattr(outputs, "THREADS", 1)
         monkeypatch.setattr(outputs.ImageOutput, "_kept", kept)
     else:
