@@ -133,6 +133,18 @@ def _foreground(seen: MaskValues, names: Sequence[str]) -> tuple[Read, str]:
     return reading.labels, reading.sentence if reading.cuts or reading.by_colour else said
 
 
+def holds_numbers(seen: MaskValues, names: Sequence[str]) -> bool:
+    """Whether predicted masks that `interpret` reads have one number per object: more values than classes, and clean.
+
+    Args:
+        seen: their values.
+        names: (K,) of the classes; of more than two, the values are classes.
+    """
+    if len(names) != 2 or seen.coloured or len(seen.values) <= len(names):
+        return False
+    return not seen.survey.reading("binary", names).cuts
+
+
 def _by_colour(seen: MaskValues, truth: MaskReading) -> MaskReading | None:
     """The reading by colour of predictions with palettes that show the colours of the truth at other indices."""
     looks = [look for look in seen.survey.looks if look.traits.palette is not None]
