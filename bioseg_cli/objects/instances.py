@@ -118,12 +118,14 @@ def split(component: Mask, rule: ObjectRule) -> NDArray[np.int32]:
 def seeds(component: Mask, rule: ObjectRule) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
     """The numbered seeds (H, W) of a component (H, W), none where nothing stands out, and the smoothed distances."""
     from scipy import ndimage
-    from skimage.morphology import h_maxima
+    from skimage.morphology import local_maxima, reconstruction
 
     if component.all():  # there is no pixel to be distant from
         return np.zeros(component.shape, np.int32), np.ones(component.shape)
     heights = np.where(component, ndimage.gaussian_filter(ndimage.distance_transform_edt(component), rule.smoothing), 0)
     if heights.max() <= rule.seed_height:
         return np.zeros(component.shape, np.int32), heights
-    tops, _ = ndimage.label(h_maxima(heights, rule.seed_height), EIGHT_NEIGHBOURS)  # type: ignore[no-untyped-call]
+    # Not by skimage's h_maxima: of two equally high tops it keeps both, whatever lies between them.
+    lowered = reconstruction(heights - rule.seed_height, heights)  # type: ignore[no-untyped-call]
+    tops, _ = ndimage.label(local_maxima(lowered, connectivity=2), EIGHT_NEIGHBOURS)  # type: ignore[no-untyped-call]
     return tops.astype(np.int32), heights

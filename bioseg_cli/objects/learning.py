@@ -24,7 +24,7 @@ MOST_OBJECTS = 60
 """Objects that seeds are tried on, evenly drawn from all."""
 SINGLES_PER_PAIR = 2
 """Weight of a single object that is cut against a touching pair that is not: most objects touch none."""
-OVERLAP = 0.25
+OVERLAP = 0.5
 """How far the objects of a pair are pushed into each other, in radii of the smaller one."""
 SMALL_QUANTILE = 0.05
 """Of the areas of labelled objects; half of it is the smallest area of an object. A few specks do not decide."""

@@ -19,11 +19,8 @@ from bioseg_cli.objects.outlines import outlines
 from bioseg_cli.objects.shapes import OutlinedObject, write_geojson, write_rois
 from bioseg_cli.objects.tables import join_tables, write_parquet, write_rows
 from bioseg_cli.prediction.pages import write_pages
-from bioseg_cli.prediction.settings import PredictConfig
+from bioseg_cli.prediction.settings import OBJECTS_FOLDER, PredictConfig
 from bioseg_cli.prediction.sources import OpenSource, Source
-
-FOLDER = "objects"
-"""In the output folder: the files of each image. The tables of all images have this name too."""
 
 
 class ObjectFiles:
@@ -41,7 +38,7 @@ class ObjectFiles:
         classes: Sequence[ClassInfo],
         rules: ObjectRules,
     ) -> None:
-        self._path = config.out / FOLDER / source.name
+        self._path = config.out / OBJECTS_FOLDER / source.name
         self._name = source.name
         self._opened = opened
         self._formats = config.objects_format
@@ -119,7 +116,7 @@ class ObjectFiles:
 
 def table_names(record_name: str, formats: Sequence[str]) -> list[str]:
     """The tables of all images that go with a record: `objects.csv`, or that of a part of a job array."""
-    stem = Path(record_name).stem.replace("predictions", FOLDER)
+    stem = Path(record_name).stem.replace("predictions", OBJECTS_FOLDER)
     suffixes = {"table": ".csv", "parquet": ".parquet"}
     return [f"{stem}{suffix}" for format_name, suffix in suffixes.items() if format_name in formats]
 
@@ -129,7 +126,7 @@ def write_tables(config: PredictConfig, entries: Sequence[Mapping[str, Any]]) ->
     names = table_names(config.record_name, config.objects_format)
     for name in names:
         if name.endswith(".csv"):
-            tables = [f"{FOLDER}/{entry['name']}.csv" for entry in entries]
+            tables = [f"{OBJECTS_FOLDER}/{entry['name']}.csv" for entry in entries]
             join_tables([config.out / table for table in tables], config.out / name)
         else:
             write_parquet(config.out / names[0], config.out / name)

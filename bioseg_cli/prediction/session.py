@@ -176,6 +176,8 @@ def _remove_earlier(config: PredictConfig) -> None:
 
 def _remove_outdated(config: PredictConfig, plan: _Plan) -> None:
     remove_outputs(config.out, plan.outdated)
+    stale = set(table_names(config.record_name, OBJECT_FORMATS)) - set(_tables(config))
+    remove_outputs(config.out, [config.out / name for name in stale])
     if config.skip_existing and config.part is None:
         # What other records said is in this one now.
         for path in records_in(config.out):
@@ -183,6 +185,11 @@ def _remove_outdated(config: PredictConfig, plan: _Plan) -> None:
                 remove_outputs(config.out, [config.out / name for name in table_names(path.name, OBJECT_FORMATS)])
                 path.unlink()
         discard_partial(config.out)
+
+
+def _tables(config: PredictConfig) -> list[str]:
+    """Names of the tables of all images that are written."""
+    return table_names(config.record_name, config.objects_format) if config.objects else []
 
 
 def _new_record(config: PredictConfig, model: LoadedModel, decoder: HeadDecoder, plan: _Plan) -> dict[str, Any]:

@@ -24,6 +24,9 @@ PARTS_PREFIX = ".parts-"
 DEFAULT_TILE = 1024
 """Side in pixels of the tiles, unless it is given or the free memory asks for less."""
 
+OBJECTS_FOLDER = "objects"
+"""In the output folder: the files of the objects of each image. The tables of all images have this name too."""
+
 OBJECT_FORMATS = ("labels", "table", "parquet", "rois", "geojson")
 """Files of objects, by what `--objects-format` calls them."""
 
