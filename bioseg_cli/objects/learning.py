@@ -17,7 +17,8 @@ from bioseg_cli.objects.instances import EIGHT_NEIGHBOURS, Mask, ObjectRule, see
 
 SMOOTHINGS = (4.0, 2.0, 1.0)
 """Tried first to last; of equally good ones the first is taken."""
-SEED_HEIGHTS = (8.0, 4.0, 2.0, 1.0, 0.5, 0.25)
+SEED_HEIGHTS = (8.0, 4.0, 2.0, 1.0, 0.5)
+"""Less than half a pixel is the roughness of outlines on a grid."""
 LEAST_OBJECTS = 5
 """With fewer labelled objects the default stands."""
 MOST_OBJECTS = 60
