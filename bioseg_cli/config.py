@@ -20,7 +20,15 @@ from bioseg_cli.io.axes import LETTERS
 IGNORE_BY_DTYPE = {"uint8": 255, "uint16": 65535}
 """The label of pixels that count nowhere: no loss, no statistic, no metric."""
 
-DeviceName = Literal["auto", "cpu", "cuda", "mps"]
+DeviceName = Annotated[
+    str,
+    Field(pattern=r"^(auto|cpu|mps|cuda(:[0-9]+)?)$", json_schema_extra={"metavar": "<auto|cpu|cuda|cuda:N|mps>"}),
+]
+"""A kind of device, or one GPU of several by its number."""
+DEVICE_ABOUT = (
+    "Device to compute on: cpu, cuda (the first GPU), cuda:1 (the second GPU) and so on, mps, or auto. auto takes a "
+    "GPU where there is one."
+)
 PrecisionName = Literal["auto", "fp32", "bf16"]
 SplitName = Literal["train", "val", "test"]
 StateName = Literal["best-supervised", "best-final", "best-miou", "last", "control"]

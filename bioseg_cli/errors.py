@@ -14,7 +14,7 @@ Every message says what happened, where, and what to do. `cli.binding` prints it
 from __future__ import annotations
 
 from os import PathLike
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from bioseg_cli.printable import printable
 
@@ -51,9 +51,14 @@ class BiosegError(Exception):
 
 
 class UsageError(BiosegError):
-    """The options or the configuration are wrong."""
+    """The options or the configuration are wrong, or what they ask for needs a package that is not installed."""
 
     exit_code = 2
+
+    @classmethod
+    def not_installed(cls, task: str, error: ModuleNotFoundError, extra: str) -> Self:
+        """Raised from `error`, the import of a package that only an extra of bioseg installs; `task` needs it."""
+        return cls(f"{task} the package {error.name}", fix=f"Install it: pip install 'bioseg[{extra}]'")
 
 
 class DataError(BiosegError):

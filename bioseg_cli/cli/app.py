@@ -9,8 +9,10 @@ import typer
 
 from bioseg_cli import __version__
 from bioseg_cli.cli.binding import bind
+from bioseg_cli.cli.commands.doctor import doctor
 from bioseg_cli.cli.commands.evaluate import evaluate
 from bioseg_cli.cli.commands.examples import ExamplesConfig, examples
+from bioseg_cli.cli.commands.export import export
 from bioseg_cli.cli.commands.predict import predict
 from bioseg_cli.cli.commands.prepare import prepare as make_data_set
 from bioseg_cli.cli.commands.preview import preview
@@ -20,7 +22,9 @@ from bioseg_cli.cli.commands.suggest import suggest
 from bioseg_cli.cli.commands.train import train
 from bioseg_cli.cli.registered import RegisteredCommands, bind_registry
 from bioseg_cli.compute.torchrun import run_launched
+from bioseg_cli.doctor.settings import DoctorConfig
 from bioseg_cli.evaluation.settings import EvaluateConfig
+from bioseg_cli.export.settings import ExportConfig
 from bioseg_cli.prediction.settings import PredictConfig
 from bioseg_cli.prepare.registry import RECIPES
 from bioseg_cli.preview.settings import PreviewConfig
@@ -67,8 +71,10 @@ bind(app, SuggestConfig, suggest, name="suggest")
 bind_registry(app, METHODS, train, prefix=METHODS.prefix)
 bind(app, PredictConfig, predict, name="predict")
 bind(app, EvaluateConfig, evaluate, name="evaluate")
+bind(app, ExportConfig, export, name="export")
 bind(app, StudyConfig, study, name="study")
 bind(app, ReportConfig, report, name="report")
+bind(app, DoctorConfig, doctor, name="doctor")
 bind(app, ExamplesConfig, examples, name="examples")
 
 

@@ -36,7 +36,7 @@ class Precision:
 
 
 def resolve_device(name: DeviceName) -> torch.device:
-    """The device of that name; "auto" takes CUDA, else Apple's GPU, else the CPU.
+    """The device of that name, such as "cpu" or "cuda:1"; "auto" takes CUDA, else Apple's GPU, else the CPU.
 
     Raises:
         UsageError: the device asked for is not there.
@@ -44,9 +44,15 @@ def resolve_device(name: DeviceName) -> torch.device:
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
         return torch.device(next(name for name, usable in there.items() if usable))
-    if not there[name]:
-        raise UsageError(f"There is no {name} device here", fix="Give --device cpu, or leave --device out.")
-    return torch.device(name)
+    device = torch.device(name)
+    if not there[device.type]:
+        raise UsageError(f"There is no {device.type} device here", fix="Give --device cpu, or leave --device out.")
+    if device.index is not None and device.index >= (gpus := torch.cuda.device_count()):
+        raise UsageError(
+            f"There is no {name} here: the number of GPUs is {gpus}, and the first is cuda:0",
+            fix=f"Give --device cuda:{gpus - 1}, or leave --device out.",
+        )
+    return device
 
 
 def resolve_precision(name: PrecisionName, device: torch.device) -> Precision:

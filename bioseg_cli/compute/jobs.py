@@ -79,8 +79,8 @@ def _client(at_once: int, scheduler: str | None) -> Iterator[Client]:
     try:
         from dask import config
         from distributed import Client, LocalCluster
-    except ModuleNotFoundError:
-        raise UsageError("Several jobs at a time need Dask", fix="Install it: pip install 'bioseg[cluster]'") from None
+    except ModuleNotFoundError as error:
+        raise UsageError.not_installed("Several jobs at a time need", error, "cluster") from None
     if scheduler is not None:
         try:
             client = Client(scheduler, timeout=CONNECT_SECONDS)

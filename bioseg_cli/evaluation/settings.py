@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 
 from bioseg_cli.config import (
     AXES_ABOUT,
+    DEVICE_ABOUT,
     PLANES_ABOUT,
     UNLABELLED_ABOUT,
     AxisLetters,
@@ -134,7 +135,7 @@ class EvaluateConfig(Config):
     out: Path | None = Field(
         default=None, description="Folder for a report: evaluation.json, per_image.csv and figures."
     )
-    device: DeviceName = Field(default="auto", description="Where to compute.")
+    device: DeviceName = Field(default="auto", description=DEVICE_ABOUT)
     precision: PrecisionName = Field(
         default="auto", description="auto takes bfloat16 where the hardware multiplies it natively, else float32."
     )

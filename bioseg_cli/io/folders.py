@@ -1,4 +1,4 @@
-"""Which files count as images, and those of a folder in natural order."""
+"""Which files count as images and volumes, and those of a folder in natural order."""
 
 from __future__ import annotations
 
@@ -11,6 +11,13 @@ from bioseg_cli.errors import DataError
 
 TIFF_SUFFIXES = (".tif", ".tiff", ".stk", ".lsm")
 IMAGE_SUFFIXES = (*TIFF_SUFFIXES, ".png", ".jpg", ".jpeg", ".bmp")
+NIFTI_SUFFIXES = (".nii", ".nii.gz")
+VOLUME_SUFFIXES = (*NIFTI_SUFFIXES, ".mnc")
+
+
+def is_volume(path: Path) -> bool:
+    """Whether the name is one of a volume: .nii, .nii.gz or .mnc, in capitals or not."""
+    return path.name.lower().endswith(VOLUME_SUFFIXES)
 
 
 def list_images(inputs: Sequence[Path], suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> list[Path]:

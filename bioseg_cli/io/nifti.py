@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 
 from bioseg_cli.errors import BiosegError, DataError
 
-NIFTI_SUFFIXES = (".nii", ".nii.gz")
 MILLIMETRES = {1: 1000.0, 2: 1.0, 3: 0.001}
 """Length in millimetres of the unit in the lowest three bits of `xyzt_units`, which nibabel leaves to its caller."""
 

@@ -17,12 +17,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bioseg_cli.errors import DataError
+from bioseg_cli.errors import DataError, UsageError
 from bioseg_cli.io.files import replacing
-from bioseg_cli.io.minc import MincFile
-from bioseg_cli.io.nifti import NIFTI_SUFFIXES, NiftiFile, label_header
 
-VOLUME_SUFFIXES = (*NIFTI_SUFFIXES, ".mnc")
+try:
+    from bioseg_cli.io.minc import MincFile
+    from bioseg_cli.io.nifti import NiftiFile, label_header
+except ModuleNotFoundError as error:
+    raise UsageError.not_installed("Volumes (NIfTI, MINC2) need", error, "volumes") from None
+
 LARGEST_LABEL = 65535
 WHOLE_TOLERANCE = 1e-3
 """How far from a whole number a label may be: a scaling between integers and real values leaves this much and more."""
@@ -135,11 +138,6 @@ class Volume:
                 where=self.path,
                 fix="Give a volume of class codes, saved without interpolation or rescaling.",
             )
-
-
-def is_volume(path: Path) -> bool:
-    """Whether the name is one of a volume: .nii, .nii.gz or .mnc, in capitals or not."""
-    return path.name.lower().endswith(VOLUME_SUFFIXES)
 
 
 def open_volume(path: Path) -> Volume:

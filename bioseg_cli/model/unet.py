@@ -51,13 +51,14 @@ class UNet(nn.Module):
         """Logits (B, K, H, W) of each head by name, for images (B, C, H, W)."""
         height, width = images.shape[2:]
         if self.config.variant == "original":
-            features = self._trunk(mirror_pad(images, self.config.depth))
+            features = self.trunk(mirror_pad(images, self.config.depth))
         else:
-            features = self._trunk(pad_to_multiple(images, 2**self.config.depth))
+            features = self.trunk(pad_to_multiple(images, 2**self.config.depth))
         features = features[:, :, :height, :width]
         return {name: head(features) for name, head in self.heads.items()}
 
-    def _trunk(self, features: Tensor) -> Tensor:
+    def trunk(self, features: Tensor) -> Tensor:
+        """Features (B, width, H, W) that the heads read, of padded images (B, C, H, W)."""
         skips = []
         depth = self.config.depth
         for level, block in enumerate(self.down):
@@ -67,7 +68,8 @@ class UNet(nn.Module):
             skips.append(features)
         for skip, rise, block in zip(reversed(skips[:-1]), self.rise, self.up, strict=True):
             risen = rise(features)
-            features = block(torch.cat([_centre_crop(skip, risen), risen], dim=1))
+            kept = skip if self.config.variant == "same" else _centre_crop(skip, risen)
+            features = block(torch.cat([kept, risen], dim=1))
         return features
 
 
@@ -116,11 +118,14 @@ def _centre_crop(features: Tensor, target: Tensor) -> Tensor:
     return features[:, :, top : top + target.shape[2], left : left + target.shape[3]]
 
 
-def pad_to_multiple(images: Tensor, multiple: int) -> Tensor:
-    """Repeat the last row and column until height and width are multiples, at least two; the origin stays."""
+def pad_to_multiple(images: Tensor, multiple: int, *, always: bool = False) -> Tensor:
+    """Repeat the last row and column until height and width are multiples, at least two; the origin stays.
+
+    `always` also calls the padding where it adds nothing: a traced graph would else be for one of the two cases.
+    """
     # From a single multiple the deepest level would be one pixel, which has no statistics to normalise by.
     bottom, right = (max(length + -length % multiple, 2 * multiple) - length for length in images.shape[2:])
-    if not bottom and not right:
+    if not (always or bottom or right):
         return images
     return F.pad(images, (0, right, 0, bottom), mode="replicate")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -50,12 +49,11 @@ def write_parquet(table: Path, path: Path) -> None:
 
 def check_parquet() -> None:
     """Raise `UsageError` where pandas or pyarrow, which write Parquet, are not installed."""
-    missing = [name for name in ("pandas", "pyarrow") if importlib.util.find_spec(name) is None]
-    if missing:
-        raise UsageError(
-            f"Parquet needs {' and '.join(missing)}",
-            fix="Install it: pip install 'bioseg[tables]'. Or leave parquet out of --objects-format.",
-        )
+    try:
+        import pandas  # noqa: F401 - whether it is there is the question
+        import pyarrow  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise UsageError.not_installed("Parquet needs", error, "tables") from None
 
 
 def _columns(path: Path) -> Iterable[str]:

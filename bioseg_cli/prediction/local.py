@@ -16,7 +16,6 @@ from bioseg_cli.prediction.pipeline import WHOLE, ImagePrediction
 from bioseg_cli.prediction.predictor import Predictor
 from bioseg_cli.prediction.settings import PredictConfig
 from bioseg_cli.prediction.sources import AnySource, Source
-from bioseg_cli.prediction.volumes import predict_volume
 from bioseg_cli.runs.console import Output
 from bioseg_cli.runs.manifest import environment
 
@@ -107,6 +106,8 @@ class LocalPrediction:
         for source in sources:
             if isinstance(source, Source):
                 continue
+            from bioseg_cli.prediction.volumes import predict_volume  # not installed with every bioseg
+
             try:
                 done(predict_volume(source, self._predictor, self._config, self._output))
             except OutputError:

@@ -10,7 +10,17 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from bioseg_cli.compute.jobs import jobs_or_scheduler
-from bioseg_cli.config import AXES_ABOUT, PLANES_ABOUT, AxisLetters, Config, DeviceName, Names, PrecisionName, StateName
+from bioseg_cli.config import (
+    AXES_ABOUT,
+    DEVICE_ABOUT,
+    PLANES_ABOUT,
+    AxisLetters,
+    Config,
+    DeviceName,
+    Names,
+    PrecisionName,
+    StateName,
+)
 from bioseg_cli.io.axes import Stacks
 
 RECORD_NAME = "predictions.yaml"
@@ -149,7 +159,7 @@ class PredictConfig(Config):
     probabilities: bool = Field(
         default=False, description="Also write the probability of each class or cluster to OUT/probabilities."
     )
-    device: DeviceName = Field(default="auto", description="Where to compute.")
+    device: DeviceName = Field(default="auto", description=DEVICE_ABOUT)
     precision: PrecisionName = Field(
         default="auto", description="auto takes bfloat16 where the hardware multiplies it natively, else float32."
     )

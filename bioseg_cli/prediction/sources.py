@@ -18,11 +18,10 @@ from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.errors import DataError, UsageError
 from bioseg_cli.io.axes import Stacks
 from bioseg_cli.io.files import sha256_of
-from bioseg_cli.io.folders import IMAGE_SUFFIXES, images_below, list_images
+from bioseg_cli.io.folders import IMAGE_SUFFIXES, VOLUME_SUFFIXES, images_below, is_volume, list_images
 from bioseg_cli.io.images import ImageFile, reading_errors
 from bioseg_cli.io.names import on_any_disk, stem_of
 from bioseg_cli.io.pixel_size import PixelSize
-from bioseg_cli.io.volumes import VOLUME_SUFFIXES, is_volume
 from bioseg_cli.prediction.settings import DATASET_SUFFIXES, PredictConfig
 
 _PICTURE_OF_MANY = re.compile(r"_[fs][0-9]{3,}$")
@@ -75,7 +74,7 @@ def find_sources(config: PredictConfig, opened: ExitStack) -> list[AnySource]:
     Raises:
         DataError: a path that does not exist, a folder without images, or a data set without images of the split.
         UsageError: two sources would have the same mask file, a mask would replace an image, or an option that does
-            not go with what is given.
+            not go with what is given; or there are volumes, and a package that reads them is not installed.
     """
     sources: list[AnySource] = []
     suffixes = (*IMAGE_SUFFIXES, *VOLUME_SUFFIXES)
@@ -98,6 +97,8 @@ def find_sources(config: PredictConfig, opened: ExitStack) -> list[AnySource]:
     if config.overlay:
         _check_pictures(sources, config.out)
     _check_options(sources, config)
+    if any(isinstance(source, VolumeSource) for source in sources):
+        import bioseg_cli.io.volumes  # noqa: F401 - where a package is missing, that is said before anything is written
     return sources
 
 

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from bioseg_cli.config import Config, DeviceName, PrecisionName, StateName, flag_of
+from bioseg_cli.config import DEVICE_ABOUT, Config, DeviceName, PrecisionName, StateName, flag_of
 
 Among = Literal["unlabelled", "all"]
 OF_A_RUN = ("state", "device", "precision")
@@ -50,7 +50,7 @@ class SuggestConfig(Config):
         description="With --run: state of the run to predict with. The default is best-supervised, and best-final for a"
         " run of train-iic.",
     )
-    device: DeviceName = Field(default="auto", description="With --run: device to compute on.")
+    device: DeviceName = Field(default="auto", description=f"With --run. {DEVICE_ABOUT}")
     precision: PrecisionName = Field(
         default="auto",
         description="With --run: number format of the network. auto takes bfloat16 where the hardware multiplies "

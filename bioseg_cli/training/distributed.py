@@ -148,6 +148,10 @@ def own_device(device: torch.device, launch: Launch) -> torch.device:
     """
     if launch.count == 1 or device.type == "cpu":
         return device
+    if ":" in str(device):
+        raise UsageError(
+            f"Several processes can't train together on {device}: each has a GPU of its own", fix="Give --device cuda."
+        )
     if device.type != "cuda":
         raise UsageError(f"Several processes can't train together on {device.type}", fix="Give --device cpu.")
     if launch.local_rank >= (there := torch.cuda.device_count()):

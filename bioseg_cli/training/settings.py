@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from bioseg_cli.config import Config, DeviceName, PrecisionName, StateName, UNetConfig
+from bioseg_cli.config import DEVICE_ABOUT, Config, DeviceName, PrecisionName, StateName, UNetConfig
 
 if TYPE_CHECKING:
     import torch
@@ -128,7 +128,7 @@ class TrainConfig(Config):
         ge=0,
         description="Gigabytes of memory for decoded images. Images that do not fit are read again in each epoch.",
     )
-    device: DeviceName = Field(default="auto", description="Device to compute on.")
+    device: DeviceName = Field(default="auto", description=DEVICE_ABOUT)
     precision: PrecisionName = Field(
         default="auto",
         description="Number format of the network. auto takes bfloat16 where the hardware multiplies bfloat16 natively,"

@@ -43,11 +43,13 @@ REACHED_BY: dict[str, tuple[str, ...]] = {
     "config.py": FOLDERS,
     "io/tiff.py": FOLDERS,
     "io/images.py": FOLDERS,
-    "io/files.py": (*PREPARE, "preview", "suggest", "predict", "evaluate", "report"),
+    "io/files.py": (*PREPARE, "preview", "suggest", "predict", "evaluate", "export", "report"),
     "cli/": (),  # they advise what they find among the fields of the settings
     "dataset/reader.py": ("train-uda",),
     "dataset/": (*PREPARE, *TRAIN),
     "evaluation/": ("evaluate",),
+    "export/": ("export",),
+    "doctor/": ("doctor",),
     "prediction/": ("predict",),
     "preview/": ("preview",),
     "prepare/recipes/bigbrain": ("prepare bigbrain",),
@@ -84,11 +86,12 @@ OF_NO_COMMAND = {"prepare arrays"}
 
 OF_ANOTHER: dict[tuple[str, str], tuple[str, ...]] = {
     ("evaluation/predicted_values.py", "--raw-clusters"): ("predict",),
-    ("evaluation/controls.py", "--denoise"): ("train-uda",),
     ("evaluation/controls.py", "--run"): ("train-uda",),
     ("evaluation/controls.py", "--unsup-loss"): ("train-uda",),
     ("evaluation/arms.py", "--unsup-loss"): ("train-uda",),
-    ("runs/directory.py", "--state"): ("predict", "evaluate", "suggest"),
+    ("export/session.py", "--init-from"): TRAIN,
+    ("export/graph.py", "--unet"): TRAIN,
+    ("runs/directory.py", "--state"): ("predict", "evaluate", "suggest", "export"),
     ("suggest/export.py", "--classes"): ("prepare folder",),  # its next command
     ("suggest/export.py", "--images"): ("prepare folder",),
     ("suggest/export.py", "--masks"): ("prepare folder",),
@@ -204,4 +207,4 @@ def test_the_search_finds_advice(options: dict[str, set[str]]) -> None:
         "FolderConfig",
         "--masks",
     ) in ADVICE
-    assert len(ADVICE) > 80 and len(options) == 15
+    assert len(ADVICE) > 80 and len(options) == 17

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from nibabel.minc2 import Minc2Image
 
 from bioseg_cli.errors import DataError
-from bioseg_cli.io.volumes import Volume, is_volume, open_volume
+from bioseg_cli.io.folders import is_volume
+from bioseg_cli.io.volumes import Volume, open_volume
 
 SHAPE = (5, 4, 3)  # x, y, z, as NIfTI counts
 INTEGERS = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64")

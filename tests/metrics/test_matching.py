@@ -97,6 +97,14 @@ def test_merges_and_splits_are_of_more_than_half_an_object() -> None:
     assert (swapped[Count.MERGES], swapped[Count.SPLITS]) == (1, 0)
 
 
+def test_half_of_an_object_is_neither_a_merge_nor_a_split() -> None:
+    truth, other = np.zeros((2, 1, 12), int)
+    truth[0, 2:8], other[0, 2:5], other[0, 6:10] = 1, 1, 2
+    assert object_counts(truth, other)[Count.SPLITS] == 0 == object_counts(other, truth)[Count.MERGES]
+    other[0, 9] = 0
+    assert object_counts(truth, other)[Count.SPLITS] == 1 == object_counts(other, truth)[Count.MERGES]
+
+
 def test_overlaps_count_the_pixels_of_every_pair() -> None:
     truth, prediction = random_objects(1), random_objects(2)
     found = overlaps(truth, prediction)

@@ -48,7 +48,7 @@ def test_valid_convolutions_turn_the_mirrored_tile_into_at_least_the_image(outpu
     assert mirror_pad(torch.zeros(1, 1, output, 4), depth=4).shape[2:] == (tile, 188)
     with torch.device("meta"):
         network = unet(variant="original", norm="none", width=1)
-        lost = tile - network._trunk(torch.zeros(1, 1, tile, 188)).shape[2]
+        lost = tile - network.trunk(torch.zeros(1, 1, tile, 188)).shape[2]
     assert lost == 184
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -224,8 +224,7 @@ def test_options_that_do_not_go_together(
 def test_parquet_is_refused_before_the_prediction_where_nothing_writes_it(
     bioseg: Bioseg, model: Path, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    there = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "pyarrow" else there(name))
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
     given = ("--out", tmp_path / "out", "--objects", "--objects-format", "table,parquet")
     result = bioseg("predict", model, images, *given)
     assert result.exit_code == 2 and "pip install 'bioseg[tables]'" in " ".join(result.output.split())

@@ -349,3 +349,6 @@ def test_a_gpu_each(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UsageError, match="together on mps"):
         own_device(torch.device("mps"), Launch(1, 2, 1))
     assert own_device(torch.device("cpu"), Launch(1, 2, 1)) == torch.device("cpu")
+    with pytest.raises(UsageError, match="each has a GPU of its own"):
+        own_device(torch.device("cuda:1"), Launch(1, 2, 1))
+    assert own_device(torch.device("cuda:1"), Launch()) == torch.device("cuda:1")

@@ -12,11 +12,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numba import njit
 
 from bioseg_cli.dataset.schema import IntArray, Pixels
+from bioseg_cli.errors import UsageError
 from bioseg_cli.io.volumes import Volume
 from bioseg_cli.prepare.slicing.planes import Matrix, Plane
+
+try:
+    from numba import njit
+except ModuleNotFoundError as error:
+    raise UsageError.not_installed("Slices of volumes need", error, "volumes") from None
 
 
 class Cuts:

@@ -1,0 +1,1 @@
+"""`bioseg doctor`: what bioseg finds on this machine and in this folder."""

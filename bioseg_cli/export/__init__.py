@@ -1,0 +1,1 @@
+"""`bioseg export`: a trained model in the formats of other programs."""
