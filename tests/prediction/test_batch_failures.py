@@ -22,6 +22,7 @@ from bioseg_cli.config import build_config
 from bioseg_cli.errors import DataError, OutputError
 from bioseg_cli.io.images import ImageFile
 from bioseg_cli.model.unet import UNet
+from bioseg_cli.objects.instances import ObjectRules
 from bioseg_cli.prediction import outputs
 from bioseg_cli.prediction.gathered import GatheredFrame
 from bioseg_cli.prepare.recipes.folder import collect
@@ -252,7 +253,8 @@ def test_what_a_process_says_of_a_full_disk(
     spoil(monkeypatch, "writing", "bad", OSError(errno.ENOSPC, "No space left on device"))
     (tmp_path / WANTED).touch()
     config = PredictConfig(run=model, inputs=(images / "bad.tif",), out=tmp_path / "part")
-    line = Part(number=0, names=("bad",), config=config, threads=None, processes=1).to_line().encode()
+    part = Part(number=0, names=("bad",), config=config, threads=None, processes=1, rules=ObjectRules())
+    line = part.to_line().encode()
     assert perform(line) == {
         "unwritable": ["The disk is full: the file was not written", "Free some space and run again."]
     }
