@@ -14,6 +14,7 @@ import numpy as np
 from bioseg_cli.dataset.area import with_share
 from bioseg_cli.evaluation.calibration import Calibration
 from bioseg_cli.evaluation.ground_truth import GroundTruth, Predict, Segment
+from bioseg_cli.evaluation.objects import ImageObjects
 from bioseg_cli.evaluation.scores import Difference, ImageCounts, Score
 from bioseg_cli.metrics.confusion import iou_per_class
 from bioseg_cli.runs.sections import Labels
@@ -102,6 +103,7 @@ class Evaluation:
             account.
         calibration: of the probabilities; None where there are none, and of clusters.
         cross_validation: how its recipe was cross-validated; None of a saved state.
+        objects: counts and scores of single objects, where they were asked for.
     """
 
     name: str
@@ -115,6 +117,7 @@ class Evaluation:
     unseen: tuple[str, ...] | None = None
     calibration: Calibration | None = None
     cross_validation: CrossValidation | None = None
+    objects: ImageObjects | None = None
 
     def compared_with(self, control: Difference) -> Evaluation:
         """The same, with its difference to the control."""
@@ -185,6 +188,8 @@ class Report:
                 "calibration": None if one.calibration is None else one.calibration.to_json(),
                 "baselines": baselines,
             }
+            if one.objects is not None:
+                document["objects"] = one.objects.to_json()
             if one.cross_validation is not None:
                 document["cross_validation"] = one.cross_validation.to_json()
             if self.control is not None and one.control is not None:
@@ -194,6 +199,8 @@ class Report:
                     **self.control.score.to_json(),
                     **one.control.to_json(),
                 }
+                if self.control.objects is not None:
+                    document["control"]["objects"] = self.control.objects.to_json()
                 if self.control.cross_validation is not None:
                     document["control"]["cross_validation"] = self.control.cross_validation.to_json()
             if self.chosen is not None:
@@ -239,6 +246,9 @@ def _table_rows(report: Report) -> Iterator[dict[str, Any]]:
             row |= {name: value for name, value in one.calibration.to_json().items() if "reliability" not in name}
         for measure, values in (("iou", score.iou), ("dice", score.dice)):
             row |= {f"{measure} {name}": value for name, value in zip(score.classes, values, strict=True)}
+        if one.objects is not None:
+            for name, objects in one.objects.scores.items():
+                row |= {f"{key} {name}": value for key, value in objects.to_json().items() if key != "intervals"}
         if one.control is not None:
             row |= {"difference": one.control.mean_iou}
             row |= dict(zip(("difference_low", "difference_high"), one.control.limits, strict=True))
@@ -261,6 +271,7 @@ def _image_rows(report: Report) -> Iterator[dict[str, Any]]:
                 "pixels": int(images.counts[number].sum()),
                 "mean_iou": mean,
                 **{f"iou {label}": value for label, value in zip(report.classes, iou[number], strict=True)},
+                **({} if one.objects is None else one.objects.cells(name)),
             }
 
 

@@ -21,6 +21,7 @@ from bioseg_cli.compute.jobs import run_jobs, threads_each
 from bioseg_cli.errors import BiosegError, DataError, OutputError
 from bioseg_cli.io.files import write_failure
 from bioseg_cli.model.saved import load_model
+from bioseg_cli.objects.instances import ObjectRules
 from bioseg_cli.prediction.head_decoder import HeadDecoder
 from bioseg_cli.prediction.local import left_out
 from bioseg_cli.prediction.part import WANTED, Part, do_part, lost_part
@@ -40,13 +41,14 @@ FILES_A_PART = 64
 class DistributedPrediction:
     """A model whose predictions several processes make; members as those of `LocalPrediction`."""
 
-    def __init__(self, checkpoint: Path, config: PredictConfig, output: Output) -> None:
+    def __init__(self, checkpoint: Path, config: PredictConfig, output: Output, rules: ObjectRules) -> None:
         if config.scheduler is None:
             resolve_device(config.device)  # its processes will have what this one has
         self.manner = "in several processes" if config.scheduler is None else f"on the workers of {config.scheduler}"
         self.model = load_model(checkpoint, torch.device("cpu"))
         self.decoder = HeadDecoder.of(self.model, config.head, raw_clusters=config.raw_clusters)
         self._config = config
+        self._rules = rules
         self._output = output
 
     def predict(
@@ -118,6 +120,7 @@ class DistributedPrediction:
                 config=config.model_copy(update={**shared, "inputs": tuple(map(Path, paths))}),
                 threads=threads_each(jobs) if config.scheduler is None else None,
                 processes=jobs,
+                rules=self._rules,
             )
             for number, paths in enumerate(parts)
         ]

@@ -11,6 +11,7 @@ from bioseg_cli.config import read_yaml
 from bioseg_cli.errors import UsageError
 from bioseg_cli.io.files import sha256_of
 from bioseg_cli.io.prefetch import WORKERS, prefetched_map
+from bioseg_cli.objects.instances import ObjectRules
 from bioseg_cli.prediction.settings import PredictConfig, records_in
 from bioseg_cli.prediction.sources import AnySource
 
@@ -40,12 +41,13 @@ class EarlierPrediction:
     same: bool = True
 
     @classmethod
-    def read(cls, config: PredictConfig, model_hash: str) -> EarlierPrediction:
+    def read(cls, config: PredictConfig, model_hash: str, rules: ObjectRules) -> EarlierPrediction:
         """Read the records of a folder.
 
         Args:
             config: the settings of now.
             model_hash: SHA-256 of the model of now.
+            rules: how objects are told apart now, where they are written.
         """
         settings = _lasting(config.model_dump(mode="json"))
         entries: dict[str, Entry] = {}
@@ -58,6 +60,7 @@ class EarlierPrediction:
             if config.part is None or path.name == config.record_name:
                 own |= set(found)
             same &= record["model"]["sha256"] == model_hash and _lasting(record["config"]) == settings
+            same &= not config.objects or record.get("object_rules") == rules.model_dump(mode="json")["learnt"]
         return cls(config.out, entries, frozenset(own), same)
 
     def done(self, sources: Sequence[AnySource]) -> dict[str, Entry]:

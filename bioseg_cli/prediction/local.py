@@ -9,6 +9,7 @@ from typing import Any
 from bioseg_cli.compute.device import resolve_device, resolve_precision
 from bioseg_cli.errors import BiosegError, OutputError
 from bioseg_cli.model.saved import load_model
+from bioseg_cli.objects.instances import ObjectRules
 from bioseg_cli.prediction.failures import failure_of
 from bioseg_cli.prediction.outputs import Entry
 from bioseg_cli.prediction.pipeline import WHOLE, ImagePrediction
@@ -26,6 +27,7 @@ class LocalPrediction:
         checkpoint: the model.
         config: how it predicts, and where the masks go.
         output: is told of progress, and of what is left out.
+        rules: how objects are told apart, where they are written.
         processes: that share the memory of this machine evenly, this one included.
 
     Attributes:
@@ -38,7 +40,9 @@ class LocalPrediction:
         DataError: the model is missing or damaged.
     """
 
-    def __init__(self, checkpoint: Path, config: PredictConfig, output: Output, *, processes: int = 1) -> None:
+    def __init__(
+        self, checkpoint: Path, config: PredictConfig, output: Output, rules: ObjectRules, *, processes: int = 1
+    ) -> None:
         device = resolve_device(config.device)
         self._precision = resolve_precision(config.precision, device)
         self.model = load_model(checkpoint, device)
@@ -46,6 +50,7 @@ class LocalPrediction:
         self.decoder = self._predictor.decoder
         self.manner = f"on {device} in {self._precision.name} ({self._precision.reason})"
         self._config = config
+        self._rules = rules
         self._output = output
 
     def predict(
@@ -96,7 +101,8 @@ class LocalPrediction:
             single = len(images) == 1
             what, total = (f"Predicting {images[0].name}, per cent", WHOLE) if single else ("Predicting", len(images))
             with self._output.progress(what, total) as progress:
-                ImagePrediction(self._predictor, self._config, done, leave_out, progress).run(images)
+                prediction = ImagePrediction(self._predictor, self._config, done, leave_out, progress, self._rules)
+                prediction.run(images)
         for source in sources:
             if isinstance(source, Source):
                 continue

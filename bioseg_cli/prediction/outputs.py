@@ -22,10 +22,12 @@ from PIL import Image
 from bioseg_cli.errors import BiosegError, OutputError
 from bioseg_cli.io.files import replacing
 from bioseg_cli.io.image_writer import Legend
+from bioseg_cli.objects.instances import ObjectRules
 from bioseg_cli.prediction.estimate import estimate_entry
 from bioseg_cli.prediction.failures import failure_of
+from bioseg_cli.prediction.gathered import GatheredFrame
 from bioseg_cli.prediction.head_decoder import HeadDecoder
-from bioseg_cli.prediction.overlay import Preview
+from bioseg_cli.prediction.object_files import ObjectFiles
 from bioseg_cli.prediction.pages import STRIP_BYTES, Scratch, write_pages
 from bioseg_cli.prediction.settings import PredictConfig
 from bioseg_cli.prediction.sources import OpenSource, Source, mask_path
@@ -50,7 +52,7 @@ class _Rows:
     """(h, W)."""
     probabilities: NDArray[np.float32] | None
     """(V, h, W), where they are written."""
-    preview: Preview | None
+    gathered: GatheredFrame | None
 
 
 class _Abandoned(Exception):
@@ -60,7 +62,9 @@ class _Abandoned(Exception):
 class ImageOutput:
     """The files of one image, written as its rows come."""
 
-    def __init__(self, source: Source, opened: OpenSource, config: PredictConfig, decoder: HeadDecoder) -> None:
+    def __init__(
+        self, source: Source, opened: OpenSource, config: PredictConfig, decoder: HeadDecoder, rules: ObjectRules
+    ) -> None:
         self.source = source
         self._opened = opened
         self._config = config
@@ -69,6 +73,7 @@ class ImageOutput:
         self._waiting: queue.Queue[_Rows | _Abandoned | None] = queue.Queue(WAITING)
         self._failure: BaseException | None = None
         self._entry: Future[Entry] | None = None
+        self._objects = ObjectFiles(source, opened, config, decoder.values, rules) if config.objects else None
         self._expected = [decoder.expected_iou() for _ in range(opened.frames)]
 
     def begin(self, pool: ThreadPoolExecutor) -> None:
@@ -80,7 +85,7 @@ class ImageOutput:
         assert self._entry is not None  # it has begun
         return self._entry.result()
 
-    def take(self, frame: int, top: int, probabilities: NDArray[np.float32], preview: Preview | None) -> None:
+    def take(self, frame: int, top: int, probabilities: NDArray[np.float32], gathered: GatheredFrame | None) -> None:
         """Write finished rows: probabilities (K, h, W) of the head, which may be overwritten afterwards.
 
         Raises:
@@ -98,7 +103,7 @@ class ImageOutput:
                 written = likely.copy() if self._config.probabilities else None
             if expected is not None:
                 expected.add(likely, labels)
-            self._waiting.put(_Rows(frame, top + first, labels, written, preview))
+            self._waiting.put(_Rows(frame, top + first, labels, written, gathered))
 
     def finish(self) -> None:
         """No rows come any more."""
@@ -147,12 +152,15 @@ class ImageOutput:
                 shape = (*stack.values(), len(self._decoder.values), *page)
                 dtype = np.dtype(np.float32)
                 write_pages(temporary_probabilities, scratch.rows(), shape, dtype, "".join(stack) + "CYX", size)
+            if self._objects is not None:
+                written += self._objects.write(files)
         return {
             "input": str(self.source.path),
             "name": self.source.name,
             "outputs": [path.relative_to(out).as_posix() for path in written],
             "shape": [*stack.values(), *page],
             "pixel_size": None if size is None else size.to_json(),
+            **({} if self._objects is None else {"objects": self._objects.counts()}),
             **estimate_entry(self._expected, self._decoder),
             **self._opened.about,
         }
@@ -165,18 +173,24 @@ class ImageOutput:
     def _kept(
         self, given: Iterator[_Rows], scratch: Scratch | None, files: ExitStack, written: list[Path]
     ) -> Iterator[_Rows]:
-        """The same rows; their probabilities are set aside, and pictures written when their frame is complete."""
+        """The same rows; probabilities are set aside, objects found and pictures written when a frame is complete."""
         for rows in given:
             if scratch is not None and rows.probabilities is not None:
                 scratch.put(rows.frame, rows.top, rows.probabilities)
-            if rows.preview is not None:
-                rows.preview.take_labels(rows.top, rows.labels)
+            if rows.gathered is not None:
+                rows.gathered.take_labels(rows.top, rows.labels)
                 if rows.top + len(rows.labels) == self._height:
-                    suffix = f"_f{rows.frame:03d}" if self._opened.frames > 1 else ""
-                    written.append(self._config.out / "overlays" / f"{self.source.name}{suffix}.png")
-                    picture = Image.fromarray(rows.preview.draw(self._decoder))
-                    picture.save(files.enter_context(replacing(written[-1])))
+                    self._take_frame(rows.frame, rows.gathered, files, written)
             yield rows
+
+    def _take_frame(self, frame: int, gathered: GatheredFrame, files: ExitStack, written: list[Path]) -> None:
+        if self._objects is not None:
+            self._objects.take(frame, gathered.labels, gathered.pixels, files)
+        if self._config.overlay:
+            suffix = f"_f{frame:03d}" if self._opened.frames > 1 else ""
+            written.append(self._config.out / "overlays" / f"{self.source.name}{suffix}.png")
+            picture = Image.fromarray(gathered.draw(self._decoder))
+            picture.save(files.enter_context(replacing(written[-1])))
 
 
 class Outputs:
@@ -185,6 +199,7 @@ class Outputs:
     Args:
         config: what is written, and where.
         decoder: what the channels of the head become.
+        rules: how objects are told apart, where they are written.
         done: called with each image's entry of the record, in order, as soon as its files are there.
         failed: called with an image whose files cannot be written, in its place, and why.
     """
@@ -193,11 +208,13 @@ class Outputs:
         self,
         config: PredictConfig,
         decoder: HeadDecoder,
+        rules: ObjectRules,
         done: Callable[[Entry], None],
         failed: Callable[[Source, BiosegError], None],
     ) -> None:
         self._config = config
         self._decoder = decoder
+        self._rules = rules
         self._done = done
         self._failed = failed
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="writing")
@@ -226,7 +243,7 @@ class Outputs:
         frame: int,
         top: int,
         probabilities: NDArray[np.float32],
-        preview: Preview | None,
+        gathered: GatheredFrame | None,
     ) -> None:
         """Write rows of a frame, see `ImageOutput.take`; all those of one image before the next.
 
@@ -235,9 +252,9 @@ class Outputs:
             Exception: what went wrong with the files of this image.
         """
         if self._current is None:
-            self._current = ImageOutput(source, opened, self._config, self._decoder)
+            self._current = ImageOutput(source, opened, self._config, self._decoder, self._rules)
             self._current.begin(self._pool)
-        self._current.take(frame, top, probabilities, preview)
+        self._current.take(frame, top, probabilities, gathered)
         if frame == opened.frames - 1 and top + probabilities.shape[-2] == opened.shape[1]:
             self._current.finish()
             self._finished.append(self._current)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -13,52 +12,10 @@ from bioseg_cli.figures.pictures import as_rgb, draw_outlines
 from bioseg_cli.prediction.head_decoder import HeadDecoder
 
 STRETCH_PERCENTILES = (0.5, 99.5)
-LARGEST_PICTURE = 4096
-"""Pixels a side of the largest picture; see `Preview`."""
 BLOCK_ROWS = 256
 """Rows that are stretched at once, in double precision."""
 TINT = 0.5
 """Share of a cluster's colour in the picture; the rest is the image."""
-
-
-class Preview:
-    """A frame's pixels and labels for a picture, gathered from rows as they go by.
-
-    Frames with more than `LARGEST_PICTURE` pixels a side are reduced: of every so many rows and columns one is kept,
-    the smallest whole number that does. The others are never held.
-
-    Args:
-        shape: (C, H, W) of the frame.
-        pixel_dtype: of its pixels.
-        label_dtype: of its labels.
-
-    Attributes:
-        factor: 1 row and column of so many is kept.
-    """
-
-    def __init__(self, shape: tuple[int, int, int], pixel_dtype: np.dtype[Any], label_dtype: np.dtype[Any]) -> None:
-        channels, height, width = shape
-        self.factor = max(1, math.ceil(max(height, width) / LARGEST_PICTURE))
-        reduced = math.ceil(height / self.factor), math.ceil(width / self.factor)
-        self._pixels = np.zeros((channels, *reduced), pixel_dtype)
-        self._labels = np.zeros(reduced, label_dtype)
-
-    def take_pixels(self, top: int, rows: NDArray[Any]) -> None:
-        """Keep what is shown of pixels (C, h, W), the first of them in row `top` of the frame."""
-        self._keep(self._pixels, top, rows)
-
-    def take_labels(self, top: int, rows: NDArray[Any]) -> None:
-        """Keep what is shown of labels (h, W)."""
-        self._keep(self._labels, top, rows)
-
-    def _keep(self, kept: NDArray[Any], top: int, rows: NDArray[Any]) -> None:
-        first = math.ceil(top / self.factor)
-        shown = rows[..., first * self.factor - top :: self.factor, :: self.factor]
-        kept[..., first : first + shown.shape[-2], :] = shown
-
-    def draw(self, decoder: HeadDecoder) -> NDArray[np.uint8]:
-        """The picture (h, w, 3)."""
-        return draw_overlay(self._pixels, self._labels, decoder)
 
 
 def draw_overlay(pixels: NDArray[Any], labels: NDArray[np.integer[Any]], decoder: HeadDecoder) -> NDArray[np.uint8]:

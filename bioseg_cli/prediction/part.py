@@ -10,6 +10,7 @@ from typing import Any
 
 from bioseg_cli.compute.process import NoAnswer, ask
 from bioseg_cli.config import Config
+from bioseg_cli.objects.instances import ObjectRules
 from bioseg_cli.prediction.settings import PredictConfig
 
 WORKER = "bioseg_cli.prediction.worker"
@@ -28,6 +29,7 @@ class Part(Config):
             attempt makes one of its own: an earlier one may not have ended yet.
         threads: for its process; None = as its environment says.
         processes: that share the memory of its machine evenly.
+        rules: how objects are told apart, where they are written.
     """
 
     number: int
@@ -35,6 +37,7 @@ class Part(Config):
     config: PredictConfig
     threads: int | None
     processes: int
+    rules: ObjectRules
 
 
 def do_part(part: Part) -> dict[str, Any]:

@@ -23,14 +23,18 @@ from bioseg_cli.io.image_writer import COLOURS
 from bioseg_cli.io.notes import reading_notes
 from bioseg_cli.io.pixel_size import PixelSize, unusable_sizes
 from bioseg_cli.model.saved import LoadedModel
+from bioseg_cli.objects.instances import ObjectRules
+from bioseg_cli.objects.of_run import rules_of_run
+from bioseg_cli.objects.tables import check_parquet
 from bioseg_cli.prediction.distributed import DistributedPrediction
 from bioseg_cli.prediction.earlier import EarlierPrediction, Entry, remove_outputs
 from bioseg_cli.prediction.estimate import estimate_sentence
 from bioseg_cli.prediction.head_decoder import HeadDecoder
 from bioseg_cli.prediction.local import LocalPrediction
+from bioseg_cli.prediction.object_files import table_names, write_tables
 from bioseg_cli.prediction.record import RecordFile
 from bioseg_cli.prediction.result import PredictionResult
-from bioseg_cli.prediction.settings import PARTS_PREFIX, PredictConfig, records_in
+from bioseg_cli.prediction.settings import OBJECT_FORMATS, PARTS_PREFIX, PredictConfig, records_in
 from bioseg_cli.prediction.sources import AnySource, Source, find_sources, is_dataset
 from bioseg_cli.runs.console import Output
 from bioseg_cli.runs.directory import checkpoint_of
@@ -51,21 +55,26 @@ def run(config: PredictConfig, output: Output, *, overwrite: bool) -> Prediction
             failures.
     """
     _check_output(config, overwrite=overwrite)
+    if "parquet" in config.objects_format:
+        check_parquet()
     checkpoint = checkpoint_of(config.run, config.state)
+    rules, whence = rules_of_run(config.run) if config.objects else (ObjectRules(), None)
     with ExitStack() as opened:
         given = find_sources(config, opened)
         prediction: LocalPrediction | DistributedPrediction
-        plan = _plan(config, given, checkpoint)
+        plan = _plan(config, given, checkpoint, rules)
         if _is_distributed(config, plan.sources, output):
-            prediction = DistributedPrediction(checkpoint, config, output)
+            prediction = DistributedPrediction(checkpoint, config, output, rules)
         else:
-            prediction = LocalPrediction(checkpoint, config, output)
+            prediction = LocalPrediction(checkpoint, config, output, rules)
         model, decoder = prediction.model, prediction.decoder
         if config.lut and len(decoder.values) > COLOURS:
             clusters = f"the head {decoder.head} has {len(decoder.values)} clusters"
             what = f"A mask has at most {COLOURS} colours, and {clusters}"
             raise UsageError(what, where=model.path, fix="Leave out --lut.")
         record = _new_record(config, model, decoder, plan)
+        if config.objects:
+            record["object_rules"] = rules.model_dump(mode="json")["learnt"]
         file = RecordFile(config.out / config.record_name, record, plan.kept, [source.name for source in given])
         if not config.skip_existing:
             _remove_earlier(config)
@@ -73,7 +82,7 @@ def run(config: PredictConfig, output: Output, *, overwrite: bool) -> Prediction
         _remove_outdated(config, plan)
         if plan.sources:
             output.say(f"Predicting {_counted(plan.sources)} {prediction.manner}")
-        if sentence := decoder.sentence():
+        for sentence in filter(None, (decoder.sentence(), whence)):
             output.say(sentence)
         try:
             failures = prediction.predict(plan.sources, record, file.keep_up)
@@ -84,6 +93,8 @@ def run(config: PredictConfig, output: Output, *, overwrite: bool) -> Prediction
         finally:
             record["finished"] = now()
             file.end()
+            if config.objects and (entries := file.document()["files"]):
+                write_tables(config, entries)
     if record["files"]:
         _say(record, output, model.card.training_pixel_size())
     result = PredictionResult(config.out, file.document())
@@ -117,7 +128,7 @@ def _check_output(config: PredictConfig, *, overwrite: bool) -> None:
         refuse_existing(config.out, overwrite=overwrite)
 
 
-def _plan(config: PredictConfig, given: list[AnySource], checkpoint: Path) -> _Plan:
+def _plan(config: PredictConfig, given: list[AnySource], checkpoint: Path, rules: ObjectRules) -> _Plan:
     """Divide what is given into what is predicted and what an earlier prediction has done.
 
     Raises:
@@ -127,7 +138,7 @@ def _plan(config: PredictConfig, given: list[AnySource], checkpoint: Path) -> _P
         return _Plan(given, [], [], None)
     if dataset := next((source.path for source in given if is_dataset(source.path)), None):
         raise UsageError("--skip-existing is for files, and this is a data set", where=dataset)
-    earlier = EarlierPrediction.read(config, sha256_of(checkpoint))
+    earlier = EarlierPrediction.read(config, sha256_of(checkpoint), rules)
     left, done = earlier.without_image(given), earlier.done(given)
     sources = [source for source in given if source.name not in done]
     again = [source.name for source in sources if source.name in earlier.entries]
@@ -156,6 +167,7 @@ def _remove_earlier(config: PredictConfig) -> None:
     own = [out / config.record_name]
     for path in records_in(out) if config.part is None else filter(Path.is_file, own):
         remove_outputs(out, [out / name for entry in read_yaml(path).get("files", []) for name in entry["outputs"]])
+        remove_outputs(out, [out / name for name in table_names(path.name, OBJECT_FORMATS)])
         path.unlink()
     if config.part is None:
         for folder in out.glob(f"{PARTS_PREFIX}*"):
@@ -164,12 +176,20 @@ def _remove_earlier(config: PredictConfig) -> None:
 
 def _remove_outdated(config: PredictConfig, plan: _Plan) -> None:
     remove_outputs(config.out, plan.outdated)
+    stale = set(table_names(config.record_name, OBJECT_FORMATS)) - set(_tables(config))
+    remove_outputs(config.out, [config.out / name for name in stale])
     if config.skip_existing and config.part is None:
         # What other records said is in this one now.
         for path in records_in(config.out):
             if path.name != config.record_name:
+                remove_outputs(config.out, [config.out / name for name in table_names(path.name, OBJECT_FORMATS)])
                 path.unlink()
         discard_partial(config.out)
+
+
+def _tables(config: PredictConfig) -> list[str]:
+    """Names of the tables of all images that are written."""
+    return table_names(config.record_name, config.objects_format) if config.objects else []
 
 
 def _new_record(config: PredictConfig, model: LoadedModel, decoder: HeadDecoder, plan: _Plan) -> dict[str, Any]:

@@ -195,6 +195,9 @@ def _check_options(sources: Sequence[AnySource], config: PredictConfig) -> None:
     if config.probabilities and volume is not None:
         what = "Probabilities are written for images, not for volumes"
         raise UsageError(what, where=volume.path, fix="Leave out --probabilities.")
+    if config.objects and volume is not None:
+        what = "Objects are written for images, not for volumes"
+        raise UsageError(what, where=volume.path, fix="Leave out --objects.")
     if config.lut and volume is not None:
         what = "Colours are written into the masks of images, not into those of volumes"
         raise UsageError(what, where=volume.path, fix="Leave out --lut.")

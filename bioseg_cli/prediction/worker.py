@@ -29,7 +29,7 @@ def perform(job: bytes) -> dict[str, Any]:
     wanted = config.out.parent / WANTED
     threading.Thread(target=_stop_without, args=(wanted,), daemon=True).start()
     record: dict[str, Any] = {"files": [], "failures": []}
-    local = LocalPrediction(config.run, config, Output(quiet=True), processes=part.processes)
+    local = LocalPrediction(config.run, config, Output(quiet=True), part.rules, processes=part.processes)
     try:
         local.predict(file_sources(config.inputs, config.stacks, part.names), record)
     except OutputError as error:

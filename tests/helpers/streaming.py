@@ -11,6 +11,7 @@ import torch
 from bioseg_cli.compute.device import resolve_precision
 from bioseg_cli.errors import DataError
 from bioseg_cli.model.saved import load_model
+from bioseg_cli.objects.instances import ObjectRules
 from bioseg_cli.prediction.pipeline import ImagePrediction
 from bioseg_cli.prediction.predictor import Predictor
 from bioseg_cli.prediction.settings import PredictConfig
@@ -56,7 +57,7 @@ def predict_files(predictor: Predictor, paths: list[Path], out: Path, **options:
         raise error
 
     with Output(quiet=True).progress("", len(paths)) as progress, ExitStack() as opened:
-        run = ImagePrediction(predictor, config, entries.append, leave_out, progress)
+        run = ImagePrediction(predictor, config, entries.append, leave_out, progress, ObjectRules())
         run.run([source for source in find_sources(config, opened) if isinstance(source, Source)])
     return entries
 

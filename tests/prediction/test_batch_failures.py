@@ -22,8 +22,9 @@ from bioseg_cli.config import build_config
 from bioseg_cli.errors import DataError, OutputError
 from bioseg_cli.io.images import ImageFile
 from bioseg_cli.model.unet import UNet
+from bioseg_cli.objects.instances import ObjectRules
 from bioseg_cli.prediction import outputs
-from bioseg_cli.prediction.overlay import Preview
+from bioseg_cli.prediction.gathered import GatheredFrame
 from bioseg_cli.prepare.recipes.folder import collect
 from bioseg_cli.prepare.recipes.settings import FolderConfig
 from bioseg_cli.runs.console import Output
@@ -83,12 +84,12 @@ def spoil(monkeypatch: pytest.MonkeyPatch, phase: str, name: str, error: Excepti
 
         def kept(self: outputs.ImageOutput, *arguments: Any) -> Iterator[Any]:
             if self.source.name == name:
-                monkeypatch.setattr(Preview, "draw", raising(Preview.draw, error, lambda *_: True))
+                monkeypatch.setattr(GatheredFrame, "draw", raising(GatheredFrame.draw, error, lambda *_: True))
             else:
-                monkeypatch.setattr(Preview, "draw", draw)
+                monkeypatch.setattr(GatheredFrame, "draw", draw)
             yield from drawn(self, *arguments)
 
-        draw = Preview.draw
+        draw = GatheredFrame.draw
         monkeypatch.setattr(outputs, "THREADS", 1)
         monkeypatch.setattr(outputs.ImageOutput, "_kept", kept)
     else:
@@ -252,7 +253,8 @@ def test_what_a_process_says_of_a_full_disk(
     spoil(monkeypatch, "writing", "bad", OSError(errno.ENOSPC, "No space left on device"))
     (tmp_path / WANTED).touch()
     config = PredictConfig(run=model, inputs=(images / "bad.tif",), out=tmp_path / "part")
-    line = Part(number=0, names=("bad",), config=config, threads=None, processes=1).to_line().encode()
+    part = Part(number=0, names=("bad",), config=config, threads=None, processes=1, rules=ObjectRules())
+    line = part.to_line().encode()
     assert perform(line) == {
         "unwritable": ["The disk is full: the file was not written", "Free some space and run again."]
     }
