@@ -28,10 +28,11 @@ from bioseg_cli.evaluation.clusters import (
     mapping_notes,
 )
 from bioseg_cli.evaluation.controls import control_notes, refuse_no_control
+from bioseg_cli.evaluation.document import ClusterMapping
 from bioseg_cli.evaluation.failures import RunFailures
 from bioseg_cli.evaluation.ground_truth import DatasetGroundTruth, Predict, counts_of_images, remarks
 from bioseg_cli.evaluation.network import NetworkOnGroundTruth
-from bioseg_cli.evaluation.report import ClusterMapping, Evaluation, Figures, Report, shown_path
+from bioseg_cli.evaluation.report import Evaluation, Figures, Report, shown_path
 from bioseg_cli.evaluation.scores import ImageCounts, Resampling, difference, score_images
 from bioseg_cli.evaluation.settings import EvaluateConfig
 from bioseg_cli.evaluation.states import SavedState, data_path, load_state, saved_states

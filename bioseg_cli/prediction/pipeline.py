@@ -18,9 +18,10 @@ from bioseg_cli.compute.device import is_device_failure, is_out_of_memory
 from bioseg_cli.errors import BiosegError, OutputError
 from bioseg_cli.io.prefetch import prefetched, prefetched_map
 from bioseg_cli.prediction.failures import failure_of
-from bioseg_cli.prediction.outputs import Entry, Outputs
+from bioseg_cli.prediction.outputs import Outputs
 from bioseg_cli.prediction.overlay import Preview
 from bioseg_cli.prediction.predictor import Predictor
+from bioseg_cli.prediction.record import FileEntry
 from bioseg_cli.prediction.settings import PredictConfig
 from bioseg_cli.prediction.sources import OpenSource, Source
 from bioseg_cli.runs.console import ProgressLine
@@ -98,7 +99,7 @@ class ImagePrediction:
         self,
         predictor: Predictor,
         config: PredictConfig,
-        done: Callable[[Entry], None],
+        done: Callable[[FileEntry], None],
         leave_out: Callable[[Source, BiosegError], None],
         progress: ProgressLine,
     ) -> None:
@@ -282,8 +283,8 @@ class ImagePrediction:
         self._leave_out(source, error)
         self._show(1)
 
-    def _written(self, entry: Entry) -> None:
-        self._settled.add(entry["name"])
+    def _written(self, entry: FileEntry) -> None:
+        self._settled.add(entry.name)
         self._done(entry)
         self._show(1)
 

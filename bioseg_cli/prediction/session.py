@@ -13,9 +13,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from bioseg_cli.config import read_yaml
 from bioseg_cli.errors import BiosegError, DataError, PartialFailure, UsageError
 from bioseg_cli.io.axes import count_of_frames
 from bioseg_cli.io.files import discard_partial, refuse_existing, sha256_of
@@ -24,17 +22,19 @@ from bioseg_cli.io.notes import reading_notes
 from bioseg_cli.io.pixel_size import PixelSize, unusable_sizes
 from bioseg_cli.model.saved import LoadedModel
 from bioseg_cli.prediction.distributed import DistributedPrediction
-from bioseg_cli.prediction.earlier import EarlierPrediction, Entry, remove_outputs
+from bioseg_cli.prediction.earlier import EarlierPrediction, remove_outputs
 from bioseg_cli.prediction.estimate import estimate_sentence
 from bioseg_cli.prediction.head_decoder import HeadDecoder
 from bioseg_cli.prediction.local import LocalPrediction
-from bioseg_cli.prediction.record import RecordFile
+from bioseg_cli.prediction.record import Counts, FileEntry, MaskValue, Origin, PredictionRecord
+from bioseg_cli.prediction.record_file import RecordFile
 from bioseg_cli.prediction.result import PredictionResult
 from bioseg_cli.prediction.settings import PARTS_PREFIX, PredictConfig, records_in
 from bioseg_cli.prediction.sources import AnySource, Source, find_sources, is_dataset
 from bioseg_cli.runs.console import Output
 from bioseg_cli.runs.directory import checkpoint_of
 from bioseg_cli.runs.manifest import now
+from bioseg_cli.runs.sections import Status
 
 PIXEL_SIZE_TOLERANCE = 1.1
 """Pixel sizes that differ by a larger factor than this show objects of another size than in training."""
@@ -65,8 +65,9 @@ def run(config: PredictConfig, output: Output, *, overwrite: bool) -> Prediction
             clusters = f"the head {decoder.head} has {len(decoder.values)} clusters"
             what = f"A mask has at most {COLOURS} colours, and {clusters}"
             raise UsageError(what, where=model.path, fix="Leave out --lut.")
-        record = _new_record(config, model, decoder, plan)
-        file = RecordFile(config.out / config.record_name, record, plan.kept, [source.name for source in given])
+        begun = _new_record(config, model, decoder, plan)
+        order = [source.name for source in given]
+        file = RecordFile(config.out / config.record_name, begun, lambda: prediction.outcome, plan.kept, order)
         if not config.skip_existing:
             _remove_earlier(config)
         file.write()
@@ -76,17 +77,14 @@ def run(config: PredictConfig, output: Output, *, overwrite: bool) -> Prediction
         if sentence := decoder.sentence():
             output.say(sentence)
         try:
-            failures = prediction.predict(plan.sources, record, file.keep_up)
-            record["status"] = "finished"
+            failures = prediction.predict(plan.sources, file.keep_up)
         except BaseException as error:
-            record["status"] = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+            file.end(Status.INTERRUPTED if isinstance(error, KeyboardInterrupt) else Status.FAILED)
             raise
-        finally:
-            record["finished"] = now()
-            file.end()
-    if record["files"]:
-        _say(record, output, model.card.training_pixel_size())
-    result = PredictionResult(config.out, file.document())
+        record = file.end(Status.FINISHED)
+    if predicted := prediction.outcome.files:
+        _say(predicted, output, model.card.training_pixel_size(), calibrated=record.temperature is not None)
+    result = PredictionResult(config.out, record)
     _raise_failures(failures, len(plan.sources), result, config.record_name)
     return result
 
@@ -103,9 +101,9 @@ class _Plan:
     """
 
     sources: list[AnySource]
-    kept: list[Entry]
+    kept: list[FileEntry]
     outdated: list[Path]
-    counts: dict[str, int] | None
+    counts: Counts | None
 
 
 def _check_output(config: PredictConfig, *, overwrite: bool) -> None:
@@ -131,12 +129,12 @@ def _plan(config: PredictConfig, given: list[AnySource], checkpoint: Path) -> _P
     left, done = earlier.without_image(given), earlier.done(given)
     sources = [source for source in given if source.name not in done]
     again = [source.name for source in sources if source.name in earlier.entries]
-    counts = {
-        "predicted": len(sources) - len(again),
-        "predicted_again": len(again),
-        "skipped": len(done),
-        "without_image": len(left),
-    }
+    counts = Counts(
+        predicted=len(sources) - len(again),
+        predicted_again=len(again),
+        skipped=len(done),
+        without_image=len(left),
+    )
     return _Plan(sources, [*done.values(), *left.values()], earlier.outputs(again), counts)
 
 
@@ -155,7 +153,7 @@ def _remove_earlier(config: PredictConfig) -> None:
     out = config.out
     own = [out / config.record_name]
     for path in records_in(out) if config.part is None else filter(Path.is_file, own):
-        remove_outputs(out, [out / name for entry in read_yaml(path).get("files", []) for name in entry["outputs"]])
+        remove_outputs(out, [out / name for entry in PredictionRecord.read(path).files for name in entry.outputs])
         path.unlink()
     if config.part is None:
         for folder in out.glob(f"{PARTS_PREFIX}*"):
@@ -172,29 +170,31 @@ def _remove_outdated(config: PredictConfig, plan: _Plan) -> None:
         discard_partial(config.out)
 
 
-def _new_record(config: PredictConfig, model: LoadedModel, decoder: HeadDecoder, plan: _Plan) -> dict[str, Any]:
+def _new_record(config: PredictConfig, model: LoadedModel, decoder: HeadDecoder, plan: _Plan) -> PredictionRecord:
     card = model.card
-    return {
-        "command": config.command,
-        "config": config.model_dump(mode="json"),
-        "status": "running",
-        "started": now(),
-        "model": {
-            "path": str(model.path),
-            "sha256": sha256_of(model.path),
-            "method": card.method,
-            "state": card.state,
-            "epoch": card.epoch,
-            "dataset_hash": card.dataset_hash,
-        },
-        **decoder.to_json(),
-        "classes": [{"label": code, **one.model_dump(mode="json")} for code, one in enumerate(decoder.values)],
-        # These become known when it begins; they stand before the long lists.
-        **dict.fromkeys(("device", "precision", "environment", "tiles")),
-        **({} if plan.counts is None else {"counts": plan.counts}),
-        "files": [],
-        "failures": [],
-    }
+    origin = Origin(
+        path=str(model.path),
+        sha256=sha256_of(model.path),
+        method=card.method,
+        state=card.state,
+        epoch=card.epoch,
+        dataset_hash=card.dataset_hash,
+    )
+    values = [MaskValue(label=code, **value.model_dump()) for code, value in enumerate(decoder.values)]
+    record = PredictionRecord(
+        command=config.command,
+        config=config.model_dump(mode="json"),
+        status=Status.RUNNING,
+        started=now(),
+        model=origin,
+        **decoder.record().given(),
+        classes=tuple(values),
+    )
+    # These become known when it begins; they stand before the long lists.
+    record = record.having(device=None, precision=None, environment=None, tiles=None)
+    if plan.counts is not None:
+        record = record.having(counts=plan.counts)
+    return record.having(files=(), failures=())
 
 
 def _counted(sources: Sequence[AnySource]) -> str:
@@ -203,34 +203,34 @@ def _counted(sources: Sequence[AnySource]) -> str:
     return " and ".join(f"{count} {what}{'s' * (count > 1)}" for what, count in counts.items() if count)
 
 
-def _say(record: dict[str, Any], output: Output, trained: PixelSize | None) -> None:
+def _say(files: Sequence[FileEntry], output: Output, trained: PixelSize | None, *, calibrated: bool) -> None:
     """What a user must know of the masks."""
-    for sentence in _remarks_on_files(record["files"]):
+    for sentence in _remarks_on_files(files):
         output.say(sentence)
-    sizes = [PixelSize.from_json(entry["pixel_size"]) for entry in record["files"] if entry["pixel_size"]]
+    sizes = [entry.pixel_size for entry in files if entry.pixel_size is not None]
     if warning := other_pixel_size(sizes, trained):
         output.warn(warning)
-    for note in reading_notes({entry["name"]: entry.get("notes", ()) for entry in record["files"]}, "images"):
+    for note in reading_notes({entry.name: entry.notes for entry in files}, "images"):
         output.say(note)
-    if estimate := estimate_sentence(record["files"], calibrated=record["temperature"] is not None):
+    if estimate := estimate_sentence(files, calibrated=calibrated):
         output.say(estimate)
 
 
-def _remarks_on_files(entries: Sequence[dict[str, Any]]) -> list[str]:
+def _remarks_on_files(entries: Sequence[FileEntry]) -> list[str]:
     """How the files were understood, where that is not plain from them."""
-    stacks = [entry for entry in entries if "axes" in entry]
-    frames = sum(math.prod(entry["shape"][:-2]) for entry in stacks)
+    stacks = [entry for entry in entries if entry.axes is not None]
+    frames = sum(math.prod(entry.shape[:-2]) for entry in stacks)
     remarks = []
     if sentence := count_of_frames(len(stacks), frames):
         remarks.append(f"{sentence}; a mask has a page for each frame of its file")
-    told = [entry for entry in stacks if entry["axes_by"] == "channels"]
-    for axes in dict.fromkeys(entry["axes"] for entry in told):
-        names = [Path(entry["input"]).name for entry in told if entry["axes"] == axes]
+    told = [entry for entry in stacks if entry.axes_by == "channels"]
+    for axes in dict.fromkeys(entry.axes for entry in told):
+        names = [Path(entry.input).name for entry in told if entry.axes == axes]
         more = f" and {len(names) - 1} more files" if len(names) > 1 else ""
         remarks.append(
             f"Nothing in {names[0]}{more} names the axes; read as {axes}, which alone gives the channels of the model"
         )
-    sizes = unusable_sizes([(Path(entry["input"]).name, entry.get("no_pixel_size")) for entry in entries])
+    sizes = unusable_sizes([(Path(entry.input).name, entry.no_pixel_size) for entry in entries])
     return remarks + [sentence[0].upper() + sentence[1:] for sentence in sizes]
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bioseg_cli.evaluation.document import Intervals, ScoreRecord
 from bioseg_cli.report.session import make_page
 from bioseg_cli.runs.console import Output
 from bioseg_cli.study.grid import Budget
@@ -23,8 +24,8 @@ def score_row(
     name: str, mean: float, state: str | None, head: str | None = None, mapping: str | None = None
 ) -> ScoreRow:
     images = {f"image{number}": mean + 0.01 * (number - 3) for number in range(7)}
-    score = {"mean_iou": mean, "images": 7, "intervals": {"mean_iou": [mean - 0.02, mean + 0.02]}}
-    return ScoreRow(name, state, head, mapping, score, images)
+    score = ScoreRecord(mean_iou=mean, images=7, intervals=Intervals(mean_iou=(mean - 0.02, mean + 0.02)))
+    return ScoreRow(name=name, state=state, head=head, mapping=mapping, score=score, images=images)
 
 
 def study(

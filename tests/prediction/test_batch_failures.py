@@ -24,6 +24,7 @@ from bioseg_cli.io.images import ImageFile
 from bioseg_cli.model.unet import UNet
 from bioseg_cli.prediction import outputs
 from bioseg_cli.prediction.overlay import Preview
+from bioseg_cli.prediction.part import WANTED, Part, PartEnd
 from bioseg_cli.prepare.recipes.folder import collect
 from bioseg_cli.prepare.recipes.settings import FolderConfig
 from bioseg_cli.runs.console import Output
@@ -232,7 +233,8 @@ def test_a_full_disk_in_a_process_ends_all_of_them(
     def full(_: object, jobs: list[Any], **__: object) -> Iterator[Any]:
         for job in jobs:
             asked.append(job)
-            yield job, {"unwritable": ["The disk is full: the file was not written", "Free some space and run again."]}
+            what, fix = "The disk is full: the file was not written", "Free some space and run again."
+            yield job, PartEnd(unwritable=(what, fix))
 
     monkeypatch.setattr("bioseg_cli.prediction.distributed.run_jobs", full)
     result = bioseg("predict", model, images, "--out", tmp_path / "out", "--jobs", 2)
@@ -245,7 +247,6 @@ def test_a_full_disk_in_a_process_ends_all_of_them(
 def test_what_a_process_says_of_a_full_disk(
     model: Path, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from bioseg_cli.prediction.part import WANTED, Part
     from bioseg_cli.prediction.settings import PredictConfig
     from bioseg_cli.prediction.worker import perform
 

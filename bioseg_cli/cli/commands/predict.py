@@ -15,9 +15,9 @@ def predict(config: PredictConfig, output: Output, overwrite: bool) -> None:
 
     def show(result: PredictionResult) -> None:
         if counts := result.counts:
-            counted = f"{counts['predicted']} predicted, {counts['predicted_again']} predicted again"
-            output.show(f"{counted}, {counts['skipped']} skipped in {result.out}")
-            if left := counts["without_image"]:
+            counted = f"{counts.predicted} predicted, {counts.predicted_again} predicted again"
+            output.show(f"{counted}, {counts.skipped} skipped in {result.out}")
+            if left := counts.without_image:
                 output.show(f"Masks of images that are not given any more stay: {left}")
         else:
             count = len(result.masks)
