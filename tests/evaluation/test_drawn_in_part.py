@@ -25,6 +25,7 @@ from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.errors import DataError
 from bioseg_cli.evaluation.folds import leave_out
 from bioseg_cli.report import words
+from bioseg_cli.report.findings import Findings
 from bioseg_cli.report.session import make_page
 from bioseg_cli.runs.console import Output, PlainConsole
 from bioseg_cli.study.cells import cells
@@ -271,7 +272,7 @@ def test_tables_of_a_study_have_the_labelled_area_behind_the_labels(tmp_path: Pa
     assert f"({shown})" in text.getvalue()
     assert AREA in notes(cells(partly_drawn))
     assert AREA not in notes(cells(results))
-    page = make_page(partly_drawn, Output(quiet=True))[0]
+    page = make_page(Findings(partly_drawn), Output(quiet=True))[0]
     assert f"{shown} of their area)" in page
     assert "(2.0 %)</td>" in page
-    assert "of their area" not in make_page(results, Output(quiet=True))[0]
+    assert "of their area" not in make_page(Findings(results), Output(quiet=True))[0]

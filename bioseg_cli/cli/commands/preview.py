@@ -13,6 +13,6 @@ def preview(config: PreviewConfig, output: Output, overwrite: bool) -> None:
 
     from bioseg_cli.preview import session
 
-    summary = session.run(config, output, overwrite=overwrite)
-    output.show(Text(f"picture  {summary['picture']}\nimages   {', '.join(map(printable, summary['images']))}"))
-    output.result(summary)
+    result = session.run(config, output, overwrite=overwrite)
+    output.show(Text(f"picture  {result.picture}\nimages   {', '.join(map(printable, result.images))}"))
+    output.result(result.to_json())

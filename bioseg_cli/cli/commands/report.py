@@ -12,6 +12,6 @@ def report(config: ReportConfig, output: Output, overwrite: bool) -> None:
 
     from bioseg_cli.report import session
 
-    found = session.run(config, output, overwrite=overwrite)
-    output.show(Text("\n".join([f"page  {found['report']}", *found["summary"]])))
-    output.result(found)
+    result = session.run(config, output, overwrite=overwrite)
+    output.show(Text("\n".join([f"page  {result.page}", *result.summary])))
+    output.result(result.to_json())
