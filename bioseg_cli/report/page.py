@@ -15,7 +15,7 @@ from markupsafe import Markup
 
 from bioseg_cli import __version__
 from bioseg_cli.dataset.area import with_share
-from bioseg_cli.evaluation.figures import DIFFERENCE_COLOURS, DIFFERENCE_NAMES
+from bioseg_cli.figures.difference import DIFFERENCE_COLOURS, DIFFERENCE_NAMES
 from bioseg_cli.report import comparisons, provenance, tables, words
 from bioseg_cli.report.findings import Findings
 from bioseg_cli.report.paper import PIPELINES, SOURCE

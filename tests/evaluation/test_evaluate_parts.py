@@ -14,11 +14,11 @@ from bioseg_cli.errors import DataError
 from bioseg_cli.evaluation.baselines import all_background, brightness_bands, can_divide, fit_baseline, score_baselines
 from bioseg_cli.evaluation.clusters import cluster_tables, counts_of_clusters
 from bioseg_cli.evaluation.document import ClusterMapping, LabelBudget
-from bioseg_cli.evaluation.figures import ADDED, CONFUSED, IGNORED, MISSED, RIGHT, difference_map
 from bioseg_cli.evaluation.report import Evaluation, Report, table_csv
 from bioseg_cli.evaluation.scores import ImageCounts, Resampling, difference, score_images
 from bioseg_cli.evaluation.table import render
 from bioseg_cli.evaluation.thresholding import block_size, kmeans_bands, local_bands, otsu_bands
+from bioseg_cli.figures.difference import ADDED, CONFUSED, IGNORED, MISSED, RIGHT, difference_map
 from bioseg_cli.runs.console import Output
 
 NAMES = ("background", "nucleus")
