@@ -29,7 +29,7 @@ from bioseg_cli.evaluation.settings import EvaluateConfig
 from bioseg_cli.metrics.confusion import confusion_counts
 from bioseg_cli.model.saved import LoadedModel
 from bioseg_cli.prediction.predictor import Predictor
-from bioseg_cli.runs.console import Output
+from bioseg_cli.runs.output import Output
 from bioseg_cli.runs.sections import HeldOut
 from bioseg_cli.training.adapted_norm import estimate_statistics
 from bioseg_cli.training.calibrate import FittedTemperature, drawn_pixels, store_held_out_temperature

@@ -19,7 +19,7 @@ from bioseg_cli.masks.declared import Declared
 from bioseg_cli.masks.folders import images_of, mask_files
 from bioseg_cli.masks.frames import MaskReader, look_at_files, survey_masks, survey_values
 from bioseg_cli.masks.reading import MaskReading
-from bioseg_cli.runs.console import Output
+from bioseg_cli.runs.output import Output
 
 
 class FolderGroundTruth:

@@ -16,7 +16,7 @@ from bioseg_cli.errors import DataError
 from bioseg_cli.evaluation.scores import ImageCounts
 from bioseg_cli.io.prefetch import WORKERS, prefetched_map
 from bioseg_cli.metrics.confusion import confusion_counts
-from bioseg_cli.runs.console import Output
+from bioseg_cli.runs.output import Output
 
 if TYPE_CHECKING:
     # Not at start: folders of masks are scored without h5py.

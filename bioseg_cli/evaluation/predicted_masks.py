@@ -22,7 +22,7 @@ from bioseg_cli.masks.folders import mask_files, predictions_of
 from bioseg_cli.masks.frames import Frame, MaskReader, frames_of
 from bioseg_cli.masks.pairing import pair
 from bioseg_cli.printable import listing
-from bioseg_cli.runs.console import Output
+from bioseg_cli.runs.output import Output
 
 FoundT = TypeVar("FoundT")
 

@@ -40,8 +40,8 @@ from bioseg_cli.evaluation.unseen import unseen_classes, unseen_note
 from bioseg_cli.metrics.confusion import confusion_counts
 from bioseg_cli.model.saved import LoadedModel
 from bioseg_cli.prediction.predictor import Predictor
-from bioseg_cli.runs.console import Output
 from bioseg_cli.runs.directory import RunDirectory
+from bioseg_cli.runs.output import Output
 
 SPLIT_REMARKS = {
     "train": "The runs were trained on this split: the figures say nothing of new images.",

@@ -14,7 +14,7 @@ from bioseg_cli.evaluation.report import Evaluation, Figures, images_csv, table_
 from bioseg_cli.evaluation.result import EvaluationResult
 from bioseg_cli.evaluation.settings import EvaluateConfig
 from bioseg_cli.io.files import refuse_existing, write_text
-from bioseg_cli.runs.console import Output
+from bioseg_cli.runs.output import Output
 from bioseg_cli.runs.sections import Environment
 
 REPORT_NAME = "evaluation.json"

@@ -28,7 +28,7 @@ from bioseg_cli.prediction.record import FailureEntry, FileEntry, Outcome
 from bioseg_cli.prediction.settings import PARTS_PREFIX, PredictConfig
 from bioseg_cli.prediction.sources import AnySource, VolumeSource
 from bioseg_cli.printable import printable
-from bioseg_cli.runs.console import Output, ProgressLine
+from bioseg_cli.runs.output import Output, ProgressDisplay
 
 PARTS_EACH = 4
 """Parts for each worker: with more, the last ones end closer together, and more time goes into starting them."""
@@ -110,7 +110,7 @@ class DistributedPrediction:
         folder: Path,
         given: Mapping[str, AnySource],
         ended: Callable[[], None],
-        progress: ProgressLine,
+        progress: ProgressDisplay,
     ) -> list[str]:
         """Do parts, given as absolute paths; returns the files of those of several that crashed."""
         config = self._config

@@ -15,8 +15,8 @@ from bioseg_cli.prediction.record import FailureEntry, FileEntry, Outcome, Tiles
 from bioseg_cli.prediction.settings import PredictConfig
 from bioseg_cli.prediction.sources import AnySource, Source
 from bioseg_cli.prediction.volumes import predict_volume
-from bioseg_cli.runs.console import Output
 from bioseg_cli.runs.manifest import environment
+from bioseg_cli.runs.output import Output
 
 
 class LocalPrediction:

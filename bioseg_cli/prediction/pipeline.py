@@ -24,7 +24,7 @@ from bioseg_cli.prediction.predictor import Predictor
 from bioseg_cli.prediction.record import FileEntry
 from bioseg_cli.prediction.settings import PredictConfig
 from bioseg_cli.prediction.sources import OpenSource, Source
-from bioseg_cli.runs.console import ProgressLine
+from bioseg_cli.runs.output import ProgressDisplay
 
 PREFETCHED_FILES = 8
 """Images that are read before they are needed at most."""
@@ -101,7 +101,7 @@ class ImagePrediction:
         config: PredictConfig,
         done: Callable[[FileEntry], None],
         leave_out: Callable[[Source, BiosegError], None],
-        progress: ProgressLine,
+        progress: ProgressDisplay,
     ) -> None:
         self._predictor = predictor
         self._config = config

@@ -31,9 +31,9 @@ from bioseg_cli.prediction.record_file import RecordFile
 from bioseg_cli.prediction.result import PredictionResult
 from bioseg_cli.prediction.settings import PARTS_PREFIX, PredictConfig, records_in
 from bioseg_cli.prediction.sources import AnySource, Source, find_sources, is_dataset
-from bioseg_cli.runs.console import Output
 from bioseg_cli.runs.directory import checkpoint_of
 from bioseg_cli.runs.manifest import now
+from bioseg_cli.runs.output import Output
 from bioseg_cli.runs.sections import Status
 
 PIXEL_SIZE_TOLERANCE = 1.1

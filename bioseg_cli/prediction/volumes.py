@@ -29,7 +29,7 @@ from bioseg_cli.prediction.record import FileEntry
 from bioseg_cli.prediction.settings import PredictConfig
 from bioseg_cli.prediction.sources import VolumeSource, mask_path
 from bioseg_cli.prediction.writing import Writing
-from bioseg_cli.runs.console import Output
+from bioseg_cli.runs.output import Output
 
 OVERLAY_SLICES = 6
 """Slices of a volume that are drawn, evenly spaced."""

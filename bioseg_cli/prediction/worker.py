@@ -15,7 +15,7 @@ from bioseg_cli.errors import OutputError
 from bioseg_cli.prediction.local import LocalPrediction
 from bioseg_cli.prediction.part import WANTED, Part
 from bioseg_cli.prediction.sources import file_sources
-from bioseg_cli.runs.console import Output
+from bioseg_cli.runs.console import ConsoleOutput
 
 
 def perform(job: bytes) -> dict[str, Any]:
@@ -28,7 +28,7 @@ def perform(job: bytes) -> dict[str, Any]:
     config = part.config
     wanted = config.out.parent / WANTED
     threading.Thread(target=_stop_without, args=(wanted,), daemon=True).start()
-    local = LocalPrediction(config.run, config, Output(quiet=True), processes=part.processes)
+    local = LocalPrediction(config.run, config, ConsoleOutput(quiet=True), processes=part.processes)
     try:
         local.predict(file_sources(config.inputs, config.stacks, part.names))
     except OutputError as error:

@@ -26,7 +26,7 @@ from bioseg_cli.preview.views import (
     weak_panels,
 )
 from bioseg_cli.printable import printable
-from bioseg_cli.runs.console import Output
+from bioseg_cli.runs.output import Output
 
 ORIGINAL = "original"
 STRONG_DRAWS, WEAK_DRAWS = 2, 5

@@ -23,7 +23,7 @@ from bioseg_cli.report.plots import draw_plots
 from bioseg_cli.report.records import RunRecord
 from bioseg_cli.report.strips import Album
 from bioseg_cli.report.summary import sentences
-from bioseg_cli.runs.console import clock
+from bioseg_cli.runs.output import clock
 from bioseg_cli.study.grid import CONTROL
 from bioseg_cli.study.statistics import SINGLE
 

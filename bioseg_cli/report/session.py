@@ -11,8 +11,8 @@ from bioseg_cli.report.findings import Findings
 from bioseg_cli.report.result import ReportResult
 from bioseg_cli.report.settings import REPORT_NAME, ReportConfig
 from bioseg_cli.report.strips import Album
-from bioseg_cli.runs.console import Output
 from bioseg_cli.runs.manifest import now
+from bioseg_cli.runs.output import Output
 from bioseg_cli.study.collect import results_of
 from bioseg_cli.study.folder import is_study
 from bioseg_cli.study.results import StudyResults

@@ -18,7 +18,7 @@ from bioseg_cli.evaluation.forest import forest_note, forest_prediction
 from bioseg_cli.evaluation.ground_truth import DatasetGroundTruth, count_images
 from bioseg_cli.evaluation.report import Evaluation
 from bioseg_cli.evaluation.scores import Resampling, score_images
-from bioseg_cli.runs.console import Output
+from bioseg_cli.runs.output import Output
 from bioseg_cli.study.results import ForestScore, ScoreRow
 from bioseg_cli.study.statistics import estimate
 from bioseg_cli.training.forest import fit_forest

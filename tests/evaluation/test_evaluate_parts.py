@@ -19,7 +19,7 @@ from bioseg_cli.evaluation.scores import ImageCounts, Resampling, difference, sc
 from bioseg_cli.evaluation.table import render
 from bioseg_cli.evaluation.thresholding import block_size, kmeans_bands, local_bands, otsu_bands
 from bioseg_cli.figures.difference import ADDED, CONFUSED, IGNORED, MISSED, RIGHT, difference_map
-from bioseg_cli.runs.console import Output
+from bioseg_cli.runs.console import ConsoleOutput
 
 NAMES = ("background", "nucleus")
 
@@ -255,7 +255,12 @@ def test_too_many_classes_for_a_threshold():
     truth = Pictures(image, np.arange(144).reshape(1, 12, 12) % 6, classes=6)
     images = counts_of(np.eye(6, dtype=int))
     rows, notes = score_baselines(
-        ("otsu", "kmeans", "local", "all-background"), truth, None, images, Resampling(draws=100), Output(quiet=True)
+        ("otsu", "kmeans", "local", "all-background"),
+        truth,
+        None,
+        images,
+        Resampling(draws=100),
+        ConsoleOutput(quiet=True),
     )
     assert [row.name for row in rows] == ["kmeans", "all-background"]
     assert [note.split(":")[0] for note in notes] == [

@@ -12,7 +12,7 @@ import numpy as np
 from bioseg_cli.evaluation.document import Intervals, ScoreRecord
 from bioseg_cli.report.findings import Findings
 from bioseg_cli.report.session import make_page
-from bioseg_cli.runs.console import Output
+from bioseg_cli.runs.console import ConsoleOutput
 from bioseg_cli.study.grid import Budget
 from bioseg_cli.study.results import RunResult, ScoreRow, StudyResults
 
@@ -77,7 +77,7 @@ def kl_wins(data: str, loss: str, labels: int, state: str) -> float:
 
 
 def page_of(results: StudyResults) -> str:
-    return make_page(Findings(results), Output(quiet=True))[0]
+    return make_page(Findings(results), ConsoleOutput(quiet=True))[0]
 
 
 def as_shown(text: str) -> str:

@@ -27,7 +27,7 @@ from bioseg_cli.prediction.overlay import Preview
 from bioseg_cli.prediction.part import WANTED, Part, PartEnd
 from bioseg_cli.prepare.recipes.folder import collect
 from bioseg_cli.prepare.recipes.settings import FolderConfig
-from bioseg_cli.runs.console import Output
+from bioseg_cli.runs.console import ConsoleOutput
 from bioseg_cli.study.results import is_scored, write_scores
 
 Bioseg = Callable[..., Result]
@@ -299,7 +299,7 @@ def test_all_unreadable_images_are_named_in_one_error(images: Path) -> None:
         (images / f"{name}.tif").write_text("not an image")
     config = build_config(FolderConfig, {"images": images, "out": "x.h5"})
     with pytest.raises(DataError, match="2 of 5 files cannot be used") as caught:
-        collect(config, Output(quiet=True))
+        collect(config, ConsoleOutput(quiet=True))
     assert not isinstance(caught.value, OutputError)
     assert "a.tif (" in caught.value.what and "c.tif (" in caught.value.what
     assert caught.value.where == str(images)

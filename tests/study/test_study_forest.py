@@ -17,7 +17,7 @@ from rich.console import Console
 from scipy import stats
 
 from bioseg_cli.dataset.reader import Dataset
-from bioseg_cli.runs.console import Output
+from bioseg_cli.runs.console import ConsoleOutput
 from bioseg_cli.study.collect import results_of_study
 from bioseg_cli.study.folder import StudyFolder
 from bioseg_cli.study.forest import forest_rows, score_forest
@@ -31,7 +31,7 @@ from bioseg_cli.study.worker import perform
 from bioseg_cli.training.alike import DENOISED
 
 Cli = Callable[..., Result]
-QUIET = Output(quiet=True)
+QUIET = ConsoleOutput(quiet=True)
 
 
 def planned(dataset: Path, folder: Path, **changes: object) -> _Study:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from bioseg_cli.cli.shown import show_done
 from bioseg_cli.compute.signals import ended_by_signals
 from bioseg_cli.prediction.settings import PredictConfig
-from bioseg_cli.runs.console import Output
+from bioseg_cli.runs.console import ConsoleOutput
 
 
-def predict(config: PredictConfig, output: Output, overwrite: bool) -> None:
+def predict(config: PredictConfig, output: ConsoleOutput, overwrite: bool) -> None:
     """Segment image files of any size, folders of them, or the images of a data set, with a trained model."""
     from bioseg_cli.prediction import session
     from bioseg_cli.prediction.result import PredictionResult

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from bioseg_cli.errors import Interrupted
 from bioseg_cli.prepare.settings import PrepareConfig
-from bioseg_cli.runs.console import Output
+from bioseg_cli.runs.console import ConsoleOutput
 
 if TYPE_CHECKING:
     from bioseg_cli.prepare.result import PreparationResult
 
 
-def prepare(config: PrepareConfig, output: Output, overwrite: bool) -> None:
+def prepare(config: PrepareConfig, output: ConsoleOutput, overwrite: bool) -> None:
     """Make the data set of a recipe."""
     from bioseg_cli.prepare import session
 
@@ -29,7 +29,7 @@ def prepare(config: PrepareConfig, output: Output, overwrite: bool) -> None:
     output.result(result.to_json())
 
 
-def _show(result: PreparationResult, output: Output) -> None:
+def _show(result: PreparationResult, output: ConsoleOutput) -> None:
     from rich.table import Table
     from rich.text import Text
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from bioseg_cli.report.settings import ReportConfig
-from bioseg_cli.runs.console import Output
+from bioseg_cli.runs.console import ConsoleOutput
 
 
-def report(config: ReportConfig, output: Output, overwrite: bool) -> None:
+def report(config: ReportConfig, output: ConsoleOutput, overwrite: bool) -> None:
     """Write one HTML page of a study, or of runs: tables and figures as in the paper, controls, intervals, pictures."""
     from rich.text import Text
 

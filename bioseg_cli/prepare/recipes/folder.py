@@ -28,7 +28,7 @@ from bioseg_cli.masks.survey import MaskSurvey
 from bioseg_cli.prepare.recipe import Collection, common_pixel_size, file_frames, inspect_images, stack_notes
 from bioseg_cli.prepare.recipes.settings import FolderConfig
 from bioseg_cli.printable import listing
-from bioseg_cli.runs.console import Output
+from bioseg_cli.runs.output import Output
 
 _SAVE_UPRIGHT = "Turn the image the way the mask was drawn, and save it without an orientation."
 
