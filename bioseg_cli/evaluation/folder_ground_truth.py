@@ -22,7 +22,7 @@ from bioseg_cli.masks.reading import MaskReading
 from bioseg_cli.masks.values import pack
 from bioseg_cli.objects.instances import Objects
 from bioseg_cli.objects.labelled import connected_objects, numbered_objects
-from bioseg_cli.runs.console import Output
+from bioseg_cli.runs.output import Output
 
 
 class FolderGroundTruth:

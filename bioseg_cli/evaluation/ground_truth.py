@@ -18,7 +18,7 @@ from bioseg_cli.io.prefetch import WORKERS, prefetched_map
 from bioseg_cli.metrics.confusion import confusion_counts
 from bioseg_cli.objects.instances import Objects
 from bioseg_cli.objects.labelled import connected_objects
-from bioseg_cli.runs.console import Output
+from bioseg_cli.runs.output import Output
 
 if TYPE_CHECKING:
     # Not at start: folders of masks are scored without h5py.

@@ -17,7 +17,7 @@ from bioseg_cli.evaluation.settings import EvaluateConfig
 from bioseg_cli.io.axes import count_of_frames
 from bioseg_cli.io.prefetch import WORKERS, prefetched_map
 from bioseg_cli.masks.frames import MaskReader
-from bioseg_cli.runs.console import Output
+from bioseg_cli.runs.output import Output
 
 if TYPE_CHECKING:
     from bioseg_cli.dataset.reader import Dataset

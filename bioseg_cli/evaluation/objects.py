@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bioseg_cli.dataset.schema import Pixels
 from bioseg_cli.errors import DataError
+from bioseg_cli.evaluation.document import ObjectNumbers
 from bioseg_cli.evaluation.ground_truth import GroundTruth, naming
-from bioseg_cli.evaluation.scores import Limits, Resampling, limits_json
+from bioseg_cli.evaluation.scores import Limits, Resampling, known_limits
 from bioseg_cli.metrics.intervals import bootstrap_interval
 from bioseg_cli.metrics.matching import (
     THRESHOLDS,
@@ -26,7 +27,7 @@ from bioseg_cli.metrics.matching import (
     seg,
 )
 from bioseg_cli.objects.instances import Objects
-from bioseg_cli.runs.console import Output
+from bioseg_cli.runs.output import Output
 
 MEASURES = ("mean_ap", "precision", "recall", "f1", "pq", "sq", "rq", "seg")
 """Scores of objects beside the AP at each threshold; precision, recall and F1 are those at the first threshold."""
@@ -52,15 +53,15 @@ class ObjectScore:
     values: Mapping[str, float]
     intervals: Mapping[str, Limits] = field(repr=False)
 
-    def to_json(self) -> dict[str, Any]:
-        """The documented keys; None for what has no value."""
+    def record(self) -> ObjectNumbers:
+        """What the document says of it, by the documented keys; None for what has no value."""
         return {
             "true_objects": self.true,
             "predicted_objects": self.predicted,
             "merges": self.merges,
             "splits": self.splits,
             **{name: None if np.isnan(value) else value for name, value in self.values.items()},
-            "intervals": {name: limits_json(limits) for name, limits in self.intervals.items()},
+            "intervals": {name: known_limits(limits) for name, limits in self.intervals.items()},
         }
 
 
@@ -112,9 +113,9 @@ class ImageObjects:
             cells |= {f"predicted_objects {name}": int(counts[Count.PREDICTED]), f"f1 {name}": float(f1(counts)[0])}
         return cells
 
-    def to_json(self) -> dict[str, Any]:
-        """The scores by the name of the class."""
-        return {name: score.to_json() for name, score in self.scores.items()}
+    def record(self) -> dict[str, ObjectNumbers]:
+        """What the document says of them, by the name of the class."""
+        return {name: score.record() for name, score in self.scores.items()}
 
 
 def refuse_strokes(truth: GroundTruth) -> None:

@@ -24,7 +24,7 @@ from bioseg_cli.masks.pairing import pair
 from bioseg_cli.objects.instances import Objects
 from bioseg_cli.objects.labelled import connected_objects, numbered_objects
 from bioseg_cli.printable import listing
-from bioseg_cli.runs.console import Output
+from bioseg_cli.runs.output import Output
 
 FoundT = TypeVar("FoundT")
 

@@ -22,7 +22,7 @@ from bioseg_cli.masks.survey import MaskSurvey
 from bioseg_cli.masks.values import pack
 from bioseg_cli.prediction.settings import OBJECTS_FOLDER, records_in
 from bioseg_cli.printable import listing
-from bioseg_cli.runs.console import Output
+from bioseg_cli.runs.output import Output
 
 RELABEL = "Save the predictions as PNG or TIFF of class codes: threshold probabilities first."
 

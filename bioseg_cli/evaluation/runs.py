@@ -28,11 +28,12 @@ from bioseg_cli.evaluation.clusters import (
     mapping_notes,
 )
 from bioseg_cli.evaluation.controls import control_notes, refuse_no_control
+from bioseg_cli.evaluation.document import ClusterMapping
 from bioseg_cli.evaluation.failures import RunFailures
 from bioseg_cli.evaluation.ground_truth import DatasetGroundTruth, Predict, counts_of_images, remarks
 from bioseg_cli.evaluation.network import NetworkOnGroundTruth
 from bioseg_cli.evaluation.objects import ImageObjects, count_objects, image_counts, refuse_strokes
-from bioseg_cli.evaluation.report import ClusterMapping, Evaluation, Figures, Report, shown_path
+from bioseg_cli.evaluation.report import Evaluation, Figures, Report, shown_path
 from bioseg_cli.evaluation.scores import ImageCounts, Resampling, difference, score_images
 from bioseg_cli.evaluation.settings import EvaluateConfig
 from bioseg_cli.evaluation.states import SavedState, data_path, load_state, saved_states
@@ -43,8 +44,8 @@ from bioseg_cli.objects.instances import ObjectRule, find_objects
 from bioseg_cli.objects.labelled import connected_objects
 from bioseg_cli.objects.of_run import rules_of_run
 from bioseg_cli.prediction.predictor import Predictor
-from bioseg_cli.runs.console import Output
 from bioseg_cli.runs.directory import RunDirectory
+from bioseg_cli.runs.output import Output
 
 SPLIT_REMARKS = {
     "train": "The runs were trained on this split: the figures say nothing of new images.",

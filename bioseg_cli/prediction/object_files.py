@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -19,6 +19,7 @@ from bioseg_cli.objects.outlines import outlines
 from bioseg_cli.objects.shapes import OutlinedObject, write_geojson, write_rois
 from bioseg_cli.objects.tables import join_tables, write_parquet, write_rows
 from bioseg_cli.prediction.pages import write_pages
+from bioseg_cli.prediction.record import FileEntry
 from bioseg_cli.prediction.settings import OBJECTS_FOLDER, PredictConfig
 from bioseg_cli.prediction.sources import OpenSource, Source
 
@@ -121,12 +122,12 @@ def table_names(record_name: str, formats: Sequence[str]) -> list[str]:
     return [f"{stem}{suffix}" for format_name, suffix in suffixes.items() if format_name in formats]
 
 
-def write_tables(config: PredictConfig, entries: Sequence[Mapping[str, Any]]) -> list[str]:
+def write_tables(config: PredictConfig, entries: Sequence[FileEntry]) -> list[str]:
     """Join the tables of all images of a record; returns the names of the files."""
     names = table_names(config.record_name, config.objects_format)
     for name in names:
         if name.endswith(".csv"):
-            tables = [f"{OBJECTS_FOLDER}/{entry['name']}.csv" for entry in entries]
+            tables = [f"{OBJECTS_FOLDER}/{entry.name}.csv" for entry in entries]
             join_tables([config.out / table for table in tables], config.out / name)
         else:
             write_parquet(config.out / names[0], config.out / name)

@@ -23,12 +23,13 @@ from bioseg_cli.errors import BiosegError, OutputError
 from bioseg_cli.io.files import replacing
 from bioseg_cli.io.image_writer import Legend
 from bioseg_cli.objects.instances import ObjectRules
-from bioseg_cli.prediction.estimate import estimate_entry
+from bioseg_cli.prediction.estimate import estimated_iou
 from bioseg_cli.prediction.failures import failure_of
 from bioseg_cli.prediction.gathered import GatheredFrame
 from bioseg_cli.prediction.head_decoder import HeadDecoder
 from bioseg_cli.prediction.object_files import ObjectFiles
 from bioseg_cli.prediction.pages import STRIP_BYTES, Scratch, write_pages
+from bioseg_cli.prediction.record import FileEntry
 from bioseg_cli.prediction.settings import PredictConfig
 from bioseg_cli.prediction.sources import OpenSource, Source, mask_path
 
@@ -38,8 +39,6 @@ THREADS = 2
 """Images written at once."""
 UNFINISHED = 4
 """Images that wait for the rest of their writing at most."""
-
-Entry = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -72,7 +71,7 @@ class ImageOutput:
         _, self._height, self._width = opened.shape
         self._waiting: queue.Queue[_Rows | _Abandoned | None] = queue.Queue(WAITING)
         self._failure: BaseException | None = None
-        self._entry: Future[Entry] | None = None
+        self._entry: Future[FileEntry] | None = None
         self._objects = ObjectFiles(source, opened, config, decoder.values, rules) if config.objects else None
         self._expected = [decoder.expected_iou() for _ in range(opened.frames)]
 
@@ -80,7 +79,7 @@ class ImageOutput:
         """Write in a thread of `pool`, until there are no more rows."""
         self._entry = pool.submit(self._run)
 
-    def entry(self) -> Entry:
+    def entry(self) -> FileEntry:
         """The record's entry, when the files are there; raises what went wrong with them."""
         assert self._entry is not None  # it has begun
         return self._entry.result()
@@ -115,7 +114,7 @@ class ImageOutput:
         if self._entry is not None:
             self._entry.exception()
 
-    def _run(self) -> Entry:
+    def _run(self) -> FileEntry:
         ended = False
 
         def rows() -> Iterator[_Rows]:
@@ -134,7 +133,7 @@ class ImageOutput:
                 ended = not isinstance(self._waiting.get(), _Rows)
             raise
 
-    def _write(self, given: Iterator[_Rows]) -> Entry:
+    def _write(self, given: Iterator[_Rows]) -> FileEntry:
         out, size = self._config.out, self._opened.pixel_size
         stack, page = self._opened.stack, (self._height, self._width)
         written = [mask_path(out, self.source)]
@@ -154,16 +153,18 @@ class ImageOutput:
                 write_pages(temporary_probabilities, scratch.rows(), shape, dtype, "".join(stack) + "CYX", size)
             if self._objects is not None:
                 written += self._objects.write(files)
-        return {
-            "input": str(self.source.path),
-            "name": self.source.name,
-            "outputs": [path.relative_to(out).as_posix() for path in written],
-            "shape": [*stack.values(), *page],
-            "pixel_size": None if size is None else size.to_json(),
-            **({} if self._objects is None else {"objects": self._objects.counts()}),
-            **estimate_entry(self._expected, self._decoder),
-            **self._opened.about,
-        }
+        entry = FileEntry(
+            input=str(self.source.path),
+            name=self.source.name,
+            outputs=tuple(path.relative_to(out).as_posix() for path in written),
+            shape=(*stack.values(), *page),
+            pixel_size=size,
+        )
+        if self._objects is not None:
+            entry = entry.having(objects=self._objects.counts())
+        if (estimate := estimated_iou(self._expected, self._decoder)) is not None:
+            entry = entry.having(estimated_iou=estimate)
+        return entry.having(**self._opened.about.given())
 
     def _legend(self) -> Legend:
         values = self._decoder.values
@@ -209,7 +210,7 @@ class Outputs:
         config: PredictConfig,
         decoder: HeadDecoder,
         rules: ObjectRules,
-        done: Callable[[Entry], None],
+        done: Callable[[FileEntry], None],
         failed: Callable[[Source, BiosegError], None],
     ) -> None:
         self._config = config

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bioseg_cli.figures.display_range import display_range, stretched
 from bioseg_cli.figures.palette import in_class_colours
 from bioseg_cli.figures.pictures import as_rgb, draw_outlines
 from bioseg_cli.prediction.head_decoder import HeadDecoder
 
-STRETCH_PERCENTILES = (0.5, 99.5)
 BLOCK_ROWS = 256
 """Rows that are stretched at once, in double precision."""
 TINT = 0.5
@@ -25,26 +25,15 @@ def draw_overlay(pixels: NDArray[Any], labels: NDArray[np.integer[Any]], decoder
     background; of clusters none is a background, and each is tinted.
     """
     # Colours share one stretch, which keeps their hue; other channels have nothing in common, so each has its own.
-    limits = [_limits(pixels)] * 3 if len(pixels) == 3 else [_limits(channel) for channel in pixels]
+    limits = [display_range(pixels)] * 3 if len(pixels) == 3 else [display_range(channel) for channel in pixels]
     picture = np.empty((*labels.shape, 3), np.uint8)
     for top in range(0, len(labels), BLOCK_ROWS):
         rows = slice(top, top + BLOCK_ROWS)
-        stretched = [_stretched(channel[rows], *ends) for channel, ends in zip(pixels, limits, strict=True)]
-        picture[rows] = as_rgb(np.stack(stretched))
+        shown = [stretched(channel[rows], *ends) for channel, ends in zip(pixels, limits, strict=True)]
+        picture[rows] = as_rgb(np.stack(shown))
         if decoder.raw_clusters:
             tints = in_class_colours(labels[rows], decoder.values, ignore=len(decoder.values))
             picture[rows] = np.rint((1 - TINT) * picture[rows] + TINT * tints)
     if not decoder.raw_clusters:
         draw_outlines(picture, labels, decoder.values)
     return picture
-
-
-def _limits(pixels: NDArray[Any]) -> tuple[float, float]:
-    low, high = np.percentile(pixels, STRETCH_PERCENTILES)
-    return float(low), float(high)
-
-
-def _stretched(pixels: NDArray[Any], low: float, high: float) -> NDArray[np.float32]:
-    span = high - low if high > low else 1.0
-    stretched: NDArray[np.float32] = np.clip((pixels - np.float64(low)) / span, 0, 1).astype(np.float32)
-    return stretched

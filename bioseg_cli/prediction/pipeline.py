@@ -20,11 +20,12 @@ from bioseg_cli.io.prefetch import prefetched, prefetched_map
 from bioseg_cli.objects.instances import ObjectRules
 from bioseg_cli.prediction.failures import failure_of
 from bioseg_cli.prediction.gathered import GatheredFrame
-from bioseg_cli.prediction.outputs import Entry, Outputs
+from bioseg_cli.prediction.outputs import Outputs
 from bioseg_cli.prediction.predictor import Predictor
+from bioseg_cli.prediction.record import FileEntry
 from bioseg_cli.prediction.settings import PredictConfig
 from bioseg_cli.prediction.sources import OpenSource, Source
-from bioseg_cli.runs.console import ProgressLine
+from bioseg_cli.runs.output import ProgressDisplay
 
 PREFETCHED_FILES = 8
 """Images that are read before they are needed at most."""
@@ -100,9 +101,9 @@ class ImagePrediction:
         self,
         predictor: Predictor,
         config: PredictConfig,
-        done: Callable[[Entry], None],
+        done: Callable[[FileEntry], None],
         leave_out: Callable[[Source, BiosegError], None],
-        progress: ProgressLine,
+        progress: ProgressDisplay,
         rules: ObjectRules,
     ) -> None:
         self._predictor = predictor
@@ -288,8 +289,8 @@ class ImagePrediction:
         self._leave_out(source, error)
         self._show(1)
 
-    def _written(self, entry: Entry) -> None:
-        self._settled.add(entry["name"])
+    def _written(self, entry: FileEntry) -> None:
+        self._settled.add(entry.name)
         self._done(entry)
         self._show(1)
 

@@ -16,7 +16,7 @@ from bioseg_cli.prediction.pipeline import ImagePrediction
 from bioseg_cli.prediction.predictor import Predictor
 from bioseg_cli.prediction.settings import PredictConfig
 from bioseg_cli.prediction.sources import Source, find_sources
-from bioseg_cli.runs.console import Output
+from bioseg_cli.runs.console import ConsoleOutput
 
 CPU = torch.device("cpu")
 
@@ -56,7 +56,7 @@ def predict_files(predictor: Predictor, paths: list[Path], out: Path, **options:
     def leave_out(source: Any, error: DataError) -> None:
         raise error
 
-    with Output(quiet=True).progress("", len(paths)) as progress, ExitStack() as opened:
+    with ConsoleOutput(quiet=True).progress("", len(paths)) as progress, ExitStack() as opened:
         run = ImagePrediction(predictor, config, entries.append, leave_out, progress, ObjectRules())
         run.run([source for source in find_sources(config, opened) if isinstance(source, Source)])
     return entries

@@ -25,9 +25,10 @@ from bioseg_cli.model.unet import UNet
 from bioseg_cli.objects.instances import ObjectRules
 from bioseg_cli.prediction import outputs
 from bioseg_cli.prediction.gathered import GatheredFrame
+from bioseg_cli.prediction.part import WANTED, Part, PartEnd
 from bioseg_cli.prepare.recipes.folder import collect
 from bioseg_cli.prepare.recipes.settings import FolderConfig
-from bioseg_cli.runs.console import Output
+from bioseg_cli.runs.console import ConsoleOutput
 from bioseg_cli.study.results import is_scored, write_scores
 
 Bioseg = Callable[..., Result]
@@ -233,7 +234,8 @@ def test_a_full_disk_in_a_process_ends_all_of_them(
     def full(_: object, jobs: list[Any], **__: object) -> Iterator[Any]:
         for job in jobs:
             asked.append(job)
-            yield job, {"unwritable": ["The disk is full: the file was not written", "Free some space and run again."]}
+            what, fix = "The disk is full: the file was not written", "Free some space and run again."
+            yield job, PartEnd(unwritable=(what, fix))
 
     monkeypatch.setattr("bioseg_cli.prediction.distributed.run_jobs", full)
     result = bioseg("predict", model, images, "--out", tmp_path / "out", "--jobs", 2)
@@ -246,7 +248,6 @@ def test_a_full_disk_in_a_process_ends_all_of_them(
 def test_what_a_process_says_of_a_full_disk(
     model: Path, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from bioseg_cli.prediction.part import WANTED, Part
     from bioseg_cli.prediction.settings import PredictConfig
     from bioseg_cli.prediction.worker import perform
 
@@ -300,7 +301,7 @@ def test_all_unreadable_images_are_named_in_one_error(images: Path) -> None:
         (images / f"{name}.tif").write_text("not an image")
     config = build_config(FolderConfig, {"images": images, "out": "x.h5"})
     with pytest.raises(DataError, match="2 of 5 files cannot be used") as caught:
-        collect(config, Output(quiet=True))
+        collect(config, ConsoleOutput(quiet=True))
     assert not isinstance(caught.value, OutputError)
     assert "a.tif (" in caught.value.what and "c.tif (" in caught.value.what
     assert caught.value.where == str(images)

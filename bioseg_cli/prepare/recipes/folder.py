@@ -25,7 +25,7 @@ from bioseg_cli.prepare.recipes.folder_masks import SurveyedMasks, survey_masks
 from bioseg_cli.prepare.recipes.settings import FolderConfig
 from bioseg_cli.prepare.rejected import Rejected, RejectedFile
 from bioseg_cli.printable import listing
-from bioseg_cli.runs.console import Output
+from bioseg_cli.runs.output import Output
 
 
 def collect(config: FolderConfig, output: Output) -> Collection:

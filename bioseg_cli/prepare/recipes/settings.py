@@ -22,7 +22,7 @@ from bioseg_cli.prepare.settings import FrameConfig, NormalisationMethod
 
 if TYPE_CHECKING:
     from bioseg_cli.prepare.recipe import Collection
-    from bioseg_cli.runs.console import Output
+    from bioseg_cli.runs.output import Output
 
 
 class DemoConfig(FrameConfig):
