@@ -111,7 +111,7 @@ def test_the_help_cuts_no_name_short_and_has_the_panels_in_order(model: type[Con
 
 def test_the_help_says_what_an_option_takes_and_does() -> None:
     lines = help_of("train-uda", 80)
-    place = lines.index(next(line for line in lines if "--unsup-loss <kl|iid|fixmatch|none>" in line))
+    place = lines.index(next(line for line in lines if "--unsup-loss <kl|iid|fixmatch|none|NAME>" in line))
     words = " ".join(line.strip("│ ") for line in lines[place + 1 : place + 4])
     assert words.startswith("Consistency loss of the unlabelled images: KL divergence (kl), IIC's mutual")
     text = "\n".join(lines)

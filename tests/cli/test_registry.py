@@ -43,7 +43,8 @@ def test_preparing_a_folder_imports_no_other_recipe_and_no_library_of_volumes(tm
     assert done.returncode == 0, done.stderr
     modules = done.stdout.split()
     recipes = {name for name in modules if name.startswith(("bioseg_cli.prepare.recipes.", "bioseg_cli.prepare.sl"))}
-    assert recipes == {"bioseg_cli.prepare.recipes.folder", "bioseg_cli.prepare.recipes.settings"}
+    parts = ("folder", "folder_channels", "folder_files", "folder_masks", "settings")
+    assert recipes == {f"bioseg_cli.prepare.recipes.{part}" for part in parts}
     assert not {"numba", "nibabel", "torch", "matplotlib", "bioseg_cli.io.volumes"} & set(modules)
 
 
