@@ -25,6 +25,7 @@ from bioseg_cli.runs.manifest import MANIFEST_NAME, RECORDED_PACKAGES, Manifest
 EXTRAS = {
     "cluster": ("several machines", ("dask", "distributed")),
     "export": ("ONNX and BioImage Model Zoo packages", ("onnx", "onnxscript", "onnxruntime", "bioimageio.core")),
+    "zarr": ("OME-Zarr images and plates", ("zarr",)),
     "volumes": ("brain volumes: NIfTI and MINC2", ("nibabel", "numba")),
 }
 """The extras of pyproject.toml that commands of a user need, with what they are for."""

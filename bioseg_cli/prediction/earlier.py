@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from bioseg_cli.config import read_yaml
-from bioseg_cli.errors import UsageError
-from bioseg_cli.io.files import sha256_of
+from bioseg_cli.errors import DataError, UsageError
+from bioseg_cli.io.images import sha256_of_image
 from bioseg_cli.io.prefetch import WORKERS, prefetched_map
 from bioseg_cli.prediction.settings import PredictConfig, records_in
 from bioseg_cli.prediction.sources import AnySource
@@ -73,8 +73,8 @@ class EarlierPrediction:
         if not all((self.out / name).is_file() for name in entry["outputs"]):
             return False
         try:
-            return bool(entry.get("sha256") == sha256_of(source.path))
-        except OSError:
+            return bool(entry.get("sha256") == sha256_of_image(source.path))
+        except (OSError, DataError):
             return False  # the prediction says what is wrong with it
 
     def without_image(self, sources: Sequence[AnySource]) -> dict[str, Entry]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import queue
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -130,6 +130,8 @@ class ImageOutput:
             raise
 
     def _write(self, given: Iterator[_Rows]) -> Entry:
+        if self._config.zarr_labels is not None:
+            return self._write_zarr(given)
         out, size = self._config.out, self._opened.pixel_size
         stack, page = self._opened.stack, (self._height, self._width)
         written = [mask_path(out, self.source)]
@@ -147,11 +149,24 @@ class ImageOutput:
                 shape = (*stack.values(), len(self._decoder.values), *page)
                 dtype = np.dtype(np.float32)
                 write_pages(temporary_probabilities, scratch.rows(), shape, dtype, "".join(stack) + "CYX", size)
+        return self._entry_of(written)
+
+    def _write_zarr(self, given: Iterator[_Rows]) -> Entry:
+        from bioseg_cli.prediction.zarr_masks import labels_path, open_labels  # not installed with every bioseg
+
+        with ExitStack() as files:
+            writer = open_labels(files, self._config, self.source, self._decoder)
+            for rows in given:
+                writer.write(rows.frame, rows.labels)
+        return self._entry_of([labels_path(self._config, self.source)])
+
+    def _entry_of(self, written: Sequence[Path]) -> Entry:
+        size, page = self._opened.pixel_size, (self._height, self._width)
         return {
             "input": str(self.source.path),
             "name": self.source.name,
-            "outputs": [path.relative_to(out).as_posix() for path in written],
-            "shape": [*stack.values(), *page],
+            "outputs": [path.relative_to(self._config.out).as_posix() for path in written],
+            "shape": [*self._opened.stack.values(), *page],
             "pixel_size": None if size is None else size.to_json(),
             **estimate_entry(self._expected, self._decoder),
             **self._opened.about,

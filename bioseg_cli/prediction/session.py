@@ -54,6 +54,10 @@ def run(config: PredictConfig, output: Output, *, overwrite: bool) -> Prediction
     checkpoint = checkpoint_of(config.run, config.state)
     with ExitStack() as opened:
         given = find_sources(config, opened)
+        if config.zarr_labels is not None:
+            from bioseg_cli.prediction.zarr_masks import check_labels  # not installed with every bioseg
+
+            check_labels(config, given, overwrite=overwrite)
         prediction: LocalPrediction | DistributedPrediction
         plan = _plan(config, given, checkpoint)
         if _is_distributed(config, plan.sources, output):
@@ -66,8 +70,8 @@ def run(config: PredictConfig, output: Output, *, overwrite: bool) -> Prediction
             what = f"A mask has at most {COLOURS} colours, and {clusters}"
             raise UsageError(what, where=model.path, fix="Leave out --lut.")
         record = _new_record(config, model, decoder, plan)
-        file = RecordFile(config.out / config.record_name, record, plan.kept, [source.name for source in given])
-        if not config.skip_existing:
+        file = RecordFile(config.record_path, record, plan.kept, [source.name for source in given])
+        if not config.skip_existing and config.zarr_labels is None:
             _remove_earlier(config)
         file.write()
         _remove_outdated(config, plan)
@@ -109,6 +113,8 @@ class _Plan:
 
 
 def _check_output(config: PredictConfig, *, overwrite: bool) -> None:
+    if config.zarr_labels is not None:
+        return  # it is there, with the images in it: see `check_labels`
     if config.part is not None:
         # The parts of a job array share a folder, and each has a record of its own.
         if not config.skip_existing:
