@@ -37,7 +37,7 @@ from bioseg_cli.evaluation.forest import forest_prediction
 from bioseg_cli.evaluation.ground_truth import DatasetGroundTruth
 from bioseg_cli.metrics.confusion import confusion_counts, mean_iou
 from bioseg_cli.model.unet import UNet
-from bioseg_cli.runs.console import Output
+from bioseg_cli.runs.console import ConsoleOutput
 from bioseg_cli.training.distributed import Alone
 from bioseg_cli.training.fit import fitted_to_images
 from bioseg_cli.training.forest import fit_forest
@@ -137,7 +137,7 @@ def preset(dataset: Dataset, config: TrainUDAConfig, precision: Precision, race:
     config = config.model_copy(update={"steps": whole, "epoch_steps": whole})
     method = UDA(dataset, config, precision.device)
     run = UnwrittenRun(Path("runs"), first_record(config, dataset))
-    output = Output(quiet=True)
+    output = ConsoleOutput(quiet=True)
 
     def over() -> bool:
         return trainer.state.updates > 0 and race.is_over(trainer.kept)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bioseg_cli.annotations.geometry import multipolygon
-from bioseg_cli.annotations.shape import Annotation, Outline, Shape, shape_errors
+from bioseg_cli.annotations.shape import Annotation, Outline, Shape, frame_of, shape_errors
 
 
 def is_geojson(document: Any) -> bool:
@@ -64,7 +64,5 @@ def _outline(geometry: Mapping[str, Any] | None) -> Outline:
 def _frame(geometry: Mapping[str, Any], properties: Mapping[str, Any]) -> int | None:
     """The time point or plane; of a shape on the first one QuPath writes none."""
     plane = geometry.get("plane") or {}
-    time, depth = int(plane.get("t", 0)), int(plane.get("z", 0))
-    if time and depth:
-        raise ValueError(f"lies on time point {time} of plane {depth}, and an image here has one of the two axes")
-    return time + depth if plane or "objectType" in properties else None
+    frame = frame_of(int(plane.get("t", 0)), int(plane.get("z", 0)))
+    return frame if plane or "objectType" in properties else None

@@ -10,31 +10,90 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from shapely import MultiPolygon
+import numpy as np
+import numpy.typing as npt
 
 from bioseg_cli.errors import BiosegError, DataError
+
+Points = npt.NDArray[np.float64]
+"""Corners (n, 2), each x and y."""
+Bounds = tuple[float, float, float, float]
+"""Least x and y, greatest x and y."""
 
 REDRAW = "Delete the shape, or draw it again as an area (polygon, rectangle, ellipse or freehand selection)."
 DAMAGED = "It is damaged, or another program wrote it: export it again."
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Outline:
-    """An area within polygons.
+    """The points that lie within an odd number of rings.
 
     Attributes:
-        polygons: valid and not empty.
+        rings: one or more, each with three corners or more; the last corner is joined to the first.
         repaired: the outline that was drawn crosses itself.
     """
 
-    polygons: MultiPolygon
+    rings: tuple[Points, ...]
     repaired: bool = False
 
     @property
-    def bounds(self) -> tuple[float, float, float, float]:
-        """Least x and y, greatest x and y."""
-        left, top, right, bottom = self.polygons.bounds
+    def bounds(self) -> Bounds:
+        """Of the corners of all rings."""
+        points = np.concatenate(self.rings)
+        (left, top), (right, bottom) = points.min(axis=0).tolist(), points.max(axis=0).tolist()
         return left, top, right, bottom
+
+
+@dataclass(frozen=True, eq=False)
+class Bitmap:
+    """An area that the file gives pixel by pixel.
+
+    Attributes:
+        row, column: of the first pixel of `inside` in the image.
+        inside: (h, w) which pixels belong to the area; those at each of its four sides hold at least one.
+    """
+
+    row: int
+    column: int
+    inside: npt.NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, pixels: npt.NDArray[np.bool_], row: int = 0, column: int = 0) -> Bitmap:
+        """The area of the pixels (h, w) that are set; raises `ValueError` where none is."""
+        rows, columns = (np.flatnonzero(pixels.any(axis=axis)) for axis in (1, 0))
+        if not len(rows):
+            raise ValueError("holds no pixel")
+        inside = pixels[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].copy()
+        return cls(row + int(rows[0]), column + int(columns[0]), inside)
+
+    @property
+    def bounds(self) -> Bounds:
+        """Of the outer corners of its pixels."""
+        height, width = self.inside.shape
+        return self.column, self.row, self.column + width, self.row + height
+
+
+@dataclass(frozen=True, eq=False)
+class Stroke:
+    """What a round pen draws along a line.
+
+    Attributes:
+        points: one or more.
+        width: of the pen, in pixels.
+    """
+
+    points: Points
+    width: float
+
+    @property
+    def bounds(self) -> Bounds:
+        """Of all that the pen draws."""
+        (left, top), (right, bottom) = self.points.min(axis=0).tolist(), self.points.max(axis=0).tolist()
+        radius = self.width / 2
+        return left - radius, top - radius, right + radius, bottom + radius
+
+
+Area = Outline | Stroke | Bitmap
 
 
 @dataclass(frozen=True)
@@ -46,12 +105,14 @@ class Shape:
         class_name: of its class; None: it has none.
         area: the pixels that it covers.
         frame: the frame of the image that it was drawn on, from 0; None: the file does not say.
+        thin: it was drawn as a line or a point.
     """
 
     name: str
     class_name: str | None
-    area: Outline
+    area: Area
     frame: int | None = None
+    thin: bool = False
 
 
 @dataclass(frozen=True)
@@ -59,12 +120,16 @@ class Annotation:
     """What was drawn on one image.
 
     Attributes:
-        source: the file that says so.
+        source: the file or folder that says so.
         shapes: in the order of the file.
+        image: the name of the image without its suffix; None: the image is named like the file.
+        size: height and width of the image; None: the file does not say.
     """
 
     source: Path
     shapes: tuple[Shape, ...]
+    image: str | None = None
+    size: tuple[int, int] | None = None
 
 
 @contextmanager
@@ -78,3 +143,10 @@ def shape_errors(source: Path, name: str) -> Iterator[None]:
         raise DataError(f"{name[:1].upper()}{name[1:]} {error}", where=source, fix=REDRAW) from None
     except (TypeError, KeyError, IndexError, AttributeError, OverflowError) as error:
         raise DataError(f"The values of {name} cannot be read ({error!r})", where=source, fix=DAMAGED) from None
+
+
+def frame_of(time: int, depth: int) -> int:
+    """The frame of a time point and a plane, both from 0; raises `ValueError` where both are later than the first."""
+    if time and depth:
+        raise ValueError(f"lies on time point {time} of plane {depth}, and an image here has one of the two axes")
+    return time + depth

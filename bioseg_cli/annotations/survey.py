@@ -13,7 +13,7 @@ import numpy as np
 from bioseg_cli.annotations.classes import UNCLASSIFIED, ShapeClasses, shape_classes
 from bioseg_cli.annotations.folder import FoundAnnotations
 from bioseg_cli.annotations.raster import covered
-from bioseg_cli.annotations.shape import Annotation, Shape
+from bioseg_cli.annotations.shape import Annotation, Outline, Shape
 from bioseg_cli.config import ClassInfo
 from bioseg_cli.dataset.schema import Pixels, label_dtype
 from bioseg_cli.errors import DataError
@@ -86,6 +86,14 @@ def survey_annotations(
 
 def _check(info: ImageInfo, annotation: Annotation) -> None:
     """Refuse what does not fit the image."""
+    if annotation.size is not None and annotation.size != (info.height, info.width):
+        height, width = annotation.size
+        raise DataError(
+            f"The shapes were drawn on {height} x {width} pixels (height x width), and {info.path.name} has "
+            f"{info.height} x {info.width}",
+            where=annotation.source,
+            fix="Give the image that was drawn on, or scale the shapes with it.",
+        )
     frames = {shape.frame for shape in annotation.shapes} - {None}
     if info.frames == 1 and len(frames) > 1:
         raise DataError(
@@ -123,6 +131,8 @@ class _Remarks:
     repaired: list[str] = field(default_factory=list)
     cut: list[str] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
+    thin: list[str] = field(default_factory=list)
+    elsewhere: list[str] = field(default_factory=list)
     overlapping: list[str] = field(default_factory=list)
     overlapped: int = 0
 
@@ -133,6 +143,8 @@ class _Remarks:
             (self.repaired, "outlines cross themselves: all that they run around is taken"),
             (self.cut, "shapes reach beyond their image and are cut off there"),
             (self.lost, "shapes are too small to hold the centre of a pixel, and none is labelled"),
+            (self.thin, "shapes are lines or points: what lies around them is the background, and not unlabelled"),
+            (self.elsewhere, "shapes were drawn on a later frame, and belong to an image that has one frame"),
             (
                 self.overlapping,
                 f"images have shapes of different classes over each other, on {self.overlapped} pixels: the smaller "
@@ -148,10 +160,14 @@ def _remark(info: ImageInfo, annotation: Annotation, found: ShapeClasses, remark
     for shape in annotation.shapes:
         name = f"{annotation.source.name}, {shape.name}"
         left, top, right, bottom = shape.area.bounds
-        if shape.area.repaired:
+        if isinstance(shape.area, Outline) and shape.area.repaired:
             remarks.repaired.append(name)
         if left < 0 or top < 0 or right > info.width or bottom > info.height:
             remarks.cut.append(name)
+        if shape.thin:
+            remarks.thin.append(name)
+        if info.frames == 1 and shape.frame:
+            remarks.elsewhere.append(name)
     overlapped = 0
     for frame in {shape.frame for shape in annotation.shapes}:
         drawing = _Drawing(info, found.codes, len(found.classes))

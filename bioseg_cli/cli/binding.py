@@ -22,7 +22,7 @@ from bioseg_cli.cli.help import SHARED_PANEL, PanelledCommand
 from bioseg_cli.compute.torchrun import tell_launcher, this_launch
 from bioseg_cli.config import Config, build_config, flag_of, read_config
 from bioseg_cli.errors import BiosegError, DataError, Interrupted, RunError, UsageError
-from bioseg_cli.runs.console import Output, PlainConsole
+from bioseg_cli.runs.console import ConsoleOutput, PlainConsole
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
@@ -42,7 +42,7 @@ SHARED: dict[str, tuple[Any, Any]] = {
 def bind(
     app: typer.Typer,
     model: type[ConfigT],
-    function: Callable[[ConfigT, Output, bool], None],
+    function: Callable[[ConfigT, ConsoleOutput, bool], None],
     *,
     name: str,
     about: str | None = None,
@@ -59,7 +59,7 @@ def bind(
 
     def command(**values: Any) -> None:
         shared = {key: values.pop(key) for key in SHARED}
-        output = Output(as_json=shared["json"], quiet=shared["quiet"])
+        output = ConsoleOutput(as_json=shared["json"], quiet=shared["quiet"])
         with _errors_shown(fields, debug=shared["debug"]):
             if this_launch().count > 1 and not model.several_processes:
                 raise UsageError(f"torchrun is for train-uda, not for {name}", fix=f"Start `bioseg {name}` without it.")

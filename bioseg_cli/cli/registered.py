@@ -13,7 +13,7 @@ from bioseg_cli.cli.help import OrderedGroup
 from bioseg_cli.config import Config
 from bioseg_cli.errors import BiosegError
 from bioseg_cli.registry import Registry
-from bioseg_cli.runs.console import Output
+from bioseg_cli.runs.console import ConsoleOutput
 
 SettingsT = TypeVar("SettingsT", bound=Config)
 
@@ -37,7 +37,7 @@ class RegisteredCommands(OrderedGroup):
 def bind_registry(
     app: typer.Typer,
     registry: Registry[SettingsT],
-    function: Callable[[SettingsT, Output, bool], None],
+    function: Callable[[SettingsT, ConsoleOutput, bool], None],
     *,
     prefix: str = "",
 ) -> None:
@@ -54,7 +54,7 @@ def bind_registry(
 
 
 def _maker(
-    registry: Registry[SettingsT], name: str, command: str, function: Callable[[SettingsT, Output, bool], None]
+    registry: Registry[SettingsT], name: str, command: str, function: Callable[[SettingsT, ConsoleOutput, bool], None]
 ) -> Callable[[], Any]:
     def make() -> Any:
         alone = typer.Typer(add_completion=False)
@@ -70,8 +70,8 @@ def _maker(
     return make
 
 
-def _refusal(error: BiosegError) -> Callable[[Config, Output, bool], None]:
-    def refuse(config: Config, output: Output, overwrite: bool) -> None:
+def _refusal(error: BiosegError) -> Callable[[Config, ConsoleOutput, bool], None]:
+    def refuse(config: Config, output: ConsoleOutput, overwrite: bool) -> None:
         raise error
 
     return refuse

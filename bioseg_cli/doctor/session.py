@@ -19,12 +19,13 @@ from bioseg_cli.doctor.settings import DoctorConfig
 from bioseg_cli.errors import BiosegError, UsageError
 from bioseg_cli.io.folders import natural_key
 from bioseg_cli.prediction.memory import free_bytes
-from bioseg_cli.runs.console import Output
 from bioseg_cli.runs.manifest import MANIFEST_NAME, RECORDED_PACKAGES, Manifest
+from bioseg_cli.runs.output import Output
 
 EXTRAS = {
     "cluster": ("several machines", ("dask", "distributed")),
     "export": ("ONNX and BioImage Model Zoo packages", ("onnx", "onnxscript", "onnxruntime", "bioimageio.core")),
+    "tables": ("objects as Parquet", ("pandas", "pyarrow")),
     "zarr": ("OME-Zarr images and plates", ("zarr",)),
     "volumes": ("brain volumes: NIfTI and MINC2", ("nibabel", "numba")),
 }

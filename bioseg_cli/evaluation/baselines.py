@@ -17,7 +17,7 @@ from bioseg_cli.evaluation.scores import ImageCounts, Resampling, score_images
 from bioseg_cli.evaluation.thresholding import DIVISIONS
 from bioseg_cli.io.prefetch import WORKERS, prefetched_map
 from bioseg_cli.metrics.mapping import contingency, hungarian
-from bioseg_cli.runs.console import Output
+from bioseg_cli.runs.output import Output
 from bioseg_cli.training.forest import fit_forest
 
 if TYPE_CHECKING:

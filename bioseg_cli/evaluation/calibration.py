@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bioseg_cli.dataset.schema import Pixels
+from bioseg_cli.evaluation.document import CalibrationRecord, ReliabilityBin
 from bioseg_cli.metrics.reliability import BINS, Sums, expected_calibration_error, reliability_sums
 
 if TYPE_CHECKING:
@@ -39,15 +40,15 @@ class Calibration:
         before, after = np.sum(list(images), axis=0)
         return cls(None if decoder.temperature == 1 else decoder.temperature, before, after)
 
-    def to_json(self) -> dict[str, Any]:
-        """The documented keys."""
-        return {
-            "temperature": self.temperature,
-            "ece": round(expected_calibration_error(self.after), DIGITS),
-            "ece_before": round(expected_calibration_error(self.before), DIGITS),
-            "reliability": _curve(self.after),
-            "reliability_before": _curve(self.before),
-        }
+    def record(self) -> CalibrationRecord:
+        """What the document says of it."""
+        return CalibrationRecord(
+            temperature=self.temperature,
+            ece=round(expected_calibration_error(self.after), DIGITS),
+            ece_before=round(expected_calibration_error(self.before), DIGITS),
+            reliability=_curve(self.after),
+            reliability_before=_curve(self.before),
+        )
 
     def sentence(self, name: str) -> str:
         """What a reader must know of it."""
@@ -78,15 +79,15 @@ def of_image(
     return np.stack([before, reliability_sums(decoder.probabilities(probabilities), predicted, labels, ignore)])
 
 
-def _curve(sums: Sums) -> list[dict[str, Any]]:
+def _curve(sums: Sums) -> tuple[ReliabilityBin, ...]:
     """The bins that hold pixels, in order of confidence."""
-    return [
-        {
-            "above": place / BINS,
-            "pixels": int(pixels),
-            "confidence": round(confidence / pixels, DIGITS),
-            "accuracy": round(right / pixels, DIGITS),
-        }
+    return tuple(
+        ReliabilityBin(
+            above=place / BINS,
+            pixels=int(pixels),
+            confidence=round(confidence / pixels, DIGITS),
+            accuracy=round(right / pixels, DIGITS),
+        )
         for place, (pixels, confidence, right) in enumerate(sums.tolist())
         if pixels
-    ]
+    )

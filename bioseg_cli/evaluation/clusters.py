@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from bioseg_cli.config import SplitName
 from bioseg_cli.dataset.schema import Pixels
 from bioseg_cli.errors import UsageError
+from bioseg_cli.evaluation.document import ClusterMapping
 from bioseg_cli.evaluation.ground_truth import GroundTruth, Predict, Segment
-from bioseg_cli.evaluation.report import ClusterMapping
 from bioseg_cli.evaluation.scores import ImageCounts
 from bioseg_cli.evaluation.settings import EvaluateConfig
 from bioseg_cli.evaluation.states import SavedState
@@ -56,7 +56,9 @@ class ClusterCounts:
         """The mapping that matches these very images best, all pixels pooled."""
         pooled = self.tables[head].sum(axis=0)
         fitted = fit_mappings({head: pooled}, split, len(self.names))[head]
-        return ClusterMapping("oracle", fitted.rule, split, len(self.names), fitted.classes)
+        return ClusterMapping(
+            kind="oracle", rule=fitted.rule, split=split, images=len(self.names), classes=fitted.classes
+        )
 
 
 def chosen_heads(config: EvaluateConfig, state: SavedState, card: ModelCard) -> tuple[str, ...]:
@@ -87,7 +89,11 @@ def chosen_mappings(
     chosen = []
     stored = card.mappings.get(head)
     if stored is not None and config.mapping != "oracle":
-        chosen.append(ClusterMapping("stored", stored.rule, stored.split, stored.images, stored.classes))
+        chosen.append(
+            ClusterMapping(
+                kind="stored", rule=stored.rule, split=stored.split, images=stored.images, classes=stored.classes
+            )
+        )
     if config.mapping != "stored":
         chosen.append(counts.oracle(head, config.split))
     if not chosen:

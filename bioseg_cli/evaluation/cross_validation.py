@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,15 +20,16 @@ from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.evaluation.arms import Arm, compared_arms, comparison_notes
 from bioseg_cli.evaluation.baselines import score_baselines
 from bioseg_cli.evaluation.choice import choose
+from bioseg_cli.evaluation.document import CrossValidation, LabelBudget
 from bioseg_cli.evaluation.folds import DatasetWithout, Fold
 from bioseg_cli.evaluation.ground_truth import DatasetGroundTruth, counts_of_images, drawn_remarks
-from bioseg_cli.evaluation.report import Evaluation, LabelBudget, Report, shown_path
+from bioseg_cli.evaluation.report import Evaluation, Report, shown_path
 from bioseg_cli.evaluation.scores import Resampling, difference, score_images
 from bioseg_cli.evaluation.settings import EvaluateConfig
 from bioseg_cli.metrics.confusion import confusion_counts
 from bioseg_cli.model.saved import LoadedModel
 from bioseg_cli.prediction.predictor import Predictor
-from bioseg_cli.runs.console import Output
+from bioseg_cli.runs.output import Output
 from bioseg_cli.runs.sections import HeldOut
 from bioseg_cli.training.adapted_norm import estimate_statistics
 from bioseg_cli.training.calibrate import FittedTemperature, drawn_pixels, store_held_out_temperature
@@ -37,33 +37,6 @@ from bioseg_cli.training.distributed import Alone
 from bioseg_cli.training.loop import Trainer
 from bioseg_cli.training.record import UnwrittenRun
 from bioseg_cli.training.uda import UDA
-
-
-@dataclass(frozen=True)
-class CrossValidation:
-    """How a run was cross-validated.
-
-    Attributes:
-        folds: trainings, each of which left an image or a part of a single one out.
-        updates: of each training.
-        fitted: temperature of the predictions for what was left out; None where they are means of views.
-        stored: the saved states of the run have that temperature now.
-    """
-
-    folds: int
-    updates: int
-    fitted: FittedTemperature | None
-    stored: bool
-
-    def to_json(self) -> dict[str, Any]:
-        """The documented keys."""
-        return {
-            "folds": self.folds,
-            "updates": self.updates,
-            "temperature": None if self.fitted is None else self.fitted.temperature,
-            "nll": None if self.fitted is None else list(self.fitted.nll),
-            "stored": self.stored,
-        }
 
 
 def cross_validated(config: EvaluateConfig, output: Output) -> list[Report]:
@@ -156,8 +129,16 @@ class _Trainings:
             arm.name,
             images,
             score_images(images, names, resampling),
-            labels=LabelBudget(len(truth.indices), len(dataset.label_order), **labelled_area(dataset, truth.indices)),
-            cross_validation=CrossValidation(len(arm.folds), arm.updates, fitted, stored=self.config.calibrate),
+            labels=LabelBudget(
+                count=len(truth.indices), of=len(dataset.label_order), **labelled_area(dataset, truth.indices)
+            ),
+            cross_validation=CrossValidation(
+                folds=len(arm.folds),
+                updates=arm.updates,
+                temperature=None if fitted is None else fitted.temperature,
+                nll=None if fitted is None else fitted.nll,
+                stored=self.config.calibrate,
+            ),
         )
         return row, None if fitted is None else _temperature_note(arm, fitted, stored=self.config.calibrate)
 

@@ -13,10 +13,11 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
-from bioseg_cli.dataset.schema import Pixels
 from bioseg_cli.evaluation.ground_truth import GroundTruth, Predict
 from bioseg_cli.evaluation.scores import ImageCounts
-from bioseg_cli.figures.palette import IGNORED_COLOUR, in_class_colours
+from bioseg_cli.figures.difference import DIFFERENCE_COLOURS, DIFFERENCE_NAMES, difference_map
+from bioseg_cli.figures.display_range import for_display
+from bioseg_cli.figures.palette import in_class_colours
 from bioseg_cli.io.files import replacing
 from bioseg_cli.printable import printable
 
@@ -26,17 +27,6 @@ COLUMN_INCHES, TITLE_INCHES, KEY_INCHES, DPI = 2.6, 0.35, 0.9, 110
 HEIGHT_TO_WIDTH = (0.3, 2.0)
 """Images outside these proportions are shown smaller than their column."""
 LONGEST_NAME = 60
-STRETCH_PERCENTILES = (0.5, 99.5)
-"""Of the picture only: one bright object must not hide the rest."""
-
-RIGHT, MISSED, ADDED, CONFUSED, IGNORED = range(1, 6)
-DIFFERENCE_COLOURS = np.array(
-    # right background, right, missed, added, wrong class, not counted: none is the colour of a class, and blue and
-    # red are told apart with any colour vision
-    [(0, 0, 0), (205, 205, 205), (60, 120, 255), (255, 70, 70), (255, 255, 90), IGNORED_COLOUR],
-    dtype=np.uint8,
-)
-DIFFERENCE_NAMES = ("right", "missed", "added", "wrong class", "not counted")
 
 
 def write_worst_best(path: Path, truth: GroundTruth, predict: Predict, images: ImageCounts) -> None:
@@ -61,15 +51,6 @@ def write_worst_best(path: Path, truth: GroundTruth, predict: Predict, images: I
     figure = _draw(rows, truth, predict)
     with replacing(path) as temporary:
         FigureCanvasAgg(figure).print_figure(temporary, dpi=DPI, format="png")
-
-
-def difference_map(labels: Pixels, predictions: Pixels, ignore: int) -> NDArray[np.int64]:
-    """(H, W) index into `DIFFERENCE_COLOURS`: right, missed, added, of the wrong class, or not counted."""
-    result = np.where(labels == predictions, np.where(labels == 0, 0, RIGHT), CONFUSED)
-    result[(labels != 0) & (predictions == 0)] = MISSED
-    result[(labels == 0) & (predictions != 0)] = ADDED
-    result[labels == ignore] = IGNORED
-    return result
 
 
 def _draw(rows: Sequence[tuple[str, int]], truth: GroundTruth, predict: Predict) -> Figure:
@@ -118,16 +99,11 @@ def colour_key(entries: Iterable[tuple[str, Sequence[int]]]) -> list[Patch]:
 
 
 def shown_image(truth: GroundTruth, number: int) -> NDArray[np.float32]:
-    """(H, W) grey or (H, W, 3) colour, stretched between percentiles of the part that shows the source."""
+    """An image of the truth for display, (H, W, 3)."""
     image = truth.image(number)
     if image is None:
         raise ValueError("the truth holds images for some numbers only")
-    low, high = np.percentile(image[:, *truth.extent(number)], STRETCH_PERCENTILES)
-    stretched = np.clip((image - low) / ((high - low) or 1), 0, 1).astype(np.float32)
-    if len(image) == 3:
-        return np.moveaxis(stretched, 0, -1)
-    grey: NDArray[np.float32] = np.repeat(stretched.mean(axis=0)[:, :, None], 3, axis=2)
-    return grey
+    return for_display(image, truth.extent(number))
 
 
 def shortened(name: str) -> str:

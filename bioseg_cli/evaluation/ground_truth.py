@@ -16,11 +16,15 @@ from bioseg_cli.errors import DataError
 from bioseg_cli.evaluation.scores import ImageCounts
 from bioseg_cli.io.prefetch import WORKERS, prefetched_map
 from bioseg_cli.metrics.confusion import confusion_counts
-from bioseg_cli.runs.console import Output
+from bioseg_cli.objects.instances import Objects
+from bioseg_cli.objects.labelled import connected_objects
+from bioseg_cli.runs.output import Output
 
 if TYPE_CHECKING:
     # Not at start: folders of masks are scored without h5py.
     from bioseg_cli.dataset.reader import Dataset
+
+CONNECTED = "True objects are the connected components of each class: objects that touch count as one."
 
 Window = tuple[slice, slice]
 Predict = Callable[[int], Pixels]
@@ -38,10 +42,13 @@ class GroundTruth(Protocol):
         names: (N,) unique names.
         groups: (N,) what an image belongs to: frames of one sequence share a group.
         drawn_in: pixels of the images, where they were drawn in part; None where every pixel was drawn.
+        objects_are: what an object of the truth is, in a sentence.
     """
 
     @property
     def drawn_in(self) -> int | None: ...  # noqa: D102
+    @property
+    def objects_are(self) -> str: ...  # noqa: D102
     @property
     def classes(self) -> tuple[ClassInfo, ...]: ...  # noqa: D102
     @property
@@ -53,6 +60,9 @@ class GroundTruth(Protocol):
 
     def labels(self, number: int) -> Pixels:
         """(H, W) class codes or `ignore`."""
+
+    def objects(self, number: int) -> Objects:
+        """The true objects of each class."""
 
     def image(self, number: int) -> NDArray[np.float32] | None:
         """(C, H, W) in [0, 1]; None where no image is known."""
@@ -85,6 +95,7 @@ class DatasetGroundTruth:
         self.groups = tuple(str(dataset.group[index]) for index in self.indices)
         areas = (dataset.labelled_area(int(index))[1] for index in self.indices) if dataset.drawn_in_part else ()
         self.drawn_in = sum(areas) or None
+        self.objects_are = CONNECTED
 
     @property
     def remarks(self) -> tuple[str, ...]:
@@ -96,6 +107,10 @@ class DatasetGroundTruth:
     def labels(self, number: int) -> Pixels:
         """(H, W) class codes or `ignore`."""
         return self.dataset.labels(int(self.indices[number]))
+
+    def objects(self, number: int) -> Objects:
+        """The connected components of each class: a data set holds no numbers of objects."""
+        return connected_objects(self.labels(number), len(self.classes))
 
     def stored(self, number: int) -> Pixels:
         """(C, H, W) in the data set's own type."""

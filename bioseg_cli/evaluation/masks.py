@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from bioseg_cli.evaluation.baselines import score_baselines
 from bioseg_cli.evaluation.folder_ground_truth import FolderGroundTruth
 from bioseg_cli.evaluation.ground_truth import DatasetGroundTruth, GroundTruth, count_images, remarks
+from bioseg_cli.evaluation.objects import count_objects, refuse_strokes
 from bioseg_cli.evaluation.predicted_masks import PredictedMasks, masks_for_dataset, masks_for_folder
 from bioseg_cli.evaluation.report import Evaluation, Figures, Report
 from bioseg_cli.evaluation.scores import Resampling, score_images
 from bioseg_cli.evaluation.settings import EvaluateConfig
 from bioseg_cli.io.axes import count_of_frames
+from bioseg_cli.io.prefetch import WORKERS, prefetched_map
 from bioseg_cli.masks.frames import MaskReader
-from bioseg_cli.runs.console import Output
+from bioseg_cli.runs.output import Output
 
 if TYPE_CHECKING:
     from bioseg_cli.dataset.reader import Dataset
@@ -63,6 +67,14 @@ def _report(
     images = count_images(truth, masks, output, description="Scoring masks")
     names = [one.name for one in truth.classes]
     evaluation = Evaluation(str(config.predictions), images, score_images(images, names, resampling))
+    about_objects = []
+    if config.objects:
+        refuse_strokes(truth)
+        read = partial(masks.objects, classes=len(truth.classes))
+        with prefetched_map(read, range(len(truth.names)), most=2 * WORKERS) as found:
+            evaluation = replace(evaluation, objects=count_objects(truth, found, output, resampling))
+        how = "have the numbers of the masks" if masks.numbered else "are the connected components of each class"
+        about_objects = [truth.objects_are, f"Predicted objects {how}."]
     figures.differences(evaluation, truth, masks)
     baselines, said = score_baselines(config.chosen_baselines, truth, dataset, images, resampling, output)
     return Report(
@@ -70,5 +82,5 @@ def _report(
         split=config.split if config.truth_is_dataset else None,
         evaluations=(evaluation,),
         baselines=baselines,
-        notes=(*notes, *masks.notes, *remarks(truth, images, by_group=config.by_group), *said),
+        notes=(*notes, *masks.notes, *about_objects, *remarks(truth, images, by_group=config.by_group), *said),
     )

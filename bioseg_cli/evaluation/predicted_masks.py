@@ -14,15 +14,17 @@ from bioseg_cli.dataset.schema import Pixels
 from bioseg_cli.errors import DataError
 from bioseg_cli.evaluation.folder_ground_truth import FolderGroundTruth
 from bioseg_cli.evaluation.ground_truth import DatasetGroundTruth
-from bioseg_cli.evaluation.predicted_values import Read, interpret, look_at, refuse_doubt
+from bioseg_cli.evaluation.predicted_values import Read, holds_numbers, interpret, look_at, refuse_doubt
 from bioseg_cli.io.axes import count_of_frames
 from bioseg_cli.io.names import as_seen, stem_of
 from bioseg_cli.io.notes import reading_notes
 from bioseg_cli.masks.folders import mask_files, predictions_of
 from bioseg_cli.masks.frames import Frame, MaskReader, frames_of
 from bioseg_cli.masks.pairing import pair
+from bioseg_cli.objects.instances import Objects
+from bioseg_cli.objects.labelled import connected_objects, numbered_objects
 from bioseg_cli.printable import listing
-from bioseg_cli.runs.console import Output
+from bioseg_cli.runs.output import Output
 
 FoundT = TypeVar("FoundT")
 
@@ -50,11 +52,15 @@ class PredictedMasks:
     Attributes:
         pairs: (N,) the prediction of each image.
         notes: how the files were understood.
+        numbered: the masks have one number per object, and not per class.
     """
 
-    def __init__(self, pairs: Sequence[Pair], reader: MaskReader, read: Read, notes: Sequence[str]) -> None:
+    def __init__(
+        self, pairs: Sequence[Pair], reader: MaskReader, read: Read, notes: Sequence[str], *, numbered: bool
+    ) -> None:
         self.pairs = tuple(pairs)
         self.notes = tuple(notes)
+        self.numbered = numbered
         self._reader = reader
         self._read = read
 
@@ -65,17 +71,32 @@ class PredictedMasks:
             DataError: the prediction has another size than its truth.
         """
         pair = self.pairs[number]
-        codes = self._read(self._reader.read(pair.frame), pair.frame.traits)
-        if codes.shape == pair.shape:
-            return codes
-        if pair.crop is not None and codes.shape == pair.source_shape:
-            return pair.crop.cut(codes, 0)
-        sizes = dict.fromkeys(size for size in (pair.shape, pair.source_shape) if size is not None)
-        raise DataError(
-            f"The prediction is {_size(codes.shape)} pixels, its truth {' or '.join(map(_size, sizes))}",
-            where=pair.frame.path,
-            fix="Predict at the image's own size.",
-        )
+        return _as_large_as_truth(self._read(self._reader.read(pair.frame), pair.frame.traits), pair)
+
+    def objects(self, number: int, classes: int) -> Objects:
+        """The objects of image `number`, of so many classes: as the mask numbers them, or its connected components.
+
+        Raises:
+            DataError: the prediction has another size than its truth.
+        """
+        if not self.numbered:
+            return connected_objects(self(number), classes)
+        pair = self.pairs[number]
+        return numbered_objects(_as_large_as_truth(self._reader.read(pair.frame), pair))
+
+
+def _as_large_as_truth(values: Pixels, pair: Pair) -> Pixels:
+    """Values (H, W) of a predicted mask, cut as the image was cut."""
+    if values.shape == pair.shape:
+        return values
+    if pair.crop is not None and values.shape == pair.source_shape:
+        return pair.crop.cut(values, 0)
+    sizes = dict.fromkeys(size for size in (pair.shape, pair.source_shape) if size is not None)
+    raise DataError(
+        f"The prediction is {_size(values.shape)} pixels, its truth {' or '.join(map(_size, sizes))}",
+        where=pair.frame.path,
+        fix="Predict at the image's own size.",
+    )
 
 
 def masks_for_folder(folder: Path, truth: FolderGroundTruth, reader: MaskReader, output: Output) -> PredictedMasks:
@@ -199,7 +220,8 @@ def _predicted(
     seen = look_at(folder, frames, reader, output)
     if truth is not None and truth.recognised:
         refuse_doubt(seen, truth)
-    read, meaning = interpret(seen, None if truth is None else truth.reading, [one.name for one in classes])
+    names = [one.name for one in classes]
+    read, meaning = interpret(seen, None if truth is None else truth.reading, names)
     read_as = reading_notes({frame.path.name: frame.notes for frame in frames}, "predicted masks")
     notes = [f"Predicted masks: {meaning}.", *said, *read_as]
     if sentence := count_of_frames(len({frame.path for frame in frames}), len(frames)):
@@ -207,7 +229,7 @@ def _predicted(
     unused = len(mask_files(folder)) - len({frame.path for frame in frames})
     if unused:
         notes.append(f"{unused} predicted masks have no truth and were left out.")
-    return PredictedMasks(pairs, reader, read, notes)
+    return PredictedMasks(pairs, reader, read, notes, numbered=holds_numbers(seen, names))
 
 
 def _size(shape: Sequence[int]) -> str:

@@ -20,9 +20,9 @@ from bioseg_cli.masks.reading import MaskReading
 from bioseg_cli.masks.smear import refuse_pictures
 from bioseg_cli.masks.survey import MaskSurvey
 from bioseg_cli.masks.values import pack
-from bioseg_cli.prediction.settings import records_in
+from bioseg_cli.prediction.settings import OBJECTS_FOLDER, records_in
 from bioseg_cli.printable import listing
-from bioseg_cli.runs.console import Output
+from bioseg_cli.runs.output import Output
 
 RELABEL = "Save the predictions as PNG or TIFF of class codes: threshold probabilities first."
 
@@ -39,6 +39,8 @@ class MaskValues:
     values: frozenset[int]
     of_bioseg: bool
     """`bioseg predict` made them: class codes, whatever the values of the masks it was trained with."""
+    of_objects: bool
+    """`bioseg predict --objects` made them: numbers of objects, however small these are."""
     survey: MaskSurvey
     """Of whole masks where there are more than two values."""
 
@@ -77,6 +79,7 @@ def look_at(folder: Path, frames: Sequence[Frame], reader: MaskReader, output: O
         coloured=any(values.ndim == 3 for _, values in looks),
         values=frozenset(value for _, values in looks for value in values.reshape(-1).tolist()),
         of_bioseg=of_bioseg,
+        of_objects=folder.name == OBJECTS_FOLDER and bool(records_in(folder.parent)),
         survey=survey,
     )
 
@@ -124,13 +127,25 @@ def interpret(seen: MaskValues, truth: MaskReading | None, names: Sequence[str])
 def _foreground(seen: MaskValues, names: Sequence[str]) -> tuple[Read, str]:
     """All but 0, or what is nearer to the brighter of two levels in masks that are not clean."""
     said = f"all but 0 is {names[1]!r}"
-    if seen.values == {0}:
+    if seen.values == {0} or seen.of_objects:
         return lambda mask, _: (mask != 0).astype(np.uint8), said
     try:
         reading = seen.survey.reading("binary", names)
     except DataError as error:
         raise DataError(error.what, where=error.where or seen.folder, fix=RELABEL) from None
     return reading.labels, reading.sentence if reading.cuts or reading.by_colour else said
+
+
+def holds_numbers(seen: MaskValues, names: Sequence[str]) -> bool:
+    """Whether predicted masks that `interpret` reads have one number per object: more values than classes, and clean.
+
+    Args:
+        seen: their values.
+        names: (K,) of the classes; of more than two, the values are classes.
+    """
+    if len(names) != 2 or seen.coloured or len(seen.values) <= len(names):
+        return False
+    return seen.of_objects or not seen.survey.reading("binary", names).cuts
 
 
 def _by_colour(seen: MaskValues, truth: MaskReading) -> MaskReading | None:

@@ -4,85 +4,29 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
+from typing import Any, Protocol
 
 import numpy as np
 
-from bioseg_cli.dataset.area import with_share
 from bioseg_cli.evaluation.calibration import Calibration
+from bioseg_cli.evaluation.document import (
+    ClusterMapping,
+    ControlRecord,
+    CrossValidation,
+    EvaluationRecord,
+    LabelBudget,
+    ScoreRecord,
+)
 from bioseg_cli.evaluation.ground_truth import GroundTruth, Predict, Segment
+from bioseg_cli.evaluation.objects import ImageObjects
 from bioseg_cli.evaluation.scores import Difference, ImageCounts, Score
 from bioseg_cli.metrics.confusion import iou_per_class
-from bioseg_cli.runs.sections import Labels
-
-if TYPE_CHECKING:
-    # Not at start: folders of masks are scored without torch.
-    from bioseg_cli.evaluation.cross_validation import CrossValidation
 
 UNSEEN = "*"
 """Marks the scores of a class that no label of the training showed."""
-
-
-@dataclass(frozen=True)
-class LabelBudget:
-    """How many labelled training images a run used, of how many; and how much of them has a label.
-
-    Attributes:
-        count: images that the run used.
-        of: labelled training images that there are.
-        pixels: those with a label; None: not recorded.
-        share: of these in the area of the images.
-    """
-
-    count: int
-    of: int
-    pixels: int | None = None
-    share: float | None = None
-
-    def __str__(self) -> str:
-        return with_share(self.count, [self.share])
-
-    @classmethod
-    def of_manifest(cls, labels: Labels) -> Self:
-        """What the manifest of a run says of its labels."""
-        return cls(labels.count, labels.of, labels.pixels, labels.share)
-
-
-@dataclass(frozen=True)
-class ClusterMapping:
-    """From the clusters of a head to classes, as it was applied to score them.
-
-    Attributes:
-        kind: stored with the run, or decided on the very images that are scored, which flatters.
-        rule: one to one so that the most pixels match (hungarian), or each cluster to the class it overlaps most.
-        split: whence the labelled images that decided it.
-        images: their number.
-        classes: (K,) class of each cluster.
-    """
-
-    kind: Literal["stored", "oracle"]
-    rule: Literal["hungarian", "majority"]
-    split: str
-    images: int
-    classes: tuple[int, ...]
-
-    def __str__(self) -> str:
-        if self.kind == "oracle":
-            return "oracle (seen)"
-        return f"stored ({self.images} image{'' if self.images == 1 else 's'})"
-
-    def to_json(self) -> dict[str, Any]:
-        """The documented keys."""
-        return {
-            "kind": self.kind,
-            "rule": self.rule,
-            "split": self.split,
-            "images": self.images,
-            "classes": list(self.classes),
-        }
 
 
 @dataclass(frozen=True)
@@ -102,6 +46,7 @@ class Evaluation:
             account.
         calibration: of the probabilities; None where there are none, and of clusters.
         cross_validation: how its recipe was cross-validated; None of a saved state.
+        objects: counts and scores of single objects, where they were asked for.
     """
 
     name: str
@@ -115,6 +60,7 @@ class Evaluation:
     unseen: tuple[str, ...] | None = None
     calibration: Calibration | None = None
     cross_validation: CrossValidation | None = None
+    objects: ImageObjects | None = None
 
     def compared_with(self, control: Difference) -> Evaluation:
         """The same, with its difference to the control."""
@@ -168,38 +114,48 @@ class Report:
         """Names of the classes."""
         return self.rows[0].score.classes
 
-    def to_json(self) -> list[dict[str, Any]]:
-        """One mapping an evaluation, with the keys of docs/evaluate.md."""
-        baselines = {one.name: one.score.to_json() for one in self.baselines}
-        documents = []
-        for one in self.evaluations:
-            document: dict[str, Any] = {
-                "run": one.name,
-                "state": one.state,
-                **({} if one.mapping is None else {"head": one.head, "mapping": one.mapping.to_json()}),
-                "labels": None if one.labels is None else vars(one.labels),
-                "unseen": None if one.unseen is None else list(one.unseen),
+    def records(self) -> tuple[EvaluationRecord, ...]:
+        """What the document says of it, one record an evaluation."""
+        baselines = {baseline.name: baseline.score.record() for baseline in self.baselines}
+        return tuple(self._record(evaluation, baselines) for evaluation in self.evaluations)
+
+    def _record(self, evaluation: Evaluation, baselines: Mapping[str, ScoreRecord]) -> EvaluationRecord:
+        # What is not there for every evaluation is no key of the others.
+        clusters = {} if evaluation.mapping is None else {"head": evaluation.head, "mapping": evaluation.mapping}
+        compared: dict[str, Any] = _cross_validated(evaluation)
+        if self.control is not None and evaluation.control is not None:
+            compared["control"] = ControlRecord(
+                run=self.control.name,
+                state=self.control.state,
+                **self.control.score.record().given(),
+                **evaluation.control.record().given(),
+                **_cross_validated(self.control),
+            )
+        if self.chosen is not None:
+            compared["chosen"] = self.chosen
+        return EvaluationRecord.model_validate(
+            {
+                "run": evaluation.name,
+                "state": evaluation.state,
+                **clusters,
+                "labels": evaluation.labels,
+                "unseen": evaluation.unseen,
                 "data": self.data,
                 "split": self.split,
-                **one.score.to_json(),
-                "calibration": None if one.calibration is None else one.calibration.to_json(),
+                **evaluation.score.record().given(),
+                "calibration": None if evaluation.calibration is None else evaluation.calibration.record(),
                 "baselines": baselines,
+                **compared,
+                "notes": self.notes,
             }
-            if one.cross_validation is not None:
-                document["cross_validation"] = one.cross_validation.to_json()
-            if self.control is not None and one.control is not None:
-                document["control"] = {
-                    "run": self.control.name,
-                    "state": self.control.state,
-                    **self.control.score.to_json(),
-                    **one.control.to_json(),
-                }
-                if self.control.cross_validation is not None:
-                    document["control"]["cross_validation"] = self.control.cross_validation.to_json()
-            if self.chosen is not None:
-                document["chosen"] = self.chosen
-            documents.append({**document, "notes": list(self.notes)})
-        return documents
+        )
+
+
+def _cross_validated(evaluation: Evaluation) -> dict[str, Any]:
+    objects, found = evaluation.objects, evaluation.cross_validation
+    return ({} if objects is None else {"objects": objects.record()}) | (
+        {} if found is None else {"cross_validation": found}
+    )
 
 
 def shown_path(path: Path) -> str:
@@ -236,9 +192,13 @@ def _table_rows(report: Report) -> Iterator[dict[str, Any]]:
             row |= dict(zip((f"{name}_low", f"{name}_high"), score.intervals[name], strict=True))
         row |= {"image_wise_mean": score.image_wise_mean, "image_wise_sd": score.image_wise_sd}
         if one.calibration is not None:
-            row |= {name: value for name, value in one.calibration.to_json().items() if "reliability" not in name}
+            calibration = one.calibration.record()
+            row |= {name: getattr(calibration, name) for name in ("temperature", "ece", "ece_before")}
         for measure, values in (("iou", score.iou), ("dice", score.dice)):
             row |= {f"{measure} {name}": value for name, value in zip(score.classes, values, strict=True)}
+        if one.objects is not None:
+            for name, objects in one.objects.scores.items():
+                row |= {f"{key} {name}": value for key, value in objects.record().items() if key != "intervals"}
         if one.control is not None:
             row |= {"difference": one.control.mean_iou}
             row |= dict(zip(("difference_low", "difference_high"), one.control.limits, strict=True))
@@ -261,6 +221,7 @@ def _image_rows(report: Report) -> Iterator[dict[str, Any]]:
                 "pixels": int(images.counts[number].sum()),
                 "mean_iou": mean,
                 **{f"iou {label}": value for label, value in zip(report.classes, iou[number], strict=True)},
+                **({} if one.objects is None else one.objects.cells(name)),
             }
 
 

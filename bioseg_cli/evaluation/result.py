@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bioseg_cli.errors import BiosegError
+from bioseg_cli.evaluation.document import EvaluationDocument, RunFailure
 from bioseg_cli.evaluation.report import Evaluation, Report
 
 
@@ -30,9 +31,14 @@ class EvaluationResult:
         """All that was scored but controls and baselines, in the order of the runs."""
         return tuple(evaluation for report in self.reports for evaluation in report.evaluations)
 
+    def document(self) -> EvaluationDocument:
+        """What there is to say of it, with the keys of docs/evaluate.md."""
+        document = EvaluationDocument(runs=tuple(record for report in self.reports for record in report.records()))
+        if not self.failures:
+            return document
+        failures = tuple(RunFailure(run=str(run), error=str(error)) for run, error in self.failures.items())
+        return document.having(failures=failures)
+
     def to_json(self) -> dict[str, Any]:
-        """The document of `bioseg evaluate --json`, with the keys of docs/evaluate.md."""
-        document: dict[str, Any] = {"runs": [run for report in self.reports for run in report.to_json()]}
-        if self.failures:
-            document["failures"] = [{"run": str(run), "error": str(error)} for run, error in self.failures.items()]
-        return document
+        """The document of `bioseg evaluate --json`."""
+        return self.document().model_dump(mode="json")

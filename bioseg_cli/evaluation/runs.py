@@ -28,19 +28,24 @@ from bioseg_cli.evaluation.clusters import (
     mapping_notes,
 )
 from bioseg_cli.evaluation.controls import control_notes, refuse_no_control
+from bioseg_cli.evaluation.document import ClusterMapping
 from bioseg_cli.evaluation.failures import RunFailures
 from bioseg_cli.evaluation.ground_truth import DatasetGroundTruth, Predict, counts_of_images, remarks
 from bioseg_cli.evaluation.network import NetworkOnGroundTruth
-from bioseg_cli.evaluation.report import ClusterMapping, Evaluation, Figures, Report, shown_path
+from bioseg_cli.evaluation.objects import ImageObjects, count_objects, image_counts, refuse_strokes
+from bioseg_cli.evaluation.report import Evaluation, Figures, Report, shown_path
 from bioseg_cli.evaluation.scores import ImageCounts, Resampling, difference, score_images
 from bioseg_cli.evaluation.settings import EvaluateConfig
 from bioseg_cli.evaluation.states import SavedState, data_path, load_state, saved_states
 from bioseg_cli.evaluation.unseen import unseen_classes, unseen_note
 from bioseg_cli.metrics.confusion import confusion_counts
 from bioseg_cli.model.saved import LoadedModel
+from bioseg_cli.objects.instances import ObjectRule, find_objects
+from bioseg_cli.objects.labelled import connected_objects
+from bioseg_cli.objects.of_run import rules_of_run
 from bioseg_cli.prediction.predictor import Predictor
-from bioseg_cli.runs.console import Output
 from bioseg_cli.runs.directory import RunDirectory
+from bioseg_cli.runs.output import Output
 
 SPLIT_REMARKS = {
     "train": "The runs were trained on this split: the figures say nothing of new images.",
@@ -136,6 +141,9 @@ class _Scoring:
         self.resampling = Resampling(config.draws, config.seed, config.by_group)
         split = SPLIT_REMARKS.get(config.split)
         self.notes = [*self.truth.remarks, *([] if split is None else [split])]
+        if config.objects:
+            refuse_strokes(self.truth)
+            self.notes.append(self.truth.objects_are)
 
     def reports(self, states: Sequence[SavedState], control: SavedState | None) -> list[Report]:
         """Everything scored on the data set; none where no state could be."""
@@ -201,19 +209,34 @@ class _Scoring:
         network = NetworkOnGroundTruth(self.truth, self._batch(predictor), forward, maps)
         classes, ignore, decoder = len(self.truth.classes), self.truth.ignore, predictor.decoder
 
+        rules = self._rules(state)
+
         def count(
             labels: Pixels, said: tuple[Pixels, NDArray[np.float32]]
-        ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64] | None]:
             predicted, probabilities = said
             counts = confusion_counts(labels, predicted, classes, ignore)
-            return counts, of_image(decoder, probabilities, predicted, labels, ignore)
+            objects = None
+            if rules is not None:
+                true = connected_objects(labels, classes)
+                objects = image_counts(true, find_objects(predicted, rules), labels == ignore, classes)
+            return counts, of_image(decoder, probabilities, predicted, labels, ignore), objects
 
-        counts, confidences = zip(*self._tracked(state, network.compared(count)), strict=True)
+        counts, confidences, objects = zip(*self._tracked(state, network.compared(count)), strict=True)
         calibration = Calibration.of(decoder, confidences)
         several = self.config.state == "all"
         self.notes.append(calibration.sentence(f"{state.name}, {state.state}" if several else state.name))
         row = self._evaluation(state, counts_of_images(self.truth, counts))
-        return replace(row, calibration=calibration), lambda number: network(number)[0]
+        scored = None if rules is None else ImageObjects.of(self.truth, objects, self.resampling)
+        return replace(row, calibration=calibration, objects=scored), lambda number: network(number)[0]
+
+    def _rules(self, state: SavedState) -> list[ObjectRule] | None:
+        """How the objects of a run are told apart; None where they are not scored."""
+        if not self.config.objects:
+            return None
+        rules, whence = rules_of_run(state.run.path)
+        self.notes.append(f"{state.name}: {whence[0].lower()}{whence[1:]}.")
+        return rules.of_classes(len(self.truth.classes))
 
     def _cluster_rows(self, state: SavedState, model: LoadedModel) -> list[Evaluation]:
         """A row for each head and mapping of a model that predicts clusters."""
@@ -234,11 +257,15 @@ class _Scoring:
         segment = lru_cache(maxsize=IMAGES_HELD)(network)
         mappings = {head: chosen_mappings(self.config, state, model.card, head, counts) for head in heads}
         self.notes += mapping_notes(self.config, state, model.card, mappings, self.dataset.content_hash)
-        rows = []
+        rows, rules = [], self._rules(state)
         for head, chosen in mappings.items():
             for mapping in chosen:
                 row = self._evaluation(state, counts.mapped(head, mapping), head, mapping)
-                self.figures.differences(row, self.truth, as_classes(segment, head, mapping))
+                predict = as_classes(segment, head, mapping)
+                if rules is not None:
+                    found = (find_objects(predict(number), rules) for number in range(len(self.truth.names)))
+                    row = replace(row, objects=count_objects(self.truth, found, self.output, self.resampling))
+                self.figures.differences(row, self.truth, predict)
                 rows.append(row)
         self.figures.clusters(rows, self.truth, segment)
         return rows

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bioseg_cli.errors import DataError
+from bioseg_cli.evaluation import document
+from bioseg_cli.evaluation.document import DifferenceRecord, ImageWise, Intervals, ScoreRecord
 from bioseg_cli.metrics.confusion import dice_per_class, iou_per_class, mean_iou, mean_over_classes, pixel_accuracy
 from bioseg_cli.metrics.intervals import bootstrap_interval, bootstrap_mean
 
@@ -81,23 +82,23 @@ class Score:
         """Classes that neither labels nor predictions hold: left out of the means."""
         return tuple(name for name, value in zip(self.classes, self.iou, strict=True) if np.isnan(value))
 
-    def to_json(self) -> dict[str, Any]:
-        """The documented keys; None for what has no value."""
+    def record(self) -> ScoreRecord:
+        """What the document says of it; None for what has no value."""
         names = self.classes
-        return {
-            "mean_iou": _number(self.mean_iou),
-            "mean_iou_foreground": _number(self.mean_iou_foreground),
-            "iou": dict(zip(names, map(_number, self.iou), strict=True)),
-            "dice": dict(zip(names, map(_number, self.dice), strict=True)),
-            "pixel_accuracy": _number(self.pixel_accuracy),
-            "image_wise": {"mean": _number(self.image_wise_mean), "sd": _number(self.image_wise_sd)},
-            "intervals": {
-                **{name: limits_json(limits) for name, limits in self.intervals.items()},
-                "iou": dict(zip(names, map(limits_json, self.iou_intervals), strict=True)),
-            },
-            "images": self.images,
-            "confusion": self.confusion.tolist(),
-        }
+        return ScoreRecord(
+            mean_iou=_number(self.mean_iou),
+            mean_iou_foreground=_number(self.mean_iou_foreground),
+            iou=dict(zip(names, map(_number, self.iou), strict=True)),
+            dice=dict(zip(names, map(_number, self.dice), strict=True)),
+            pixel_accuracy=_number(self.pixel_accuracy),
+            image_wise=ImageWise(mean=_number(self.image_wise_mean), sd=_number(self.image_wise_sd)),
+            intervals=Intervals(
+                **{name: known_limits(limits) for name, limits in self.intervals.items()},
+                iou=dict(zip(names, map(known_limits, self.iou_intervals), strict=True)),
+            ),
+            images=self.images,
+            confusion=self.confusion.tolist(),
+        )
 
 
 @dataclass(frozen=True)
@@ -107,9 +108,9 @@ class Difference:
     mean_iou: float
     limits: Limits
 
-    def to_json(self) -> dict[str, Any]:
-        """`difference` and `interval`, as documented."""
-        return {"difference": _number(self.mean_iou), "interval": limits_json(self.limits)}
+    def record(self) -> DifferenceRecord:
+        """What the document says of it."""
+        return DifferenceRecord(difference=_number(self.mean_iou), interval=known_limits(self.limits))
 
 
 def score_images(images: ImageCounts, classes: Sequence[str], resampling: Resampling) -> Score:
@@ -177,9 +178,10 @@ def difference(images: ImageCounts, control: ImageCounts, resampling: Resampling
     return Difference(gain, (float(limits[0]), float(limits[1])))
 
 
-def limits_json(limits: Limits) -> list[float | None]:
-    """[low, high]; None for a limit that has no value."""
-    return [_number(limit) for limit in limits]
+def known_limits(limits: Limits) -> document.Limits:
+    """Lower and upper limit; None for a limit that has no value."""
+    low, high = limits
+    return _number(low), _number(high)
 
 
 def _pooled_values(sums: NDArray[np.float64]) -> NDArray[np.float64]:

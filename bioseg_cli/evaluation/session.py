@@ -7,13 +7,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bioseg_cli.errors import DataError, PartialFailure
+from bioseg_cli.evaluation.document import EvaluationFile
 from bioseg_cli.evaluation.failures import RunFailures
 from bioseg_cli.evaluation.ground_truth import GroundTruth, Predict, Segment
 from bioseg_cli.evaluation.report import Evaluation, Figures, images_csv, table_csv
 from bioseg_cli.evaluation.result import EvaluationResult
 from bioseg_cli.evaluation.settings import EvaluateConfig
 from bioseg_cli.io.files import refuse_existing, write_text
-from bioseg_cli.runs.console import Output
+from bioseg_cli.runs.output import Output
+from bioseg_cli.runs.sections import Environment
 
 REPORT_NAME = "evaluation.json"
 IMAGES_NAME = "per_image.csv"
@@ -59,14 +61,15 @@ def run(config: EvaluateConfig, output: Output, *, overwrite: bool) -> Evaluatio
         from bioseg_cli.runs.manifest import environment, now
 
         write_text(config.out / IMAGES_NAME, images_csv(reports))
-        record = {
-            "command": config.command,
-            "config": config.model_dump(mode="json"),
-            "finished": now(),
-            "environment": environment(),
-            **result.to_json(),
-        }
-        write_text(config.out / REPORT_NAME, json.dumps(record, indent=2, allow_nan=False) + "\n")
+        record = EvaluationFile(
+            command=config.command,
+            config=config.model_dump(mode="json"),
+            finished=now(),
+            environment=Environment.model_validate(environment()),
+            **result.document().given(),
+        )
+        text = json.dumps(record.model_dump(mode="json"), indent=2, allow_nan=False)
+        write_text(config.out / REPORT_NAME, text + "\n")
     if failures.found:
         raise PartialFailure(
             f"{len(failures.found)} of {len(config.runs)} runs could not be scored, the others were",

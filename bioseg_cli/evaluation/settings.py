@@ -37,7 +37,7 @@ class EvaluateConfig(Config):
     command: ClassVar[str] = "evaluate"
     example: ClassVar[str] = "runs/cells --control runs/control --baselines otsu,forest"
     panels: ClassVar[Mapping[str, tuple[str, ...]]] = {
-        "Scores": ("split", "baselines", "out", "csv", "by_group", "draws", "seed"),
+        "Scores": ("split", "objects", "baselines", "out", "csv", "by_group", "draws", "seed"),
         "Runs": ("data", "control", "state", "cross_validate", "calibrate", "tta", "head", "mapping"),
         "Masks of any origin": (
             "predictions",
@@ -119,6 +119,10 @@ class EvaluateConfig(Config):
         description="Score runs by the mean prediction of the eight quarter turns and reflections, as `predict --tta` "
         "does.",
     )
+    objects: bool = Field(
+        default=False,
+        description="Also match single objects and score them: AP, F1, panoptic quality, SEG, merges and splits.",
+    )
     by_group: bool = Field(
         default=False,
         description="Resample whole groups (sequences, plates, files) for the intervals, instead of images.",
@@ -172,6 +176,12 @@ class EvaluateConfig(Config):
             raise ValueError("--calibrate stores what --cross-validate fits: give both")
         if self.calibrate and self.tta:
             raise ValueError("--calibrate is of single views, which --tta averages: leave one of them out")
+        return self
+
+    @model_validator(mode="after")
+    def _objects_of_saved_states(self) -> Self:
+        if self.objects and self.cross_validate:
+            raise ValueError("--objects scores saved states or masks, and --cross-validate trains anew: give one")
         return self
 
     @property

@@ -11,7 +11,7 @@ import torch
 from bioseg_cli.config import STATES, ClassInfo, StateName
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.errors import DataError
-from bioseg_cli.evaluation.report import LabelBudget
+from bioseg_cli.evaluation.document import LabelBudget
 from bioseg_cli.evaluation.settings import EvaluateConfig
 from bioseg_cli.model.saved import LoadedModel, load_model
 from bioseg_cli.runs.directory import RunDirectory, default_state

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bioseg_cli.dataset.area import AREA, shown_share
+from bioseg_cli.evaluation.objects import AP_NAMES, ObjectScore
 from bioseg_cli.evaluation.report import UNSEEN, Evaluation, Report
 from bioseg_cli.metrics.intervals import as_text
 
@@ -27,6 +28,8 @@ def render(report: Report) -> RenderableType:
     parts: list[RenderableType] = [Text(f"{where}, {images} image{'' if images == 1 else 's'}", style="bold")]
     parts.append(_means(report))
     parts.append(_classes(report))
+    if any(one.objects is not None for one in report.rows):
+        parts += [_objects(report), _counted_objects(report)]
     if report.control is not None:
         parts.append(_differences(report, report.control))
     notes = Table.grid(padding=(0, 1))
@@ -71,6 +74,43 @@ def _classes(report: Report) -> Table:
         for number, (label, pair) in enumerate(zip(report.classes, pairs, strict=True)):
             table.add_row(*(cells if number == 0 else [""] * len(cells)), Text(label), pair)
     return table
+
+
+def _objects(report: Report) -> Table:
+    table = _table("objects", report)
+    table.add_column("class", overflow="fold")
+    for heading in ("AP 0.5", "95 % interval", "mean AP", "PQ", "SEG"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for cells, name, score in _object_rows(report):
+        values = score.values
+        table.add_row(
+            *cells,
+            Text(name),
+            _value(values[AP_NAMES[0]]),
+            _limits(score.intervals[AP_NAMES[0]]),
+            *(_value(values[measure]) for measure in ("mean_ap", "pq", "seg")),
+        )
+    return table
+
+
+def _counted_objects(report: Report) -> Table:
+    table = _table("at IoU 0.5", report)
+    table.add_column("class", overflow="fold")
+    for heading in ("true", "found", "precision", "recall", "F1", "merges", "splits"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for cells, name, score in _object_rows(report):
+        rates = (_value(score.values[measure]) for measure in ("precision", "recall", "f1"))
+        counts = [str(count) for count in (score.true, score.predicted, score.merges, score.splits)]
+        table.add_row(*cells, Text(name), *counts[:2], *rates, *counts[2:])
+    return table
+
+
+def _object_rows(report: Report) -> Iterator[tuple[list[RenderableType], str, ObjectScore]]:
+    """The first cells, the class and the score of each row about objects."""
+    for one, name in _named_rows(report):
+        for place, (label, score) in enumerate(() if one.objects is None else one.objects.scores.items()):
+            cells = _first_cells(report, one, name)
+            yield cells if place == 0 else [""] * len(cells), label, score
 
 
 def _differences(report: Report, control: Evaluation) -> Table:

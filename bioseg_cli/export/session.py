@@ -20,8 +20,8 @@ from bioseg_cli.io.files import refuse_existing, replacing
 from bioseg_cli.io.images import read_frame
 from bioseg_cli.model.saved import LoadedModel, load_model
 from bioseg_cli.prediction.predictor import Predictor
-from bioseg_cli.runs.console import Output
 from bioseg_cli.runs.directory import RunDirectory, checkpoint_of
+from bioseg_cli.runs.output import Output
 
 FOLDER = Path("exported")
 SUFFIXES = {"onnx": ".onnx", "bioimageio": ".bioimageio.zip"}

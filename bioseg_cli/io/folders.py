@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bioseg_cli.errors import DataError
+from bioseg_cli.printable import listing
 
 TIFF_SUFFIXES = (".tif", ".tiff", ".stk", ".lsm")
 ZARR_SUFFIX = ".zarr"
@@ -76,9 +77,17 @@ def images_in(
 
 def no_images(folder: Path, suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> DataError:
     """The error about a folder in which there is no image."""
+    others = visible_names(folder)
     return DataError(
-        "The folder holds no images", where=folder, fix=f"Files that count as images: {', '.join(suffixes)}."
+        "The folder holds no images" + (f", but {listing(others, 3)}" if others else ""),
+        where=folder,
+        fix=f"Files that count as images: {', '.join(suffixes)}.",
     )
+
+
+def visible_names(folder: Path) -> list[str]:
+    """The names of the files and folders in a folder, without hidden ones."""
+    return sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
 
 
 def files_in(folder: Path, *, recursive: bool = False, without: Path | None = None) -> list[Path]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from bioseg_cli.errors import DataError
-from bioseg_cli.io.folders import list_images
+from bioseg_cli.io.folders import IMAGE_SUFFIXES, list_images, visible_names
 from bioseg_cli.io.names import stem_of
 from bioseg_cli.masks.pairing import Doubt, Pairing, pair
 from bioseg_cli.printable import listing
@@ -20,6 +20,14 @@ def mask_files(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise DataError("There is no such folder", where=folder, fix="Check the path.")
+    others = visible_names(folder)
+    if others and not any(name.lower().endswith(IMAGE_SUFFIXES) for name in others):
+        raise DataError(
+            f"The folder holds no masks, but {listing(others, 3)}",
+            where=folder,
+            fix=f"Masks are images here: {', '.join(IMAGE_SUFFIXES)}. Only `bioseg prepare folder` reads the shapes of "
+            "annotation programs.",
+        )
     return list_images([folder])
 
 

@@ -18,7 +18,7 @@ from bioseg_cli.io.prefetch import WORKERS, prefetched_map
 from bioseg_cli.masks.labkit import LabkitLabels
 from bioseg_cli.masks.mask_file import NO_TRAITS, MaskTraits, mask_traits, read_mask
 from bioseg_cli.masks.survey import MaskSurvey
-from bioseg_cli.runs.console import Output
+from bioseg_cli.runs.output import Output
 
 KEPT_BYTES = 1 << 28
 """Masks that are kept between looking at them and scoring them; what does not fit is decoded again."""

@@ -21,13 +21,15 @@ from bioseg_cli.compute.jobs import run_jobs, threads_each
 from bioseg_cli.errors import BiosegError, DataError, OutputError
 from bioseg_cli.io.files import write_failure
 from bioseg_cli.model.saved import load_model
+from bioseg_cli.objects.instances import ObjectRules
 from bioseg_cli.prediction.head_decoder import HeadDecoder
 from bioseg_cli.prediction.local import left_out
-from bioseg_cli.prediction.part import WANTED, Part, do_part, lost_part
+from bioseg_cli.prediction.part import WANTED, Part, PartEnd, do_part, lost_part
+from bioseg_cli.prediction.record import FailureEntry, FileEntry, Outcome
 from bioseg_cli.prediction.settings import PARTS_PREFIX, PredictConfig
 from bioseg_cli.prediction.sources import AnySource, VolumeSource
 from bioseg_cli.printable import printable
-from bioseg_cli.runs.console import Output, ProgressLine
+from bioseg_cli.runs.output import Output, ProgressDisplay
 
 PARTS_EACH = 4
 """Parts for each worker: with more, the last ones end closer together, and more time goes into starting them."""
@@ -40,24 +42,39 @@ FILES_A_PART = 64
 class DistributedPrediction:
     """A model whose predictions several processes make; members as those of `LocalPrediction`."""
 
-    def __init__(self, checkpoint: Path, config: PredictConfig, output: Output) -> None:
+    def __init__(self, checkpoint: Path, config: PredictConfig, output: Output, rules: ObjectRules) -> None:
         if config.scheduler is None:
             resolve_device(config.device)  # its processes will have what this one has
         self.manner = "in several processes" if config.scheduler is None else f"on the workers of {config.scheduler}"
         self.model = load_model(checkpoint, torch.device("cpu"))
         self.decoder = HeadDecoder.of(self.model, config.head, raw_clusters=config.raw_clusters)
         self._config = config
+        self._rules = rules
         self._output = output
+        self._place: dict[str, int] = {}
+        self._files: list[FileEntry] = []
+        self._failures: list[FailureEntry] = []
+        self._ends: dict[int, Outcome] = {}  # of parts, by the place of their first file
 
-    def predict(
-        self, sources: Sequence[AnySource], record: dict[str, Any], ended: Callable[[], None] = lambda: None
-    ) -> list[BiosegError]:
-        """Predict every source, see `LocalPrediction.predict`; the entries of the record are in the same order.
+    @property
+    def outcome(self) -> Outcome:
+        """What has come of it so far, in the order of one process."""
+        merged = Outcome(device=None, precision=None, environment=None, tiles=None).having(
+            files=tuple(sorted(self._files, key=lambda entry: self._place[entry.input])),
+            failures=tuple(sorted(self._failures, key=lambda entry: self._place[entry.input])),
+        )
+        return (
+            merged.having(**merged_manner([self._ends[place] for place in sorted(self._ends)]))
+            if self._ends
+            else merged
+        )
+
+    def predict(self, sources: Sequence[AnySource], ended: Callable[[], None] = lambda: None) -> list[BiosegError]:
+        """Predict every source, see `LocalPrediction.predict`.
 
         Args:
             sources: files.
-            ended: called after each part, when its entries are in the record.
-            record: where processes differ in `device`, `precision` or `environment`, it gets a list of what they have.
+            ended: called after each part, when its files are in `outcome`.
 
         Raises:
             UsageError: Dask is not installed.
@@ -69,29 +86,21 @@ class DistributedPrediction:
         # Images first, as in one process.
         ordered = sorted(sources, key=lambda source: isinstance(source, VolumeSource))
         given = {str(source.path.absolute()): source for source in ordered}
-        ends: list[dict[str, Any]] = []
-        order = [str(source.path) for source in ordered]
-
-        def merge() -> None:
-            _merge(ends, order, record)
-            ended()
-
-        try:
-            with (
-                _temporary_folder(config.out) as folder,
-                self._output.progress("Predicting", len(sources)) as progress,
-            ):
-                size = self._files_a_part(len(sources), jobs)
-                crashed = self._do(_parts_of(list(given), size), folder, given, ends, merge, progress)
-                # One file may have been the cause: each of the others gets its mask.
-                self._do([[path] for path in crashed], folder, given, ends, merge, progress)
-        finally:
-            _merge(ends, order, record)
-        if isinstance(record["device"], list) or isinstance(record["precision"], list):
+        self._place = {str(source.path): place for place, source in enumerate(ordered)}
+        with (
+            _temporary_folder(config.out) as folder,
+            self._output.progress("Predicting", len(sources)) as progress,
+        ):
+            size = self._files_a_part(len(sources), jobs)
+            crashed = self._do(_parts_of(list(given), size), folder, given, ended, progress)
+            # One file may have been the cause: each of the others gets its mask.
+            self._do([[path] for path in crashed], folder, given, ended, progress)
+        outcome = self.outcome
+        if isinstance(outcome.device, tuple) or isinstance(outcome.precision, tuple):
             self._output.warn(
                 "The workers differ in device or precision, and so in rounding. Give --device, --precision."
             )
-        return [DataError(entry["error"]) for entry in record["failures"]]
+        return [DataError(entry.error) for entry in outcome.failures]
 
     def _files_a_part(self, count: int, jobs: int) -> int:
         workers = jobs if self._config.scheduler is None else WORKERS
@@ -102,11 +111,10 @@ class DistributedPrediction:
         parts: Sequence[Sequence[str]],
         folder: Path,
         given: Mapping[str, AnySource],
-        ends: list[dict[str, Any]],
-        merge: Callable[[], None],
-        progress: ProgressLine,
+        ended: Callable[[], None],
+        progress: ProgressDisplay,
     ) -> list[str]:
-        """Do parts, given as absolute paths, and add their ends; returns the files of those of several that crashed."""
+        """Do parts, given as absolute paths; returns the files of those of several that crashed."""
         config = self._config
         jobs = min(config.jobs, len(given))
         shared = {"run": self.model.path.absolute(), "state": None, "out": folder, "jobs": 1, "scheduler": None}
@@ -118,6 +126,7 @@ class DistributedPrediction:
                 config=config.model_copy(update={**shared, "inputs": tuple(map(Path, paths))}),
                 threads=threads_each(jobs) if config.scheduler is None else None,
                 processes=jobs,
+                rules=self._rules,
             )
             for number, paths in enumerate(parts)
         ]
@@ -125,40 +134,44 @@ class DistributedPrediction:
         if not planned:
             return crashed
         with (
-            closing(run_jobs(do_part, planned, at_once=jobs, scheduler=config.scheduler, lost=lost_part)) as ended,
+            closing(run_jobs(do_part, planned, at_once=jobs, scheduler=config.scheduler, lost=lost_part)) as ends,
             _stopped_on_failure(folder),
         ):
-            for part, end in ended:
+            for part, end in ends:
                 paths = [str(path) for path in part.config.inputs]
-                if "crashed" in end and len(paths) > 1:
+                if end.crashed and len(paths) > 1:
                     crashed += paths
                     continue
-                taken: dict[str, Any] = {**end, "files": [], "failures": []}
-                ends.append(taken)
-                self._take([given[path] for path in paths], end, taken)
-                merge()
+                self._take([given[path] for path in paths], end)
+                ended()
                 progress.advance(len(paths))
         return crashed
 
-    def _take(self, sources: Sequence[AnySource], end: dict[str, Any], taken: dict[str, Any]) -> None:
-        """Move the outputs of a part into place; its entries, with the inputs as they were given, go to `taken`."""
-        if "unwritable" in end:
-            what, fix = end["unwritable"]
+    def _take(self, sources: Sequence[AnySource], end: PartEnd) -> None:
+        """Move the outputs of a part into place, and take its entries, with the inputs as they were given."""
+        if end.unwritable is not None:
+            what, fix = end.unwritable
             raise OutputError(what, where=self._config.out, fix=fix)
-        if problem := end.get("problem"):
+        if end.outcome is None or end.out is None:
             first, last = sources[0].path, sources[-1].path
+            problem = str(end.problem)
             self._output.warn(f"Left out {first if first == last else f'{first} to {last}'}: {problem}")
-            taken["failures"] += [{"input": str(one.path), "name": one.name, "error": problem} for one in sources]
+            for source in sources:
+                self._failures.append(FailureEntry(input=str(source.path), name=source.name, error=problem))
             return
         given = {str(source.path.absolute()): str(source.path) for source in sources}
-        for entry in end["files"]:
-            for name in entry["outputs"]:
-                _move(Path(end["out"]) / name, self._config.out / name)
-            taken["files"].append({**entry, "input": given[entry["input"]]})
-        for entry in end["failures"]:
-            path = entry["input"]
-            error = entry["error"].replace(printable(path), printable(given[path]))
-            taken["failures"].append({**entry, "input": given[path], "error": error})
+        files = [entry.having(input=given[entry.input]) for entry in end.outcome.files]
+        # Of a part without any file, what it was computed with counts last.
+        place = min((self._place[entry.input] for entry in files), default=len(self._place) + len(self._ends))
+        self._ends[place] = end.outcome
+        for entry in files:
+            for name in entry.outputs:
+                _move(end.out / name, self._config.out / name)
+            self._files.append(entry)
+        for failure in end.outcome.failures:
+            path = failure.input
+            error = failure.error.replace(printable(path), printable(given[path]))
+            self._failures.append(failure.having(input=given[path], error=error))
             self._output.warn(left_out(error))
 
 
@@ -199,20 +212,15 @@ def _parts_of(paths: Sequence[str], size: int) -> list[Sequence[str]]:
     return [paths[first : first + size] for first in range(0, len(paths), size)]
 
 
-def _merge(ends: Sequence[dict[str, Any]], order: Sequence[str], record: dict[str, Any]) -> None:
-    place = {path: number for number, path in enumerate(order)}
-    for name in ("files", "failures"):
-        entries = [entry for end in ends for entry in end[name]]
-        record[name] = sorted(entries, key=lambda entry: place[entry["input"]])
-    ends = sorted(ends, key=lambda end: min((place[entry["input"]] for entry in end["files"]), default=len(order)))
-    done = [end for end in ends if "tiles" in end]
-    if not done:
-        return
+def merged_manner(ends: Sequence[Outcome]) -> dict[str, Any]:
+    """What parts were computed with: a value where all have the same, else the tuple of them; and their tiles."""
+    manner: dict[str, Any] = {}
     for name in ("device", "precision", "environment"):
         distinct: list[Any] = []
-        for end in done:
-            if end[name] not in distinct:
-                distinct.append(end[name])
-        record[name] = distinct[0] if len(distinct) == 1 else distinct
-    smallest = min((end["tiles"] for end in done), key=lambda tiles: tiles["tile"])
-    record["tiles"] = {**smallest, "largest_batch": max(end["tiles"]["largest_batch"] for end in done)}
+        for end in ends:
+            if (value := getattr(end, name)) not in distinct:
+                distinct.append(value)
+        manner[name] = distinct[0] if len(distinct) == 1 else tuple(distinct)
+    tiles = [end.tiles for end in ends if end.tiles is not None]
+    smallest = min(tiles, key=lambda each: each.tile)
+    return {**manner, "tiles": smallest.having(largest_batch=max(each.largest_batch for each in tiles))}

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bioseg_cli.config import read_yaml
 from bioseg_cli.errors import DataError, UsageError
 from bioseg_cli.io.images import sha256_of_image
 from bioseg_cli.io.prefetch import WORKERS, prefetched_map
+from bioseg_cli.objects.instances import ObjectRules
+from bioseg_cli.prediction.record import FileEntry, PredictionRecord
 from bioseg_cli.prediction.settings import PredictConfig, records_in
 from bioseg_cli.prediction.sources import AnySource
 
@@ -19,8 +20,6 @@ OF_ONE_COMMAND = frozenset(
     | {"out", "device", "precision", "jobs", "scheduler"}
 )
 """Settings that say what is predicted and where it is computed: masks do not depend on them, but for rounding."""
-
-Entry = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -35,32 +34,37 @@ class EarlierPrediction:
     """
 
     out: Path
-    entries: Mapping[str, Entry] = field(default_factory=dict)
+    entries: Mapping[str, FileEntry] = field(default_factory=dict)
     own: frozenset[str] = frozenset()
     same: bool = True
 
     @classmethod
-    def read(cls, config: PredictConfig, model_hash: str) -> EarlierPrediction:
+    def read(cls, config: PredictConfig, model_hash: str, rules: ObjectRules) -> EarlierPrediction:
         """Read the records of a folder.
 
         Args:
             config: the settings of now.
             model_hash: SHA-256 of the model of now.
+            rules: how objects are told apart now, where they are written.
+
+        Raises:
+            DataError: a record is damaged.
         """
         settings = _lasting(config.model_dump(mode="json"))
-        entries: dict[str, Entry] = {}
+        entries: dict[str, FileEntry] = {}
         own: set[str] = set()
         same = True
         for path in records_in(config.out):
-            record = read_yaml(path)
-            found = {entry["name"]: entry for entry in record.get("files", ())}
+            record = PredictionRecord.read(path)
+            found = {entry.name: entry for entry in record.files}
             entries |= found
             if config.part is None or path.name == config.record_name:
                 own |= set(found)
-            same &= record["model"]["sha256"] == model_hash and _lasting(record["config"]) == settings
+            same &= record.model.sha256 == model_hash and _lasting(record.config) == settings
+            same &= not config.objects or record.object_rules == rules.learnt
         return cls(config.out, entries, frozenset(own), same)
 
-    def done(self, sources: Sequence[AnySource]) -> dict[str, Entry]:
+    def done(self, sources: Sequence[AnySource]) -> dict[str, FileEntry]:
         """The entries of those of the files that need no new prediction: equal in content, with all outputs there."""
         if not self.same:
             return {}
@@ -70,14 +74,14 @@ class EarlierPrediction:
 
     def _is_done(self, source: AnySource) -> bool:
         entry = self.entries[source.name]
-        if not all((self.out / name).is_file() for name in entry["outputs"]):
+        if not all((self.out / name).is_file() for name in entry.outputs):
             return False
         try:
-            return bool(entry.get("sha256") == sha256_of_image(source.path))
+            return entry.sha256 == sha256_of_image(source.path)
         except (OSError, DataError):
             return False  # the prediction says what is wrong with it
 
-    def without_image(self, sources: Sequence[AnySource]) -> dict[str, Entry]:
+    def without_image(self, sources: Sequence[AnySource]) -> dict[str, FileEntry]:
         """The entries of files that are not given any more.
 
         Raises:
@@ -97,7 +101,7 @@ class EarlierPrediction:
 
     def outputs(self, names: Iterable[str]) -> list[Path]:
         """The outputs of the named files."""
-        return [self.out / output for name in names for output in self.entries[name]["outputs"]]
+        return [self.out / output for name in names for output in self.entries[name].outputs]
 
 
 def remove_outputs(out: Path, paths: Iterable[Path]) -> None:

@@ -15,6 +15,7 @@ from bioseg_cli.metrics.expected_iou import ExpectedIoU
 from bioseg_cli.metrics.mapping import class_labels, class_probabilities, most_probable
 from bioseg_cli.metrics.temperature import tempered
 from bioseg_cli.model.saved import HeadMapping, LoadedModel
+from bioseg_cli.prediction.record import AppliedMapping, Decoding
 
 
 @dataclass(frozen=True)
@@ -110,13 +111,14 @@ class HeadDecoder:
             f"mapping of the run ({self.mapping.rule}, {self.mapping.images} labelled {kind} images)"
         )
 
-    def to_json(self) -> dict[str, Any]:
-        """`head`, `values` and `mapping` of the record."""
-        chosen = None if self.mapping is None else self.mapping.model_dump(mode="json")
-        keys = ("rule", "split", "images", "classes")
-        return {
-            "head": self.head,
-            "values": "clusters" if self.raw_clusters else "classes",
-            "mapping": None if chosen is None else {key: chosen[key] for key in keys},
-            "temperature": None if self.temperature == 1 else self.temperature,
-        }
+    def record(self) -> Decoding:
+        """What the record says of it."""
+        mapping = self.mapping
+        return Decoding(
+            head=self.head,
+            values="clusters" if self.raw_clusters else "classes",
+            mapping=None
+            if mapping is None
+            else AppliedMapping(rule=mapping.rule, split=mapping.split, images=mapping.images, classes=mapping.classes),
+            temperature=None if self.temperature == 1 else self.temperature,
+        )

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from bioseg_cli.compute.device import resolve_device, resolve_precision
 from bioseg_cli.errors import BiosegError, OutputError
 from bioseg_cli.model.saved import load_model
+from bioseg_cli.objects.instances import ObjectRules
 from bioseg_cli.prediction.failures import failure_of
-from bioseg_cli.prediction.outputs import Entry
 from bioseg_cli.prediction.pipeline import WHOLE, ImagePrediction
 from bioseg_cli.prediction.predictor import Predictor
+from bioseg_cli.prediction.record import FailureEntry, FileEntry, Outcome, Tiles
 from bioseg_cli.prediction.settings import PredictConfig
 from bioseg_cli.prediction.sources import AnySource, Source
-from bioseg_cli.runs.console import Output
 from bioseg_cli.runs.manifest import environment
+from bioseg_cli.runs.output import Output
 
 
 class LocalPrediction:
@@ -26,6 +26,7 @@ class LocalPrediction:
         checkpoint: the model.
         config: how it predicts, and where the masks go.
         output: is told of progress, and of what is left out.
+        rules: how objects are told apart, where they are written.
         processes: that share the memory of this machine evenly, this one included.
 
     Attributes:
@@ -38,7 +39,9 @@ class LocalPrediction:
         DataError: the model is missing or damaged.
     """
 
-    def __init__(self, checkpoint: Path, config: PredictConfig, output: Output, *, processes: int = 1) -> None:
+    def __init__(
+        self, checkpoint: Path, config: PredictConfig, output: Output, rules: ObjectRules, *, processes: int = 1
+    ) -> None:
         device = resolve_device(config.device)
         self._precision = resolve_precision(config.precision, device)
         self.model = load_model(checkpoint, device)
@@ -46,49 +49,49 @@ class LocalPrediction:
         self.decoder = self._predictor.decoder
         self.manner = f"on {device} in {self._precision.name} ({self._precision.reason})"
         self._config = config
+        self._rules = rules
         self._output = output
+        self._manner = Outcome(device=None, precision=None, environment=None, tiles=None)
+        self._files: list[FileEntry] = []
+        self._failures: list[FailureEntry] = []
 
-    def predict(
-        self, sources: Sequence[AnySource], record: dict[str, Any], ended: Callable[[], None] = lambda: None
-    ) -> list[BiosegError]:
+    @property
+    def outcome(self) -> Outcome:
+        """What has come of it so far: of files and failures those that have ended, and the tiles at the end."""
+        return self._manner.having(files=tuple(self._files), failures=tuple(self._failures))
+
+    def predict(self, sources: Sequence[AnySource], ended: Callable[[], None] = lambda: None) -> list[BiosegError]:
         """Predict every source; returns why those that are left out are.
 
         Args:
             sources: images, which are done first, and volumes.
-            record: gets `device`, `precision`, `environment` and `tiles`, and in `files` and `failures` an entry for
-                each source as it ends.
-            ended: called after each source.
+            ended: called after each source, when it is in `outcome`.
 
         Raises:
             OutputError: nothing can be written.
         """
         predictor = self._predictor
-        record["device"] = str(self._precision.device)
-        record["precision"] = self._precision.name
-        record["environment"] = environment()
+        self._manner = self._manner.having(
+            device=str(self._precision.device), precision=self._precision.name, environment=environment()
+        )
         try:
-            return self._predict_all(sources, record, ended)
+            return self._predict_all(sources, ended)
         finally:
-            record["tiles"] = {
-                "tile": predictor.tile,
-                "overlap": predictor.overlap,
-                "largest_batch": predictor.largest_batch,
-            }
+            tiles = Tiles(tile=predictor.tile, overlap=predictor.overlap, largest_batch=predictor.largest_batch)
+            self._manner = self._manner.having(tiles=tiles)
 
-    def _predict_all(
-        self, sources: Sequence[AnySource], record: dict[str, Any], ended: Callable[[], None]
-    ) -> list[BiosegError]:
+    def _predict_all(self, sources: Sequence[AnySource], ended: Callable[[], None]) -> list[BiosegError]:
         failures: list[BiosegError] = []
 
         def leave_out(source: AnySource, error: BiosegError) -> None:
             failures.append(error)
-            record["failures"].append({"input": str(source.path), "name": source.name, "error": str(error)})
+            self._failures.append(FailureEntry(input=str(source.path), name=source.name, error=str(error)))
             if len(sources) > 1:
                 self._output.warn(left_out(str(error)))
             ended()
 
-        def done(entry: Entry) -> None:
-            record["files"].append(entry)
+        def done(entry: FileEntry) -> None:
+            self._files.append(entry)
             ended()
 
         images = [source for source in sources if isinstance(source, Source)]
@@ -96,7 +99,8 @@ class LocalPrediction:
             single = len(images) == 1
             what, total = (f"Predicting {images[0].name}, per cent", WHOLE) if single else ("Predicting", len(images))
             with self._output.progress(what, total) as progress:
-                ImagePrediction(self._predictor, self._config, done, leave_out, progress).run(images)
+                prediction = ImagePrediction(self._predictor, self._config, done, leave_out, progress, self._rules)
+                prediction.run(images)
         for source in sources:
             if isinstance(source, Source):
                 continue

@@ -22,11 +22,14 @@ from PIL import Image
 from bioseg_cli.errors import BiosegError, OutputError
 from bioseg_cli.io.files import replacing
 from bioseg_cli.io.image_writer import Legend
-from bioseg_cli.prediction.estimate import estimate_entry
+from bioseg_cli.objects.instances import ObjectRules
+from bioseg_cli.prediction.estimate import estimated_iou
 from bioseg_cli.prediction.failures import failure_of
+from bioseg_cli.prediction.gathered import GatheredFrame
 from bioseg_cli.prediction.head_decoder import HeadDecoder
-from bioseg_cli.prediction.overlay import Preview
+from bioseg_cli.prediction.object_files import ObjectFiles
 from bioseg_cli.prediction.pages import STRIP_BYTES, Scratch, write_pages
+from bioseg_cli.prediction.record import FileEntry
 from bioseg_cli.prediction.settings import PredictConfig
 from bioseg_cli.prediction.sources import OpenSource, Source, mask_path
 
@@ -36,8 +39,6 @@ THREADS = 2
 """Images written at once."""
 UNFINISHED = 4
 """Images that wait for the rest of their writing at most."""
-
-Entry = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class _Rows:
     """(h, W)."""
     probabilities: NDArray[np.float32] | None
     """(V, h, W), where they are written."""
-    preview: Preview | None
+    gathered: GatheredFrame | None
 
 
 class _Abandoned(Exception):
@@ -60,7 +61,9 @@ class _Abandoned(Exception):
 class ImageOutput:
     """The files of one image, written as its rows come."""
 
-    def __init__(self, source: Source, opened: OpenSource, config: PredictConfig, decoder: HeadDecoder) -> None:
+    def __init__(
+        self, source: Source, opened: OpenSource, config: PredictConfig, decoder: HeadDecoder, rules: ObjectRules
+    ) -> None:
         self.source = source
         self._opened = opened
         self._config = config
@@ -68,19 +71,20 @@ class ImageOutput:
         _, self._height, self._width = opened.shape
         self._waiting: queue.Queue[_Rows | _Abandoned | None] = queue.Queue(WAITING)
         self._failure: BaseException | None = None
-        self._entry: Future[Entry] | None = None
+        self._entry: Future[FileEntry] | None = None
+        self._objects = ObjectFiles(source, opened, config, decoder.values, rules) if config.objects else None
         self._expected = [decoder.expected_iou() for _ in range(opened.frames)]
 
     def begin(self, pool: ThreadPoolExecutor) -> None:
         """Write in a thread of `pool`, until there are no more rows."""
         self._entry = pool.submit(self._run)
 
-    def entry(self) -> Entry:
+    def entry(self) -> FileEntry:
         """The record's entry, when the files are there; raises what went wrong with them."""
         assert self._entry is not None  # it has begun
         return self._entry.result()
 
-    def take(self, frame: int, top: int, probabilities: NDArray[np.float32], preview: Preview | None) -> None:
+    def take(self, frame: int, top: int, probabilities: NDArray[np.float32], gathered: GatheredFrame | None) -> None:
         """Write finished rows: probabilities (K, h, W) of the head, which may be overwritten afterwards.
 
         Raises:
@@ -98,7 +102,7 @@ class ImageOutput:
                 written = likely.copy() if self._config.probabilities else None
             if expected is not None:
                 expected.add(likely, labels)
-            self._waiting.put(_Rows(frame, top + first, labels, written, preview))
+            self._waiting.put(_Rows(frame, top + first, labels, written, gathered))
 
     def finish(self) -> None:
         """No rows come any more."""
@@ -110,7 +114,7 @@ class ImageOutput:
         if self._entry is not None:
             self._entry.exception()
 
-    def _run(self) -> Entry:
+    def _run(self) -> FileEntry:
         ended = False
 
         def rows() -> Iterator[_Rows]:
@@ -129,7 +133,7 @@ class ImageOutput:
                 ended = not isinstance(self._waiting.get(), _Rows)
             raise
 
-    def _write(self, given: Iterator[_Rows]) -> Entry:
+    def _write(self, given: Iterator[_Rows]) -> FileEntry:
         if self._config.zarr_labels is not None:
             return self._write_zarr(given)
         out, size = self._config.out, self._opened.pixel_size
@@ -149,9 +153,12 @@ class ImageOutput:
                 shape = (*stack.values(), len(self._decoder.values), *page)
                 dtype = np.dtype(np.float32)
                 write_pages(temporary_probabilities, scratch.rows(), shape, dtype, "".join(stack) + "CYX", size)
-        return self._entry_of(written)
+            if self._objects is not None:
+                written += self._objects.write(files)
+        entry = self._entry_of(written)
+        return entry if self._objects is None else entry.having(objects=self._objects.counts())
 
-    def _write_zarr(self, given: Iterator[_Rows]) -> Entry:
+    def _write_zarr(self, given: Iterator[_Rows]) -> FileEntry:
         from bioseg_cli.prediction.zarr_masks import labels_path, open_labels  # not installed with every bioseg
 
         with ExitStack() as files:
@@ -160,17 +167,17 @@ class ImageOutput:
                 writer.write(rows.frame, rows.labels)
         return self._entry_of([labels_path(self._config, self.source)])
 
-    def _entry_of(self, written: Sequence[Path]) -> Entry:
-        size, page = self._opened.pixel_size, (self._height, self._width)
-        return {
-            "input": str(self.source.path),
-            "name": self.source.name,
-            "outputs": [path.relative_to(self._config.out).as_posix() for path in written],
-            "shape": [*self._opened.stack.values(), *page],
-            "pixel_size": None if size is None else size.to_json(),
-            **estimate_entry(self._expected, self._decoder),
-            **self._opened.about,
-        }
+    def _entry_of(self, written: Sequence[Path]) -> FileEntry:
+        entry = FileEntry(
+            input=str(self.source.path),
+            name=self.source.name,
+            outputs=tuple(path.relative_to(self._config.out).as_posix() for path in written),
+            shape=(*self._opened.stack.values(), self._height, self._width),
+            pixel_size=self._opened.pixel_size,
+        )
+        if (estimate := estimated_iou(self._expected, self._decoder)) is not None:
+            entry = entry.having(estimated_iou=estimate)
+        return entry.having(**self._opened.about.given())
 
     def _legend(self) -> Legend:
         values = self._decoder.values
@@ -180,18 +187,24 @@ class ImageOutput:
     def _kept(
         self, given: Iterator[_Rows], scratch: Scratch | None, files: ExitStack, written: list[Path]
     ) -> Iterator[_Rows]:
-        """The same rows; their probabilities are set aside, and pictures written when their frame is complete."""
+        """The same rows; probabilities are set aside, objects found and pictures written when a frame is complete."""
         for rows in given:
             if scratch is not None and rows.probabilities is not None:
                 scratch.put(rows.frame, rows.top, rows.probabilities)
-            if rows.preview is not None:
-                rows.preview.take_labels(rows.top, rows.labels)
+            if rows.gathered is not None:
+                rows.gathered.take_labels(rows.top, rows.labels)
                 if rows.top + len(rows.labels) == self._height:
-                    suffix = f"_f{rows.frame:03d}" if self._opened.frames > 1 else ""
-                    written.append(self._config.out / "overlays" / f"{self.source.name}{suffix}.png")
-                    picture = Image.fromarray(rows.preview.draw(self._decoder))
-                    picture.save(files.enter_context(replacing(written[-1])))
+                    self._take_frame(rows.frame, rows.gathered, files, written)
             yield rows
+
+    def _take_frame(self, frame: int, gathered: GatheredFrame, files: ExitStack, written: list[Path]) -> None:
+        if self._objects is not None:
+            self._objects.take(frame, gathered.labels, gathered.pixels, files)
+        if self._config.overlay:
+            suffix = f"_f{frame:03d}" if self._opened.frames > 1 else ""
+            written.append(self._config.out / "overlays" / f"{self.source.name}{suffix}.png")
+            picture = Image.fromarray(gathered.draw(self._decoder))
+            picture.save(files.enter_context(replacing(written[-1])))
 
 
 class Outputs:
@@ -200,6 +213,7 @@ class Outputs:
     Args:
         config: what is written, and where.
         decoder: what the channels of the head become.
+        rules: how objects are told apart, where they are written.
         done: called with each image's entry of the record, in order, as soon as its files are there.
         failed: called with an image whose files cannot be written, in its place, and why.
     """
@@ -208,11 +222,13 @@ class Outputs:
         self,
         config: PredictConfig,
         decoder: HeadDecoder,
-        done: Callable[[Entry], None],
+        rules: ObjectRules,
+        done: Callable[[FileEntry], None],
         failed: Callable[[Source, BiosegError], None],
     ) -> None:
         self._config = config
         self._decoder = decoder
+        self._rules = rules
         self._done = done
         self._failed = failed
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="writing")
@@ -241,7 +257,7 @@ class Outputs:
         frame: int,
         top: int,
         probabilities: NDArray[np.float32],
-        preview: Preview | None,
+        gathered: GatheredFrame | None,
     ) -> None:
         """Write rows of a frame, see `ImageOutput.take`; all those of one image before the next.
 
@@ -250,9 +266,9 @@ class Outputs:
             Exception: what went wrong with the files of this image.
         """
         if self._current is None:
-            self._current = ImageOutput(source, opened, self._config, self._decoder)
+            self._current = ImageOutput(source, opened, self._config, self._decoder, self._rules)
             self._current.begin(self._pool)
-        self._current.take(frame, top, probabilities, preview)
+        self._current.take(frame, top, probabilities, gathered)
         if frame == opened.frames - 1 and top + probabilities.shape[-2] == opened.shape[1]:
             self._current.finish()
             self._finished.append(self._current)

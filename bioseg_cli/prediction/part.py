@@ -6,10 +6,11 @@ import platform
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Any
 
 from bioseg_cli.compute.process import NoAnswer, ask
 from bioseg_cli.config import Config
+from bioseg_cli.objects.instances import ObjectRules
+from bioseg_cli.prediction.record import Outcome
 from bioseg_cli.prediction.settings import PredictConfig
 
 WORKER = "bioseg_cli.prediction.worker"
@@ -28,6 +29,7 @@ class Part(Config):
             attempt makes one of its own: an earlier one may not have ended yet.
         threads: for its process; None = as its environment says.
         processes: that share the memory of its machine evenly.
+        rules: how objects are told apart, where they are written.
     """
 
     number: int
@@ -35,32 +37,46 @@ class Part(Config):
     config: PredictConfig
     threads: int | None
     processes: int
+    rules: ObjectRules
 
 
-def do_part(part: Part) -> dict[str, Any]:
-    """Do a part in a new process.
+class PartEnd(Config):
+    """How a part ended: it has one of `outcome`, `unwritable` and `problem`.
 
-    Returns:
-        `files`, `failures` and the other keys that `LocalPrediction.predict` gives a record, and `out`, the folder that
-        holds the outputs; or `unwritable`, the `what` and `fix` of an `OutputError`; or `problem`, what went wrong,
-        with `crashed` where the process gave no answer: a single one of the files may be the cause.
+    Attributes:
+        outcome: of its files.
+        out: folder of their outputs.
+        unwritable: the `what` and `fix` of an `OutputError`.
+        problem: what went wrong.
+        crashed: the process gave no answer: a single one of the files may be the cause.
     """
+
+    outcome: Outcome | None = None
+    out: Path | None = None
+    unwritable: tuple[str, str | None] | None = None
+    problem: str | None = None
+    crashed: bool = False
+
+
+def do_part(part: Part) -> PartEnd:
+    """Do a part in a new process."""
     folder = part.config.out
     try:
         out = Path(tempfile.mkdtemp(prefix=f"{part.number}-", dir=folder))
         log = out.with_suffix(".log")
         attempt = part.model_copy(update={"config": part.config.model_copy(update={"out": out})})
-        return {**ask(WORKER, attempt.to_line(), log, threads=part.threads), "out": str(out)}
+        return PartEnd.model_validate({**ask(WORKER, attempt.to_line(), log, threads=part.threads), "out": out})
     except NoAnswer as error:
         *_, last = ["nothing", *log.read_text(encoding="utf-8", errors="replace").splitlines()]
-        return {"problem": f"{error}; the last that it said is: {last}", "crashed": True}
+        return PartEnd(problem=f"{error}; the last that it said is: {last}", crashed=True)
     except OSError as error:
-        return {"problem": f"{platform.node()} could not begin in {folder} ({error.strerror}): it needs that folder"}
+        what = f"{platform.node()} could not begin in {folder} ({error.strerror}): it needs that folder"
+        return PartEnd(problem=what)
     finally:
         if not (folder / WANTED).exists():
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def lost_part(part: Part) -> dict[str, Any]:
+def lost_part(part: Part) -> PartEnd:
     """What is said of a part that several workers died over."""
-    return {"problem": "Several workers died over it", "crashed": True}
+    return PartEnd(problem="Several workers died over it", crashed=True)

@@ -17,13 +17,15 @@ from numpy.typing import NDArray
 from bioseg_cli.compute.device import is_device_failure, is_out_of_memory
 from bioseg_cli.errors import BiosegError, OutputError
 from bioseg_cli.io.prefetch import prefetched, prefetched_map
+from bioseg_cli.objects.instances import ObjectRules
 from bioseg_cli.prediction.failures import failure_of
-from bioseg_cli.prediction.outputs import Entry, Outputs
-from bioseg_cli.prediction.overlay import Preview
+from bioseg_cli.prediction.gathered import GatheredFrame
+from bioseg_cli.prediction.outputs import Outputs
 from bioseg_cli.prediction.predictor import Predictor
+from bioseg_cli.prediction.record import FileEntry
 from bioseg_cli.prediction.settings import PredictConfig
 from bioseg_cli.prediction.sources import OpenSource, Source
-from bioseg_cli.runs.console import ProgressLine
+from bioseg_cli.runs.output import ProgressDisplay
 
 PREFETCHED_FILES = 8
 """Images that are read before they are needed at most."""
@@ -48,7 +50,7 @@ class _Frame:
     number: int
     pixels: NDArray[np.float32] | None
     """Normalised, (C, H, W); None where the frame is larger than a tile, and read row by row."""
-    preview: Preview | None
+    gathered: GatheredFrame | None
 
 
 @dataclass(frozen=True)
@@ -92,21 +94,24 @@ class ImagePrediction:
         done: called with the record's entry of each image that is done, in order.
         leave_out: called with each image that cannot be read or predicted, and why.
         progress: counts images, or the hundredths of a single one.
+        rules: how objects are told apart, where they are written.
     """
 
     def __init__(
         self,
         predictor: Predictor,
         config: PredictConfig,
-        done: Callable[[Entry], None],
+        done: Callable[[FileEntry], None],
         leave_out: Callable[[Source, BiosegError], None],
-        progress: ProgressLine,
+        progress: ProgressDisplay,
+        rules: ObjectRules,
     ) -> None:
         self._predictor = predictor
         self._config = config
         self._done = done
         self._leave_out = leave_out
         self._progress = progress
+        self._rules = rules
         self._settled: set[str] = set()  # names of the sources that are done or left out
         self._current: _Frame | None = None  # that the network has come to
         self._single = False
@@ -137,7 +142,7 @@ class ImagePrediction:
     def _attempt(self, sources: Sequence[Source]) -> None:
         waiting: list[_Frame] = []  # of one size, to be predicted together
         with (
-            Outputs(self._config, self._predictor.decoder, self._written, self._drop) as outputs,
+            Outputs(self._config, self._predictor.decoder, self._rules, self._written, self._drop) as outputs,
             prefetched_map(self._open, sources, most=PREFETCHED_FILES) as opened,
             closing(self._frames(opened)) as frames,
         ):
@@ -193,11 +198,11 @@ class ImagePrediction:
                     for number in range(opened.frames):
                         try:
                             with _of_image(source):
-                                preview = self._preview(opened)
+                                gathered = self._gathered(opened)
                         except _ImageFailed as error:
                             yield error.failure
                             break
-                        yield _Frame(source, opened, number, None, preview)
+                        yield _Frame(source, opened, number, None, gathered)
                 else:
                     with closing(prefetched(self._whole_frames(source, opened))) as frames:
                         yield from frames
@@ -214,13 +219,15 @@ class ImagePrediction:
 
     def _read_whole(self, source: Source, opened: OpenSource, number: int) -> _Frame:
         pixels = opened.read(number, 0, opened.shape[1])
-        preview = self._preview(opened)
-        if preview is not None:
-            preview.take_pixels(0, pixels)
-        return _Frame(source, opened, number, self._predictor.normalised(pixels), preview)
+        gathered = self._gathered(opened)
+        if gathered is not None:
+            gathered.take_pixels(0, pixels)
+        return _Frame(source, opened, number, self._predictor.normalised(pixels), gathered)
 
-    def _preview(self, opened: OpenSource) -> Preview | None:
-        return Preview(opened.shape, opened.dtype, self._predictor.label_dtype) if self._config.overlay else None
+    def _gathered(self, opened: OpenSource) -> GatheredFrame | None:
+        if not (self._config.overlay or self._config.objects):
+            return None
+        return GatheredFrame(opened.shape, opened.dtype, self._predictor.label_dtype, whole=self._config.objects)
 
     def _predict_whole(self, frames: Sequence[_Frame], outputs: Outputs) -> None:
         """Predict frames of one size together."""
@@ -242,28 +249,28 @@ class ImagePrediction:
                 continue  # an earlier frame of it could not be written
             try:
                 with _of_image(frame.source):
-                    outputs.take(frame.source, frame.opened, frame.number, 0, probabilities, frame.preview)
+                    outputs.take(frame.source, frame.opened, frame.number, 0, probabilities, frame.gathered)
             except _ImageFailed as error:
                 self._abandon(error.failure, outputs)
 
     def _predict_rows(self, frame: _Frame, outputs: Outputs) -> None:
         """Predict a frame that is larger than a tile."""
         self._current = frame
-        opened, number, preview = frame.opened, frame.number, frame.preview
+        opened, number, gathered = frame.opened, frame.number, frame.gathered
         _, height, width = opened.shape
 
         def read(start: int, stop: int) -> NDArray[Any]:
             with _of_image(frame.source):
                 pixels = opened.read(number, start, stop)
-                if preview is not None:
-                    preview.take_pixels(start, pixels)
+                if gathered is not None:
+                    gathered.take_pixels(start, pixels)
                 return pixels
 
         try:
             with closing(self._predictor.finished_rows(read, height, width)) as finished:
                 for top, probabilities in finished:
                     with _of_image(frame.source):
-                        outputs.take(frame.source, opened, number, top, probabilities, preview)
+                        outputs.take(frame.source, opened, number, top, probabilities, gathered)
                     self._show((number + (top + probabilities.shape[-2]) / height) / opened.frames)
         except _ImageFailed as error:
             self._abandon(error.failure, outputs)
@@ -282,8 +289,8 @@ class ImagePrediction:
         self._leave_out(source, error)
         self._show(1)
 
-    def _written(self, entry: Entry) -> None:
-        self._settled.add(entry["name"])
+    def _written(self, entry: FileEntry) -> None:
+        self._settled.add(entry.name)
         self._done(entry)
         self._show(1)
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from bioseg_cli.prediction.record import Counts, PredictionRecord
 
 
 @dataclass(frozen=True)
@@ -18,23 +19,23 @@ class PredictionResult:
     """
 
     out: Path
-    record: Mapping[str, Any]
+    record: PredictionRecord
 
     @property
     def masks(self) -> dict[str, Path]:
         """The mask of each image or volume by its name, in order."""
-        return {entry["name"]: self.out / entry["outputs"][0] for entry in self.record["files"]}
+        return {entry.name: self.out / entry.outputs[0] for entry in self.record.files}
 
     @property
-    def counts(self) -> Mapping[str, int] | None:
+    def counts(self) -> Counts | None:
         """How many files were predicted, predicted again, skipped, or left without an image; with `skip_existing`."""
-        return self.record.get("counts")
+        return self.record.counts
 
     @property
     def failures(self) -> dict[str, str]:
         """Why each of the others could not be predicted, by its name."""
-        return {entry["name"]: entry["error"] for entry in self.record["failures"]}
+        return {entry.name: entry.error for entry in self.record.failures}
 
     def to_json(self) -> dict[str, Any]:
         """The document of `bioseg predict --json`."""
-        return {**self.record, "out": str(self.out)}
+        return {**self.record.model_dump(), "out": str(self.out)}

@@ -13,9 +13,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from bioseg_cli.config import read_yaml
 from bioseg_cli.errors import BiosegError, DataError, PartialFailure, UsageError
 from bioseg_cli.io.axes import count_of_frames
 from bioseg_cli.io.files import discard_partial, refuse_existing, sha256_of
@@ -23,18 +21,24 @@ from bioseg_cli.io.image_writer import COLOURS
 from bioseg_cli.io.notes import reading_notes
 from bioseg_cli.io.pixel_size import PixelSize, unusable_sizes
 from bioseg_cli.model.saved import LoadedModel
+from bioseg_cli.objects.instances import ObjectRules
+from bioseg_cli.objects.of_run import rules_of_run
+from bioseg_cli.objects.tables import check_parquet
 from bioseg_cli.prediction.distributed import DistributedPrediction
-from bioseg_cli.prediction.earlier import EarlierPrediction, Entry, remove_outputs
+from bioseg_cli.prediction.earlier import EarlierPrediction, remove_outputs
 from bioseg_cli.prediction.estimate import estimate_sentence
 from bioseg_cli.prediction.head_decoder import HeadDecoder
 from bioseg_cli.prediction.local import LocalPrediction
-from bioseg_cli.prediction.record import RecordFile
+from bioseg_cli.prediction.object_files import table_names, write_tables
+from bioseg_cli.prediction.record import Counts, FileEntry, MaskValue, Origin, PredictionRecord
+from bioseg_cli.prediction.record_file import RecordFile
 from bioseg_cli.prediction.result import PredictionResult
-from bioseg_cli.prediction.settings import PARTS_PREFIX, PredictConfig, records_in
+from bioseg_cli.prediction.settings import OBJECT_FORMATS, PARTS_PREFIX, PredictConfig, records_in
 from bioseg_cli.prediction.sources import AnySource, Source, find_sources, is_dataset
-from bioseg_cli.runs.console import Output
 from bioseg_cli.runs.directory import checkpoint_of
 from bioseg_cli.runs.manifest import now
+from bioseg_cli.runs.output import Output
+from bioseg_cli.runs.sections import Status
 
 PIXEL_SIZE_TOLERANCE = 1.1
 """Pixel sizes that differ by a larger factor than this show objects of another size than in training."""
@@ -51,7 +55,10 @@ def run(config: PredictConfig, output: Output, *, overwrite: bool) -> Prediction
             failures.
     """
     _check_output(config, overwrite=overwrite)
+    if "parquet" in config.objects_format:
+        check_parquet()
     checkpoint = checkpoint_of(config.run, config.state)
+    rules, whence = rules_of_run(config.run) if config.objects else (ObjectRules(), None)
     with ExitStack() as opened:
         given = find_sources(config, opened)
         if config.zarr_labels is not None:
@@ -59,38 +66,36 @@ def run(config: PredictConfig, output: Output, *, overwrite: bool) -> Prediction
 
             check_labels(config, given, overwrite=overwrite)
         prediction: LocalPrediction | DistributedPrediction
-        plan = _plan(config, given, checkpoint)
+        plan = _plan(config, given, checkpoint, rules)
         if _is_distributed(config, plan.sources, output):
-            prediction = DistributedPrediction(checkpoint, config, output)
+            prediction = DistributedPrediction(checkpoint, config, output, rules)
         else:
-            prediction = LocalPrediction(checkpoint, config, output)
+            prediction = LocalPrediction(checkpoint, config, output, rules)
         model, decoder = prediction.model, prediction.decoder
         if config.lut and len(decoder.values) > COLOURS:
             clusters = f"the head {decoder.head} has {len(decoder.values)} clusters"
             what = f"A mask has at most {COLOURS} colours, and {clusters}"
             raise UsageError(what, where=model.path, fix="Leave out --lut.")
-        record = _new_record(config, model, decoder, plan)
-        file = RecordFile(config.record_path, record, plan.kept, [source.name for source in given])
+        begun = _new_record(config, model, decoder, plan, rules)
+        order = [source.name for source in given]
+        file = RecordFile(config.record_path, begun, lambda: prediction.outcome, plan.kept, order)
         if not config.skip_existing and config.zarr_labels is None:
             _remove_earlier(config)
         file.write()
         _remove_outdated(config, plan)
         if plan.sources:
             output.say(f"Predicting {_counted(plan.sources)} {prediction.manner}")
-        if sentence := decoder.sentence():
+        for sentence in filter(None, (decoder.sentence(), whence)):
             output.say(sentence)
         try:
-            failures = prediction.predict(plan.sources, record, file.keep_up)
-            record["status"] = "finished"
+            failures = prediction.predict(plan.sources, file.keep_up)
         except BaseException as error:
-            record["status"] = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+            _ended(config, file, Status.INTERRUPTED if isinstance(error, KeyboardInterrupt) else Status.FAILED)
             raise
-        finally:
-            record["finished"] = now()
-            file.end()
-    if record["files"]:
-        _say(record, output, model.card.training_pixel_size())
-    result = PredictionResult(config.out, file.document())
+        record = _ended(config, file, Status.FINISHED)
+    if predicted := prediction.outcome.files:
+        _say(predicted, output, model.card.training_pixel_size(), calibrated=record.temperature is not None)
+    result = PredictionResult(config.out, record)
     _raise_failures(failures, len(plan.sources), result, config.record_name)
     return result
 
@@ -107,9 +112,9 @@ class _Plan:
     """
 
     sources: list[AnySource]
-    kept: list[Entry]
+    kept: list[FileEntry]
     outdated: list[Path]
-    counts: dict[str, int] | None
+    counts: Counts | None
 
 
 def _check_output(config: PredictConfig, *, overwrite: bool) -> None:
@@ -123,7 +128,7 @@ def _check_output(config: PredictConfig, *, overwrite: bool) -> None:
         refuse_existing(config.out, overwrite=overwrite)
 
 
-def _plan(config: PredictConfig, given: list[AnySource], checkpoint: Path) -> _Plan:
+def _plan(config: PredictConfig, given: list[AnySource], checkpoint: Path, rules: ObjectRules) -> _Plan:
     """Divide what is given into what is predicted and what an earlier prediction has done.
 
     Raises:
@@ -133,16 +138,16 @@ def _plan(config: PredictConfig, given: list[AnySource], checkpoint: Path) -> _P
         return _Plan(given, [], [], None)
     if dataset := next((source.path for source in given if is_dataset(source.path)), None):
         raise UsageError("--skip-existing is for files, and this is a data set", where=dataset)
-    earlier = EarlierPrediction.read(config, sha256_of(checkpoint))
+    earlier = EarlierPrediction.read(config, sha256_of(checkpoint), rules)
     left, done = earlier.without_image(given), earlier.done(given)
     sources = [source for source in given if source.name not in done]
     again = [source.name for source in sources if source.name in earlier.entries]
-    counts = {
-        "predicted": len(sources) - len(again),
-        "predicted_again": len(again),
-        "skipped": len(done),
-        "without_image": len(left),
-    }
+    counts = Counts(
+        predicted=len(sources) - len(again),
+        predicted_again=len(again),
+        skipped=len(done),
+        without_image=len(left),
+    )
     return _Plan(sources, [*done.values(), *left.values()], earlier.outputs(again), counts)
 
 
@@ -161,7 +166,8 @@ def _remove_earlier(config: PredictConfig) -> None:
     out = config.out
     own = [out / config.record_name]
     for path in records_in(out) if config.part is None else filter(Path.is_file, own):
-        remove_outputs(out, [out / name for entry in read_yaml(path).get("files", []) for name in entry["outputs"]])
+        remove_outputs(out, [out / name for entry in PredictionRecord.read(path).files for name in entry.outputs])
+        remove_outputs(out, [out / name for name in table_names(path.name, OBJECT_FORMATS)])
         path.unlink()
     if config.part is None:
         for folder in out.glob(f"{PARTS_PREFIX}*"):
@@ -170,37 +176,58 @@ def _remove_earlier(config: PredictConfig) -> None:
 
 def _remove_outdated(config: PredictConfig, plan: _Plan) -> None:
     remove_outputs(config.out, plan.outdated)
+    stale = set(table_names(config.record_name, OBJECT_FORMATS)) - set(_tables(config))
+    remove_outputs(config.out, [config.out / name for name in stale])
     if config.skip_existing and config.part is None:
         # What other records said is in this one now.
         for path in records_in(config.out):
             if path.name != config.record_name:
+                remove_outputs(config.out, [config.out / name for name in table_names(path.name, OBJECT_FORMATS)])
                 path.unlink()
         discard_partial(config.out)
 
 
-def _new_record(config: PredictConfig, model: LoadedModel, decoder: HeadDecoder, plan: _Plan) -> dict[str, Any]:
+def _ended(config: PredictConfig, file: RecordFile, status: Status) -> PredictionRecord:
+    """Write the record for the last time, and the tables of the objects of all images that it names."""
+    record = file.end(status)
+    if config.objects and record.files:
+        write_tables(config, record.files)
+    return record
+
+
+def _tables(config: PredictConfig) -> list[str]:
+    """Names of the tables of all images that are written."""
+    return table_names(config.record_name, config.objects_format) if config.objects else []
+
+
+def _new_record(
+    config: PredictConfig, model: LoadedModel, decoder: HeadDecoder, plan: _Plan, rules: ObjectRules
+) -> PredictionRecord:
     card = model.card
-    return {
-        "command": config.command,
-        "config": config.model_dump(mode="json"),
-        "status": "running",
-        "started": now(),
-        "model": {
-            "path": str(model.path),
-            "sha256": sha256_of(model.path),
-            "method": card.method,
-            "state": card.state,
-            "epoch": card.epoch,
-            "dataset_hash": card.dataset_hash,
-        },
-        **decoder.to_json(),
-        "classes": [{"label": code, **one.model_dump(mode="json")} for code, one in enumerate(decoder.values)],
-        # These become known when it begins; they stand before the long lists.
-        **dict.fromkeys(("device", "precision", "environment", "tiles")),
-        **({} if plan.counts is None else {"counts": plan.counts}),
-        "files": [],
-        "failures": [],
-    }
+    origin = Origin(
+        path=str(model.path),
+        sha256=sha256_of(model.path),
+        method=card.method,
+        state=card.state,
+        epoch=card.epoch,
+        dataset_hash=card.dataset_hash,
+    )
+    values = [MaskValue(label=code, **value.model_dump()) for code, value in enumerate(decoder.values)]
+    record = PredictionRecord(
+        command=config.command,
+        config=config.model_dump(mode="json"),
+        status=Status.RUNNING,
+        started=now(),
+        model=origin,
+        **decoder.record().given(),
+        classes=tuple(values),
+    )
+    # These become known when it begins; they stand before the long lists.
+    record = record.having(device=None, precision=None, environment=None, tiles=None)
+    if plan.counts is not None:
+        record = record.having(counts=plan.counts)
+    record = record.having(files=(), failures=())
+    return record.having(object_rules=rules.learnt) if config.objects else record
 
 
 def _counted(sources: Sequence[AnySource]) -> str:
@@ -209,34 +236,34 @@ def _counted(sources: Sequence[AnySource]) -> str:
     return " and ".join(f"{count} {what}{'s' * (count > 1)}" for what, count in counts.items() if count)
 
 
-def _say(record: dict[str, Any], output: Output, trained: PixelSize | None) -> None:
+def _say(files: Sequence[FileEntry], output: Output, trained: PixelSize | None, *, calibrated: bool) -> None:
     """What a user must know of the masks."""
-    for sentence in _remarks_on_files(record["files"]):
+    for sentence in _remarks_on_files(files):
         output.say(sentence)
-    sizes = [PixelSize.from_json(entry["pixel_size"]) for entry in record["files"] if entry["pixel_size"]]
+    sizes = [entry.pixel_size for entry in files if entry.pixel_size is not None]
     if warning := other_pixel_size(sizes, trained):
         output.warn(warning)
-    for note in reading_notes({entry["name"]: entry.get("notes", ()) for entry in record["files"]}, "images"):
+    for note in reading_notes({entry.name: entry.notes for entry in files}, "images"):
         output.say(note)
-    if estimate := estimate_sentence(record["files"], calibrated=record["temperature"] is not None):
+    if estimate := estimate_sentence(files, calibrated=calibrated):
         output.say(estimate)
 
 
-def _remarks_on_files(entries: Sequence[dict[str, Any]]) -> list[str]:
+def _remarks_on_files(entries: Sequence[FileEntry]) -> list[str]:
     """How the files were understood, where that is not plain from them."""
-    stacks = [entry for entry in entries if "axes" in entry]
-    frames = sum(math.prod(entry["shape"][:-2]) for entry in stacks)
+    stacks = [entry for entry in entries if entry.axes is not None]
+    frames = sum(math.prod(entry.shape[:-2]) for entry in stacks)
     remarks = []
     if sentence := count_of_frames(len(stacks), frames):
         remarks.append(f"{sentence}; a mask has a page for each frame of its file")
-    told = [entry for entry in stacks if entry["axes_by"] == "channels"]
-    for axes in dict.fromkeys(entry["axes"] for entry in told):
-        names = [Path(entry["input"]).name for entry in told if entry["axes"] == axes]
+    told = [entry for entry in stacks if entry.axes_by == "channels"]
+    for axes in dict.fromkeys(entry.axes for entry in told):
+        names = [Path(entry.input).name for entry in told if entry.axes == axes]
         more = f" and {len(names) - 1} more files" if len(names) > 1 else ""
         remarks.append(
             f"Nothing in {names[0]}{more} names the axes; read as {axes}, which alone gives the channels of the model"
         )
-    sizes = unusable_sizes([(Path(entry["input"]).name, entry.get("no_pixel_size")) for entry in entries])
+    sizes = unusable_sizes([(Path(entry.input).name, entry.no_pixel_size) for entry in entries])
     return remarks + [sentence[0].upper() + sentence[1:] for sentence in sizes]
 
 

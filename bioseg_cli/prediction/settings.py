@@ -17,6 +17,7 @@ from bioseg_cli.config import (
     AxisLetters,
     Config,
     DeviceName,
+    Names,
     PrecisionName,
     StateName,
 )
@@ -33,6 +34,12 @@ PARTS_PREFIX = ".parts-"
 
 DEFAULT_TILE = 1024
 """Side in pixels of the tiles, unless it is given or the free memory asks for less."""
+
+OBJECTS_FOLDER = "objects"
+"""In the output folder: the files of the objects of each image. The tables of all images have this name too."""
+
+OBJECT_FORMATS = ("labels", "table", "parquet", "rois", "geojson")
+"""Files of objects, by what `--objects-format` calls them."""
 
 DATASET_SUFFIXES = (".h5", ".hdf5")
 
@@ -55,7 +62,7 @@ class PredictConfig(Config):
     command: ClassVar[str] = "predict"
     example: ClassVar[str] = "runs/cells images --out predicted --overlay"
     panels: ClassVar[Mapping[str, tuple[str, ...]]] = {
-        "Output": ("out", "overlay", "lut", "probabilities", "raw_clusters"),
+        "Output": ("out", "overlay", "objects", "objects_format", "lut", "probabilities", "raw_clusters"),
         "Images": ("recursive", "files_from", "skip_existing", "part", "axes", "planes", "split", "axis", "any_dtype"),
         "Network": ("tta", "state", "head"),
         "Machine": ("device", "jobs", "tile", "overlap", "precision", "scheduler"),
@@ -143,6 +150,16 @@ class PredictConfig(Config):
         default=False,
         description="Also write pictures with the outlines of the classes, or with tinted clusters, to OUT/overlays.",
     )
+    objects: bool = Field(
+        default=False,
+        description="Also number and measure single objects. OUT/objects gets the files of each image, and "
+        "OUT/objects.csv the table of all images.",
+    )
+    objects_format: Names = Field(
+        default=("labels", "table", "rois", "geojson"),
+        description="Files of objects to write, separated by commas: labels (a TIFF with one number per object), table "
+        "(CSV), parquet (the table of all images, beside table), rois (a zip for ImageJ and Fiji), geojson (QuPath).",
+    )
     lut: bool = Field(
         default=False,
         description="Give the masks the colours of the classes, which ImageJ and Fiji show. The values stay the same.",
@@ -204,11 +221,24 @@ class PredictConfig(Config):
     @model_validator(mode="after")
     def _labels_alone_go_into_zarr(self) -> Self:
         if self.zarr_labels is not None:
-            others = {"overlay", "probabilities", "skip_existing", "scheduler"} & self.model_fields_set
+            others = {"objects", "overlay", "probabilities", "skip_existing", "scheduler"} & self.model_fields_set
             named = [f"--{name.replace('_', '-')}" for name in sorted(others) if getattr(self, name)]
             named += ["--jobs"] if self.jobs > 1 else []
             if named:
                 raise ValueError(f"{', '.join(named)} cannot write into an OME-Zarr folder: give a folder as --out")
+        return self
+
+    @model_validator(mode="after")
+    def _known_formats_of_objects(self) -> Self:
+        unknown = [name for name in self.objects_format if name not in OBJECT_FORMATS]
+        if unknown or not self.objects_format:
+            raise ValueError(f"--objects-format: {', '.join(map(repr, unknown))} (known: {', '.join(OBJECT_FORMATS)})")
+        if "parquet" in self.objects_format and "table" not in self.objects_format:
+            raise ValueError("--objects-format: parquet holds the rows of table, so name both")
+        if not self.objects and self.objects_format != PredictConfig.model_fields["objects_format"].default:
+            raise ValueError("--objects-format says which files of objects are written, so give --objects too")
+        if self.objects and self.raw_clusters:
+            raise ValueError("--objects numbers the objects of classes, and --raw-clusters gives no classes")
         return self
 
     @model_validator(mode="after")

@@ -21,6 +21,7 @@ from bioseg_cli.io.folders import IMAGE_SUFFIXES, VOLUME_SUFFIXES, images_in, is
 from bioseg_cli.io.images import ImageFile, sha256_of_image
 from bioseg_cli.io.names import on_any_disk, stem_of
 from bioseg_cli.io.pixel_size import PixelSize
+from bioseg_cli.prediction.record import FileFacts
 from bioseg_cli.prediction.settings import DATASET_SUFFIXES, PredictConfig
 
 _PICTURE_OF_MANY = re.compile(r"_[fs][0-9]{3,}$")
@@ -40,8 +41,8 @@ class OpenSource:
     close: Callable[[], None]
     stack: Mapping[str, int] = field(default_factory=dict)
     """The size of each axis of frames, such as {"T": 3, "Z": 5}, in the order of the file; none for a single frame."""
-    about: Mapping[str, Any] = field(default_factory=dict)
-    """What the record says of a file, beside what was made of it."""
+    about: FileFacts = field(default_factory=FileFacts)
+    """What a file says of itself; nothing for an image of a data set."""
 
 
 @dataclass(frozen=True)
@@ -185,13 +186,13 @@ def _image_source(path: Path, stacks: Stacks, name: str) -> Source:
         sha256 = sha256_of_image(path)
         file = ImageFile(path, replace(stacks, channels=channels))
         info = file.info
-        about: dict[str, Any] = {"sha256": sha256}
+        about = FileFacts(sha256=sha256)
         if info.axes is not None:
-            about |= {"axes": info.axes.shown, "axes_by": info.axes.by}
+            about = about.having(axes=info.axes.shown, axes_by=info.axes.by)
         if info.no_size is not None:
-            about["no_pixel_size"] = info.no_size
+            about = about.having(no_pixel_size=info.no_size)
         if info.notes:
-            about["notes"] = list(info.notes)
+            about = about.having(notes=info.notes)
         return OpenSource(
             frames=info.frames,
             shape=(info.channels, info.height, info.width),
@@ -214,6 +215,9 @@ def _check_options(sources: Sequence[AnySource], config: PredictConfig) -> None:
     if config.probabilities and volume is not None:
         what = "Probabilities are written for images, not for volumes"
         raise UsageError(what, where=volume.path, fix="Leave out --probabilities.")
+    if config.objects and volume is not None:
+        what = "Objects are written for images, not for volumes"
+        raise UsageError(what, where=volume.path, fix="Leave out --objects.")
     if config.lut and volume is not None:
         what = "Colours are written into the masks of images, not into those of volumes"
         raise UsageError(what, where=volume.path, fix="Leave out --lut.")

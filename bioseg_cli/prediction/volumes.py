@@ -22,13 +22,14 @@ from bioseg_cli.io.image_writer import write_png
 from bioseg_cli.io.pixel_size import PixelSize
 from bioseg_cli.io.prefetch import prefetched
 from bioseg_cli.io.volumes import Volume, open_volume, writing_labels
-from bioseg_cli.prediction.estimate import estimate_entry
+from bioseg_cli.prediction.estimate import estimated_iou
 from bioseg_cli.prediction.overlay import draw_overlay
 from bioseg_cli.prediction.predictor import Predictor
+from bioseg_cli.prediction.record import FileEntry
 from bioseg_cli.prediction.settings import PredictConfig
 from bioseg_cli.prediction.sources import VolumeSource, mask_path
 from bioseg_cli.prediction.writing import Writing
-from bioseg_cli.runs.console import Output
+from bioseg_cli.runs.output import Output
 
 OVERLAY_SLICES = 6
 """Slices of a volume that are drawn, evenly spaced."""
@@ -95,7 +96,7 @@ class Slicing:
         return [(2 * place + 1) * self.count // (2 * number) for place in range(number)]
 
 
-def predict_volume(source: VolumeSource, predictor: Predictor, config: PredictConfig, output: Output) -> dict[str, Any]:
+def predict_volume(source: VolumeSource, predictor: Predictor, config: PredictConfig, output: Output) -> FileEntry:
     """Predict one volume, write its labels and pictures, and return its entry in the record.
 
     Raises:
@@ -141,16 +142,17 @@ def predict_volume(source: VolumeSource, predictor: Predictor, config: PredictCo
     for number, picture in pictures.items():
         written.append(config.out / "overlays" / f"{source.name}_s{number:03d}.png")
         write_png(written[-1], picture)
-    return {
-        "input": str(source.path),
-        "name": source.name,
-        "outputs": [path.relative_to(config.out).as_posix() for path in written],
-        "shape": list(volume.shape),
-        "axis": slicing.world,
-        "pixel_size": slicing.pixel_size.to_json(),
-        **estimate_entry([expected], predictor.decoder),
-        "sha256": sha256,
-    }
+    entry = FileEntry(
+        input=str(source.path),
+        name=source.name,
+        outputs=tuple(path.relative_to(config.out).as_posix() for path in written),
+        shape=volume.shape,
+        axis=slicing.world,
+        pixel_size=slicing.pixel_size,
+    )
+    if (estimate := estimated_iou([expected], predictor.decoder)) is not None:
+        entry = entry.having(estimated_iou=estimate)
+    return entry.having(sha256=sha256)
 
 
 def _slices(volume: Volume, axis: int, batch: int) -> Iterator[NDArray[Any]]:

@@ -15,11 +15,11 @@ from bioseg_cli.errors import OutputError
 from bioseg_cli.prediction.local import LocalPrediction
 from bioseg_cli.prediction.part import WANTED, Part
 from bioseg_cli.prediction.sources import file_sources
-from bioseg_cli.runs.console import Output
+from bioseg_cli.runs.console import ConsoleOutput
 
 
 def perform(job: bytes) -> dict[str, Any]:
-    """Predict the files of a part.
+    """Predict the files of a part; the answer has keys of `part.PartEnd`.
 
     Raises:
         BiosegError: not one of them can be predicted.
@@ -28,13 +28,13 @@ def perform(job: bytes) -> dict[str, Any]:
     config = part.config
     wanted = config.out.parent / WANTED
     threading.Thread(target=_stop_without, args=(wanted,), daemon=True).start()
-    record: dict[str, Any] = {"files": [], "failures": []}
-    local = LocalPrediction(config.run, config, Output(quiet=True), processes=part.processes)
+    output = ConsoleOutput(quiet=True)
+    local = LocalPrediction(config.run, config, output, part.rules, processes=part.processes)
     try:
-        local.predict(file_sources(config.inputs, config.stacks, part.names), record)
+        local.predict(file_sources(config.inputs, config.stacks, part.names))
     except OutputError as error:
         return {"unwritable": [error.what, error.fix]}
-    return record
+    return {"outcome": local.outcome.model_dump(mode="json")}
 
 
 def _stop_without(wanted: Path) -> None:

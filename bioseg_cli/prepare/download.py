@@ -14,7 +14,7 @@ import requests
 
 from bioseg_cli.errors import DataError
 from bioseg_cli.io.files import sha256_of, write_failure
-from bioseg_cli.runs.console import Output
+from bioseg_cli.runs.output import Output
 
 ATTEMPTS = 4
 """How often a transfer that breaks is taken up again before giving up; what arrived stays for the next run."""

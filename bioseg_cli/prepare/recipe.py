@@ -23,7 +23,7 @@ from bioseg_cli.io.images import ImageInfo, inspect_image, read_frame
 from bioseg_cli.io.pixel_size import PixelSize, unusable_sizes
 from bioseg_cli.prepare.rejected import Rejected, RejectedFile
 from bioseg_cli.printable import listing
-from bioseg_cli.runs.console import Output
+from bioseg_cli.runs.output import Output
 
 Loaded = tuple[Pixels, Pixels | None]
 """Pixels (C, H, W), and labels (H, W) of class codes or the ignore label; None where no mask exists."""

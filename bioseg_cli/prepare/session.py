@@ -28,8 +28,8 @@ from bioseg_cli.prepare.settings import PrepareConfig
 from bioseg_cli.prepare.splits import affordable_shares, split_groups, split_images, straddling_groups
 from bioseg_cli.prepare.statistics import RangeOfChannels
 from bioseg_cli.printable import listing
-from bioseg_cli.runs.console import Output
 from bioseg_cli.runs.manifest import environment, now, write_manifest
+from bioseg_cli.runs.output import Output
 
 PREFETCH_BYTES = 1 << 30
 """Images that are ready before they are written take this much memory, and about as much again for their parts."""

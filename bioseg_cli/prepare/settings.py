@@ -11,7 +11,7 @@ from bioseg_cli.config import Config
 
 if TYPE_CHECKING:
     from bioseg_cli.prepare.recipe import Collection
-    from bioseg_cli.runs.console import Output
+    from bioseg_cli.runs.output import Output
 
 NormalisationMethod = Literal["minmax", "percentile"]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -16,6 +15,7 @@ from bioseg_cli.dataset.schema import IntArray
 from bioseg_cli.errors import DataError
 from bioseg_cli.io.files import refuse_existing
 from bioseg_cli.preview.figure import Sheet, write_sheet
+from bioseg_cli.preview.result import PreviewResult
 from bioseg_cli.preview.settings import PreviewConfig
 from bioseg_cli.preview.views import (
     Panel,
@@ -26,7 +26,7 @@ from bioseg_cli.preview.views import (
     weak_panels,
 )
 from bioseg_cli.printable import printable
-from bioseg_cli.runs.console import Output
+from bioseg_cli.runs.output import Output
 
 ORIGINAL = "original"
 STRONG_DRAWS, WEAK_DRAWS = 2, 5
@@ -36,8 +36,8 @@ CAPTURE_CAPTION_LINES = 9
 """An image is blurred or sharpened, not both: eight changes, and the rotation."""
 
 
-def run(config: PreviewConfig, output: Output, *, overwrite: bool) -> dict[str, Any]:
-    """Draw the picture, and return what there is to say about it.
+def run(config: PreviewConfig, output: Output, *, overwrite: bool) -> PreviewResult:
+    """Draw the picture.
 
     Raises:
         UsageError: no data set was given and `data/` does not hold exactly one, or the picture exists already.
@@ -50,8 +50,8 @@ def run(config: PreviewConfig, output: Output, *, overwrite: bool) -> dict[str, 
         indices = chosen_images(dataset, config)
         sheet, rows = draw_views(dataset, indices, config)
         write_sheet(path, sheet, output.track(rows, "Preview", len(indices)))
-    summary = {"picture": path, "data": data, "view": config.view, "images": sheet.names}
-    return {**summary, "magnitude": config.magnitude} if config.view == "strong" else summary
+    magnitude = config.magnitude if config.view == "strong" else None
+    return PreviewResult(path, data, config.view, sheet.names, magnitude)
 
 
 def chosen_images(dataset: Dataset, config: PreviewConfig) -> IntArray:

@@ -11,8 +11,8 @@ from bioseg_cli.errors import BiosegError, DataError
 from bioseg_cli.report.chosen import Scored, clustering, leading_run, middle_budget, shown_runs
 from bioseg_cli.report.findings import Findings
 from bioseg_cli.report.strips import Album, Gallery
-from bioseg_cli.runs.console import Output
 from bioseg_cli.runs.directory import RunDirectory
+from bioseg_cli.runs.output import Output
 
 if TYPE_CHECKING:
     from bioseg_cli.report.viewer import Viewer

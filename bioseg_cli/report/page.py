@@ -15,7 +15,7 @@ from markupsafe import Markup
 
 from bioseg_cli import __version__
 from bioseg_cli.dataset.area import with_share
-from bioseg_cli.evaluation.figures import DIFFERENCE_COLOURS, DIFFERENCE_NAMES
+from bioseg_cli.figures.difference import DIFFERENCE_COLOURS, DIFFERENCE_NAMES
 from bioseg_cli.report import comparisons, provenance, tables, words
 from bioseg_cli.report.findings import Findings
 from bioseg_cli.report.paper import PIPELINES, SOURCE
@@ -23,7 +23,7 @@ from bioseg_cli.report.plots import draw_plots
 from bioseg_cli.report.records import RunRecord
 from bioseg_cli.report.strips import Album
 from bioseg_cli.report.summary import sentences
-from bioseg_cli.runs.console import clock
+from bioseg_cli.runs.output import clock
 from bioseg_cli.study.grid import CONTROL
 from bioseg_cli.study.statistics import SINGLE
 

@@ -13,7 +13,8 @@ from PIL import Image
 from bioseg_cli.config import ClassInfo
 from bioseg_cli.dataset.schema import Pixels
 from bioseg_cli.errors import BiosegError
-from bioseg_cli.evaluation.figures import ADDED, CONFUSED, DIFFERENCE_COLOURS, MISSED, difference_map, shown_image
+from bioseg_cli.figures.difference import ADDED, CONFUSED, DIFFERENCE_COLOURS, MISSED, difference_map
+from bioseg_cli.figures.display_range import for_display
 from bioseg_cli.figures.palette import cluster_colours, in_class_colours
 from bioseg_cli.figures.pictures import draw_outlines
 from bioseg_cli.report import words
@@ -147,7 +148,8 @@ def _areas(labels: Pixels, classes: Sequence[ClassInfo], ignore: int) -> str:
 
 def _shown(viewer: Viewer, number: int) -> NDArray[np.uint8]:
     """The picture (h, w, 3) of an image, for display stretched."""
-    shown = np.rint(255 * shown_image(viewer.truth, number)).astype(np.uint8)
+    image = for_display(viewer.truth.image(number), viewer.truth.extent(number))
+    shown = np.rint(255 * image).astype(np.uint8)
     height, width = _size(shown.shape[:2])
     method = Image.Resampling.NEAREST if height > len(shown) else Image.Resampling.LANCZOS
     return np.array(Image.fromarray(shown).resize((width, height), method))

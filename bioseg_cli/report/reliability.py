@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
 
+from bioseg_cli.evaluation.document import CalibrationRecord, ReliabilityBin
 from bioseg_cli.report import words
 from bioseg_cli.report.charts import GREY, SMALL, Chart, as_chart, colour, drawing, legend_below, line, marker
 from bioseg_cli.report.findings import Findings
 from bioseg_cli.study.grid import CONTROL, Budget
 
-Curve = Sequence[Mapping[str, Any]]
-"""Bins of `bioseg evaluate --json`, in order of confidence."""
-
 
 def reliability(findings: Findings, data: str, budget: Budget, identity: str) -> Chart | None:
     """Accuracy against confidence, a line a method, its runs together; None where no run has been scored so."""
-    found: dict[str, list[Mapping[str, Any]]] = {}
+    found: dict[str, list[CalibrationRecord]] = {}
     for run in findings.results.runs:
         if (run.data, run.budget) == (data, budget):
             row = run.row(findings.state)
@@ -31,14 +29,15 @@ def reliability(findings: Findings, data: str, budget: Budget, identity: str) ->
         said = []
         for loss in sorted(found, key=lambda one: one != CONTROL):
             runs = found[loss]
-            _draw(axes, pooled([one["reliability_before"] for one in runs]), loss, after=False)
-            _draw(axes, pooled([one["reliability"] for one in runs]), loss, after=True)
-            before, after = (sum(one[key] for one in runs) / len(runs) for key in ("ece_before", "ece"))
+            _draw(axes, pooled([run.reliability_before for run in runs]), loss, after=False)
+            _draw(axes, pooled([run.reliability for run in runs]), loss, after=True)
+            before = sum(run.ece_before for run in runs) / len(runs)
+            after = sum(run.ece for run in runs) / len(runs)
             said.append(
                 f"{words.method(loss)}, {words.counted(len(runs), 'run')}: expected calibration error {before:.4f} "
                 f"before and {after:.4f} after the temperature"
             )
-        lowest = min(one["confidence"] for runs in found.values() for run in runs for one in run["reliability"])
+        lowest = min(place.confidence for runs in found.values() for run in runs for place in run.reliability)
         axes.set_xlim(min(lowest, 0.5), 1)
         axes.set_ylim(0, 1)
         axes.set_title(words.labels(budget))
@@ -49,17 +48,13 @@ def reliability(findings: Findings, data: str, budget: Budget, identity: str) ->
         return as_chart(figure, identity, title, words.capitalised("; ".join(said)) + ".")
 
 
-def pooled(curves: Sequence[Curve]) -> list[tuple[float, float]]:
+def pooled(curves: Sequence[Sequence[ReliabilityBin]]) -> list[tuple[float, float]]:
     """Mean confidence and share of right pixels of each bin, the pixels of all curves together."""
     sums: dict[float, tuple[int, float, float]] = {}
-    for one in (each for curve in curves for each in curve):
-        pixels, confidence, right = sums.get(one["above"], (0, 0.0, 0.0))
-        count = one["pixels"]
-        sums[one["above"]] = (
-            pixels + count,
-            confidence + count * one["confidence"],
-            right + count * one["accuracy"],
-        )
+    for place in (place for curve in curves for place in curve):
+        pixels, confidence, right = sums.get(place.above, (0, 0.0, 0.0))
+        count = place.pixels
+        sums[place.above] = (pixels + count, confidence + count * place.confidence, right + count * place.accuracy)
     return [(confidence / pixels, right / pixels) for _, (pixels, confidence, right) in sorted(sums.items())]
 
 

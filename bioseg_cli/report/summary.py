@@ -61,7 +61,7 @@ def _images(findings: Findings) -> str:
     for data in findings.results.data:
         rows = [row for run in findings.results.runs if run.data == data for row in run.rows]
         if rows:
-            counts.append((data, int(rows[0].score["images"])))
+            counts.append((data, rows[0].score.images))
     if not counts:
         return "nothing was scored"
     if len(counts) == 1:

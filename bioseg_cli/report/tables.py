@@ -10,7 +10,7 @@ from bioseg_cli.report import words
 from bioseg_cli.report.findings import Findings
 from bioseg_cli.report.paper import published, published_head
 from bioseg_cli.study.cells import Cell
-from bioseg_cli.study.results import RunResult, ScoreRow
+from bioseg_cli.study.results import ForestScore, RunResult, ScoreRow
 
 MARKS = "abcdefghijklmnopqrstuvwxyz"
 
@@ -93,14 +93,14 @@ def heads_of_baselines(findings: Findings, names: Sequence[str]) -> dict[str, li
 
 def interval_of_baseline(row: ScoreRow) -> tuple[float, float] | None:
     """Lower and upper limit of the mean IoU of a baseline; None where it has no interval."""
-    limits = row.score.get("intervals", {}).get("mean_iou")
-    return None if limits is None or None in limits else (limits[0], limits[1])
+    low, high = row.score.intervals.mean_iou or (None, None)
+    return None if low is None or high is None else (low, high)
 
 
 def kind_of_interval(row: ScoreRow) -> str:
     """What the interval of a baseline is over."""
-    if "labels" in row.score:
-        return f"of a forest: Student’s, over {row.score['draws']} label draws"
+    if isinstance(row.score, ForestScore):
+        return f"of a forest: Student’s, over {row.score.draws} label draws"
     return "of a baseline: bootstrap over the images, as nothing of it is trained"
 
 

@@ -14,8 +14,8 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator
-from typing import IO, Any, TypeVar
+from collections.abc import Iterator
+from typing import IO, Any, Self
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -23,22 +23,21 @@ from rich.segment import Segment
 from rich.text import Text
 
 from bioseg_cli.printable import printable
-
-PLAIN_SECONDS = 10.0
-"""Without a terminal, a progress line is written at most this often."""
+from bioseg_cli.runs.output import Output, PlainProgress
 
 PIPE_WIDTH = 200
 """Characters a table may take where standard output is not a terminal."""
 
-Thing = TypeVar("Thing")
 
-
-class Output:
+class ConsoleOutput(Output):
     """Where a command writes.
 
     Args:
         as_json: print one JSON document at the end instead of tables.
         quiet: no progress and no remarks; results, warnings and errors stay.
+
+    Attributes:
+        bar: that is shown now, below what is said.
     """
 
     def __init__(self, *, as_json: bool = False, quiet: bool = False) -> None:
@@ -46,7 +45,7 @@ class Output:
         self.quiet = quiet
         self._out = PlainConsole(sys.stdout, width=None if sys.stdout.isatty() else PIPE_WIDTH)
         self._err = PlainConsole(sys.stderr, soft_wrap=True)
-        self._bar: Progress | None = None
+        self.bar: Progress | None = None
 
     def say(self, text: str) -> None:
         """A remark for the reader, on standard error."""
@@ -58,7 +57,7 @@ class Output:
         self._line(f"Warning: {text}")
 
     def _line(self, text: str) -> None:
-        console = self._bar.console if self._bar is not None else self._err
+        console = self.bar.console if self.bar is not None else self._err
         stamp = "" if self._err.is_terminal else time.strftime("%Y-%m-%d %H:%M:%S ")
         console.print(stamp + printable(text), soft_wrap=True)
 
@@ -73,16 +72,11 @@ class Output:
             sys.stdout.write(json.dumps(document, indent=2, allow_nan=False, default=_plain) + "\n")
             sys.stdout.flush()
 
-    def track(self, things: Iterable[Thing], description: str, total: int) -> Iterator[Thing]:
-        """Yield `things`, showing how far along they are and how long the rest will take."""
-        with self.progress(description, total) as progress:
-            for thing in things:
-                yield thing
-                progress.advance()
-
-    def progress(self, description: str, total: int, done: int = 0) -> ProgressLine:
-        """A progress display to advance by hand; a context manager."""
-        return ProgressLine(self, description, total, done)
+    def progress(self, description: str, total: int, done: int = 0) -> BarProgress | PlainProgress:
+        """A bar on a terminal, else lines."""
+        if self._err.is_terminal and not self.quiet:
+            return BarProgress(self, self._err, description, total, done)
+        return PlainProgress(self.say, description, total, done)
 
 
 class PlainConsole(Console):
@@ -130,61 +124,37 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} has no form in JSON")
 
 
-class ProgressLine:
-    """Progress of one piece of work; `advance` after each step, with a note such as the current loss."""
+class BarProgress:
+    """Progress as a bar on a terminal, with the time left; see `runs.output.ProgressDisplay`."""
 
-    def __init__(self, output: Output, description: str, total: int, done: int) -> None:
+    def __init__(self, output: ConsoleOutput, console: Console, description: str, total: int, done: int) -> None:
         self._output = output
-        self._description = printable(description)
-        self._total = total
         self._done = done
-        self._first = done
         self._note = ""
-        self._start = self._last_line = time.monotonic()
-        self._bar: Progress | None = None
+        self._bar = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=20),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}", markup=False),
+            console=console,
+            transient=True,
+        )
+        self._task = self._bar.add_task(printable(description), total=total, completed=done, note="")
 
-    def __enter__(self) -> ProgressLine:
-        output = self._output
-        if not output.quiet and output._err.is_terminal:
-            self._bar = Progress(
-                TextColumn("{task.description}", markup=False),
-                BarColumn(bar_width=20),
-                MofNCompleteColumn(),
-                TimeElapsedColumn(),
-                TextColumn("left"),
-                TimeRemainingColumn(),
-                TextColumn("{task.fields[note]}", markup=False),
-                console=output._err,
-                transient=True,
-            )
-            self._task = self._bar.add_task(self._description, total=self._total, completed=self._done, note="")
-            self._bar.start()
-            output._bar = self._bar
+    def __enter__(self) -> Self:
+        self._bar.start()
+        self._output.bar = self._bar
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._bar is not None:
-            self._bar.stop()
-            self._output._bar = None
+        self._bar.stop()
+        self._output.bar = None
 
     def advance(self, count: int = 1, note: str | None = None) -> None:
         """`count` more steps are done."""
         self._done += count
-        if note is not None:
-            self._note = note
-        if self._bar is not None:
-            self._bar.update(self._task, completed=self._done, note=self._note)
-            return
-        now = time.monotonic()
-        if self._done > self._first and now - self._last_line >= PLAIN_SECONDS:
-            self._last_line = now
-            left = (now - self._start) / (self._done - self._first) * (self._total - self._done)
-            note = f", {self._note}" if self._note else ""
-            self._output.say(f"{self._description} {self._done}/{self._total}, {clock(left)} left{note}")
-
-
-def clock(seconds: float) -> str:
-    """A duration as hours, minutes and seconds: 1:02:03, or 2:03."""
-    whole = round(seconds)
-    hours, minutes, rest = whole // 3600, whole // 60 % 60, whole % 60
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+        self._note = self._note if note is None else note
+        self._bar.update(self._task, completed=self._done, note=self._note)

@@ -18,7 +18,6 @@ from typing import Any, Literal, Self
 
 import yaml
 from pydantic import ConfigDict, Field, ValidationError
-from pydantic_core import ErrorDetails
 
 from bioseg_cli import __version__
 from bioseg_cli.config import StateName, read_yaml
@@ -39,6 +38,7 @@ from bioseg_cli.runs.sections import (
     Times,
     TrainedOn,
     TrainingData,
+    problems_of,
 )
 
 MANIFEST_NAME = "manifest.yaml"
@@ -130,9 +130,8 @@ class Manifest(TrainedOn, Conclusion):
         try:
             return cls.model_validate(content)
         except ValidationError as error:
-            said = "; ".join(_problem(problem) for problem in error.errors())
             raise DataError(
-                f"The manifest is damaged ({said})", where=run / MANIFEST_NAME, fix="Give another run."
+                f"The manifest is damaged ({problems_of(error)})", where=run / MANIFEST_NAME, fix="Give another run."
             ) from None
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -142,7 +141,7 @@ class Manifest(TrainedOn, Conclusion):
 
     def add(self, record: TrainedOn | Conclusion) -> None:
         """Put in what a method says of itself; None is not said."""
-        self._take(record, [name for name in record._given if getattr(record, name) is not None])
+        self._take(record, [name for name, value in record.given().items() if value is not None])
 
     def take(self, other: Manifest, names: Iterable[str]) -> None:
         """Put in what another manifest has of some keys."""
@@ -170,12 +169,6 @@ class Manifest(TrainedOn, Conclusion):
     def content(self) -> dict[str, Any]:
         """What the file holds."""
         return self.model_dump()
-
-
-def _problem(problem: ErrorDetails) -> str:
-    """A key with what is wrong of it, such as `labels.count: field required`."""
-    message = problem["msg"]
-    return f"{'.'.join(map(str, problem['loc']))}: {message[0].lower()}{message[1:]}"
 
 
 def now() -> str:

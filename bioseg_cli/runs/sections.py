@@ -18,6 +18,7 @@ from pydantic import (
     PlainSerializer,
     PrivateAttr,
     SerializerFunctionWrapHandler,
+    ValidationError,
     model_serializer,
     model_validator,
 )
@@ -46,9 +47,22 @@ class Section(BaseModel):
         content = serialise(self)
         return {name: content[name] for name in self._given}
 
+    def given(self) -> dict[str, Any]:
+        """The values that were given, by key and in their order."""
+        return {name: getattr(self, name) for name in self._given}
+
     def having(self, **values: Any) -> Self:
         """A section that has these values too, or instead; raises pydantic's `ValidationError`."""
-        return type(self).model_validate({**{name: getattr(self, name) for name in self._given}, **values})
+        return type(self).model_validate({**self.given(), **values})
+
+
+def problems_of(error: ValidationError) -> str:
+    """Each key with what is wrong of it, such as `labels.count: field required`."""
+    said = []
+    for problem in error.errors():
+        message = problem["msg"]
+        said.append(f"{'.'.join(map(str, problem['loc']))}: {message[0].lower()}{message[1:]}")
+    return "; ".join(said)
 
 
 class Status(StrEnum):

@@ -12,9 +12,9 @@ from bioseg_cli.config import SplitName
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.errors import DataError, UsageError
 from bioseg_cli.evaluation.report import Evaluation
-from bioseg_cli.runs.console import Output
 from bioseg_cli.runs.directory import RunDirectory
 from bioseg_cli.runs.manifest import Manifest, read_manifest
+from bioseg_cli.runs.output import Output
 from bioseg_cli.study.folder import ENDED, StudyFolder, is_study, status_of
 from bioseg_cli.study.forest import FOREST, forest_file, forest_rows, score_forest
 from bioseg_cli.study.grid import CONTROL, Budget

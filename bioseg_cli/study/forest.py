@@ -7,19 +7,19 @@ and losses of a budget share it: nothing of it depends on them.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
 from bioseg_cli.config import SplitName
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.dataset.schema import IntArray
+from bioseg_cli.evaluation.document import Intervals
 from bioseg_cli.evaluation.forest import forest_note, forest_prediction
 from bioseg_cli.evaluation.ground_truth import DatasetGroundTruth, count_images
 from bioseg_cli.evaluation.report import Evaluation
 from bioseg_cli.evaluation.scores import Resampling, score_images
-from bioseg_cli.runs.console import Output
-from bioseg_cli.study.results import ScoreRow
+from bioseg_cli.runs.output import Output
+from bioseg_cli.study.results import ForestScore, ScoreRow
 from bioseg_cli.study.statistics import estimate
 from bioseg_cli.training.forest import fit_forest
 
@@ -52,18 +52,14 @@ def forest_rows(found: Mapping[int, Mapping[int, ScoreRow]]) -> tuple[ScoreRow, 
 
 def _row(count: int, draws: Sequence[ScoreRow]) -> ScoreRow:
     whole = estimate({(draw, 0): row.mean_iou for draw, row in enumerate(draws)})
-    limits = None if whole.interval is None else [whole.interval.low, whole.interval.high]
-    score: dict[str, Any] = {
-        "mean_iou": whole.mean,
-        "labels": count,
-        "draws": len(draws),
-        **({} if limits is None else {"intervals": {"mean_iou": limits}}),
-    }
-    names = draws[0].images
-    images = {name: float(np.mean([row.images[name] for row in draws])) for name in names}
-    return ScoreRow(f"{FOREST}, {count} label{'s' * (count > 1)}", None, None, None, score, images)
+    score = ForestScore(mean_iou=whole.mean, labels=count, draws=len(draws))
+    if whole.interval is not None:
+        score = score.having(intervals=Intervals(mean_iou=(whole.interval.low, whole.interval.high)))
+    images = {image: float(np.mean([row.images[image] for row in draws])) for image in draws[0].images}
+    name = f"{FOREST}, {count} label{'s' * (count > 1)}"
+    return ScoreRow(name=name, state=None, head=None, mapping=None, score=score, images=images)
 
 
 def forest_points(rows: Iterable[ScoreRow]) -> list[tuple[int, float]]:
     """Labelled images and mean IoU of the rows that are forests, by ascending number."""
-    return sorted((int(row.score["labels"]), row.mean_iou) for row in rows if "labels" in row.score)
+    return sorted((row.score.labels, row.mean_iou) for row in rows if isinstance(row.score, ForestScore))

@@ -13,14 +13,29 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+from pydantic import ValidationError
+
 from bioseg_cli.errors import DataError
+from bioseg_cli.evaluation.document import CalibrationRecord, ScoreRecord
 from bioseg_cli.evaluation.report import Evaluation
+from bioseg_cli.runs.sections import Section, problems_of
 from bioseg_cli.study.grid import Budget
 from bioseg_cli.study.statistics import Repeat
 
 
-@dataclass(frozen=True)
-class ScoreRow:
+class ForestScore(ScoreRecord):
+    """The mean score of the forests of a label budget.
+
+    Attributes:
+        labels: images that each forest learnt from.
+        draws: label draws that the mean is over.
+    """
+
+    labels: int
+    draws: int
+
+
+class ScoreRow(Section):
     """One thing that was scored.
 
     Attributes:
@@ -28,18 +43,18 @@ class ScoreRow:
         state: saved state; None for a baseline.
         head: of a run without labels.
         mapping: `stored` or `oracle`, how its clusters became classes; None for classes.
-        score: the documented keys of `bioseg evaluate --json`: mean_iou, iou by class, intervals, ...
+        score: of all images together.
         images: mean IoU of each image by name, over the classes it holds.
-        calibration: the documented keys; None of clusters and baselines, and where an earlier version scored it.
+        calibration: None of clusters and baselines, and where an earlier version scored it.
     """
 
     name: str
     state: str | None
     head: str | None
     mapping: str | None
-    score: Mapping[str, Any]
-    images: Mapping[str, float]
-    calibration: Mapping[str, Any] | None = None
+    score: ScoreRecord
+    images: dict[str, float]
+    calibration: CalibrationRecord | None = None
 
     @classmethod
     def of(cls, evaluation: Evaluation) -> Self:
@@ -50,9 +65,9 @@ class ScoreRow:
             state=evaluation.state,
             head=evaluation.head,
             mapping=None if evaluation.mapping is None else evaluation.mapping.kind,
-            score=evaluation.score.to_json(),
+            score=evaluation.score.record(),
             images=dict(zip(evaluation.images.names, iou, strict=True)),
-            calibration=None if evaluation.calibration is None else evaluation.calibration.to_json(),
+            calibration=None if evaluation.calibration is None else evaluation.calibration.record(),
         )
 
     @property
@@ -65,7 +80,8 @@ class ScoreRow:
     @property
     def mean_iou(self) -> float:
         """With the background."""
-        return float(self.score["mean_iou"])
+        assert self.score.mean_iou is not None  # there is a labelled pixel, or no score
+        return self.score.mean_iou
 
 
 @dataclass(frozen=True)
@@ -188,7 +204,9 @@ def forest_request(split: str, labels: int, draw: int) -> dict[str, Any]:
 
 def write_scores(rows: list[ScoreRow], request: Mapping[str, Any], identity: str) -> str:
     """The content of a file of scores."""
-    return json.dumps({"hash": identity, "request": request, "rows": [vars(row) for row in rows]}, indent=1) + "\n"
+    return (
+        json.dumps({"hash": identity, "request": request, "rows": [row.model_dump() for row in rows]}, indent=1) + "\n"
+    )
 
 
 def is_scored(path: Path, request: Mapping[str, Any], identity: str) -> bool:
@@ -216,6 +234,7 @@ def read_scores(path: Path, request: Mapping[str, Any], identity: str | None) ->
         content = json.loads(path.read_text(encoding="utf-8"))
         if content["request"] != request or identity not in (None, content["hash"]):
             return None
-        return tuple(ScoreRow(**row) for row in content["rows"])
+        return tuple(ScoreRow.model_validate(row) for row in content["rows"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"The scores cannot be read ({error})", where=path, fix="Remove the file and repeat.") from None
+        said = problems_of(error) if isinstance(error, ValidationError) else error
+        raise DataError(f"The scores cannot be read ({said})", where=path, fix="Remove the file and repeat.") from None

@@ -11,8 +11,8 @@ from bioseg_cli.compute.jobs import run_jobs, threads_each
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.errors import Interrupted, PartialFailure
 from bioseg_cli.evaluation.ground_truth import DatasetGroundTruth
-from bioseg_cli.runs.console import Output
 from bioseg_cli.runs.manifest import environment, now, write_manifest
+from bioseg_cli.runs.output import Output
 from bioseg_cli.study.collect import results_of_study
 from bioseg_cli.study.folder import ENDED, StudyFolder, status_of
 from bioseg_cli.study.forest import FOREST, forest_file

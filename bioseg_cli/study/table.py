@@ -14,7 +14,7 @@ from bioseg_cli.dataset.area import AREA, shown_share, with_share
 from bioseg_cli.metrics.intervals import MeanInterval, as_text
 from bioseg_cli.study.cells import Cell, cells
 from bioseg_cli.study.grid import CONTROL, IIC, PlannedRun
-from bioseg_cli.study.results import StudyResults
+from bioseg_cli.study.results import ForestScore, StudyResults
 from bioseg_cli.training.alike import DENOISED, PSEUDO_LABELLED
 
 NAMES = {
@@ -122,14 +122,13 @@ def _means(found: Sequence[Cell], results: StudyResults) -> Table:
         )
     table.add_section()
     for row in results.baselines.get(found[0].data, ()):
-        labels = row.score.get("labels")
-        if labels is None:
+        if not isinstance(row.score, ForestScore):
             table.add_row("none", "", Text(row.name), "", f"{row.mean_iou:.4f}", "", "", "")
             continue
-        low, high = row.score.get("intervals", {}).get("mean_iou", (None, None))
-        interval = "-" if low is None else as_text(low, high, ".3f")
-        draws = str(row.score["draws"])
-        table.add_row(str(labels), "", "forest", f"{draws}/{draws}", f"{row.mean_iou:.4f}", interval, "", "")
+        low, high = row.score.intervals.mean_iou or (None, None)
+        interval = "-" if low is None or high is None else as_text(low, high, ".3f")
+        draws = row.score.draws
+        table.add_row(str(row.score.labels), "", "forest", f"{draws}/{draws}", f"{row.mean_iou:.4f}", interval, "", "")
     return table
 
 

@@ -22,7 +22,8 @@ from bioseg_cli.evaluation.scores import Resampling
 from bioseg_cli.evaluation.session import NoFigures
 from bioseg_cli.evaluation.settings import NO_BASELINES, EvaluateConfig
 from bioseg_cli.io.files import write_text
-from bioseg_cli.runs.console import Output
+from bioseg_cli.runs.console import ConsoleOutput
+from bioseg_cli.runs.output import Output
 from bioseg_cli.study.folder import run_manifest
 from bioseg_cli.study.forest import score_forest
 from bioseg_cli.study.job import BaselinesJob, ForestJob, Job, RunJob
@@ -103,7 +104,7 @@ def score_data(job: BaselinesJob, output: Output) -> list[ScoreRow]:
 
 def reply(line: bytes) -> dict[str, None]:
     """Do the job that a line of JSON holds; raises `BiosegError` where it fails."""
-    perform(TypeAdapter(Job).validate_python(json.loads(line)), Output())
+    perform(TypeAdapter(Job).validate_python(json.loads(line)), ConsoleOutput())
     return {"problem": None}
 
 

@@ -16,8 +16,8 @@ from bioseg_cli.errors import DataError, UsageError
 from bioseg_cli.model.saved import load_model
 from bioseg_cli.prediction.predictor import SYMMETRIES, Predictor
 from bioseg_cli.prediction.session import differs
-from bioseg_cli.runs.console import Output
 from bioseg_cli.runs.directory import RunDirectory, checkpoint_of
+from bioseg_cli.runs.output import Output
 from bioseg_cli.suggest.settings import SuggestConfig
 
 Maps = NDArray[np.float32]

@@ -12,7 +12,7 @@ from bioseg_cli.dataset.schema import IntArray
 from bioseg_cli.errors import DataError
 from bioseg_cli.io.files import refuse_existing
 from bioseg_cli.io.prefetch import prefetched_map
-from bioseg_cli.runs.console import Output
+from bioseg_cli.runs.output import Output
 from bioseg_cli.suggest.choice import Chosen, disputed_images, typical_images
 from bioseg_cli.suggest.export import check_folder, export
 from bioseg_cli.suggest.features import Measured, levels_for, measure, shows_nothing, vectors

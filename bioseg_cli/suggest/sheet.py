@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.figures.contact_sheet import GAP, GREY, LINE, SIDE, TITLE_SIZE, ContactSheet, fitted, plain_swatch
+from bioseg_cli.figures.display_range import display_range, stretched
 from bioseg_cli.figures.pictures import as_rgb, draw_outlines
 from bioseg_cli.io.image_writer import write_png
 
@@ -18,10 +19,10 @@ if TYPE_CHECKING:
     from bioseg_cli.suggest.disagreement import Views
 
 COLUMNS = 5
-STRETCH = (0.005, 0.998)
-"""Quantiles of all suggested images together that become black and white: what is dim beside the others stays dim."""
+PERCENTILES = (0.5, 99.8)
+"""Of all suggested images together that become black and white: what is dim beside the others stays dim."""
 SAMPLES = 20_000
-"""Pixels of each image that the quantiles are taken from."""
+"""Pixels of each image that the percentiles are taken from."""
 
 
 def write_sheet(
@@ -61,14 +62,12 @@ def _limits(dataset: Dataset, indices: Sequence[int]) -> tuple[float, float]:
     for index in indices:
         values = dataset.normalised(index)[:, *dataset.extent(index)].ravel()
         samples.append(values[:: max(1, values.size // SAMPLES)])
-    low, high = np.quantile(np.concatenate(samples), STRETCH)
-    return float(low), float(high) if high > low else float(low) + 1
+    return display_range(np.concatenate(samples), PERCENTILES)
 
 
 def _panel(dataset: Dataset, index: int, limits: tuple[float, float], views: Views | None) -> NDArray[np.uint8]:
     """An image without its padding in the size that it has on the sheet, and what a network predicts outlined."""
-    low, high = limits
-    image = np.clip((dataset.normalised(index)[:, *dataset.extent(index)] - low) / (high - low), 0, 1)
+    image = stretched(dataset.normalised(index)[:, *dataset.extent(index)], *limits)
     panel = fitted(as_rgb(image), smooth=True)
     if views is not None:
         labels = fitted(views.labels(index), smooth=False)

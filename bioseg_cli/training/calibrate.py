@@ -23,8 +23,8 @@ from bioseg_cli.errors import UsageError
 from bioseg_cli.metrics.temperature import fit_temperature, negative_log_likelihood
 from bioseg_cli.model.saved import load_model, save_model
 from bioseg_cli.model.unet import UNet
-from bioseg_cli.runs.console import Output
 from bioseg_cli.runs.directory import RunDirectory, default_state
+from bioseg_cli.runs.output import Output
 from bioseg_cli.runs.sections import Calibration, FittedState, HeldOut, Status
 
 MOST_PIXELS = 1_000_000

@@ -15,7 +15,7 @@ from bioseg_cli.dataset.schema import IntArray
 from bioseg_cli.metrics.mapping import contingency, hungarian, many_to_one
 from bioseg_cli.model.saved import HeadMapping
 from bioseg_cli.model.unet import UNet
-from bioseg_cli.runs.console import Output
+from bioseg_cli.runs.output import Output
 
 
 @torch.inference_mode()

@@ -6,13 +6,15 @@ Each labelled pixel is a sample; its features are intensities, edges and texture
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.dataset.schema import IntArray
+
+if TYPE_CHECKING:
+    from bioseg_cli.dataset.reader import Dataset  # not at start: folders of masks are scored without h5py
 
 TREES = 100
 SAMPLES = 60_000

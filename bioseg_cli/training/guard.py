@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from bioseg_cli.metrics.shapes import ObjectShapes
-from bioseg_cli.runs.console import Output
+from bioseg_cli.runs.output import Output
 from bioseg_cli.runs.sections import GuardRecord
 from bioseg_cli.training.alike import CONTROL
 from bioseg_cli.training.distributed import Alone

@@ -24,8 +24,8 @@ from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.errors import DataError, UsageError
 from bioseg_cli.model.saved import load_model, save_model
 from bioseg_cli.model.unet import UNet, own_batch_statistics
-from bioseg_cli.runs.console import Output
 from bioseg_cli.runs.directory import RunDirectory
+from bioseg_cli.runs.output import Output
 from bioseg_cli.runs.sections import ClusterNames, Conclusion, NamingImages, Status, TrainedOn
 from bioseg_cli.training.clusters import cluster_tables, fit_mappings
 from bioseg_cli.training.collapse import WORDS, Collapse, HeadWatch, diagnose, otsu_bright

@@ -18,7 +18,7 @@ from bioseg_cli.errors import Interrupted, RunError
 from bioseg_cli.io.prefetch import prefetched_map
 from bioseg_cli.model.saved import ModelCard
 from bioseg_cli.model.unet import UNet
-from bioseg_cli.runs.console import Output, ProgressLine, clock
+from bioseg_cli.runs.output import Output, ProgressDisplay, clock
 from bioseg_cli.runs.sections import BestEpoch, Progress
 from bioseg_cli.training.average import WeightAverage
 from bioseg_cli.training.distributed import Alone
@@ -168,7 +168,7 @@ class Trainer:
         self.method.validate(self.kept, self.precision)
         return self.processes.of_the_first({"step": per_step, "validation": time.monotonic() - start})
 
-    def _train_epoch(self, progress: ProgressLine) -> bool:
+    def _train_epoch(self, progress: ProgressDisplay) -> bool:
         """Do the rest of the epoch begun; false where the user stopped it."""
         state, method = self.state, self.method
         self.network.train()

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from bioseg_cli.compute.device import Precision
 from bioseg_cli.config import StateName
 from bioseg_cli.model.unet import UNet
-from bioseg_cli.runs.console import Output
 from bioseg_cli.runs.directory import RunDirectory
+from bioseg_cli.runs.output import Output
 from bioseg_cli.runs.sections import Conclusion, TrainedOn
 from bioseg_cli.training.settings import Criterion
 

@@ -14,9 +14,9 @@ from bioseg_cli.config import STATES
 from bioseg_cli.dataset.reader import Dataset, find_dataset
 from bioseg_cli.errors import DataError, Interrupted
 from bioseg_cli.io.files import write_bytes
-from bioseg_cli.runs.console import Output
 from bioseg_cli.runs.directory import RunDirectory
 from bioseg_cli.runs.manifest import now
+from bioseg_cli.runs.output import Output
 from bioseg_cli.runs.sections import Restart, Status
 from bioseg_cli.training.iic_settings import TrainIICConfig
 from bioseg_cli.training.initial import refuse_changed

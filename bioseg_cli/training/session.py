@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from bioseg_cli.runs.console import Output
 from bioseg_cli.runs.directory import RunDirectory
+from bioseg_cli.runs.output import Output
 from bioseg_cli.training.iic_settings import TrainIICConfig
 from bioseg_cli.training.restarts import train_with_restarts
 from bioseg_cli.training.settings import TrainConfig

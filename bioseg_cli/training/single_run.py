@@ -10,9 +10,9 @@ from bioseg_cli.compute.torchrun import Launch, this_launch
 from bioseg_cli.config import build_config, read_config
 from bioseg_cli.dataset.reader import Dataset, find_dataset
 from bioseg_cli.errors import BiosegError, Interrupted, UsageError
-from bioseg_cli.runs.console import Output
 from bioseg_cli.runs.directory import RunDirectory
 from bioseg_cli.runs.manifest import MANIFEST_NAME, NO_MATTER, Manifest, environment, now, run_hash
+from bioseg_cli.runs.output import Output
 from bioseg_cli.runs.sections import Choice, Status, Times
 from bioseg_cli.training.distributed import joined, own_device
 from bioseg_cli.training.fit import fitted_to_images, fitted_to_minutes

@@ -30,8 +30,8 @@ from bioseg_cli.dataset.schema import IntArray, Pixels
 from bioseg_cli.errors import UsageError
 from bioseg_cli.metrics.confusion import confusion_counts, mean_iou
 from bioseg_cli.model.unet import UNet, own_batch_statistics
-from bioseg_cli.runs.console import Output
 from bioseg_cli.runs.directory import RunDirectory
+from bioseg_cli.runs.output import Output
 from bioseg_cli.runs.sections import Conclusion, Labels, Status, TrainedOn
 from bioseg_cli.training import denoising
 from bioseg_cli.training.adapted_norm import adapt_states

@@ -7,14 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tifffile
+from helpers.drawn import SIDE, labelled_frames, labels, make_stacks, prepared
 from PIL import Image
 from safetensors.numpy import load_file
 from skimage.draw import polygon2mask
-
-from bioseg_cli.dataset.reader import Dataset
-
-SIDE = 64
 
 
 def circle(x: float, y: float, radius: float, count: int = 24) -> np.ndarray:
@@ -36,28 +32,6 @@ def feature(points: np.ndarray, name: str | None = "cell", holes: tuple = (), ki
 def write(path: Path, *features: dict, as_list: bool = False) -> None:
     document = list(features) if as_list else {"type": "FeatureCollection", "features": list(features)}
     path.write_text(json.dumps(document), encoding="utf-8")
-
-
-@pytest.fixture
-def images(tmp_path: Path) -> Path:
-    folder = tmp_path / "images"
-    folder.mkdir()
-    (tmp_path / "drawn").mkdir()
-    for number in range(6):
-        pixels = np.random.default_rng(number).integers(0, 999, (SIDE, SIDE)).astype(np.uint16)
-        tifffile.imwrite(folder / f"a{number}.tif", pixels)
-    return folder
-
-
-def prepared(bioseg, images: Path, masks: Path, *options: object) -> tuple[Dataset, str]:
-    out = images.parent / f"{masks.name}.h5"
-    result = bioseg("prepare", "folder", "--images", images, "--masks", masks, "--out", out, *options)
-    assert result.exit_code == 0, result.output
-    return Dataset(out), " ".join(result.output.split())
-
-
-def labels(dataset: Dataset, name: str) -> np.ndarray:
-    return next(dataset.labels(i) for i in range(len(dataset.labelled)) if Path(dataset.name(i)).stem == name)
 
 
 def test_shapes_and_a_png_of_them_give_equal_data_and_equal_weights(bioseg, images) -> None:
@@ -157,3 +131,61 @@ def test_options_that_do_not_fit_are_refused(bioseg, images) -> None:
         result = bioseg("prepare", "folder", "--images", images, "--masks", drawn, "--out", images / "x.h5", *options)
         assert result.exit_code == 2
         assert said in " ".join(result.output.split())
+
+
+def on_plane(drawn: dict, **plane: int) -> dict:
+    """The feature on a plane, as QuPath writes it: channel, plane and time point."""
+    return {**drawn, "geometry": {**drawn["geometry"], "plane": {"c": -1, "z": 0, "t": 0, **plane}}}
+
+
+def test_shapes_of_a_stack_are_drawn_on_their_frames(bioseg, images) -> None:
+    make_stacks(images)
+    drawn = images.parent / "drawn"
+    ring = np.array([[5, 6], [20, 6], [20, 16], [5, 16]], dtype=float)
+    for number in range(6):
+        write(drawn / f"a{number}.geojson", on_plane(feature(ring), t=number % 3))
+    # A shape on the first plane has none in QuPath's files.
+    write(drawn / "a3.geojson", feature(ring), on_plane(feature(ring[:3]), t=2), on_plane(feature(ring + 20), t=2))
+    dataset, _ = prepared(bioseg, images, drawn)
+    expected = {f"a{number}": [(number % 3, 150)] for number in range(6)}
+    assert labelled_frames(dataset) == {**expected, "a3": [(0, 150), (2, 150 + int(labels_within(ring[:3])))]}
+
+
+def labels_within(ring: np.ndarray) -> int:
+    return int(polygon2mask((SIDE, SIDE), ring[:, ::-1] - 0.5).sum())
+
+
+@pytest.mark.parametrize(
+    ("plane", "said"),
+    [
+        ({"t": 3}, "Feature 1 was drawn on frame 4, and a0.tif has 3 frames"),
+        ({"t": 1, "z": 1}, "Feature 1 lies on time point 1 of plane 1, and an image here has one of the two axes"),
+    ],
+)
+def test_frames_that_the_image_lacks_are_refused(bioseg, images, plane, said) -> None:
+    make_stacks(images)
+    drawn = images.parent / "drawn"
+    write(drawn / "a0.geojson", on_plane(feature(circle(30, 30, 9)), **plane))
+    result = bioseg("prepare", "folder", "--images", images, "--masks", drawn, "--out", images / "x.h5")
+    assert result.exit_code == 3
+    assert said in " ".join(result.output.split())
+
+
+def test_a_frame_of_another_program_is_asked_for_and_that_of_a_single_image_is_told(bioseg, images) -> None:
+    drawn = images.parent / "drawn"
+    for number in range(6):
+        write(drawn / f"a{number}.geojson", on_plane(feature(circle(30, 30, 9)), z=4))
+    _, output = prepared(bioseg, images, drawn)
+    assert "6 shapes were drawn on a later frame, and belong to an image that has one frame (a0.geojson" in output
+    write(drawn / "a0.geojson", feature(circle(30, 30, 9)), on_plane(feature(circle(30, 30, 9)), z=4))
+    arguments = ("prepare", "folder", "--images", images, "--masks", drawn, "--out", images / "x.h5")
+    result = bioseg(*arguments)
+    assert result.exit_code == 3
+    assert "Shapes were drawn on 2 frames, and a0.tif has one" in " ".join(result.output.split())
+    make_stacks(images)
+    plain = feature(circle(30, 30, 9))
+    plain["properties"] = {}
+    write(drawn / "a0.geojson", plain)
+    result = bioseg(*arguments)
+    assert result.exit_code == 3
+    assert "Feature 1 was drawn on no frame in particular, and a0.tif has 3 frames" in " ".join(result.output.split())

@@ -24,7 +24,7 @@ from bioseg_cli.config import Config, Names, flag_of
 from bioseg_cli.errors import BiosegError, DataError, Interrupted, PartialFailure, RunError, UsageError
 from bioseg_cli.evaluation.settings import EvaluateConfig
 from bioseg_cli.prediction.settings import PredictConfig
-from bioseg_cli.runs.console import Output
+from bioseg_cli.runs.output import Output
 from bioseg_cli.training.iic_settings import TrainIICConfig
 from bioseg_cli.training.uda_settings import TrainUDAConfig
 
@@ -302,14 +302,15 @@ def test_the_reader_of_a_pipe_may_leave():
     code = """
 import os, sys
 from bioseg_cli.cli import binding
-from bioseg_cli.runs.console import Output
+from bioseg_cli.runs.console import ConsoleOutput
+from bioseg_cli.runs.output import Output
 read, write = os.pipe()
 os.close(read)
 os.dup2(write, 1)
 import typer
 try:
     with binding._errors_shown({}, debug=False):
-        Output().show("x")
+        ConsoleOutput().show("x")
         sys.stdout.flush()
 except typer.Exit as stop:
     sys.exit(stop.exit_code)

@@ -59,6 +59,7 @@ REACHED_BY: dict[str, tuple[str, ...]] = {
     "prepare/recipes/folder": ("prepare folder",),
     "masks/": ("prepare folder", "evaluate"),
     "annotations/": ("prepare folder",),
+    "objects/": ("predict",),
     "prepare/slicing/": ("prepare bigbrain",),
     "prepare/recipe.py": PREPARE,
     "prepare/splits.py": ("prepare folder", *STUDY),

@@ -25,8 +25,9 @@ from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.errors import DataError
 from bioseg_cli.evaluation.folds import leave_out
 from bioseg_cli.report import words
+from bioseg_cli.report.findings import Findings
 from bioseg_cli.report.session import make_page
-from bioseg_cli.runs.console import Output, PlainConsole
+from bioseg_cli.runs.console import ConsoleOutput, PlainConsole
 from bioseg_cli.study.cells import cells
 from bioseg_cli.study.collect import results_of
 from bioseg_cli.study.grid import Budget, DataFacts, _facts
@@ -138,7 +139,7 @@ def test_a_run_is_evaluated_and_reported_with_its_labelled_area(bioseg: Cli, scr
     row = json.loads(result.stdout)["runs"][0]
     assert row["labels"] == {"count": 1, "of": 1, "pixels": labels["pixels"], "share": labels["share"]}
     assert any(note.startswith("Scored are the") for note in row["notes"])
-    (found,) = results_of([scribbled.run], split="train", output=Output(quiet=True)).runs
+    (found,) = results_of([scribbled.run], split="train", output=ConsoleOutput(quiet=True)).runs
     assert found.labelled_share == labels["share"]
 
 
@@ -271,7 +272,7 @@ def test_tables_of_a_study_have_the_labelled_area_behind_the_labels(tmp_path: Pa
     assert f"({shown})" in text.getvalue()
     assert AREA in notes(cells(partly_drawn))
     assert AREA not in notes(cells(results))
-    page = make_page(partly_drawn, Output(quiet=True))[0]
+    page = make_page(Findings(partly_drawn), ConsoleOutput(quiet=True))[0]
     assert f"{shown} of their area)" in page
     assert "(2.0 %)</td>" in page
-    assert "of their area" not in make_page(results, Output(quiet=True))[0]
+    assert "of their area" not in make_page(Findings(results), ConsoleOutput(quiet=True))[0]

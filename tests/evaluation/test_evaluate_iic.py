@@ -15,7 +15,7 @@ from PIL import Image
 
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.evaluation.clusters import ORACLE_NOTE, ClusterCounts
-from bioseg_cli.evaluation.report import ClusterMapping
+from bioseg_cli.evaluation.document import ClusterMapping
 from bioseg_cli.masks.mask_file import read_mask
 from bioseg_cli.metrics.mapping import contingency, hungarian, many_to_one, mapped_counts
 from bioseg_cli.prediction.predictor import Predictor
@@ -102,7 +102,7 @@ def test_no_mapping_matches_more_pixels_than_the_oracle(evaluate, misled):
 def test_the_oracle_bounds_the_right_pixels_and_not_the_mean_iou():
     # The second cluster has most of the few cells, and more background than cells.
     counts = ClusterCounts(("image",), ("image",), {"aux": np.array([[[900, 10], [60, 50]]])})
-    stored = ClusterMapping("stored", "majority", "train", 1, (0, 1))
+    stored = ClusterMapping(kind="stored", rule="majority", split="train", images=1, classes=(0, 1))
     oracle = counts.oracle("aux", "test")
     assert oracle.classes == (0, 0)
     right, iou = [], []

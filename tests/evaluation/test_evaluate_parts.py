@@ -13,12 +13,13 @@ from bioseg_cli.config import ClassInfo
 from bioseg_cli.errors import DataError
 from bioseg_cli.evaluation.baselines import all_background, brightness_bands, can_divide, fit_baseline, score_baselines
 from bioseg_cli.evaluation.clusters import cluster_tables, counts_of_clusters
-from bioseg_cli.evaluation.figures import ADDED, CONFUSED, IGNORED, MISSED, RIGHT, difference_map
-from bioseg_cli.evaluation.report import ClusterMapping, Evaluation, LabelBudget, Report, table_csv
+from bioseg_cli.evaluation.document import ClusterMapping, LabelBudget
+from bioseg_cli.evaluation.report import Evaluation, Report, table_csv
 from bioseg_cli.evaluation.scores import ImageCounts, Resampling, difference, score_images
 from bioseg_cli.evaluation.table import render
 from bioseg_cli.evaluation.thresholding import block_size, kmeans_bands, local_bands, otsu_bands
-from bioseg_cli.runs.console import Output
+from bioseg_cli.figures.difference import ADDED, CONFUSED, IGNORED, MISSED, RIGHT, difference_map
+from bioseg_cli.runs.console import ConsoleOutput
 
 NAMES = ("background", "nucleus")
 
@@ -48,7 +49,7 @@ def test_a_class_that_is_nowhere_is_left_out_and_named():
     score = score_images(images, ("a", "b", "c"), Resampling())
     assert score.absent == ("c",)
     assert score.mean_iou == pytest.approx(np.mean([11 / 14, 17 / 20]))
-    document = score.to_json()
+    document = score.record().model_dump(mode="json")
     assert document["iou"]["c"] is None
     assert document["dice"]["c"] is None
     assert document["intervals"]["iou"]["c"] == [None, None]
@@ -254,7 +255,12 @@ def test_too_many_classes_for_a_threshold():
     truth = Pictures(image, np.arange(144).reshape(1, 12, 12) % 6, classes=6)
     images = counts_of(np.eye(6, dtype=int))
     rows, notes = score_baselines(
-        ("otsu", "kmeans", "local", "all-background"), truth, None, images, Resampling(draws=100), Output(quiet=True)
+        ("otsu", "kmeans", "local", "all-background"),
+        truth,
+        None,
+        images,
+        Resampling(draws=100),
+        ConsoleOutput(quiet=True),
     )
     assert [row.name for row in rows] == ["kmeans", "all-background"]
     assert [note.split(":")[0] for note in notes] == [
@@ -290,7 +296,7 @@ def test_the_oracle_is_fitted_on_all_counted_pixels_together():
     assert (oracle.classes, oracle.rule, oracle.images, oracle.split) == ((0, 1), "hungarian", 2, "test")
     images = counts.mapped("main", oracle)
     np.testing.assert_array_equal(images.counts.sum(axis=0), [[100, 6], [3, 10]])
-    stored = ClusterMapping("stored", "majority", "train", 1, (1, 1))
+    stored = ClusterMapping(kind="stored", rule="majority", split="train", images=1, classes=(1, 1))
     np.testing.assert_array_equal(counts.mapped("main", stored).counts[0], [[0, 52], [0, 10]])
 
 
@@ -303,7 +309,14 @@ def report(names=("runs/nuclei-uda-kl-5labels-seed0",), classes=NAMES, states=("
     images = counts_of(*random.integers(1, 100, (4, size, size)))
     score = score_images(images, classes, Resampling(draws=100))
     rows = tuple(
-        Evaluation(name, images, score, state, LabelBudget(5, 100), difference(images, images, Resampling(draws=100)))
+        Evaluation(
+            name,
+            images,
+            score,
+            state,
+            LabelBudget(count=5, of=100, pixels=None, share=None),
+            difference(images, images, Resampling(draws=100)),
+        )
         for name in names
         for state in states
     )
@@ -316,7 +329,7 @@ def cluster_report(name: str = "runs/nuclei-iic-stable-4+10clusters-seed0", stat
     of_classes = report()
     (example,) = of_classes.evaluations
     mappings = [
-        ClusterMapping(kind, rule, "val", images, (0, 1))
+        ClusterMapping(kind=kind, rule=rule, split="val", images=images, classes=(0, 1))
         for rule in ("hungarian", "majority")
         for kind, images in (("stored", 1), ("oracle", 50))
     ]

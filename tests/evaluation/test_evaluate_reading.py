@@ -22,7 +22,7 @@ from bioseg_cli.masks import frames
 from bioseg_cli.masks.frames import MaskReader, distinct_values, frames_of
 from bioseg_cli.masks.mask_file import read_mask
 from bioseg_cli.masks.survey import MaskSurvey
-from bioseg_cli.runs.console import Output
+from bioseg_cli.runs.console import ConsoleOutput
 
 
 @given(st.sampled_from(["uint8", "uint16", "uint32", "uint64", "int16", "int64"]), st.data())
@@ -108,7 +108,7 @@ def test_true_masks_are_read_as_a_survey_of_every_pixel_says(tmp_path, draw, kin
     for number in range(3):
         survey.add(draw(number))
         tifffile.imwrite(tmp_path / f"{number}.tif", draw(number))
-    truth = FolderGroundTruth(tmp_path, kind, (), None, MaskReader(), Output(quiet=True))
+    truth = FolderGroundTruth(tmp_path, kind, (), None, MaskReader(), ConsoleOutput(quiet=True))
     assert truth.reading == survey.reading(kind, ())
     np.testing.assert_array_equal(truth.labels(1), truth.reading.labels(draw(1)))
 
@@ -117,7 +117,7 @@ def test_negative_labels_are_refused_by_file(tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", np.zeros((4, 4), dtype=np.int16))
     tifffile.imwrite(tmp_path / "b.tif", np.full((4, 4), -3, dtype=np.int16))
     with pytest.raises(DataError, match="negative values, down to -3") as found:
-        FolderGroundTruth(tmp_path, "binary", (), None, MaskReader(), Output(quiet=True))
+        FolderGroundTruth(tmp_path, "binary", (), None, MaskReader(), ConsoleOutput(quiet=True))
     assert str(found.value.where) == str(tmp_path / "b.tif")
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from bioseg_cli.errors import DataError
-from bioseg_cli.evaluation.scores import ImageCounts, Resampling, difference, limits_json, score_images
+from bioseg_cli.evaluation.scores import ImageCounts, Resampling, difference, known_limits, score_images
 
 NAMES = ("background", "nucleus")
 GOOD = [[80, 4], [6, 10]]
@@ -92,7 +92,7 @@ def test_one_image_has_a_score_and_no_spread() -> None:
         score = score_images(counts_of(GOOD), NAMES, Resampling())
     assert score.image_wise_mean == pytest.approx(np.mean(GOOD_IOU))
     assert np.isnan(score.image_wise_sd)
-    document = score.to_json()
+    document = score.record().model_dump(mode="json")
     assert document["image_wise"] == {"mean": pytest.approx(np.mean(GOOD_IOU)), "sd": None}
     assert document["intervals"]["image_wise"] == [None, None]
 
@@ -106,7 +106,7 @@ def test_images_without_any_counted_pixel_are_refused() -> None:
 
 def test_the_document_has_the_documented_keys_and_plain_numbers() -> None:
     score = score_images(counts_of(GOOD, POOR), NAMES, Resampling())
-    document = json.loads(json.dumps(score.to_json()))
+    document = json.loads(json.dumps(score.record().model_dump()))
     assert document == {
         "mean_iou": pytest.approx((140 / 185 + 15 / 60) / 2),
         "mean_iou_foreground": pytest.approx(0.25),
@@ -133,7 +133,7 @@ def test_the_document_has_the_documented_keys_and_plain_numbers() -> None:
 def test_every_class_has_every_number_or_there_is_no_document(changed: dict[str, object]) -> None:
     score = score_images(counts_of(GOOD, POOR), NAMES, Resampling())
     with pytest.raises(ValueError, match="zip"):
-        replace(score, **changed).to_json()
+        replace(score, **changed).record()
 
 
 def test_a_difference_is_paired_image_by_image() -> None:
@@ -142,7 +142,7 @@ def test_a_difference_is_paired_image_by_image() -> None:
     gain = difference(run, control, Resampling())
     assert gain.mean_iou == pytest.approx((140 / 185 + 15 / 60) / 2 - np.mean(POOR_IOU))
     assert gain.limits == pytest.approx((0, np.mean(GOOD_IOU) - np.mean(POOR_IOU)))
-    assert gain.to_json() == {"difference": gain.mean_iou, "interval": list(gain.limits)}
+    assert gain.record().model_dump() == {"difference": gain.mean_iou, "interval": gain.limits}
     back = difference(control, run, Resampling())
     assert (back.mean_iou, *back.limits) == pytest.approx((-gain.mean_iou, -gain.limits[1], -gain.limits[0]))
 
@@ -160,4 +160,4 @@ def test_a_difference_is_drawn_like_a_score() -> None:
 
 
 def test_limits_without_a_value_are_null() -> None:
-    assert limits_json((float("nan"), 0.5)) == [None, 0.5]
+    assert known_limits((float("nan"), 0.5)) == (None, 0.5)

@@ -11,11 +11,12 @@ import torch
 from bioseg_cli.compute.device import resolve_precision
 from bioseg_cli.errors import DataError
 from bioseg_cli.model.saved import load_model
+from bioseg_cli.objects.instances import ObjectRules
 from bioseg_cli.prediction.pipeline import ImagePrediction
 from bioseg_cli.prediction.predictor import Predictor
 from bioseg_cli.prediction.settings import PredictConfig
 from bioseg_cli.prediction.sources import Source, find_sources
-from bioseg_cli.runs.console import Output
+from bioseg_cli.runs.console import ConsoleOutput
 
 CPU = torch.device("cpu")
 
@@ -55,8 +56,8 @@ def predict_files(predictor: Predictor, paths: list[Path], out: Path, **options:
     def leave_out(source: Any, error: DataError) -> None:
         raise error
 
-    with Output(quiet=True).progress("", len(paths)) as progress, ExitStack() as opened:
-        run = ImagePrediction(predictor, config, entries.append, leave_out, progress)
+    with ConsoleOutput(quiet=True).progress("", len(paths)) as progress, ExitStack() as opened:
+        run = ImagePrediction(predictor, config, entries.append, leave_out, progress, ObjectRules())
         run.run([source for source in find_sources(config, opened) if isinstance(source, Source)])
     return entries
 

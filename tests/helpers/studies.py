@@ -9,8 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
+from bioseg_cli.evaluation.document import Intervals, ScoreRecord
+from bioseg_cli.report.findings import Findings
 from bioseg_cli.report.session import make_page
-from bioseg_cli.runs.console import Output
+from bioseg_cli.runs.console import ConsoleOutput
 from bioseg_cli.study.grid import Budget
 from bioseg_cli.study.results import RunResult, ScoreRow, StudyResults
 
@@ -23,8 +25,8 @@ def score_row(
     name: str, mean: float, state: str | None, head: str | None = None, mapping: str | None = None
 ) -> ScoreRow:
     images = {f"image{number}": mean + 0.01 * (number - 3) for number in range(7)}
-    score = {"mean_iou": mean, "images": 7, "intervals": {"mean_iou": [mean - 0.02, mean + 0.02]}}
-    return ScoreRow(name, state, head, mapping, score, images)
+    score = ScoreRecord(mean_iou=mean, images=7, intervals=Intervals(mean_iou=(mean - 0.02, mean + 0.02)))
+    return ScoreRow(name=name, state=state, head=head, mapping=mapping, score=score, images=images)
 
 
 def study(
@@ -75,7 +77,7 @@ def kl_wins(data: str, loss: str, labels: int, state: str) -> float:
 
 
 def page_of(results: StudyResults) -> str:
-    return make_page(results, Output(quiet=True))[0]
+    return make_page(Findings(results), ConsoleOutput(quiet=True))[0]
 
 
 def as_shown(text: str) -> str:

@@ -14,9 +14,9 @@ from conftest import Server
 
 from bioseg_cli.errors import DataError
 from bioseg_cli.prepare.download import ATTEMPTS, BLOCK_BYTES, Publication, Remote, fetch_unpacked
-from bioseg_cli.runs.console import Output
+from bioseg_cli.runs.console import ConsoleOutput
 
-QUIET = Output(quiet=True)
+QUIET = ConsoleOutput(quiet=True)
 
 
 def zipped(files: dict[str, bytes]) -> bytes:

@@ -28,7 +28,7 @@ from bioseg_cli.masks.frames import MaskReader
 from bioseg_cli.masks.mask_file import read_mask
 from bioseg_cli.prepare import session
 from bioseg_cli.prepare.recipes.settings import FolderConfig
-from bioseg_cli.runs.console import Output
+from bioseg_cli.runs.console import ConsoleOutput
 
 Bioseg = Callable[..., Result]
 IMAGEJ = {270: (ASCII, b"ImageJ=1.54f\n\0")}
@@ -49,7 +49,7 @@ def prepared(root: Path, *, masks: dict[str, bytes], images: dict[str, bytes] | 
         for number, name in enumerate(masks):
             tifffile.imwrite(root / "images" / name, noise(30, 40, seed=number))
     settings = {"images": root / "images", "masks": root / "masks", "out": root / "set.h5"}
-    summary = session.run(build_config(FolderConfig, settings), Output(quiet=True), overwrite=False).to_json()
+    summary = session.run(build_config(FolderConfig, settings), ConsoleOutput(quiet=True), overwrite=False).to_json()
     return summary, Dataset(root / "set.h5")
 
 
@@ -200,7 +200,7 @@ def test_evaluate_says_how_it_reads_true_masks(bioseg: Bioseg, tmp_path: Path) -
     for number in range(3):
         write_labels(tmp_path / "predicted" / f"{number}.tif", (object_mask() > 0).astype(np.uint8), None)
         (tmp_path / "truth" / f"{number}.tif").write_bytes(tiff(page(255 - object_mask(), WHITE)))
-    truth = FolderGroundTruth(tmp_path / "truth", None, (), None, MaskReader(), Output(quiet=True))
+    truth = FolderGroundTruth(tmp_path / "truth", None, (), None, MaskReader(), ConsoleOutput(quiet=True))
     assert truth.notes == [
         "3 of 3 true masks: white is zero in the file, the values are inverted as a viewer shows them "
         "(0.tif, 1.tif, 2.tif)"

@@ -17,7 +17,7 @@ from bioseg_cli.errors import DataError
 from bioseg_cli.masks.mask_file import mask_traits, read_mask
 from bioseg_cli.prepare import session
 from bioseg_cli.prepare.recipes.settings import FolderConfig
-from bioseg_cli.runs.console import Output
+from bioseg_cli.runs.console import ConsoleOutput
 
 SIDE = 40
 BLACK, RED, GREEN, WHITE = (0, 0, 0), (255, 0, 0), (0, 255, 0), (255, 255, 255)
@@ -70,7 +70,7 @@ class Folder:
     def prepare(self, **settings: object) -> dict:
         paths = {"images": self.root / "images", "masks": self.root / "masks", "out": self.root / "set.h5"}
         return session.run(
-            build_config(FolderConfig, {**paths, **settings}), Output(quiet=True), overwrite=True
+            build_config(FolderConfig, {**paths, **settings}), ConsoleOutput(quiet=True), overwrite=True
         ).to_json()
 
     def labels(self) -> dict[int, np.ndarray]:

@@ -19,7 +19,7 @@ from bioseg_cli.masks.mask_file import NO_TRAITS, MaskTraits
 from bioseg_cli.masks.survey import MaskSurvey
 from bioseg_cli.prepare import session
 from bioseg_cli.prepare.recipes.settings import FolderConfig
-from bioseg_cli.runs.console import Output
+from bioseg_cli.runs.console import ConsoleOutput
 
 SIDE = 128
 FILTERS = {name: Image.Resampling[name] for name in ("BILINEAR", "BICUBIC", "LANCZOS", "BOX", "HAMMING")}
@@ -278,7 +278,7 @@ def test_prepare_and_evaluate_agree(tmp_path, bioseg, name) -> None:
 
     def prepare(**more):
         return session.run(
-            build_config(FolderConfig, {**values, **more}), Output(quiet=True), overwrite=False
+            build_config(FolderConfig, {**values, **more}), ConsoleOutput(quiet=True), overwrite=False
         ).to_json()
 
     with pytest.raises(DataError, match="--masks-are binary takes values from 128 up"):

@@ -18,7 +18,7 @@ from bioseg_cli.errors import BiosegError, DataError, UsageError
 from bioseg_cli.masks.survey import MaskSurvey
 from bioseg_cli.prepare import session
 from bioseg_cli.prepare.recipes.settings import FolderConfig
-from bioseg_cli.runs.console import Output
+from bioseg_cli.runs.console import ConsoleOutput
 
 Cli = Callable[..., Result]
 SIDE = 60
@@ -197,7 +197,7 @@ class Folder:
 
     def prepare(self, **settings: object) -> dict:
         values = {"images": self.images, "masks": self.masks, "out": self.out, **settings}
-        return session.run(build_config(FolderConfig, values), Output(quiet=True), overwrite=True).to_json()
+        return session.run(build_config(FolderConfig, values), ConsoleOutput(quiet=True), overwrite=True).to_json()
 
     def labels(self) -> dict[str, np.ndarray | None]:
         with Dataset(self.out) as dataset:

@@ -19,6 +19,7 @@ from conftest import discs
 from bioseg_cli.metrics.expected_iou import ExpectedIoU, summed
 from bioseg_cli.model.saved import load_model, save_model
 from bioseg_cli.prediction.estimate import estimate_sentence
+from bioseg_cli.prediction.record import EstimatedIoU, FileEntry
 
 Cli = Callable[..., Result]
 
@@ -134,7 +135,8 @@ def test_a_volume_has_one_estimate_of_all_its_slices(bioseg: Cli, model: Path, t
 
 
 def test_an_estimate_without_a_temperature_is_doubted() -> None:
-    files = [{"name": "b", "estimated_iou": {"mean_iou": 0.9}}, {"name": "a", "estimated_iou": {"mean_iou": 0.8}}]
+    estimates = {"b": EstimatedIoU(mean_iou=0.9), "a": EstimatedIoU(mean_iou=0.8)}
+    files = [FileEntry(name=name, estimated_iou=estimate) for name, estimate in estimates.items()]
     assert estimate_sentence(files, calibrated=True) == (
         "Mean IoU estimated without labels: median 0.850, lowest 0.800 (a)"
     )
@@ -142,4 +144,4 @@ def test_an_estimate_without_a_temperature_is_doubted() -> None:
         "Mean IoU estimated without labels: 0.900; of probabilities that no validation image has calibrated, so it may "
         "be far off"
     )
-    assert estimate_sentence([{"name": "clusters"}], calibrated=False) is None
+    assert estimate_sentence([FileEntry(name="clusters")], calibrated=False) is None

@@ -17,6 +17,7 @@ from click.testing import Result
 
 from bioseg_cli.compute.device import resolve_precision
 from bioseg_cli.dataset.reader import Dataset
+from bioseg_cli.evaluation.document import ReliabilityBin
 from bioseg_cli.metrics.reliability import BINS, expected_calibration_error, reliability_sums
 from bioseg_cli.model.saved import load_model
 from bioseg_cli.prediction.predictor import Predictor
@@ -105,10 +106,10 @@ def test_evaluate_says_both_errors(
 
 
 def test_curves_of_several_runs_are_of_all_their_pixels() -> None:
-    first = [{"above": 0.6, "pixels": 10, "confidence": 0.65, "accuracy": 0.5}]
+    first = [ReliabilityBin(above=0.6, pixels=10, confidence=0.65, accuracy=0.5)]
     second = [
-        {"above": 0.2, "pixels": 1, "confidence": 0.25, "accuracy": 1.0},
-        {"above": 0.6, "pixels": 30, "confidence": 0.61, "accuracy": 0.9},
+        ReliabilityBin(above=0.2, pixels=1, confidence=0.25, accuracy=1.0),
+        ReliabilityBin(above=0.6, pixels=30, confidence=0.61, accuracy=0.9),
     ]
     assert pooled([first, second]) == [pytest.approx((0.25, 1.0)), pytest.approx((0.62, 0.8))]
 

@@ -9,7 +9,9 @@ import pytest
 
 from bioseg_cli.masks.mask_file import read_mask
 from bioseg_cli.masks.reading import map_values
+from bioseg_cli.metrics.matching import Count, object_counts, seg
 from bioseg_cli.metrics.objects import inside_field, seg_score, seg_scores
+from bioseg_cli.objects.labelled import connected_objects, numbered_objects
 from bioseg_cli.prepare.recipes.fluohoechst import foreground
 from bioseg_cli.prepare.statistics import RangeOfChannels
 
@@ -41,6 +43,8 @@ def test_normalisation(expected, method, limits, applied, dtype) -> None:
 def test_bbbc039_mask_file(expected, oracles: Path) -> None:
     mask = read_mask(oracles / "o9_bbbc_like_mask.png")
     np.testing.assert_array_equal(foreground(mask), expected["bbbc/semantic"])
+    assert len(numbered_objects(mask[..., 0]).classes) == 6
+    assert len(connected_objects(foreground(mask), 2).classes) == 5
     # Taking luminance loses red value 1: the masks must tell the two readings apart.
     assert (expected["bbbc/luma_convert_L_is_wrong"] != expected["bbbc/semantic"]).any()
 
@@ -54,6 +58,14 @@ def test_seg(expected) -> None:
     truth, prediction = expected["seg/gt"], expected["seg/pred"]
     np.testing.assert_allclose(seg_scores(truth, prediction), expected["seg/per_object"], rtol=1e-12)
     assert seg_score(truth, prediction) == pytest.approx(float(expected["seg/SEG"]), rel=1e-12)
+
+
+def test_seg_is_counted_beside_the_other_scores_of_objects(expected) -> None:
+    counts = object_counts(expected["seg/gt"], expected["seg/pred"])
+    assert counts[Count.TRUE] == len(expected["seg/per_object"])
+    assert float(seg(counts)) == pytest.approx(float(expected["seg/SEG"]), rel=1e-12)
+    # SEG matches by more than half of the true object, PQ by more than half of the union.
+    assert counts[Count.PANOPTIC] <= np.count_nonzero(expected["seg/per_object"])
 
 
 def test_seg_field_of_interest(expected) -> None:

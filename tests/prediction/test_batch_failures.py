@@ -22,11 +22,13 @@ from bioseg_cli.config import build_config
 from bioseg_cli.errors import DataError, OutputError
 from bioseg_cli.io.images import ImageFile
 from bioseg_cli.model.unet import UNet
+from bioseg_cli.objects.instances import ObjectRules
 from bioseg_cli.prediction import outputs
-from bioseg_cli.prediction.overlay import Preview
+from bioseg_cli.prediction.gathered import GatheredFrame
+from bioseg_cli.prediction.part import WANTED, Part, PartEnd
 from bioseg_cli.prepare.recipes.folder import collect
 from bioseg_cli.prepare.recipes.settings import FolderConfig
-from bioseg_cli.runs.console import Output
+from bioseg_cli.runs.console import ConsoleOutput
 from bioseg_cli.study.results import is_scored, write_scores
 
 Bioseg = Callable[..., Result]
@@ -83,12 +85,12 @@ def spoil(monkeypatch: pytest.MonkeyPatch, phase: str, name: str, error: Excepti
 
         def kept(self: outputs.ImageOutput, *arguments: Any) -> Iterator[Any]:
             if self.source.name == name:
-                monkeypatch.setattr(Preview, "draw", raising(Preview.draw, error, lambda *_: True))
+                monkeypatch.setattr(GatheredFrame, "draw", raising(GatheredFrame.draw, error, lambda *_: True))
             else:
-                monkeypatch.setattr(Preview, "draw", draw)
+                monkeypatch.setattr(GatheredFrame, "draw", draw)
             yield from drawn(self, *arguments)
 
-        draw = Preview.draw
+        draw = GatheredFrame.draw
         monkeypatch.setattr(outputs, "THREADS", 1)
         monkeypatch.setattr(outputs.ImageOutput, "_kept", kept)
     else:
@@ -232,7 +234,8 @@ def test_a_full_disk_in_a_process_ends_all_of_them(
     def full(_: object, jobs: list[Any], **__: object) -> Iterator[Any]:
         for job in jobs:
             asked.append(job)
-            yield job, {"unwritable": ["The disk is full: the file was not written", "Free some space and run again."]}
+            what, fix = "The disk is full: the file was not written", "Free some space and run again."
+            yield job, PartEnd(unwritable=(what, fix))
 
     monkeypatch.setattr("bioseg_cli.prediction.distributed.run_jobs", full)
     result = bioseg("predict", model, images, "--out", tmp_path / "out", "--jobs", 2)
@@ -245,14 +248,14 @@ def test_a_full_disk_in_a_process_ends_all_of_them(
 def test_what_a_process_says_of_a_full_disk(
     model: Path, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from bioseg_cli.prediction.part import WANTED, Part
     from bioseg_cli.prediction.settings import PredictConfig
     from bioseg_cli.prediction.worker import perform
 
     spoil(monkeypatch, "writing", "bad", OSError(errno.ENOSPC, "No space left on device"))
     (tmp_path / WANTED).touch()
     config = PredictConfig(run=model, inputs=(images / "bad.tif",), out=tmp_path / "part")
-    line = Part(number=0, names=("bad",), config=config, threads=None, processes=1).to_line().encode()
+    part = Part(number=0, names=("bad",), config=config, threads=None, processes=1, rules=ObjectRules())
+    line = part.to_line().encode()
     assert perform(line) == {
         "unwritable": ["The disk is full: the file was not written", "Free some space and run again."]
     }
@@ -298,7 +301,7 @@ def test_all_unreadable_images_are_named_in_one_error(images: Path) -> None:
         (images / f"{name}.tif").write_text("not an image")
     config = build_config(FolderConfig, {"images": images, "out": "x.h5"})
     with pytest.raises(DataError, match="2 of 5 files cannot be used") as caught:
-        collect(config, Output(quiet=True))
+        collect(config, ConsoleOutput(quiet=True))
     assert not isinstance(caught.value, OutputError)
     assert "a.tif (" in caught.value.what and "c.tif (" in caught.value.what
     assert caught.value.where == str(images)

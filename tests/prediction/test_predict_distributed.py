@@ -21,6 +21,7 @@ from helpers.models import record_of, save_random_model, write_image
 from helpers.volumes import write_nifti
 
 from bioseg_cli.compute.jobs import threads_each
+from bioseg_cli.prediction.part import PartEnd
 
 Bioseg = Callable[..., Result]
 PROCESSES = 2
@@ -199,7 +200,8 @@ def test_workers_that_differ_are_recorded_and_warned_of(
             entry = {"input": str(path), "name": path.stem, "outputs": [path.name], "pixel_size": None}
             tiles = {"tile": 1024 >> job.number, "overlap": 64, "largest_batch": 4 - job.number}
             circumstances = {"device": "cpu", "precision": ("bf16", "fp32")[job.number], "environment": {}}
-            yield job, {"files": [entry], "failures": [], "tiles": tiles, **circumstances, "out": str(out)}
+            outcome = {"files": [entry], "failures": [], "tiles": tiles, **circumstances}
+            yield job, PartEnd(outcome=outcome, out=out)
 
     monkeypatch.setattr("bioseg_cli.prediction.distributed.run_jobs", pretended)
     images, out = [folder / "images" / f"t{number}.tif" for number in (1, 2)], tmp_path / "out"
@@ -233,5 +235,8 @@ def test_what_cannot_be_spread_is_refused_before_anything_is_written(
     for options in (("--jobs", 2), ("--scheduler", "tcp://localhost:1")):
         result = bioseg(*command, *options)
         assert result.exit_code == 2
-        assert "need Dask" in result.stderr and "pip install 'bioseg[cluster]'" in result.stderr
+        assert (
+            "Several jobs at a time need the package" in result.stderr
+            and "pip install 'bioseg[cluster]'" in result.stderr
+        )
         assert not (tmp_path / "out").exists()

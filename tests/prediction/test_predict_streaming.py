@@ -29,7 +29,7 @@ from bioseg_cli.io.images import read_frame
 from bioseg_cli.io.pixel_size import PixelSize
 from bioseg_cli.masks.mask_file import read_mask
 from bioseg_cli.model.saved import load_model
-from bioseg_cli.prediction import memory, overlay
+from bioseg_cli.prediction import gathered, memory, overlay
 
 Bioseg = Callable[..., Result]
 LOSSLESS = 48
@@ -170,8 +170,8 @@ def test_images_of_many_sizes_are_batched_in_order(model: Path, tmp_path: Path) 
     predictor = predictor_of(model, tile=80)
     limited = limit(predictor, np.inf)
     entries = predict_files(predictor, paths, tmp_path / "out")
-    assert [entry["name"] for entry in entries] == [path.stem for path in paths]
-    assert [entry["shape"] for entry in entries] == [list(shape) for shape in shapes]
+    assert [entry.name for entry in entries] == [path.stem for path in paths]
+    assert [entry.shape for entry in entries] == [tuple(shape) for shape in shapes]
     asked = [shape for shape in limited.asked if shape[3] != 60]  # which are tiles
     assert asked == [(3, 1, 40, 50), (1, 1, 50, 40), (2, 1, 40, 50), (3, 1, 1, 9)]
     for path in paths:
@@ -207,7 +207,7 @@ def test_smaller_tiles_take_over_where_memory_runs_out(
     expected = [predictor.labels(predictor.probabilities(read_frame(path))) for path in paths]
     limited = limit(predictor, 300**2, error)
     entries = predict_files(predictor, paths, tmp_path / "out", overlay=True, probabilities=True)
-    assert [entry["name"] for entry in entries] == ["small", "large", "later"]
+    assert [entry.name for entry in entries] == ["small", "large", "later"]
     assert predictor.tile == 256 and len(said) == 1
     # What was done before is not done again, and nothing is left of what was thrown away.
     assert sum(shape[2:] == (100, 100) for shape in limited.asked) == 1
@@ -224,7 +224,7 @@ def test_smaller_batches_come_before_smaller_tiles(model: Path, tmp_path: Path) 
     size = read_frame(paths[0]).shape[-1]
     limited = limit(predictor, 3 * size**2)
     entries = predict_files(predictor, paths, tmp_path / "out")
-    assert [entry["name"] for entry in entries] == [path.stem for path in paths]
+    assert [entry.name for entry in entries] == [path.stem for path in paths]
     assert (predictor.tile, predictor.largest_batch) == (1024, 3)
     assert [shape[0] for shape in limited.asked] == [12, 6, 3, 3, 3, 3]
 
@@ -270,7 +270,7 @@ def test_tiles_fit_in_the_free_memory(model: Path, monkeypatch: pytest.MonkeyPat
 def test_large_pictures_are_reduced(
     bioseg: Bioseg, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(overlay, "LARGEST_PICTURE", 100)
+    monkeypatch.setattr(gathered, "LARGEST_PICTURE", 100)
     image = discs(3, size=333)[0][0][:, :150]
     tifffile.imwrite(tmp_path / "a.tif", image, metadata=None)
     result = bioseg("predict", model, tmp_path / "a.tif", "--out", tmp_path / "out", "--overlay", "--tile", 64)

@@ -17,9 +17,9 @@ from bioseg_cli.prepare.recipes.bigbrain_settings import BigBrainConfig
 from bioseg_cli.prepare.slicing.planes import Plane, Slab, draw_planes
 from bioseg_cli.prepare.slicing.sampling import Cuts
 from bioseg_cli.prepare.slicing.slices import SampledVolume, sample
-from bioseg_cli.runs.console import Output
+from bioseg_cli.runs.console import ConsoleOutput
 
-QUIET = Output(quiet=True)
+QUIET = ConsoleOutput(quiet=True)
 OBLIQUE = np.array([[0.9, 0.2, -0.1, -8.0], [-0.1, 1.1, 0.3, -12.0], [0.2, -0.2, 1.3, -15.0], [0, 0, 0, 1]])
 """Of voxels (i, j, k), neither upright nor cubic."""
 

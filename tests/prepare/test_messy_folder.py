@@ -20,7 +20,7 @@ from bioseg_cli.prepare import session
 from bioseg_cli.prepare.recipes.settings import FolderConfig
 from bioseg_cli.prepare.rejected import FilesRejected
 from bioseg_cli.prepare.result import PreparationResult
-from bioseg_cli.runs.console import Output
+from bioseg_cli.runs.console import ConsoleOutput
 
 SIDE = 32
 GOOD = tuple(f"good{number}" for number in range(8))
@@ -57,7 +57,7 @@ class Mess:
 
     def prepare(self, **settings: object) -> PreparationResult:
         values = {"images": self.images, "masks": self.masks, "out": self.out, **settings}
-        return session.run(build_config(FolderConfig, values), Output(quiet=True), overwrite=False)
+        return session.run(build_config(FolderConfig, values), ConsoleOutput(quiet=True), overwrite=False)
 
     def rejected(self, **settings: object) -> dict[tuple[str, str], str]:
         """The reason for each file that cannot be used."""

@@ -25,9 +25,9 @@ from bioseg_cli.masks.classes import BACKGROUND
 from bioseg_cli.prepare import session
 from bioseg_cli.prepare.recipe import Collection, SourceImage
 from bioseg_cli.prepare.recipes.settings import DemoConfig, FolderConfig
-from bioseg_cli.runs.console import Output
+from bioseg_cli.runs.console import ConsoleOutput
 
-QUIET = Output(quiet=True)
+QUIET = ConsoleOutput(quiet=True)
 SIDE = 32
 
 
@@ -191,9 +191,9 @@ from bioseg_cli.prepare import session
 from bioseg_cli.masks.classes import BACKGROUND
 from bioseg_cli.prepare.recipe import Collection, SourceImage
 from bioseg_cli.prepare.recipes.settings import DemoConfig
-from bioseg_cli.runs.console import Output
+from bioseg_cli.runs.console import ConsoleOutput
 try:
-    session.run(DemoConfig(out=Path(sys.argv[1]), images=20, size=128), Output(quiet=True), overwrite=True)
+    session.run(DemoConfig(out=Path(sys.argv[1]), images=20, size=128), ConsoleOutput(quiet=True), overwrite=True)
 except BiosegError as error:
     print(error)
     sys.exit(error.exit_code)

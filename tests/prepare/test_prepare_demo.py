@@ -13,7 +13,7 @@ from bioseg_cli.metrics.confusion import confusion_counts, iou_per_class
 from bioseg_cli.prepare import session
 from bioseg_cli.prepare.recipes.settings import DemoConfig
 from bioseg_cli.prepare.recipes.synthetic import nuclei, phase_cells
-from bioseg_cli.runs.console import Output
+from bioseg_cli.runs.console import ConsoleOutput
 
 
 def otsu_iou(kind: Callable, count: int = 6) -> float:
@@ -46,7 +46,9 @@ def test_images_of_any_size(kind, dtype, size) -> None:
 def test_the_same_seed_the_same_data(tmp_path) -> None:
     hashes = [
         session.run(
-            DemoConfig(out=tmp_path / f"{name}.h5", images=5, size=64, seed=seed), Output(quiet=True), overwrite=False
+            DemoConfig(out=tmp_path / f"{name}.h5", images=5, size=64, seed=seed),
+            ConsoleOutput(quiet=True),
+            overwrite=False,
         ).content_hash
         for name, seed in (("a", 0), ("b", 0), ("c", 1))
     ]
@@ -58,7 +60,7 @@ def test_an_image_depends_on_its_number_alone(tmp_path) -> None:
     images = []
     for count in (5, 8):
         path = tmp_path / f"{count}.h5"
-        session.run(DemoConfig(out=path, images=count, size=64), Output(quiet=True), overwrite=False)
+        session.run(DemoConfig(out=path, images=count, size=64), ConsoleOutput(quiet=True), overwrite=False)
         with Dataset(path) as dataset:
             images.append(dataset.image(4))
     np.testing.assert_array_equal(*images)

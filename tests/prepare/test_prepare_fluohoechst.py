@@ -12,7 +12,7 @@ from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.errors import DataError
 from bioseg_cli.prepare import session
 from bioseg_cli.prepare.recipes.settings import FluoHoechstConfig
-from bioseg_cli.runs.console import Output
+from bioseg_cli.runs.console import ConsoleOutput
 
 SHAPE = (40, 56)
 NAMES = [f"IXMtest_{well}_s{site}_w1ABC" for well in ("A02", "A06", "B04", "C01") for site in (1, 2, 3)]
@@ -41,7 +41,7 @@ def source(tmp_path: Path) -> Path:
 def prepare(source: Path, **settings: object) -> dict:
     out = source.parent / "set.h5"
     return session.run(
-        FluoHoechstConfig(source=source, out=out, **{"crop": 32, **settings}), Output(quiet=True), overwrite=True
+        FluoHoechstConfig(source=source, out=out, **{"crop": 32, **settings}), ConsoleOutput(quiet=True), overwrite=True
     ).to_json()
 
 
@@ -125,7 +125,7 @@ def test_another_layout(source) -> None:
 def test_offline(tmp_path) -> None:
     config = FluoHoechstConfig(out=tmp_path / "set.h5", mirror="http://127.0.0.1:9")
     with pytest.raises(DataError) as caught:
-        session.run(config, Output(quiet=True), overwrite=False)
+        session.run(config, ConsoleOutput(quiet=True), overwrite=False)
     assert caught.value.exit_code == 3
     assert "--source DIR: DIR/images/*.tif" in str(caught.value)
 
@@ -134,7 +134,7 @@ def test_real_fields(real_data, tmp_path) -> None:
     source = real_data / "BBBC039"
     summary = session.run(
         FluoHoechstConfig(source=source, out=tmp_path / "set.h5", purpose="self-supervised", normalize="minmax"),
-        Output(quiet=True),
+        ConsoleOutput(quiet=True),
         overwrite=False,
     ).to_json()
     assert summary["images"]["train"] == {"labelled": 100, "unlabelled": 0}

@@ -15,7 +15,7 @@ from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.errors import DataError, UsageError
 from bioseg_cli.prepare import session
 from bioseg_cli.prepare.recipes.settings import FolderConfig
-from bioseg_cli.runs.console import Output
+from bioseg_cli.runs.console import ConsoleOutput
 
 SIDE = 32
 
@@ -47,7 +47,7 @@ class Folder:
 
     def prepare(self, **settings: object) -> dict:
         values = {"images": self.images, "masks": self.masks, "out": self.out, **settings}
-        return session.run(build_config(FolderConfig, values), Output(quiet=True), overwrite=False).to_json()
+        return session.run(build_config(FolderConfig, values), ConsoleOutput(quiet=True), overwrite=False).to_json()
 
 
 @pytest.fixture
@@ -408,7 +408,7 @@ def test_a_data_set_of_few_labels_is_made_again_from_its_record(folder) -> None:
     record = yaml.safe_load(folder.out.with_suffix(".yaml").read_text())
     assert (record["config"]["val_share"], record["config"]["test_share"]) == (0, 0)
     again = FolderConfig.model_validate({**record["config"], "out": folder.out.with_name("again.h5")})
-    assert session.run(again, Output(quiet=True), overwrite=False).content_hash == first
+    assert session.run(again, ConsoleOutput(quiet=True), overwrite=False).content_hash == first
 
 
 def test_all_training_masks_empty(folder) -> None:

@@ -10,7 +10,7 @@ from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.errors import DataError
 from bioseg_cli.prepare import session
 from bioseg_cli.prepare.recipes.settings import FluoGFPConfig, PhCConfig
-from bioseg_cli.runs.console import Output
+from bioseg_cli.runs.console import ConsoleOutput
 
 SHAPE = (60, 80)
 FRAMES = 20
@@ -52,7 +52,7 @@ def source(tmp_path: Path) -> Path:
 def prepare(source: Path, **settings: object) -> dict:
     settings = {"crop": 0, **settings}
     config = FluoGFPConfig(source=source, out=source.parent / "set.h5", **settings)
-    return session.run(config, Output(quiet=True), overwrite=True).to_json()
+    return session.run(config, ConsoleOutput(quiet=True), overwrite=True).to_json()
 
 
 def splits_of(source: Path) -> dict[str, str]:
@@ -143,7 +143,9 @@ def test_the_field_of_interest_is_ignored_when_asked(tmp_path) -> None:
         mask[55:70, 55:75] = 3
         write(tmp_path / "01_ST" / "SEG" / f"man_seg{frame:03d}.tif", mask)
     summary = session.run(
-        PhCConfig(source=tmp_path, out=tmp_path / "set.h5", gap=1, border=50), Output(quiet=True), overwrite=False
+        PhCConfig(source=tmp_path, out=tmp_path / "set.h5", gap=1, border=50),
+        ConsoleOutput(quiet=True),
+        overwrite=False,
     ).to_json()
     assert summary["image_shape"] == [1, 512, 512]
     assert summary["pixel_size"] == {"y": 0.65, "x": 0.65, "unit": "µm"}
@@ -187,5 +189,5 @@ def test_another_layout(source, where) -> None:
 def test_offline(tmp_path) -> None:
     config = PhCConfig(out=tmp_path / "set.h5", mirror="http://127.0.0.1:9")
     with pytest.raises(DataError, match="No connection") as caught:
-        session.run(config, Output(quiet=True), overwrite=False)
+        session.run(config, ConsoleOutput(quiet=True), overwrite=False)
     assert "--source DIR: DIR/01/t000.tif" in str(caught.value)

@@ -11,7 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from bioseg_cli.runs import console
-from bioseg_cli.runs.console import Output, clock
+from bioseg_cli.runs.console import ConsoleOutput
+from bioseg_cli.runs.output import clock
 
 STAMP = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d "
 
@@ -25,19 +26,19 @@ def seconds(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
 
 
 def test_remarks_go_to_standard_error_as_stamped_lines(capsys):
-    Output().say("read 3 files")
+    ConsoleOutput().say("read 3 files")
     out, err = capsys.readouterr()
     assert out == ""
     assert re.fullmatch(STAMP + "read 3 files\n", err)
 
 
 def test_long_remarks_stay_on_one_line(capsys):
-    Output().say("word " * 100)
+    ConsoleOutput().say("word " * 100)
     assert len(capsys.readouterr().err.splitlines()) == 1
 
 
 def test_quiet_drops_remarks_and_progress_but_not_warnings_and_results(capsys, seconds):
-    output = Output(quiet=True)
+    output = ConsoleOutput(quiet=True)
     output.say("remark")
     for _ in output.track(range(3), "steps", 3):
         seconds[0] += 60
@@ -49,7 +50,7 @@ def test_quiet_drops_remarks_and_progress_but_not_warnings_and_results(capsys, s
 
 
 def test_brackets_and_colons_are_text(capsys):
-    output = Output()
+    output = ConsoleOutput()
     output.say("[bold]a[/bold] [/x] :cat:")
     table = Table("file")
     table.add_row("img[a][/b] :cat:.tif")
@@ -60,7 +61,7 @@ def test_brackets_and_colons_are_text(capsys):
 
 
 def test_what_a_terminal_would_obey_is_shown_as_escapes(capsys):
-    output = Output()
+    output = ConsoleOutput()
     name = "a\x1b[2Jb\x9bc\udcff.tif"
     output.say(f"read {name}\n")
     table = Table("file", title=name)
@@ -76,24 +77,24 @@ def test_what_a_terminal_would_obey_is_shown_as_escapes(capsys):
 def test_a_table_in_a_pipe_is_not_folded_at_eighty_columns(capsys):
     table = Table("class", "value")
     table.add_row("c" * 120, "1")
-    Output().show(table)
+    ConsoleOutput().show(table)
     assert "c" * 120 in capsys.readouterr().out
 
 
 def test_json_replaces_what_is_shown(capsys):
-    output = Output(as_json=True)
+    output = ConsoleOutput(as_json=True)
     output.show("table")
     output.result({"a": [1, None], "b": {"c": 0.5}})
     assert json.loads(capsys.readouterr().out) == {"a": [1, None], "b": {"c": 0.5}}
 
 
 def test_without_json_a_result_document_is_not_printed(capsys):
-    Output().result({"a": 1})
+    ConsoleOutput().result({"a": 1})
     assert capsys.readouterr().out == ""
 
 
 def test_what_json_cannot_say_is_an_error_and_not_a_text():
-    output = Output(as_json=True)
+    output = ConsoleOutput(as_json=True)
     with pytest.raises(TypeError, match="set has no form in JSON"):
         output.result({"a": {1, 2}})
     with pytest.raises(ValueError, match="JSON"):
@@ -101,11 +102,11 @@ def test_what_json_cannot_say_is_an_error_and_not_a_text():
 
 
 def test_tracking_yields_everything_in_order():
-    assert list(Output().track(iter("abc"), "letters", 3)) == ["a", "b", "c"]
+    assert list(ConsoleOutput().track(iter("abc"), "letters", 3)) == ["a", "b", "c"]
 
 
 def test_progress_without_a_terminal_is_a_line_now_and_then(capsys, seconds):
-    with Output().progress("train", 100) as progress:
+    with ConsoleOutput().progress("train", 100) as progress:
         for _ in range(50):
             seconds[0] += 1
             progress.advance(note="loss 0.5")
@@ -116,12 +117,12 @@ def test_progress_without_a_terminal_is_a_line_now_and_then(capsys, seconds):
 
 
 def test_quick_work_writes_no_progress_at_all(capsys, seconds):
-    list(Output().track(range(5), "steps", 5))
+    list(ConsoleOutput().track(range(5), "steps", 5))
     assert capsys.readouterr().err == ""
 
 
 def test_time_left_counts_only_what_this_session_did(capsys, seconds):
-    with Output().progress("train", 100, done=80) as progress:
+    with ConsoleOutput().progress("train", 100, done=80) as progress:
         seconds[0] += 20
         progress.advance(10)
     assert "train 90/100, 0:20 left" in capsys.readouterr().err

@@ -17,7 +17,7 @@ from rich.console import Console
 from scipy import stats
 
 from bioseg_cli.dataset.reader import Dataset
-from bioseg_cli.runs.console import Output
+from bioseg_cli.runs.console import ConsoleOutput
 from bioseg_cli.study.collect import results_of_study
 from bioseg_cli.study.folder import StudyFolder
 from bioseg_cli.study.forest import forest_rows, score_forest
@@ -31,7 +31,7 @@ from bioseg_cli.study.worker import perform
 from bioseg_cli.training.alike import DENOISED
 
 Cli = Callable[..., Result]
-QUIET = Output(quiet=True)
+QUIET = ConsoleOutput(quiet=True)
 
 
 def planned(dataset: Path, folder: Path, **changes: object) -> _Study:
@@ -87,13 +87,13 @@ def test_each_has_the_labelled_images_of_its_runs_and_the_row_their_mean(grown: 
     row = rows["forest, 2 labels"]
     assert row.mean_iou == pytest.approx(np.mean(means), abs=1e-12)
     half = stats.t.ppf(0.975, 1) * np.std(means, ddof=1) / np.sqrt(2)
-    assert row.score["intervals"]["mean_iou"] == pytest.approx([row.mean_iou - half, row.mean_iou + half])
-    assert (row.score["labels"], row.score["draws"]) == (2, 2)
+    assert row.score.intervals.mean_iou == pytest.approx([row.mean_iou - half, row.mean_iou + half])
+    assert (row.score.labels, row.score.draws) == (2, 2)
     assert row.images == {
         name: pytest.approx((scored[0].images[name] + scored[1].images[name]) / 2) for name in row.images
     }
     assert rows["forest, 8 labels"].mean_iou == every.mean_iou
-    assert "intervals" not in rows["forest, 8 labels"].score
+    assert rows["forest, 8 labels"].score.intervals.mean_iou is None
     assert document(results)["baselines"]["Discs"]["forest, 2 labels"] == row.mean_iou
 
 

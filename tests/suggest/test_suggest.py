@@ -29,7 +29,7 @@ from bioseg_cli.io.normalisation import Normalisation
 from bioseg_cli.io.pixel_size import PixelSize
 from bioseg_cli.model.saved import load_model
 from bioseg_cli.prediction.predictor import Predictor
-from bioseg_cli.runs.console import Output
+from bioseg_cli.runs.console import ConsoleOutput
 from bioseg_cli.suggest.choice import disputed_images, typical_images
 from bioseg_cli.suggest.disagreement import Views
 from bioseg_cli.suggest.features import measure, shows_nothing, vectors
@@ -207,7 +207,7 @@ def unlabelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def views_of(run: Path, data: Path, dataset: Dataset) -> Views:
-    return Views(run, SuggestConfig(data=data, run=run, precision="fp32"), dataset, Output(quiet=True))
+    return Views(run, SuggestConfig(data=data, run=run, precision="fp32"), dataset, ConsoleOutput(quiet=True))
 
 
 def test_views_are_those_of_test_time_augmentation(disc_run: Path, unlabelled: Path) -> None:

@@ -21,8 +21,9 @@ from bioseg_cli.dataset.batches import ImageBatch, random_stream
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.errors import DataError, UsageError
 from bioseg_cli.model.unet import UNet
-from bioseg_cli.runs.console import Output
+from bioseg_cli.runs.console import ConsoleOutput
 from bioseg_cli.runs.directory import RunDirectory
+from bioseg_cli.runs.output import Output
 from bioseg_cli.runs.sections import BestEpoch
 from bioseg_cli.training.clusters import fit_mappings
 from bioseg_cli.training.iic import IIC, IICBatch
@@ -418,7 +419,7 @@ def test_a_run_ends_with_what_collapsed_in_its_best_and_in_its_last_epoch(
     run.manifest.best = {"best-final": BestEpoch(value=0.5, epoch=2)}
     rows = [{**measures("main", **changed), **measures("aux")} for changed in ({"mi_share": 0.0}, kept, {}, last)]
     with Dataset(write_discs(tmp_path / "d.h5", unlabelled=tuple(range(len(SPLITS))))) as opened:
-        conclusion = IIC(opened, TrainIICConfig(), CPU).conclude(run, rows, FP32, Output())
+        conclusion = IIC(opened, TrainIICConfig(), CPU).conclude(run, rows, FP32, ConsoleOutput())
     assert (conclusion.status, conclusion.collapse) == (end, kinds)
     assert said == warned
 

@@ -18,7 +18,8 @@ from bioseg_cli.compute.device import Precision, resolve_precision
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.errors import Interrupted, RunError
 from bioseg_cli.model.unet import UNet
-from bioseg_cli.runs.console import Output
+from bioseg_cli.runs.console import ConsoleOutput
+from bioseg_cli.runs.output import Output
 from bioseg_cli.training import loop
 from bioseg_cli.training.distributed import Alone
 from bioseg_cli.training.loop import Trainer
@@ -106,7 +107,7 @@ def trainer(disc_dataset: Path, tmp_path: Path) -> Iterator[Train]:
         config = TrainUDAConfig.model_validate({"labels": 2, "width": 2, "lr": 1.0, "schedule": "constant", **settings})
         run = TrainingRun.open(path) if resume else TrainingRun.create(path, new_manifest(), overwrite=True)
         scripted: Method = method  # type: ignore[assignment]
-        made = Trainer(scripted, dataset, config, FP32, run, Output(quiet=True), stop, Alone())
+        made = Trainer(scripted, dataset, config, FP32, run, ConsoleOutput(quiet=True), stop, Alone())
         if resume:
             made.resume()
         return made

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bioseg_cli.doctor.settings import DoctorConfig
-from bioseg_cli.runs.console import Output
+from bioseg_cli.runs.console import ConsoleOutput
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from bioseg_cli.doctor.result import DoctorResult
 
 
-def doctor(config: DoctorConfig, output: Output, overwrite: bool) -> None:
+def doctor(config: DoctorConfig, output: ConsoleOutput, overwrite: bool) -> None:
     """Say what this machine computes with, what is installed, and which data sets and runs are here."""
     from rich.text import Text
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from bioseg_cli.cli.shown import show_done
 from bioseg_cli.evaluation.settings import EvaluateConfig
-from bioseg_cli.runs.console import Output
+from bioseg_cli.runs.console import ConsoleOutput
 
 
-def evaluate(config: EvaluateConfig, output: Output, overwrite: bool) -> None:
+def evaluate(config: EvaluateConfig, output: ConsoleOutput, overwrite: bool) -> None:
     """Score runs on a data set, or masks of any tool against the truth: IoU and Dice per class, with intervals."""
     from bioseg_cli.evaluation import session
     from bioseg_cli.evaluation.result import EvaluationResult

@@ -10,7 +10,7 @@ from pydantic import Field
 import bioseg_cli
 from bioseg_cli.config import Config
 from bioseg_cli.io.files import refuse_existing, write_bytes
-from bioseg_cli.runs.console import Output
+from bioseg_cli.runs.console import ConsoleOutput
 
 SUFFIXES = (".yaml", ".sh", ".ipynb")
 
@@ -24,7 +24,7 @@ class ExamplesConfig(Config):
     out: Path = Field(default=Path("examples"), description="Folder for the files.")
 
 
-def examples(config: ExamplesConfig, output: Output, overwrite: bool) -> None:
+def examples(config: ExamplesConfig, output: ConsoleOutput, overwrite: bool) -> None:
     """Write the plans, settings and scripts that the documentation names, to use as they are or to change."""
     from rich.text import Text
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from bioseg_cli.export.settings import ExportConfig
-from bioseg_cli.runs.console import Output
+from bioseg_cli.runs.console import ConsoleOutput
 
 
-def export(config: ExportConfig, output: Output, overwrite: bool) -> None:
+def export(config: ExportConfig, output: ConsoleOutput, overwrite: bool) -> None:
     """Write a trained model for other programs: as an ONNX graph, or as a package of the BioImage Model Zoo."""
     from rich.text import Text
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from bioseg_cli.errors import Interrupted
 from bioseg_cli.prepare.settings import PrepareConfig
-from bioseg_cli.runs.console import Output
+from bioseg_cli.runs.console import ConsoleOutput
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -19,7 +19,7 @@ _NAME_WIDTH = 30
 """Names of files up to this length stay on one line in a narrow terminal."""
 
 
-def prepare(config: PrepareConfig, output: Output, overwrite: bool) -> None:
+def prepare(config: PrepareConfig, output: ConsoleOutput, overwrite: bool) -> None:
     """Make the data set of a recipe."""
     from bioseg_cli.prepare import session
     from bioseg_cli.prepare.rejected import FilesRejected
@@ -42,7 +42,7 @@ def prepare(config: PrepareConfig, output: Output, overwrite: bool) -> None:
     output.result(result.to_json())
 
 
-def _show(result: PreparationResult, output: Output) -> None:
+def _show(result: PreparationResult, output: ConsoleOutput) -> None:
     from rich.table import Table
     from rich.text import Text
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from bioseg_cli.preview.settings import PreviewConfig
 from bioseg_cli.printable import printable
-from bioseg_cli.runs.console import Output
+from bioseg_cli.runs.console import ConsoleOutput
 
 
-def preview(config: PreviewConfig, output: Output, overwrite: bool) -> None:
+def preview(config: PreviewConfig, output: ConsoleOutput, overwrite: bool) -> None:
     """Draw training images with each strong operation applied alone, or with the weak transform and their masks."""
     from rich.text import Text
 
     from bioseg_cli.preview import session
 
-    summary = session.run(config, output, overwrite=overwrite)
-    output.show(Text(f"picture  {summary['picture']}\nimages   {', '.join(map(printable, summary['images']))}"))
-    output.result(summary)
+    result = session.run(config, output, overwrite=overwrite)
+    output.show(Text(f"picture  {result.picture}\nimages   {', '.join(map(printable, result.images))}"))
+    output.result(result.to_json())

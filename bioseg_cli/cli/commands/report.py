@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from bioseg_cli.report.settings import ReportConfig
-from bioseg_cli.runs.console import Output
+from bioseg_cli.runs.console import ConsoleOutput
 
 
-def report(config: ReportConfig, output: Output, overwrite: bool) -> None:
+def report(config: ReportConfig, output: ConsoleOutput, overwrite: bool) -> None:
     """Write one HTML page of a study, or of runs: tables and figures as in the paper, controls, intervals, pictures."""
     from rich.text import Text
 
     from bioseg_cli.report import session
 
-    found = session.run(config, output, overwrite=overwrite)
-    output.show(Text("\n".join([f"page  {found['report']}", *found["summary"]])))
-    output.result(found)
+    result = session.run(config, output, overwrite=overwrite)
+    output.show(Text("\n".join([f"page  {result.page}", *result.summary])))
+    output.result(result.to_json())

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from bioseg_cli.cli.shown import show_done
-from bioseg_cli.runs.console import Output
+from bioseg_cli.runs.console import ConsoleOutput
 from bioseg_cli.study.settings import StudyConfig
 
 
-def study(config: StudyConfig, output: Output, overwrite: bool) -> None:
+def study(config: StudyConfig, output: ConsoleOutput, overwrite: bool) -> None:
     """Compare methods on label budgets, label draws and seeds, with their controls: run what a plan still lacks."""
     from bioseg_cli.study import session
     from bioseg_cli.study.result import StudyResult

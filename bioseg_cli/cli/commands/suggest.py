@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bioseg_cli.runs.console import Output
+from bioseg_cli.runs.console import ConsoleOutput
 from bioseg_cli.suggest.settings import SuggestConfig
 
 if TYPE_CHECKING:
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from bioseg_cli.suggest.result import Suggestion, SuggestionResult
 
 
-def suggest(config: SuggestConfig, output: Output, overwrite: bool) -> None:
+def suggest(config: SuggestConfig, output: ConsoleOutput, overwrite: bool) -> None:
     """Say which training images to label first: a few that cover the set, or those that a trained network doubts."""
     from rich.text import Text
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from bioseg_cli.runs.console import Output
+from bioseg_cli.runs.console import ConsoleOutput
 from bioseg_cli.training.settings import TrainConfig
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from bioseg_cli.runs.sections import ClusterNames, Restart
 
 
-def train(config: TrainConfig, output: Output, overwrite: bool) -> None:
+def train(config: TrainConfig, output: ConsoleOutput, overwrite: bool) -> None:
     """Train by a method."""
     from bioseg_cli.compute import signals
     from bioseg_cli.training import session
@@ -54,7 +54,7 @@ def _states_table(run: RunDirectory, config: TrainConfig) -> Table:
     return table
 
 
-def _show_clusters(run: RunDirectory, output: Output) -> None:
+def _show_clusters(run: RunDirectory, output: ConsoleOutput) -> None:
     from bioseg_cli.compute.device import resolve_device
     from bioseg_cli.model.saved import load_model
 

@@ -31,7 +31,7 @@ from bioseg_cli.prepare.recipes.bigbrain_settings import BigBrainConfig
 from bioseg_cli.prepare.slicing.label_mapping import LabelMapping, label_mapping
 from bioseg_cli.prepare.slicing.planes import AXES, Plane, box_corners, draw_planes
 from bioseg_cli.prepare.slicing.slices import LabelledSlices, SampledVolume, sample
-from bioseg_cli.runs.console import Output
+from bioseg_cli.runs.output import Output
 
 IMAGE_FILE = "3D_Volumes/Histological_Space/nii/full8_200um_optbal.nii.gz"
 LABELS_FILE = "3D_Classified_Volumes/Histological_Space/nii/full_cls_200um_9classes.nii.gz"

@@ -13,7 +13,7 @@ from bioseg_cli.prepare.settings import NormalisationMethod, PrepareConfig
 
 if TYPE_CHECKING:
     from bioseg_cli.prepare.recipe import Collection
-    from bioseg_cli.runs.console import Output
+    from bioseg_cli.runs.output import Output
 
 BIGBRAIN_VALUES = ("2", "3", "5")
 """The classes that the study keeps of BigBrain: cortical grey matter, white matter, layer 1 of the cortex."""

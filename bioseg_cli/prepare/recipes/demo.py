@@ -13,7 +13,7 @@ from bioseg_cli.masks.classes import BACKGROUND
 from bioseg_cli.prepare.recipe import Collection, Loaded, SourceImage
 from bioseg_cli.prepare.recipes.settings import DemoConfig
 from bioseg_cli.prepare.recipes.synthetic import nuclei, phase_cells
-from bioseg_cli.runs.console import Output
+from bioseg_cli.runs.output import Output
 
 PIXEL_SIZE = PixelSize(0.65, 0.65)
 """Of the cameras and objectives the pictures are modelled on: nuclei are 20 µm long."""

@@ -24,7 +24,7 @@ from bioseg_cli.prepare.download import Publication, Remote, fetch_unpacked
 from bioseg_cli.prepare.recipe import Collection, SourceImage, common_pixel_size, file_frames, inspect_images
 from bioseg_cli.prepare.recipes.settings import FluoHoechstConfig
 from bioseg_cli.printable import listing
-from bioseg_cli.runs.console import Output
+from bioseg_cli.runs.output import Output
 
 LAYOUT = "DIR/images/*.tif, DIR/masks/*.png, DIR/metadata/{training,validation,test}.txt."
 PUBLICATION = Publication(

@@ -25,7 +25,7 @@ from bioseg_cli.prepare.recipes.folder_masks import SurveyedMasks, survey_masks
 from bioseg_cli.prepare.recipes.settings import FolderConfig
 from bioseg_cli.prepare.rejected import Rejected, RejectedFile
 from bioseg_cli.printable import listing
-from bioseg_cli.runs.console import Output
+from bioseg_cli.runs.output import Output
 
 
 def collect(config: FolderConfig, output: Output) -> Collection:
@@ -144,8 +144,8 @@ def _labels_of(surveyed: SurveyedMasks | SurveyedAnnotations | None, image: Path
 
 
 def _name(path: Path, config: FolderConfig) -> str:
-    """The file as the data set calls it: its path within the folder of images."""
-    return path.relative_to(config.images).as_posix()
+    """The file as the data set calls it; with --recursive by its path within the folder of images."""
+    return path.relative_to(config.images).as_posix() if config.recursive else path.name
 
 
 def _group(path: Path, config: FolderConfig) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from bioseg_cli.annotations.folder import FoundAnnotations, find_annotations
 from bioseg_cli.annotations.formats import KNOWN
 from bioseg_cli.annotations.formats import SUFFIXES as ANNOTATION_SUFFIXES
+from bioseg_cli.annotations.image_folders import image_folders, object_masks
 from bioseg_cli.errors import BiosegError, DataError, UsageError
 from bioseg_cli.io.folders import IMAGE_SUFFIXES, files_in, no_images, with_suffix
 from bioseg_cli.io.names import stem_of
@@ -55,7 +56,12 @@ def find_files(config: FolderConfig, rejected: Rejected) -> FolderFiles:
         if folder is not None and not folder.is_dir():
             raise DataError("There is no such folder", where=folder, fix="Check the path.")
     shared = config.masks is not None and config.masks.resolve() == config.images.resolve()
-    inside = files_in(config.images, recursive=config.recursive, without=None if shared else config.masks)
+    in_folders = None if config.recursive else image_folders(config.images)
+    inside = (
+        files_in(config.images, recursive=config.recursive, without=None if shared else config.masks)
+        if in_folders is None
+        else list(in_folders)
+    )
     files = FolderFiles(with_suffix(inside, IMAGE_SUFFIXES))
     unread = with_suffix(inside, OTHER_SUFFIXES)
     if not files.images and not unread:
@@ -68,7 +74,8 @@ def find_files(config: FolderConfig, rejected: Rejected) -> FolderFiles:
         files.notes += _shapes_beside(inside)
         return files
     try:
-        files.annotations = _annotations(config, config.masks, [*files.images, *unread], rejected)
+        objects = object_masks(in_folders) if in_folders is not None and shared else None
+        files.annotations = _annotations(config, config.masks, [*files.images, *unread], objects, rejected)
         if files.annotations is None:
             _pair(files, unread, config, config.masks, rejected, shared=shared)
     except BiosegError as error:
@@ -123,10 +130,10 @@ def _shapes_beside(inside: Sequence[Path]) -> list[str]:
 
 
 def _annotations(
-    config: FolderConfig, masks: Path, images: Sequence[Path], rejected: Rejected
+    config: FolderConfig, masks: Path, images: Sequence[Path], objects: FoundAnnotations | None, rejected: Rejected
 ) -> FoundAnnotations | None:
-    """The annotations of images; None where masks are images."""
-    found = _found_annotations(config, masks, images)
+    """The annotations of images, `objects` or those of a folder; None where masks are images."""
+    found = objects or _found_annotations(config, masks, images)
     if found is None:
         return None
     if config.masks_are is not None or config.unlabelled_value is not None:

@@ -23,7 +23,7 @@ from bioseg_cli.masks.values import Look, hexadecimal
 from bioseg_cli.prepare.recipes.settings import FolderConfig
 from bioseg_cli.prepare.rejected import Rejected
 from bioseg_cli.printable import listing
-from bioseg_cli.runs.console import Output
+from bioseg_cli.runs.output import Output
 
 _SAVE_UPRIGHT = "Turn the image the way the mask was drawn, and save it without an orientation."
 _CLEAR = 2

@@ -22,7 +22,7 @@ from bioseg_cli.prepare.settings import FrameConfig, NormalisationMethod
 
 if TYPE_CHECKING:
     from bioseg_cli.prepare.recipe import Collection
-    from bioseg_cli.runs.console import Output
+    from bioseg_cli.runs.output import Output
 
 
 class DemoConfig(FrameConfig):
@@ -56,8 +56,8 @@ class FolderConfig(FrameConfig):
     images: Path = Field(description="Folder of images: TIFF, PNG and others. All have to be of one type.")
     masks: Path | None = Field(
         default=None,
-        description="Folder of masks with the names of their images; a suffix such as _mask is allowed. GeoJSON of "
-        "QuPath, one file per image, is a mask too. Without this option all images are unlabelled.",
+        description="Folder of masks with the names of their images; a suffix such as _mask is allowed. Shapes of "
+        "QuPath, ImageJ, napari, COCO and LabelMe are masks too. Without this option all images are unlabelled.",
     )
     masks_are: MaskKind | None = Field(
         default=None,

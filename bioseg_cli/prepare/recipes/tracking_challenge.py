@@ -28,7 +28,7 @@ from bioseg_cli.prepare.recipe import Collection, SourceImage, file_frames, insp
 from bioseg_cli.prepare.recipes.settings import FluoGFPConfig, PhCConfig, TrackingConfig
 from bioseg_cli.prepare.splits import GAP, split_blocks
 from bioseg_cli.printable import listing
-from bioseg_cli.runs.console import Output
+from bioseg_cli.runs.output import Output
 
 TERMS = (
     "the Cell Tracking Challenge (celltrackingchallenge.net/datasets) asks that uses other than the challenge be "

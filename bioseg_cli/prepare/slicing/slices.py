@@ -16,7 +16,7 @@ from bioseg_cli.prepare.slicing.planes import Plane
 from bioseg_cli.prepare.slicing.sampling import Cuts
 from bioseg_cli.prepare.slicing.scratch_file import BandFile
 from bioseg_cli.prepare.slicing.sweep import Survey, block_thickness, sweep
-from bioseg_cli.runs.console import Output
+from bioseg_cli.runs.output import Output
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from bioseg_cli.dataset.schema import Pixels
 from bioseg_cli.io.volumes import Volume
 from bioseg_cli.prepare.slicing.sampling import Cuts, count_values
 from bioseg_cli.prepare.slicing.scratch_file import BandFile
-from bioseg_cli.runs.console import Output
+from bioseg_cli.runs.output import Output
 
 BLOCK_BYTES = 4_000_000
 """About what is sampled at a time: it stays in a processor's cache while pixel after pixel lies in another stored plane

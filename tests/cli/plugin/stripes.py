@@ -20,8 +20,8 @@ from bioseg_cli.metrics.confusion import confusion_counts, mean_iou
 from bioseg_cli.model.unet import UNet
 from bioseg_cli.prepare.recipe import Collection, Loaded, SourceImage
 from bioseg_cli.prepare.settings import FrameConfig
-from bioseg_cli.runs.console import Output
 from bioseg_cli.runs.directory import RunDirectory
+from bioseg_cli.runs.output import Output
 from bioseg_cli.runs.sections import Conclusion, Labels, Status, TrainedOn
 from bioseg_cli.training.loss_names import UnsupervisedLoss
 from bioseg_cli.training.losses import cross_entropy

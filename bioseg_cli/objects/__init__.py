@@ -1,0 +1,1 @@
+"""Single objects of class masks: how they are told apart, measured, outlined and written."""

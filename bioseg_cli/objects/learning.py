@@ -1,0 +1,90 @@
+"""How objects are told apart, learnt from labelled ones: single objects stay whole, and touching ones are cut.
+
+Masks rarely say where objects touch, so touching objects are made: two labelled objects are pushed together until they
+overlap a little. Of every smoothing and seed height on a grid, the pair with the fewest errors is taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import product
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bioseg_cli.objects.instances import EIGHT_NEIGHBOURS, Mask, ObjectRule, seeds, with_margin
+
+SMOOTHINGS = (4.0, 2.0, 1.0)
+"""Tried first to last; of equally good ones the first is taken."""
+SEED_HEIGHTS = (8.0, 4.0, 2.0, 1.0, 0.5)
+"""Less than half a pixel is the roughness of outlines on a grid."""
+LEAST_OBJECTS = 5
+"""With fewer labelled objects the default stands."""
+MOST_OBJECTS = 60
+"""Objects that seeds are tried on, evenly drawn from all."""
+SINGLES_PER_PAIR = 2
+"""Weight of a single object that is cut against a touching pair that is not: most objects touch none."""
+OVERLAP = 0.5
+"""How far the objects of a pair are pushed into each other, in radii of the smaller one."""
+SMALL_QUANTILE = 0.05
+"""Of the areas of labelled objects; half of it is the smallest area of an object. A few specks do not decide."""
+
+
+def whole_objects(codes: NDArray[Any], code: int, ignore: int) -> list[Mask]:
+    """The components of one class in a map (H, W) that neither the edge nor an ignored pixel cuts.
+
+    Returns:
+        A mask of each (h, w), with a margin of one pixel.
+    """
+    from scipy import ndimage
+
+    components, _ = ndimage.label(codes == code, EIGHT_NEIGHBOURS)
+    unknown = np.pad(codes == ignore, 1, constant_values=True)
+    beside_unknown = ndimage.binary_dilation(unknown, EIGHT_NEIGHBOURS)[1:-1, 1:-1]
+    cut = np.isin(np.arange(components.max() + 1), components[beside_unknown])
+    windows = enumerate(ndimage.find_objects(components), 1)
+    return [components[with_margin(window)] == number for number, window in windows if not cut[number]]
+
+
+def learnt_rule(objects: Sequence[Mask]) -> ObjectRule:
+    """The rule that fits labelled objects of one class, as `whole_objects` gives them; the default for too few."""
+    if len(objects) < LEAST_OBJECTS:
+        return ObjectRule()
+    areas = [np.count_nonzero(mask) for mask in objects]
+    smallest = max(1, round(float(np.quantile(areas, SMALL_QUANTILE)) / 2))
+    tried = [mask for mask in objects if np.count_nonzero(mask) >= smallest]
+    tried = [tried[place] for place in np.linspace(0, len(tried) - 1, min(len(tried), MOST_OBJECTS)).astype(int)]
+    pairs = [pushed_together(first, second) for first, second in zip(tried, tried[1:] + tried[:1], strict=True)]
+    rules = [
+        ObjectRule(smoothing=smoothing, seed_height=height, smallest=smallest, learnt_from=len(objects))
+        for smoothing, height in product(SMOOTHINGS, SEED_HEIGHTS)
+    ]
+    return min(rules, key=lambda rule: _errors(rule, tried, pairs))
+
+
+def _errors(rule: ObjectRule, singles: Iterable[Mask], pairs: Iterable[tuple[Mask, Mask]]) -> int:
+    cut = sum(int(seeds(mask, rule)[0].max()) > 1 for mask in singles)
+    return SINGLES_PER_PAIR * cut + sum(not _is_told_apart(pair, rule) for pair in pairs)
+
+
+def _is_told_apart(pair: tuple[Mask, Mask], rule: ObjectRule) -> bool:
+    """Whether each of two touching objects has one seed."""
+    first, second = pair
+    tops, _ = seeds(first | second, rule)
+    return int(tops.max()) == 2 and all(len(np.unique(tops[mask & (tops > 0)])) == 1 for mask in (first, second))
+
+
+def pushed_together(first: Mask, second: Mask) -> tuple[Mask, Mask]:
+    """Two objects side by side in one frame (H, W), their centres level, so close that they overlap a little."""
+    height = max(len(first), len(second))
+    overlap = round(OVERLAP * np.sqrt(min(np.count_nonzero(first), np.count_nonzero(second)) / np.pi))
+    width = first.shape[1] + second.shape[1]
+    left, right = (np.zeros((height, width), dtype=bool) for _ in range(2))
+    top, top_of_second = (height - len(first)) // 2, (height - len(second)) // 2
+    left[top : top + len(first), : first.shape[1]] = first
+    right[top_of_second : top_of_second + len(second), first.shape[1] :] = second
+    rows = np.flatnonzero(left.any(axis=1) & right.any(axis=1))
+    gap = (right[rows].argmax(axis=1) - (width - left[rows, ::-1].argmax(axis=1))).min()
+    room = int(np.flatnonzero(right.any(axis=0))[0])  # one object may reach around the other
+    return left, np.roll(right, -min(int(gap) + overlap, room), axis=1)

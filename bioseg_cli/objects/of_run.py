@@ -1,0 +1,48 @@
+"""How the objects of a run's classes are told apart: learnt from the labels that the run itself was given."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bioseg_cli.dataset.reader import Dataset
+from bioseg_cli.errors import DataError
+from bioseg_cli.objects.instances import ObjectRules
+from bioseg_cli.objects.learning import learnt_rule, whole_objects
+from bioseg_cli.runs.directory import RunDirectory
+
+
+def rules_of_run(run: Path) -> tuple[ObjectRules, str]:
+    """Learn the rules from the labelled images of a run.
+
+    Args:
+        run: its directory, or a model without one: the default rules hold for that.
+
+    Returns:
+        The rules, and whence they are, in a sentence for the user.
+    """
+    if not run.is_dir():
+        return ObjectRules(), "Objects are told apart by the default rule: a model without its run knows no labels"
+    manifest = RunDirectory.open(run).manifest
+    try:
+        with Dataset(Path(manifest.data.path)) as dataset:
+            if dataset.content_hash != manifest.data.content_hash:
+                return ObjectRules(), f"Objects are told apart by the default rule: {dataset.path} has changed"
+            record = manifest.labelled_images
+            named = dataset.named(record.images) if record is not None and record.images is not None else None
+            images = dataset.label_order if named is None else named
+            codes = []
+            for index in map(int, images):
+                rows, columns = dataset.extent(index)
+                codes.append(dataset.labels(index)[rows, columns])
+            learnt = tuple(
+                learnt_rule([mask for labels in codes for mask in whole_objects(labels, code, dataset.ignore)])
+                for code in range(1, len(dataset.classes))
+            )
+            names = [info.name for info in dataset.classes[1:]]
+    except DataError:
+        return ObjectRules(), f"Objects are told apart by the default rule: {manifest.data.path} cannot be read"
+    said = [
+        f"'{name}' as {rule.learnt_from} labelled objects" if rule.learnt_from else f"'{name}' by the default rule"
+        for name, rule in zip(names, learnt, strict=True)
+    ]
+    return ObjectRules(learnt=learnt), f"Objects are told apart: {', '.join(said)}"

@@ -1,0 +1,96 @@
+"""Objects are told apart where they touch, and otherwise left as they are."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from helpers.blobs import disc
+from scipy import ndimage
+
+from bioseg_cli.objects.instances import ObjectRule, ObjectRules, find_objects
+from bioseg_cli.objects.labelled import connected_objects, numbered_objects
+
+RULE = ObjectRule(smoothing=1, seed_height=1, smallest=16)
+
+
+def touching(distance: float) -> np.ndarray:
+    """Two discs of radius 10."""
+    return disc(40, 60, 20, 20, 10) | disc(40, 60, 20, 20 + distance, 10)
+
+
+def test_touching_discs_are_cut_between_their_centres() -> None:
+    found = find_objects(touching(17).astype(np.uint8), [RULE])
+    assert found.classes.tolist() == [1, 1]
+    np.testing.assert_array_equal(found.numbers > 0, touching(17))
+    left, right = (np.nonzero(found.numbers == number)[1] for number in (1, 2))
+    assert left.max() <= 29 and right.min() >= 28
+
+
+@pytest.mark.parametrize("distance", [0, 4])
+def test_what_has_one_top_stays_whole(distance: float) -> None:
+    assert find_objects(touching(distance).astype(np.uint8), [RULE]).classes.tolist() == [1]
+
+
+def test_a_higher_seed_height_cuts_less() -> None:
+    cut = [len(find_objects(touching(17).astype(np.uint8), [ObjectRule(seed_height=h)]).classes) for h in (1, 8)]
+    assert cut == [2, 1]
+
+
+def test_classes_have_their_own_objects_and_rules() -> None:
+    codes = np.where(disc(40, 60, 20, 20, 10), 1, 2 * disc(40, 60, 20, 37, 10))
+    codes[2, 2] = codes[37, 50] = 1
+    found = find_objects(codes, [ObjectRule(smallest=1), ObjectRule(smallest=400)])
+    assert found.classes.tolist() == [1, 1, 1]
+    np.testing.assert_array_equal(found.numbers > 0, codes == 1)
+    assert find_objects(codes, [RULE, RULE]).classes.tolist() == [1, 2]
+
+
+def test_specks_are_no_objects_and_no_cut_leaves_one() -> None:
+    codes = disc(40, 60, 20, 20, 10) | disc(40, 60, 20, 33, 4)
+    small = np.count_nonzero(disc(40, 60, 20, 33, 4))
+    assert len(find_objects(codes, [ObjectRule(smallest=16, seed_height=0.5)]).classes) == 2
+    whole = find_objects(codes, [ObjectRule(smallest=small + 1, seed_height=0.5)])
+    np.testing.assert_array_equal(whole.numbers, codes)
+    speck = np.zeros((9, 9), np.uint8)
+    speck[4, 4] = 1
+    assert find_objects(speck, [ObjectRule(smallest=1)]).classes.tolist() == [1]
+    assert find_objects(speck, [ObjectRule(smallest=2)]).classes.tolist() == []
+
+
+def test_the_edge_of_an_image_is_no_border_of_an_object() -> None:
+    codes = touching(17)[20:].astype(np.uint8)  # both discs cut in halves
+    assert len(find_objects(codes, [RULE]).classes) == 2
+    assert find_objects(np.ones((30, 30), np.uint8), [RULE]).classes.tolist() == [1]
+    assert find_objects(np.zeros((30, 30), np.uint8), [RULE]).classes.tolist() == []
+
+
+def test_every_object_is_one_piece_within_its_class() -> None:
+    noise = ndimage.gaussian_filter(np.random.default_rng(0).normal(size=(120, 120)), 3)
+    codes = (noise > 0).astype(np.uint8)
+    found = find_objects(codes, [ObjectRule(smallest=20)])
+    assert len(found.classes) > ndimage.label(codes, np.ones((3, 3)))[1]
+    for number in range(1, len(found.classes) + 1):
+        assert ndimage.label(found.numbers == number, np.ones((3, 3)))[1] == 1
+        assert np.count_nonzero(found.numbers == number) >= 20
+
+
+def test_rules_of_classes_beyond_those_learnt_are_the_default() -> None:
+    assert ObjectRules(learnt=(RULE,)).of_classes(3) == [RULE, ObjectRule()]
+    assert ObjectRules(learnt=(RULE, RULE)).of_classes(2) == [RULE]
+
+
+def test_connected_objects_touch_by_corners() -> None:
+    codes = np.array([[1, 0, 2], [0, 1, 2], [2, 0, 0]])
+    found = connected_objects(codes, 3)
+    np.testing.assert_array_equal(found.numbers, [[1, 0, 2], [0, 1, 2], [3, 0, 0]])
+    assert found.classes.tolist() == [1, 2, 2]
+
+
+def test_numbers_are_objects_even_in_pieces_unless_they_are_used_again() -> None:
+    pieces = np.array([[5, 5, 0, 9, 3, 0], [0, 0, 0, 9, 3, 0], [5, 5, 0, 9, 3, 0]])
+    assert numbered_objects(pieces).classes.tolist() == [1, 1, 1]
+    np.testing.assert_array_equal(numbered_objects(pieces).numbers[0], [2, 2, 0, 3, 1, 0])
+    reused = np.array([[1, 1, 0, 1, 2, 0], [0, 0, 0, 0, 2, 0], [1, 2, 0, 1, 0, 2]])
+    assert len(numbered_objects(reused).classes) == 6
+    assert numbered_objects(np.full((3, 3), 4)).numbers.tolist() == np.ones((3, 3)).tolist()
+    assert len(numbered_objects(np.zeros((3, 3), int)).classes) == 0

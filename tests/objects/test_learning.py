@@ -1,0 +1,106 @@
+"""Rules learnt from labelled objects: touching ones of their kind are cut, and single ones are not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from click.testing import Result
+from conftest import write_discs
+from helpers.blobs import disc
+
+from bioseg_cli.dataset.reader import Dataset
+from bioseg_cli.objects.instances import ObjectRule, ObjectRules, find_objects
+from bioseg_cli.objects.learning import learnt_rule, pushed_together, whole_objects
+from bioseg_cli.objects.of_run import rules_of_run
+from bioseg_cli.runs.directory import RunDirectory
+
+Bioseg = Callable[..., Result]
+
+
+def dumbbells(count: int) -> list[np.ndarray]:
+    """Single objects with two lobes of radius 9, the neck as deep as a shallow touch."""
+    return [disc(30, 46, 15, 14, 9) | disc(30, 46, 15, 14 + 14 + number % 3, 9) for number in range(count)]
+
+
+def discs_of(*radii: float) -> list[np.ndarray]:
+    return [disc(40, 40, 20, 20, radius) for radius in radii]
+
+
+def test_whole_objects_are_cut_by_no_edge_and_no_unlabelled_pixel() -> None:
+    codes = np.zeros((20, 30), np.uint8)
+    codes[3:6, 3:6] = 1  # whole
+    codes[0:3, 10:12] = 1  # at the edge
+    codes[10:13, 3:6] = 1
+    codes[13, 6] = 255  # touches it by a corner
+    codes[10:13, 15:18] = 2
+    codes[10:13, 22:25] = 1
+    codes[10:13, 26] = 255  # one pixel away
+    found = whole_objects(codes, 1, 255)
+    assert [mask.shape for mask in found] == [(5, 5), (5, 5)]
+    assert [np.count_nonzero(mask) for mask in found] == [9, 9]
+    assert len(whole_objects(codes, 2, 255)) == 1
+
+
+def test_two_objects_are_pushed_together_until_they_overlap_a_little() -> None:
+    first, second = pushed_together(disc(30, 30, 15, 15, 10), disc(20, 20, 10, 10, 6))
+    assert np.count_nonzero(first) == np.count_nonzero(disc(30, 30, 15, 15, 10))
+    assert np.count_nonzero(second) == np.count_nonzero(disc(20, 20, 10, 10, 6))
+    shared = np.nonzero(first & second)
+    assert 0 < len(shared[0]) < 0.3 * np.count_nonzero(second)
+    assert abs(np.mean(np.nonzero(first)[0]) - np.mean(np.nonzero(second)[0])) <= 1
+    hook = np.ones((20, 9), dtype=bool)
+    hook[1:19, :8] = False
+    both = pushed_together(disc(20, 20, 10, 10, 4), hook)
+    assert np.count_nonzero(both[1]) == np.count_nonzero(hook)
+
+
+def test_a_rule_cuts_what_touches_and_leaves_the_single_objects_of_its_kind() -> None:
+    rule = learnt_rule(discs_of(8, 9, 10, 11, 12, 9, 10))
+    assert rule.learnt_from == 7
+    pair = disc(40, 60, 20, 20, 10) | disc(40, 60, 20, 37, 10)
+    assert len(find_objects(pair, [rule]).classes) == 2
+    lobed = learnt_rule(dumbbells(8))
+    for single in dumbbells(3):
+        assert len(find_objects(single, [lobed]).classes) == 1
+        assert len(find_objects(single, [rule]).classes) == 2
+
+
+def test_the_smallest_object_is_half_of_the_small_ones_and_specks_do_not_decide() -> None:
+    rule = learnt_rule([*discs_of(*[10] * 40), *discs_of(0)])
+    assert rule.smallest == round(np.count_nonzero(disc(40, 40, 20, 20, 10)) / 2)
+
+
+def test_too_few_objects_teach_nothing() -> None:
+    assert learnt_rule(discs_of(8, 9, 10, 11)) == ObjectRule()
+    assert learnt_rule(discs_of(8, 9, 10, 11, 12)) != ObjectRule()
+
+
+def test_a_run_learns_from_its_own_labelled_images_alone(bioseg: Bioseg, tmp_path: Path) -> None:
+    data = write_discs(tmp_path / "discs.h5")
+    result = bioseg("train-uda", data, "--run", tmp_path / "run", "--labels", 6, "--width", 2, "--steps", 1, "--quiet")
+    assert result.exit_code == 0, result.output
+    rules, said = rules_of_run(tmp_path / "run")
+    with Dataset(data) as dataset:
+        masks = [
+            mask
+            for index in dataset.label_subset(count=6)
+            for mask in whole_objects(dataset.labels(int(index)), 1, dataset.ignore)
+        ]
+    assert rules.learnt == (learnt_rule(masks),) and len(masks) >= 5
+    assert said == f"Objects are told apart: 'cell' as {len(masks)} labelled objects"
+
+
+def test_without_its_data_a_run_has_the_default_rule(disc_run: Path, tmp_path: Path) -> None:
+    model = disc_run / "checkpoints" / "last.safetensors"
+    assert rules_of_run(model)[0] == ObjectRules() and "default rule" in rules_of_run(model)[1]
+    moved = tmp_path / "run"
+    moved.mkdir()
+    text = (disc_run / "manifest.yaml").read_text()
+    data = RunDirectory.open(disc_run).manifest.data.path
+    (moved / "manifest.yaml").write_text(text.replace(data, str(tmp_path / "gone.h5")))
+    rules, said = rules_of_run(moved)
+    assert rules == ObjectRules() and said.endswith("gone.h5 cannot be read")
+    write_discs(tmp_path / "gone.h5", wrong=(0,))
+    assert rules_of_run(moved)[1].endswith("gone.h5 has changed")

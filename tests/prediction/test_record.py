@@ -1,0 +1,96 @@
+"""The record of a prediction as a model: what its file holds, byte for byte, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from bioseg_cli.errors import DataError
+from bioseg_cli.io.pixel_size import PixelSize
+from bioseg_cli.prediction.distributed import merged_manner
+from bioseg_cli.prediction.record import FailureEntry, FileEntry, Outcome, PredictionRecord, Tiles
+from bioseg_cli.prediction.record_file import RecordFile
+from bioseg_cli.runs.manifest import write_manifest
+from bioseg_cli.runs.sections import Environment, Status
+
+WRITTEN = sorted((Path(__file__).parent / "data").glob("*.yaml"))
+"""Records of version 0.1.0, as it wrote them when it had no model of them."""
+
+
+@pytest.mark.parametrize("path", WRITTEN, ids=lambda path: path.stem)
+def test_what_was_written_before_is_read_and_written_back_byte_for_byte(path: Path, tmp_path: Path) -> None:
+    record = PredictionRecord.read(path)
+    write_manifest(tmp_path / "again.yaml", record.model_dump())
+    assert (tmp_path / "again.yaml").read_text() == path.read_text()
+    assert not record.model_extra and record.files
+    assert not any(entry.model_extra for entry in (*record.files, *record.failures, record.model, record.tiles))
+
+
+def test_the_model_says_what_the_file_says() -> None:
+    clusters, continued = map(PredictionRecord.read, WRITTEN)
+    assert clusters.mapping is not None and clusters.values == "classes" and clusters.counts is None
+    assert continued.counts is not None and (continued.counts.predicted, continued.counts.skipped) == (1, 9)
+    entries = {entry.name: entry for entry in continued.files}
+    assert entries["brain"].pixel_size == PixelSize(500.0, 500.0) and entries["brain"].axis == "z"
+    assert entries["stack"].axes == "TYX" and len(entries["stack"].estimated_iou.frames) == 3
+    assert [entry.name for entry in continued.failures] == ["bad"]
+
+
+def test_a_record_of_another_version_may_have_less_and_keeps_what_it_has_more(tmp_path: Path) -> None:
+    path = tmp_path / "predictions.yaml"
+    content = {"of_tomorrow": 1, "files": [{"outputs": ["a.tif"], "colour": "red"}]}
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
+    record = PredictionRecord.read(path)
+    assert record.model.sha256 is None and record.files[0].sha256 is None and record.failures == ()
+    write_manifest(tmp_path / "again.yaml", record.model_dump())
+    assert yaml.safe_load((tmp_path / "again.yaml").read_text()) == content
+
+
+@pytest.mark.parametrize("text", ["files: 3\n", "files: [{outputs: 1}]\n", "- a list\n"])
+def test_a_damaged_record_is_named(text: str, tmp_path: Path) -> None:
+    (tmp_path / "predictions.yaml").write_text(text)
+    with pytest.raises(DataError, match="damaged") as refused:
+        PredictionRecord.read(tmp_path / "predictions.yaml")
+    assert refused.value.where == str(tmp_path / "predictions.yaml")
+
+
+def test_a_record_on_its_way_has_the_files_in_the_order_in_which_they_were_given(tmp_path: Path) -> None:
+    found = [FileEntry(name="c"), FileEntry(name="a")]
+    begun = PredictionRecord(status=Status.RUNNING, device=None, tiles=None, files=(), failures=())
+    file = RecordFile(
+        tmp_path / "out" / "predictions.yaml",
+        begun,
+        lambda: Outcome(device="cpu", files=tuple(found), failures=(FailureEntry(name="d"),)),
+        [FileEntry(name="gone"), FileEntry(name="b")],
+        ["a", "b", "c", "d"],
+    )
+    file.write()
+    written = yaml.safe_load((tmp_path / "out" / "predictions.yaml").read_text())
+    assert list(written) == ["status", "device", "tiles", "files", "failures"]
+    assert [entry["name"] for entry in written["files"]] == ["a", "b", "c", "gone"]
+    assert (written["status"], written["device"], written["tiles"]) == ("running", "cpu", None)
+    found.append(FileEntry(name="d"))
+    ended = file.end(Status.FINISHED)
+    assert [entry.name for entry in ended.files] == ["a", "b", "c", "d", "gone"] and ended.status == "finished"
+    assert yaml.safe_load((tmp_path / "out" / "predictions.yaml").read_text())["finished"] == ended.finished
+
+
+def test_without_a_mask_there_is_no_record(tmp_path: Path) -> None:
+    file = RecordFile(tmp_path / "out" / "predictions.yaml", PredictionRecord(), Outcome, [], [])
+    file.write()
+    assert file.end(Status.FAILED).status == "failed"
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_workers_differ_in_is_listed() -> None:
+    tiles = [Tiles(tile=512, overlap=64, largest_batch=1), Tiles(tile=1024, overlap=64, largest_batch=8)]
+    first = Outcome(device="cpu", precision="fp32", environment=Environment(cores=2), tiles=tiles[1])
+    other = first.having(precision="bf16", tiles=tiles[0])
+    assert merged_manner([first, first]) == {
+        "device": "cpu", "precision": "fp32", "environment": Environment(cores=2), "tiles": tiles[1],
+    }  # fmt: skip
+    manner = merged_manner([first, other, first])
+    assert manner["precision"] == ("fp32", "bf16") and manner["device"] == "cpu"
+    assert manner["tiles"].model_dump() == {"tile": 512, "overlap": 64, "largest_batch": 8}
