@@ -138,6 +138,12 @@ class OmeZarrImage:
         return digest.hexdigest()
 
 
+def is_image(path: Path) -> bool:
+    """Whether a group of a Zarr folder is an image, and not only a place for other groups."""
+    described = any((path / name).is_file() for name in (".zattrs", "zarr.json"))
+    return described and "multiscales" in _metadata(_open_group(path))
+
+
 def images_of(path: Path) -> list[Path]:
     """The groups of the images in an OME-Zarr folder: itself, or those of a plate, of a well or of a list of series.
 

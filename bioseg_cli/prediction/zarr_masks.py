@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bioseg_cli.errors import UsageError
 from bioseg_cli.io.folders import is_zarr, zarr_root
-from bioseg_cli.io.ome_zarr import OmeZarrImage
+from bioseg_cli.io.ome_zarr import OmeZarrImage, is_image
 from bioseg_cli.io.zarr_labels import LABELS, LabelWriter, writing_labels
 from bioseg_cli.prediction.head_decoder import HeadDecoder
 from bioseg_cli.prediction.settings import PredictConfig
@@ -62,6 +62,6 @@ def _check_place(place: Path, source: AnySource) -> None:
     if (folder / other).is_file():
         what = "The image and the output are of different versions of Zarr"
         raise UsageError(what, where=folder, fix="Choose another --out.")
-    if is_zarr(place) and any((place / name).exists() for name in ("0", "s0")):
+    if is_image(place):
         what = f"The output holds an image where the labels of {source.path} would go"
         raise UsageError(what, where=place, fix="Give the folder of the image as --out, or a new one.")
