@@ -26,6 +26,7 @@ EXTRAS = {
     "cluster": ("several machines", ("dask", "distributed")),
     "export": ("ONNX and BioImage Model Zoo packages", ("onnx", "onnxscript", "onnxruntime", "bioimageio.core")),
     "tables": ("objects as Parquet", ("pandas", "pyarrow")),
+    "zarr": ("OME-Zarr images and plates", ("zarr",)),
     "volumes": ("brain volumes: NIfTI and MINC2", ("nibabel", "numba")),
 }
 """The extras of pyproject.toml that commands of a user need, with what they are for."""

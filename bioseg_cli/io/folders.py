@@ -11,9 +11,11 @@ from bioseg_cli.errors import DataError
 from bioseg_cli.printable import listing
 
 TIFF_SUFFIXES = (".tif", ".tiff", ".stk", ".lsm")
-IMAGE_SUFFIXES = (*TIFF_SUFFIXES, ".png", ".jpg", ".jpeg", ".bmp")
-BUNDLE_SUFFIXES = (".zarr", ".n5")
-"""Folders that are one image."""
+ZARR_SUFFIX = ".zarr"
+IMAGE_SUFFIXES = (*TIFF_SUFFIXES, ".png", ".jpg", ".jpeg", ".bmp", ZARR_SUFFIX)
+BUNDLE_SUFFIXES = (ZARR_SUFFIX, ".n5")
+"""Folders that are one image, or one plate of images."""
+_ZARR_METADATA = ("zarr.json", ".zgroup", ".zattrs")
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
 VOLUME_SUFFIXES = (*NIFTI_SUFFIXES, ".mnc")
 
@@ -23,8 +25,21 @@ def is_volume(path: Path) -> bool:
     return path.name.lower().endswith(VOLUME_SUFFIXES)
 
 
+def is_zarr(path: Path) -> bool:
+    """Whether a path is a Zarr folder, by its name or by the metadata in it: a group in such a folder has no suffix."""
+    return path.is_dir() and (
+        path.name.lower().endswith(ZARR_SUFFIX) or any((path / name).is_file() for name in _ZARR_METADATA)
+    )
+
+
+def zarr_root(path: Path) -> Path:
+    """The outermost folder called .zarr that a path lies in, or the path itself."""
+    return next((place for place in (*reversed(path.parents), path) if place.name.lower().endswith(ZARR_SUFFIX)), path)
+
+
 def list_images(inputs: Sequence[Path], suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> list[Path]:
-    """The image files `inputs` name: files as given, folders replaced by their images in natural order, not recursive.
+    """The image files `inputs` name: files and Zarr folders as given, other folders replaced by their images
+    in natural order, not recursive.
 
     Args:
         inputs: files and folders.
@@ -35,7 +50,7 @@ def list_images(inputs: Sequence[Path], suffixes: tuple[str, ...] = IMAGE_SUFFIX
     """
     found: list[Path] = []
     for path in inputs:
-        if path.is_dir():
+        if path.is_dir() and not is_zarr(path):
             found += images_in(path, suffixes)
         elif path.exists():
             found.append(path)

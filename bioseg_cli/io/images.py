@@ -8,11 +8,12 @@ upright, with palettes looked up, and inverted where zero is white (`tiff_photom
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import tifffile
@@ -22,6 +23,8 @@ from bioseg_cli.errors import BiosegError, DataError
 from bioseg_cli.io.arrays import checked_values
 from bioseg_cli.io.axes import NamedAxes, Stacks
 from bioseg_cli.io.channel_names import COLOURS, channel_names
+from bioseg_cli.io.files import sha256_of
+from bioseg_cli.io.folders import is_zarr
 from bioseg_cli.io.orientation import ORIENTATION_TAG, TURNED, UPRIGHT, orientation_of, swaps_sides, upright
 from bioseg_cli.io.pixel_size import PixelSize, stated_pixel_size
 from bioseg_cli.io.rasters import decode_raster, raster_header
@@ -29,6 +32,9 @@ from bioseg_cli.io.tiff import axes_of, checked_series, is_tiff, open_tiff
 from bioseg_cli.io.tiff_log import damage_refused
 from bioseg_cli.io.tiff_photometric import appearance
 from bioseg_cli.io.tiff_segments import TiffFrames
+
+if TYPE_CHECKING:
+    from bioseg_cli.io.ome_zarr import OmeZarrImage
 
 Array = NDArray[Any]
 
@@ -70,12 +76,12 @@ class ImageInfo:
 class ImageFile:
     """An open image file, read frame by frame and region by region. A context manager.
 
-    TIFFs are read as `tiff_segments.TiffFrames` says: of a file larger than memory, only what a region needs. Other
-    formats are decoded whole, when their first region is asked for; frames of a TIFF that does not lie upright
-    likewise.
+    TIFFs are read as `tiff_segments.TiffFrames` says: of a file larger than memory, only what a region needs. So are
+    OME-Zarr images. Other formats are decoded whole, when their first region is asked for; frames of a TIFF that does
+    not lie upright likewise.
 
     Args:
-        path: TIFF (plain, multi-page, OME, ImageJ, MetaMorph), PNG, JPEG or BMP.
+        path: TIFF (plain, multi-page, OME, ImageJ, MetaMorph), PNG, JPEG or BMP, or the folder of an OME-Zarr image.
         stacks: what the user said of files with several images; None: the command has no options for them.
         labels: the values are those of a mask: of a palette the numbers of the colours, and where zero is white
             nothing but black and white.
@@ -86,14 +92,20 @@ class ImageFile:
     Raises:
         DataError: not an image, truncated, a stack whose axes, or planes, `stacks` had to say something of, or colours
             that are not understood.
+        UsageError: an OME-Zarr image, and the package that reads it is not installed.
     """
 
     def __init__(self, path: Path, stacks: Stacks | None = None, *, labels: bool = False) -> None:
         self.path = path
         self._labels = labels
         self._tif: tifffile.TiffFile | None = None
+        self._zarr: OmeZarrImage | None = None
         self._whole: tuple[int, Array] | None = None  # the number of a frame that was decoded whole, and its pixels
         with reading_errors(path):
+            if is_zarr(path):
+                self._zarr = _ome_zarr(path)
+                self.info = _zarr_info(self._zarr, stacks)
+                return
             if not is_tiff(path):
                 raster = raster_header(path)
                 shape = (raster.channels, raster.height, raster.width)
@@ -157,6 +169,8 @@ class ImageFile:
             if not 0 <= frame < self.info.frames:
                 raise DataError(f"There is no frame {frame}: the file holds {self.info.frames}", where=self.path)
             rows, columns = slice(*rows.indices(self.info.height)[:2]), slice(*columns.indices(self.info.width)[:2])
+            if self._zarr is not None:
+                return checked_values(self._zarr.region(frame, rows, columns), self.path)
             if self._tif is not None and self.info.orientation == UPRIGHT:
                 return self._tiff_pixels(frame, rows, columns)
             if self._whole is None or self._whole[0] != frame:
@@ -174,6 +188,36 @@ class ImageFile:
         stored = self._frames.region(frame, rows, columns)
         shown = self._appearance.mask(stored, self.path) if self._labels else self._appearance.image(stored)
         return checked_values(shown, self.path)
+
+
+def _ome_zarr(path: Path) -> OmeZarrImage:
+    from bioseg_cli.io.ome_zarr import OmeZarrImage  # not installed with every bioseg
+
+    return OmeZarrImage(path)
+
+
+def _zarr_info(image: OmeZarrImage, stacks: Stacks | None) -> ImageInfo:
+    axes = image.named_axes(stacks)
+    size, no_size = image.pixel_size()
+    return ImageInfo(
+        image.path,
+        frames=math.prod(image.frame_shape),
+        channels=image.size_of("C"),
+        height=image.size_of("Y"),
+        width=image.size_of("X"),
+        dtype=image.dtype,
+        pixel_size=size,
+        no_size=no_size,
+        axes=axes,
+        stack=axes.stack(image.shape),
+        channel_names=image.channel_names,
+    )
+
+
+def sha256_of_image(path: Path) -> str:
+    """The SHA-256 of an image file, or of the metadata and pixels of an OME-Zarr image; raises like `ImageFile`."""
+    with reading_errors(path):
+        return _ome_zarr(path).sha256() if is_zarr(path) else sha256_of(path)
 
 
 def inspect_image(path: Path, stacks: Stacks | None = None) -> ImageInfo:
@@ -203,7 +247,7 @@ def read_frame(path: Path, frame: int = 0, stacks: Stacks | None = None) -> Arra
 def reading_errors(path: Path) -> Iterator[None]:
     """Raise what goes wrong within it as a `DataError` that names the file and says what to do."""
     try:
-        if path.stat().st_size == 0:
+        if path.stat().st_size == 0 and not path.is_dir():
             raise DataError("The file is empty", where=path, fix="Copy or export it again.")
         yield
     except (BiosegError, MemoryError, GeneratorExit):

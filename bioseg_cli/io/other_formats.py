@@ -6,7 +6,7 @@ from pathlib import Path
 
 _FIJI = "Open it in Fiji (Plugins > Bio-Formats), and save it as TIFF."
 _SLIDE = "Export the regions of interest as OME-TIFF with QuPath, or convert it with bioformats2raw and raw2ometiff."
-_ZARR = "Convert it to OME-TIFF with raw2ometiff, or open it in napari or Fiji and save it as TIFF."
+_N5 = "Convert it to OME-TIFF with raw2ometiff, or open it in Fiji and save it as TIFF."
 _PICTURE = "Save it as PNG or TIFF."
 _MOVIE = "Open it in Fiji (File > Import > Movie), and save its frames as TIFF."
 _ARRAY = "Save the array as TIFF, for instance with tifffile.imwrite."
@@ -25,7 +25,7 @@ _FORMATS = {
     "a Gatan file": ((".dm3", ".dm4"), _FIJI),
     "an ICS file": ((".ics", ".ids"), _FIJI),
     "a whole slide": ((".svs", ".ndpi", ".scn", ".mrxs", ".bif", ".qptiff"), _SLIDE),
-    "a Zarr or N5 folder": ((".zarr", ".n5"), _ZARR),
+    "an N5 folder": ((".n5",), _N5),
     "a picture format that is not read": (
         (".gif", ".webp", ".heic", ".heif", ".avif", ".jp2", ".jxl", ".psd", ".pgm", ".ppm"),
         _PICTURE,

@@ -73,6 +73,14 @@ def stated_pixel_size(tif: tifffile.TiffFile, page: tifffile.TiffPage) -> tuple[
         return None, f"the metadata could not be read ({' '.join(str(error).split())[:80] or type(error).__name__})"
 
 
+def usable_pixel_size(height: float, unit_y: str, width: float, unit_x: str) -> tuple[PixelSize | None, str | None]:
+    """The size of a pixel that is stated in such units, and why it is not used; see `stated_pixel_size`."""
+    try:
+        return _in_one_unit(_number(height, "its height"), unit_y, _number(width, "its width"), unit_x), None
+    except _UnusableError as problem:
+        return None, str(problem)
+
+
 def unusable_sizes(reasons: Iterable[tuple[str, str | None]]) -> list[str]:
     """The remarks on pixel sizes that files state and that can't be used, one for each of their kinds of metadata.
 

@@ -13,6 +13,7 @@ from PIL import Image
 
 from bioseg_cli.errors import DataError
 from bioseg_cli.io.axes import Stacks
+from bioseg_cli.io.folders import is_zarr
 from bioseg_cli.io.images import ImageFile, reading_errors
 from bioseg_cli.io.tiff import is_tiff
 
@@ -58,6 +59,8 @@ NO_TRAITS = MaskTraits()
 
 def mask_traits(path: Path) -> MaskTraits:
     """Read the traits of a mask file from its header. A palette that is a ramp of greys is none: it changes nothing."""
+    if is_zarr(path):
+        return NO_TRAITS
     if is_tiff(path):
         with tifffile.TiffFile(path, _multifile=False) as tif:
             page = tif.pages.first
@@ -110,6 +113,8 @@ def _grey_values(path: Path, values: NDArray[Any]) -> NDArray[Any]:
 
 
 def _palette(path: Path) -> NDArray[np.uint8] | None:
+    if is_zarr(path):
+        return None
     if is_tiff(path):
         with tifffile.TiffFile(path, _multifile=False) as tif:
             return _tiff_palette(tif.pages.first)

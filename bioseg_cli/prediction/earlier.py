@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bioseg_cli.errors import UsageError
-from bioseg_cli.io.files import sha256_of
+from bioseg_cli.errors import DataError, UsageError
+from bioseg_cli.io.images import sha256_of_image
 from bioseg_cli.io.prefetch import WORKERS, prefetched_map
 from bioseg_cli.objects.instances import ObjectRules
 from bioseg_cli.prediction.record import FileEntry, PredictionRecord
@@ -77,8 +77,8 @@ class EarlierPrediction:
         if not all((self.out / name).is_file() for name in entry.outputs):
             return False
         try:
-            return entry.sha256 == sha256_of(source.path)
-        except OSError:
+            return entry.sha256 == sha256_of_image(source.path)
+        except (OSError, DataError):
             return False  # the prediction says what is wrong with it
 
     def without_image(self, sources: Sequence[AnySource]) -> dict[str, FileEntry]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import queue
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -134,6 +134,8 @@ class ImageOutput:
             raise
 
     def _write(self, given: Iterator[_Rows]) -> FileEntry:
+        if self._config.zarr_labels is not None:
+            return self._write_zarr(given)
         out, size = self._config.out, self._opened.pixel_size
         stack, page = self._opened.stack, (self._height, self._width)
         written = [mask_path(out, self.source)]
@@ -153,15 +155,26 @@ class ImageOutput:
                 write_pages(temporary_probabilities, scratch.rows(), shape, dtype, "".join(stack) + "CYX", size)
             if self._objects is not None:
                 written += self._objects.write(files)
+        entry = self._entry_of(written)
+        return entry if self._objects is None else entry.having(objects=self._objects.counts())
+
+    def _write_zarr(self, given: Iterator[_Rows]) -> FileEntry:
+        from bioseg_cli.prediction.zarr_masks import labels_path, open_labels  # not installed with every bioseg
+
+        with ExitStack() as files:
+            writer = open_labels(files, self._config, self.source, self._decoder)
+            for rows in given:
+                writer.write(rows.frame, rows.labels)
+        return self._entry_of([labels_path(self._config, self.source)])
+
+    def _entry_of(self, written: Sequence[Path]) -> FileEntry:
         entry = FileEntry(
             input=str(self.source.path),
             name=self.source.name,
-            outputs=tuple(path.relative_to(out).as_posix() for path in written),
-            shape=(*stack.values(), *page),
-            pixel_size=size,
+            outputs=tuple(path.relative_to(self._config.out).as_posix() for path in written),
+            shape=(*self._opened.stack.values(), self._height, self._width),
+            pixel_size=self._opened.pixel_size,
         )
-        if self._objects is not None:
-            entry = entry.having(objects=self._objects.counts())
         if (estimate := estimated_iou(self._expected, self._decoder)) is not None:
             entry = entry.having(estimated_iou=estimate)
         return entry.having(**self._opened.about.given())

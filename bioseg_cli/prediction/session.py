@@ -61,6 +61,10 @@ def run(config: PredictConfig, output: Output, *, overwrite: bool) -> Prediction
     rules, whence = rules_of_run(config.run) if config.objects else (ObjectRules(), None)
     with ExitStack() as opened:
         given = find_sources(config, opened)
+        if config.zarr_labels is not None:
+            from bioseg_cli.prediction.zarr_masks import check_labels  # not installed with every bioseg
+
+            check_labels(config, given, overwrite=overwrite)
         prediction: LocalPrediction | DistributedPrediction
         plan = _plan(config, given, checkpoint, rules)
         if _is_distributed(config, plan.sources, output):
@@ -74,8 +78,8 @@ def run(config: PredictConfig, output: Output, *, overwrite: bool) -> Prediction
             raise UsageError(what, where=model.path, fix="Leave out --lut.")
         begun = _new_record(config, model, decoder, plan, rules)
         order = [source.name for source in given]
-        file = RecordFile(config.out / config.record_name, begun, lambda: prediction.outcome, plan.kept, order)
-        if not config.skip_existing:
+        file = RecordFile(config.record_path, begun, lambda: prediction.outcome, plan.kept, order)
+        if not config.skip_existing and config.zarr_labels is None:
             _remove_earlier(config)
         file.write()
         _remove_outdated(config, plan)
@@ -114,6 +118,8 @@ class _Plan:
 
 
 def _check_output(config: PredictConfig, *, overwrite: bool) -> None:
+    if config.zarr_labels is not None:
+        return  # it is there, with the images in it: see `check_labels`
     if config.part is not None:
         # The parts of a job array share a folder, and each has a record of its own.
         if not config.skip_existing:

@@ -22,6 +22,7 @@ from bioseg_cli.config import (
     StateName,
 )
 from bioseg_cli.io.axes import Stacks
+from bioseg_cli.io.folders import ZARR_SUFFIX
 
 RECORD_NAME = "predictions.yaml"
 """The record beside predicted masks: the model, the settings, every file and every failure."""
@@ -50,6 +51,11 @@ def records_in(out: Path) -> list[Path]:
     return sorted(path for path in out.iterdir() if path.name == RECORD_NAME or _RECORD_OF_PART.fullmatch(path.name))
 
 
+def _name_of_run(run: Path) -> str:
+    run = run.absolute()
+    return run.stem if run.suffix == ".safetensors" else run.name
+
+
 class PredictConfig(Config):
     """Masks for image files of any size, for volumes, or for the images of a prepared data set."""
 
@@ -68,12 +74,14 @@ class PredictConfig(Config):
     inputs: tuple[Path, ...] = Field(
         default=(),
         json_schema_extra={"argument": True},
-        description="Image files, volumes (.nii, .nii.gz, .mnc), folders of them, or a data set (.h5).",
+        description="Image files, volumes (.nii, .nii.gz, .mnc), OME-Zarr images or plates (.zarr), folders of them, "
+        "or a data set (.h5).",
     )
     out: Path = Field(
         default=None,  # type: ignore[assignment] # replaced below, as it has the name of the run in it
         description="Folder for predictions.yaml and the masks: one TIFF per image or one NIfTI file per volume, with "
-        "the same name. The default is predicted/ and in it a folder with the name of the run.",
+        "the same name. The default is predicted/ and in it a folder with the name of the run. With the name of an "
+        "OME-Zarr folder (.zarr), the masks of its images become labels in it, with the name of the run.",
     )
     state: StateName | None = Field(
         default=None,
@@ -182,9 +190,20 @@ class PredictConfig(Config):
     @classmethod
     def _a_folder_per_run(cls, given: Any) -> Any:
         if isinstance(given, dict) and given.get("out") is None and isinstance(given.get("run"), str | Path):
-            run = Path(given["run"]).absolute()
-            return {**given, "out": Path("predicted") / (run.stem if run.suffix == ".safetensors" else run.name)}
+            return {**given, "out": Path("predicted") / _name_of_run(Path(given["run"]))}
         return given
+
+    @property
+    def zarr_labels(self) -> str | None:
+        """The name of the label images in an OME-Zarr folder, where the masks go into one."""
+        return _name_of_run(self.run) if self.out.name.lower().endswith(ZARR_SUFFIX) else None
+
+    @property
+    def record_path(self) -> Path:
+        """Where the record goes: into the output folder, or beside it where it is an OME-Zarr folder."""
+        if self.zarr_labels is None:
+            return self.out / self.record_name
+        return self.out.with_name(f"{self.out.stem}-{self.zarr_labels}-{self.record_name}")
 
     @property
     def record_name(self) -> str:
@@ -197,6 +216,16 @@ class PredictConfig(Config):
     def _something_is_given(self) -> Self:
         if not self.inputs and self.files_from is None:
             raise ValueError("nothing to predict was given: name images or folders, or give --files-from")
+        return self
+
+    @model_validator(mode="after")
+    def _labels_alone_go_into_zarr(self) -> Self:
+        if self.zarr_labels is not None:
+            others = {"objects", "overlay", "probabilities", "skip_existing", "scheduler"} & self.model_fields_set
+            named = [f"--{name.replace('_', '-')}" for name in sorted(others) if getattr(self, name)]
+            named += ["--jobs"] if self.jobs > 1 else []
+            if named:
+                raise ValueError(f"{', '.join(named)} cannot write into an OME-Zarr folder: give a folder as --out")
         return self
 
     @model_validator(mode="after")

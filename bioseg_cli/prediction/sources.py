@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -17,9 +17,8 @@ from numpy.typing import NDArray
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.errors import DataError, UsageError
 from bioseg_cli.io.axes import Stacks
-from bioseg_cli.io.files import sha256_of
-from bioseg_cli.io.folders import IMAGE_SUFFIXES, VOLUME_SUFFIXES, images_in, is_volume, list_images
-from bioseg_cli.io.images import ImageFile, reading_errors
+from bioseg_cli.io.folders import IMAGE_SUFFIXES, VOLUME_SUFFIXES, images_in, is_volume, is_zarr, list_images, zarr_root
+from bioseg_cli.io.images import ImageFile, sha256_of_image
 from bioseg_cli.io.names import on_any_disk, stem_of
 from bioseg_cli.io.pixel_size import PixelSize
 from bioseg_cli.prediction.record import FileFacts
@@ -86,15 +85,19 @@ def find_sources(config: PredictConfig, opened: ExitStack) -> list[AnySource]:
             if not chosen:
                 raise DataError(f"The data set has no {config.split} images", where=given, fix="Give another --split.")
             sources += [_dataset_source(dataset, index) for index in chosen]
-        elif config.recursive and given.is_dir():
+            continue
+        if config.recursive and given.is_dir() and not is_zarr(given):
             below = images_in(given, suffixes, recursive=True, without=config.out)
-            sources += file_sources(below, config.stacks, [_stem(path.relative_to(given)) for path in below])
+            named = {path: _stem(path.relative_to(given)) for path in below}
         else:
-            sources += file_sources(list_images([given], suffixes), config.stacks)
+            named = {path: _name(path) for path in list_images([given], suffixes)}
+        named = dict(_single_images(named))
+        sources += file_sources(list(named), config.stacks, list(named.values()))
     if config.part is not None:
         number, count = map(int, config.part.split("/"))
         sources = sources[number - 1 :: count]
-    _check_names(sources, config.out)
+    if config.zarr_labels is None:
+        _check_names(sources, config.out)
     if config.overlay:
         _check_pictures(sources, config.out)
     _check_options(sources, config)
@@ -108,18 +111,17 @@ def is_dataset(path: Path) -> bool:
     return path.suffix.lower() in DATASET_SUFFIXES
 
 
-def file_sources(paths: Sequence[Path], stacks: Stacks, names: Sequence[str] | None = None) -> list[AnySource]:
+def file_sources(paths: Sequence[Path], stacks: Stacks, names: Sequence[str]) -> list[AnySource]:
     """Image files, whose axes are named by `stacks` where they do not do so, and volumes.
 
     Args:
         paths: of the files.
         stacks: what the user said of files with several images.
-        names: of the outputs; by default those of the files, without folder and suffix.
+        names: of the outputs.
     """
-    named = [_stem(Path(path.name)) for path in paths] if names is None else names
     return [
         VolumeSource(path, name) if is_volume(path) else _image_source(path, stacks, name)
-        for path, name in zip(paths, named, strict=True)
+        for path, name in zip(paths, names, strict=True)
     ]
 
 
@@ -136,6 +138,24 @@ def _listed(name: str | None) -> list[Path]:
         where = "the standard input" if name == "-" else name
         raise DataError("The list of files is empty", where=where, fix="Write one path per line.")
     return paths
+
+
+def _single_images(named: Mapping[Path, str]) -> Iterator[tuple[Path, str]]:
+    """The same paths and names, with the images of an OME-Zarr folder instead of the folder: PLATE-A-1-0."""
+    for path, name in named.items():
+        if not is_zarr(path):
+            yield path, name
+            continue
+        from bioseg_cli.io.ome_zarr import images_of  # not installed with every bioseg
+
+        for image in images_of(path):
+            yield image, "-".join((name, *image.relative_to(path).parts))
+
+
+def _name(path: Path) -> str:
+    """A file without folder and suffix; of an image inside an OME-Zarr folder, the folder and the way to the image."""
+    inside = path.relative_to(root := zarr_root(path)).parts if is_zarr(path) else ()
+    return "-".join((_stem(Path(root.name)), *inside)) if inside else _stem(Path(path.name))
 
 
 def _stem(path: Path) -> str:
@@ -163,8 +183,7 @@ def _dataset_source(dataset: Dataset, index: int) -> Source:
 
 def _image_source(path: Path, stacks: Stacks, name: str) -> Source:
     def opened(channels: int) -> OpenSource:
-        with reading_errors(path):
-            sha256 = sha256_of(path)
+        sha256 = sha256_of_image(path)
         file = ImageFile(path, replace(stacks, channels=channels))
         info = file.info
         about = FileFacts(sha256=sha256)

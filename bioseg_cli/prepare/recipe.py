@@ -18,8 +18,7 @@ from bioseg_cli.config import ClassInfo, SplitName
 from bioseg_cli.dataset.schema import Pixels, label_dtype
 from bioseg_cli.errors import DataError
 from bioseg_cli.io.axes import Stacks, count_of_frames
-from bioseg_cli.io.files import sha256_of
-from bioseg_cli.io.images import ImageInfo, inspect_image, read_frame
+from bioseg_cli.io.images import ImageInfo, inspect_image, read_frame, sha256_of_image
 from bioseg_cli.io.pixel_size import PixelSize, unusable_sizes
 from bioseg_cli.prepare.rejected import Rejected, RejectedFile
 from bioseg_cli.printable import listing
@@ -220,7 +219,7 @@ def file_frames(
     `channels` are the numbers, from 0, of those to take; None: all. Their `load` raises `DataError` where the mask has
     another shape than the image.
     """
-    file_hash = cache(partial(sha256_of, info.path))
+    file_hash = cache(partial(sha256_of_image, info.path))
 
     def load(frame: int) -> Loaded:
         pixels = read_frame(info.path, frame, stacks)

@@ -99,8 +99,8 @@ def spoil(mess: Mess) -> dict[tuple[str, str], str]:
     mess.add("colour", pixels(5, (SIDE, SIDE, 3), np.uint8))
     mess.add("eight_bits", pixels(6, dtype=np.uint8))
     (mess.images / "plate.czi").write_bytes(b"ZISRAWFILE")
-    (mess.images / "scan.zarr").mkdir()
-    (mess.images / "scan.zarr" / "0.png").write_bytes(b"")
+    (mess.images / "scan.n5").mkdir()
+    (mess.images / "scan.n5" / "0.png").write_bytes(b"")
     (mess.images / "empty.tif").write_bytes(b"")
     iio.imwrite(mess.images / "twice.png", pixels(7))
     iio.imwrite(mess.masks / "value_mask.png", np.where(np.eye(SIDE) > 0, 7, mask()).astype(np.uint8))
@@ -115,7 +115,7 @@ def spoil(mess: Mess) -> dict[tuple[str, str], str]:
         ("image", "eight_bits.tif"): "has 1 channel of uint8",
         ("image", "empty.tif"): "The file is empty",
         ("image", "plate.czi"): "a Zeiss file, which is not read",
-        ("image", "scan.zarr"): "Zarr",
+        ("image", "scan.n5"): "N5",
         ("image", "twice.png"): "twice.png and twice.tif are both named like twice_mask.png",
         ("image", "twice.tif"): "twice.png and twice.tif are both named like twice_mask.png",
         ("mask", "no_mask_file_mask.png"): "could not be read",
