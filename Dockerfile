@@ -11,7 +11,7 @@ COPY constraints.txt /tmp/
 # The index of torch for processors: the other builds bring gigabytes for graphics cards.
 RUN --mount=type=bind,from=build,source=/dist,target=/dist \
     python -m pip install --no-cache-dir --extra-index-url https://download.pytorch.org/whl/cpu \
-    --constraint /tmp/constraints.txt "$(echo /dist/*.whl)[export,volumes]" \
+    --constraint /tmp/constraints.txt "$(echo /dist/*.whl)[export,tables,volumes,zarr]" \
     && useradd --create-home --uid 1000 bioseg
 # What matplotlib and numba keep for later goes where any user may write.
 ENV MPLCONFIGDIR=/tmp/matplotlib NUMBA_CACHE_DIR=/tmp/numba PYTHONUNBUFFERED=1
