@@ -11,7 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from click.testing import Result
+from helpers.drawn import SIDE
 from hypothesis import settings
 from typer.testing import CliRunner
 
@@ -204,3 +206,15 @@ def heeded() -> Iterator[None]:
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture
+def blank_images(tmp_path: Path) -> Path:
+    """A folder of six images of noise to draw on, beside an empty folder `drawn`."""
+    folder = tmp_path / "images"
+    folder.mkdir()
+    (tmp_path / "drawn").mkdir()
+    for number in range(6):
+        pixels = np.random.default_rng(number).integers(0, 999, (SIDE, SIDE)).astype(np.uint16)
+        tifffile.imwrite(folder / f"a{number}.tif", pixels)
+    return folder

@@ -27,8 +27,11 @@ SINGLES_PER_PAIR = 2
 """Weight of a single object that is cut against a touching pair that is not: most objects touch none."""
 OVERLAP = 0.5
 """How far the objects of a pair are pushed into each other, in radii of the smaller one."""
-SMALL_QUANTILE = 0.05
-"""Of the areas of labelled objects; half of it is the smallest area of an object. A few specks do not decide."""
+SMALL_QUANTILE, SMALL_SHARE = 0.05, 0.125
+"""The smallest area of an object is this share of this quantile of the areas of labelled objects: a few specks do not
+decide, and what the edge of an image leaves of an object counts."""
+SOLID = 0.9
+"""Share of its convex hull from which an object is surely one: class masks show touching objects as one object."""
 
 
 def whole_objects(codes: NDArray[Any], code: int, ignore: int) -> list[Mask]:
@@ -52,8 +55,8 @@ def learnt_rule(objects: Sequence[Mask]) -> ObjectRule:
     if len(objects) < LEAST_OBJECTS:
         return ObjectRule()
     areas = [np.count_nonzero(mask) for mask in objects]
-    smallest = max(1, round(float(np.quantile(areas, SMALL_QUANTILE)) / 2))
-    tried = [mask for mask in objects if np.count_nonzero(mask) >= smallest]
+    smallest = max(1, round(float(np.quantile(areas, SMALL_QUANTILE)) * SMALL_SHARE))
+    tried = surely_single([mask for mask in objects if np.count_nonzero(mask) >= smallest])
     tried = [tried[place] for place in np.linspace(0, len(tried) - 1, min(len(tried), MOST_OBJECTS)).astype(int)]
     pairs = [pushed_together(first, second) for first, second in zip(tried, tried[1:] + tried[:1], strict=True)]
     rules = [
@@ -61,6 +64,15 @@ def learnt_rule(objects: Sequence[Mask]) -> ObjectRule:
         for smoothing, height in product(SMOOTHINGS, SEED_HEIGHTS)
     ]
     return min(rules, key=lambda rule: _errors(rule, tried, pairs))
+
+
+def surely_single(objects: Sequence[Mask]) -> list[Mask]:
+    """Those objects that are not several touching ones, by their solidity; all of them where most are not solid."""
+    from skimage.morphology import convex_hull_image
+
+    hulls = [np.count_nonzero(convex_hull_image(mask)) for mask in objects]  # type: ignore[no-untyped-call]
+    solid = [mask for mask, hull in zip(objects, hulls, strict=True) if np.count_nonzero(mask) >= SOLID * hull]
+    return solid if 2 * len(solid) >= len(objects) else list(objects)
 
 
 def _errors(rule: ObjectRule, singles: Iterable[Mask], pairs: Iterable[tuple[Mask, Mask]]) -> int:

@@ -59,21 +59,21 @@ def test_several_polygons_are_one_area_and_overlap_once(tmp_path) -> None:
     np.testing.assert_array_equal(mask(shape, 4, 3), np.array(expected, dtype=bool))
 
 
-def test_images_without_shapes_are_unlabelled(bioseg, images) -> None:
-    drawn = images.parent / "drawn"
-    files = sorted(path.name for path in images.iterdir())
+def test_images_without_shapes_are_unlabelled(bioseg, blank_images) -> None:
+    drawn = blank_images.parent / "drawn"
+    files = sorted(path.name for path in blank_images.iterdir())
     write_coco(drawn / "some.json", {name: shapes() if name != files[2] else () for name in files[:5]})
-    dataset, output = prepared(bioseg, images, drawn)
+    dataset, output = prepared(bioseg, blank_images, drawn)
     named = {Path(dataset.name(i)).stem for i in np.flatnonzero(dataset.labelled).tolist()}
     assert named == {"a0", "a1", "a3", "a4"}
     assert "1 images have no shape in some.json: they are unlabelled (a2)" in output
     assert (labels(dataset, "a1") > 0).sum() == sum(shape.pixels.sum() for shape in shapes())
 
 
-def test_an_image_that_is_not_there_or_of_another_size_is_refused(bioseg, images) -> None:
-    drawn = images.parent / "drawn"
+def test_an_image_that_is_not_there_or_of_another_size_is_refused(bioseg, blank_images) -> None:
+    drawn = blank_images.parent / "drawn"
     write_coco(drawn / "some.json", {"b.tif": shapes()[1:], "a1.tif": shapes()[1:]})
-    arguments = ("prepare", "folder", "--images", images, "--masks", drawn, "--out", images / "x.h5")
+    arguments = ("prepare", "folder", "--images", blank_images, "--masks", drawn, "--out", blank_images / "x.h5")
     result = bioseg(*arguments)
     assert result.exit_code == 3
     assert "1 of 2 annotations have no image: b" in " ".join(result.output.split())

@@ -33,10 +33,10 @@ def other_archive(path: Path) -> None:
         ("a0.roi", lambda path: path.touch(), "Selection a0 cannot be read"),
     ],
 )
-def test_prepare_names_what_is_there_and_what_would_work(bioseg, images, name, write, said) -> None:
-    drawn = images.parent / "drawn"
+def test_prepare_names_what_is_there_and_what_would_work(bioseg, blank_images, name, write, said) -> None:
+    drawn = blank_images.parent / "drawn"
     write(drawn / name)
-    result = bioseg("prepare", "folder", "--images", images, "--masks", drawn, "--out", images / "x.h5")
+    result = bioseg("prepare", "folder", "--images", blank_images, "--masks", drawn, "--out", blank_images / "x.h5")
     assert result.exit_code == 3
     output = " ".join(result.output.split())
     assert said in output
@@ -46,27 +46,27 @@ def test_prepare_names_what_is_there_and_what_would_work(bioseg, images, name, w
         assert "COCO and LabelMe (JSON)" in output
 
 
-def test_evaluate_names_what_is_there_and_that_masks_are_images(bioseg, images) -> None:
-    drawn = images.parent / "drawn"
+def test_evaluate_names_what_is_there_and_that_masks_are_images(bioseg, blank_images) -> None:
+    drawn = blank_images.parent / "drawn"
     roi_set(drawn / "RoiSet.zip")
     write_labelme(drawn / "a0.json", [])
-    result = bioseg("evaluate", "--predictions", images, "--truth", drawn)
+    result = bioseg("evaluate", "--predictions", blank_images, "--truth", drawn)
     assert result.exit_code == 3
     output = " ".join(result.output.split())
     assert "The folder holds no masks, but RoiSet.zip, a0.json" in output
     assert "Only `bioseg prepare folder` reads the shapes of annotation programs" in output
 
 
-def test_a_folder_of_other_files_given_as_images_says_which_it_holds(bioseg, images) -> None:
-    drawn = images.parent / "drawn"
+def test_a_folder_of_other_files_given_as_images_says_which_it_holds(bioseg, blank_images) -> None:
+    drawn = blank_images.parent / "drawn"
     roi_set(drawn / "RoiSet.zip")
-    result = bioseg("prepare", "folder", "--images", drawn, "--out", images / "x.h5")
+    result = bioseg("prepare", "folder", "--images", drawn, "--out", blank_images / "x.h5")
     assert result.exit_code == 3
     assert "The folder holds no images, but RoiSet.zip" in " ".join(result.output.split())
 
 
-def test_other_files_beside_masks_or_images_are_left_alone(bioseg, images) -> None:
-    pngs = images.parent / "pngs"
+def test_other_files_beside_masks_or_images_are_left_alone(bioseg, blank_images) -> None:
+    pngs = blank_images.parent / "pngs"
     pngs.mkdir()
     for number in range(6):
         mask = np.zeros((64, 64), dtype=np.uint8)
@@ -75,20 +75,22 @@ def test_other_files_beside_masks_or_images_are_left_alone(bioseg, images) -> No
     other_archive(pngs / "backup.zip")
     (pngs / "areas.csv").write_text("name,area\na0,225\n")
     (pngs / "settings.json").write_text("{}")
-    result = bioseg("prepare", "folder", "--images", images, "--masks", pngs, "--out", images.parent / "x.h5")
+    result = bioseg(
+        "prepare", "folder", "--images", blank_images, "--masks", pngs, "--out", blank_images.parent / "x.h5"
+    )
     assert result.exit_code == 0, result.output
 
 
-def test_annotations_of_two_formats_go_together_and_two_of_one_image_do_not(bioseg, images) -> None:
-    drawn = images.parent / "drawn"
+def test_annotations_of_two_formats_go_together_and_two_of_one_image_do_not(bioseg, blank_images) -> None:
+    drawn = blank_images.parent / "drawn"
     roi_set(drawn / "a0.zip")
     (drawn / "a1.csv").write_text(NAPARI_HEADER + napari_rows(0, "polygon", square(1, 1, 9, 9)))
-    arguments = ("prepare", "folder", "--images", images, "--masks", drawn)
-    result = bioseg(*arguments, "--out", images.parent / "x.h5")
+    arguments = ("prepare", "folder", "--images", blank_images, "--masks", drawn)
+    result = bioseg(*arguments, "--out", blank_images.parent / "x.h5")
     assert result.exit_code == 0, result.output
     assert "shapes of ImageJ and napari: 2 'object'" in " ".join(result.output.split())
     shape = {"label": "cell", "points": square(1, 1, 9, 9).tolist(), "shape_type": "polygon"}
     (drawn / "a0.json").write_text(labelme(shape))
-    result = bioseg(*arguments, "--out", images.parent / "y.h5")
+    result = bioseg(*arguments, "--out", blank_images.parent / "y.h5")
     assert result.exit_code == 3
     assert "a0.json and a0.zip are both named like a0.tif" in " ".join(result.output.split())

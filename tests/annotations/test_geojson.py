@@ -34,8 +34,8 @@ def write(path: Path, *features: dict, as_list: bool = False) -> None:
     path.write_text(json.dumps(document), encoding="utf-8")
 
 
-def test_shapes_and_a_png_of_them_give_equal_data_and_equal_weights(bioseg, images) -> None:
-    drawn, pngs = images.parent / "drawn", images.parent / "pngs"
+def test_shapes_and_a_png_of_them_give_equal_data_and_equal_weights(bioseg, blank_images) -> None:
+    drawn, pngs = blank_images.parent / "drawn", blank_images.parent / "pngs"
     pngs.mkdir()
     for number in range(6):
         shapes = [circle(17.3 + number, 20.7, 9.2), circle(44.1, 43.9, 11.4)]
@@ -45,11 +45,11 @@ def test_shapes_and_a_png_of_them_give_equal_data_and_equal_weights(bioseg, imag
         Image.fromarray((mask * 255).astype(np.uint8)).save(pngs / f"a{number}.png")
     hashes, weights = [], []
     for masks in (drawn, pngs):
-        dataset, _ = prepared(bioseg, images, masks, "--classes", "background,cell")
+        dataset, _ = prepared(bioseg, blank_images, masks, "--classes", "background,cell")
         hashes.append(dataset.content_hash)
-        run = images.parent / f"run-{masks.name}"
+        run = blank_images.parent / f"run-{masks.name}"
         options = ("--steps", 20, "--width", 8, "--batch-size", 2, "--quiet")
-        result = bioseg("train-uda", images.parent / f"{masks.name}.h5", "--run", run, *options)
+        result = bioseg("train-uda", blank_images.parent / f"{masks.name}.h5", "--run", run, *options)
         assert result.exit_code == 0, result.output
         weights.append(load_file(run / "checkpoints" / "last.safetensors"))
     assert hashes[0] == hashes[1]
@@ -58,16 +58,16 @@ def test_shapes_and_a_png_of_them_give_equal_data_and_equal_weights(bioseg, imag
     assert all(np.array_equal(first[name], second[name]) for name in first)
 
 
-def test_holes_overlaps_ignored_and_unclassified_shapes(bioseg, images) -> None:
+def test_holes_overlaps_ignored_and_unclassified_shapes(bioseg, blank_images) -> None:
     square = np.array([[10, 10], [40, 10], [40, 40], [10, 40]], dtype=float)
-    drawn = images.parent / "drawn"
+    drawn = blank_images.parent / "drawn"
     for number in range(5):
         nucleus = feature((square - 25) / 3 + 25, "nucleus")
         write(drawn / f"a{number}.json", nucleus, feature(square, "cell"))
     write(drawn / "a0.json", feature(square, "cell", holes=((square - 25) / 3 + 25,)), feature(square + 18, "Ignore*"))
     write(drawn / "a1.json")
     write(drawn / "a5.json", feature(square, None))
-    dataset, output = prepared(bioseg, images, drawn)
+    dataset, output = prepared(bioseg, blank_images, drawn)
     assert [info.name for info in dataset.classes] == ["background", "cell", "nucleus", "object"]
     assert "1 of 9 shapes have no class: they are 'object'" in output
     assert "1 annotations are empty: their images show background alone (a1.json)" in output
@@ -81,14 +81,14 @@ def test_holes_overlaps_ignored_and_unclassified_shapes(bioseg, images) -> None:
     assert (labels(dataset, "a5") == np.where(expected > 0, 3, 0)).all()
 
 
-def test_a_border_that_crosses_itself_and_a_border_on_centres(bioseg, images) -> None:
-    drawn = images.parent / "drawn"
+def test_a_border_that_crosses_itself_and_a_border_on_centres(bioseg, blank_images) -> None:
+    drawn = blank_images.parent / "drawn"
     loop = np.array([[0, 0], [20, 0], [20, 20], [8, 20], [8, 8], [16, 8], [16, 24], [0, 24]], dtype=float)
     left = np.array([[2.5, 2.5], [10.5, 2.5], [10.5, 30.5], [2.5, 30.5]])
     for number in range(6):
         write(drawn / f"a{number}.geojson", feature(left, "left"), feature(left + np.array((8, 0)), "right"))
     write(drawn / "a0.geojson", feature(loop, "left"), feature(left + np.array((30, 0)), "right"))
-    dataset, output = prepared(bioseg, images, drawn)
+    dataset, output = prepared(bioseg, blank_images, drawn)
     assert "1 outlines cross themselves: all that they run around is taken (a0.geojson, feature 1)" in output
     assert (labels(dataset, "a0")[:20, :20] == 1).all()
     touching = labels(dataset, "a1")
@@ -108,27 +108,29 @@ def test_a_border_that_crosses_itself_and_a_border_on_centres(bioseg, images) ->
         (lambda path: path.with_name("a1.png").touch(), "The folder holds masks (a1.png) and annotations"),
     ],
 )
-def test_what_is_refused_names_the_file_and_says_what_to_do(bioseg, images, spoil, said) -> None:
-    drawn = images.parent / "drawn"
+def test_what_is_refused_names_the_file_and_says_what_to_do(bioseg, blank_images, spoil, said) -> None:
+    drawn = blank_images.parent / "drawn"
     for number in range(6):
         write(drawn / f"a{number}.geojson", feature(circle(30, 30, 9)))
     spoil(drawn / "a0.geojson")
-    out = images.parent / "x.h5"
-    result = bioseg("prepare", "folder", "--images", images, "--masks", drawn, "--out", out)
+    out = blank_images.parent / "x.h5"
+    result = bioseg("prepare", "folder", "--images", blank_images, "--masks", drawn, "--out", out)
     assert result.exit_code == 3, result.output
     assert said in " ".join(result.output.split())
     assert not out.exists()
 
 
-def test_options_that_do_not_fit_are_refused(bioseg, images) -> None:
-    drawn = images.parent / "drawn"
+def test_options_that_do_not_fit_are_refused(bioseg, blank_images) -> None:
+    drawn = blank_images.parent / "drawn"
     for number in range(6):
         write(drawn / f"a{number}.geojson", feature(circle(30, 30, 9)))
     for options, said in (
         (("--masks-are", "binary"), "are for masks that are images, not for GeoJSON"),
         (("--classes", "background,nucleus"), "--classes does not name 'cell'"),
     ):
-        result = bioseg("prepare", "folder", "--images", images, "--masks", drawn, "--out", images / "x.h5", *options)
+        result = bioseg(
+            "prepare", "folder", "--images", blank_images, "--masks", drawn, "--out", blank_images / "x.h5", *options
+        )
         assert result.exit_code == 2
         assert said in " ".join(result.output.split())
 
@@ -138,15 +140,15 @@ def on_plane(drawn: dict, **plane: int) -> dict:
     return {**drawn, "geometry": {**drawn["geometry"], "plane": {"c": -1, "z": 0, "t": 0, **plane}}}
 
 
-def test_shapes_of_a_stack_are_drawn_on_their_frames(bioseg, images) -> None:
-    make_stacks(images)
-    drawn = images.parent / "drawn"
+def test_shapes_of_a_stack_are_drawn_on_their_frames(bioseg, blank_images) -> None:
+    make_stacks(blank_images)
+    drawn = blank_images.parent / "drawn"
     ring = np.array([[5, 6], [20, 6], [20, 16], [5, 16]], dtype=float)
     for number in range(6):
         write(drawn / f"a{number}.geojson", on_plane(feature(ring), t=number % 3))
     # A shape on the first plane has none in QuPath's files.
     write(drawn / "a3.geojson", feature(ring), on_plane(feature(ring[:3]), t=2), on_plane(feature(ring + 20), t=2))
-    dataset, _ = prepared(bioseg, images, drawn)
+    dataset, _ = prepared(bioseg, blank_images, drawn)
     expected = {f"a{number}": [(number % 3, 150)] for number in range(6)}
     assert labelled_frames(dataset) == {**expected, "a3": [(0, 150), (2, 150 + int(labels_within(ring[:3])))]}
 
@@ -162,27 +164,27 @@ def labels_within(ring: np.ndarray) -> int:
         ({"t": 1, "z": 1}, "Feature 1 lies on time point 1 of plane 1, and an image here has one of the two axes"),
     ],
 )
-def test_frames_that_the_image_lacks_are_refused(bioseg, images, plane, said) -> None:
-    make_stacks(images)
-    drawn = images.parent / "drawn"
+def test_frames_that_the_image_lacks_are_refused(bioseg, blank_images, plane, said) -> None:
+    make_stacks(blank_images)
+    drawn = blank_images.parent / "drawn"
     write(drawn / "a0.geojson", on_plane(feature(circle(30, 30, 9)), **plane))
-    result = bioseg("prepare", "folder", "--images", images, "--masks", drawn, "--out", images / "x.h5")
+    result = bioseg("prepare", "folder", "--images", blank_images, "--masks", drawn, "--out", blank_images / "x.h5")
     assert result.exit_code == 3
     assert said in " ".join(result.output.split())
 
 
-def test_a_frame_of_another_program_is_asked_for_and_that_of_a_single_image_is_told(bioseg, images) -> None:
-    drawn = images.parent / "drawn"
+def test_a_frame_of_another_program_is_asked_for_and_that_of_a_single_image_is_told(bioseg, blank_images) -> None:
+    drawn = blank_images.parent / "drawn"
     for number in range(6):
         write(drawn / f"a{number}.geojson", on_plane(feature(circle(30, 30, 9)), z=4))
-    _, output = prepared(bioseg, images, drawn)
+    _, output = prepared(bioseg, blank_images, drawn)
     assert "6 shapes were drawn on a later frame, and belong to an image that has one frame (a0.geojson" in output
     write(drawn / "a0.geojson", feature(circle(30, 30, 9)), on_plane(feature(circle(30, 30, 9)), z=4))
-    arguments = ("prepare", "folder", "--images", images, "--masks", drawn, "--out", images / "x.h5")
+    arguments = ("prepare", "folder", "--images", blank_images, "--masks", drawn, "--out", blank_images / "x.h5")
     result = bioseg(*arguments)
     assert result.exit_code == 3
     assert "Shapes were drawn on 2 frames, and a0.tif has one" in " ".join(result.output.split())
-    make_stacks(images)
+    make_stacks(blank_images)
     plain = feature(circle(30, 30, 9))
     plain["properties"] = {}
     write(drawn / "a0.geojson", plain)

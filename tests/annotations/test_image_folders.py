@@ -13,10 +13,10 @@ from bioseg_cli.dataset.reader import Dataset
 
 
 @pytest.fixture
-def objects(images: Path) -> Path:
+def objects(blank_images: Path) -> Path:
     """The images, each in a folder of its own with the masks of two objects that touch."""
-    root = images.parent / "stage1_train"
-    for image in images.iterdir():
+    root = blank_images.parent / "stage1_train"
+    for image in blank_images.iterdir():
         (root / image.stem / "images").mkdir(parents=True)
         (root / image.stem / "masks").mkdir()
         image.rename(root / image.stem / "images" / image.name)

@@ -237,15 +237,15 @@ def test_archives_that_are_none_or_unpack_to_too_much_are_refused(tmp_path, monk
         only(path)
 
 
-def test_selections_of_a_stack_are_drawn_on_their_frames_and_others_are_refused(bioseg, images) -> None:
-    make_stacks(images)
-    drawn = images.parent / "drawn"
+def test_selections_of_a_stack_are_drawn_on_their_frames_and_others_are_refused(bioseg, blank_images) -> None:
+    make_stacks(blank_images)
+    drawn = blank_images.parent / "drawn"
     for number in range(6):
         roi = bounded(ROI_TYPE.RECT, 5, 6, 20, 16, position=1 + number % 3, name="cell")
         archive(drawn / f"RoiSet_a{number}.zip", one=roi)
-    dataset, _ = prepared(bioseg, images, drawn)
+    dataset, _ = prepared(bioseg, blank_images, drawn)
     assert labelled_frames(dataset) == {f"a{number}": [(number % 3, 150)] for number in range(6)}
     archive(drawn / "RoiSet_a0.zip", one=bounded(ROI_TYPE.RECT, 5, 6, 20, 16, name="cell"))
-    result = bioseg("prepare", "folder", "--images", images, "--masks", drawn, "--out", images / "x.h5")
+    result = bioseg("prepare", "folder", "--images", blank_images, "--masks", drawn, "--out", blank_images / "x.h5")
     assert result.exit_code == 3
     assert "Selection one was drawn on no frame in particular" in " ".join(result.output.split())

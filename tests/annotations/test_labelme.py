@@ -49,23 +49,23 @@ def test_pixels_of_each_type_of_shape(tmp_path) -> None:
     assert [shape.thin for shape in shapes] == [False, False, False, True, True, True, False, False]
 
 
-def test_what_is_drawn_as_background_makes_a_hole(bioseg, images) -> None:
-    folder = images.parent / "drawn"
+def test_what_is_drawn_as_background_makes_a_hole(bioseg, blank_images) -> None:
+    folder = blank_images.parent / "drawn"
     for number in range(6):
         ring, hole = drawn("polygon", square(3, 4, 30, 40)), drawn("polygon", square(10, 10, 20, 20), "_background_")
         (folder / f"a{number}.json").write_text(
             labelme(hole, ring, drawn("polygon", square(50, 50, 60, 60), "__ignore__"))
         )
-    dataset, _ = prepared(bioseg, images, folder)
+    dataset, _ = prepared(bioseg, blank_images, folder)
     expected = np.zeros((64, 64), dtype=np.uint8)
     expected[4:40, 3:30], expected[10:20, 10:20], expected[50:60, 50:60] = 1, 0, 255
     np.testing.assert_array_equal(labels(dataset, "a0"), expected)
 
 
-def test_the_size_of_the_image_has_to_fit(bioseg, images) -> None:
-    folder = images.parent / "drawn"
+def test_the_size_of_the_image_has_to_fit(bioseg, blank_images) -> None:
+    folder = blank_images.parent / "drawn"
     (folder / "a0.json").write_text(labelme(drawn("polygon", square(3, 4, 30, 40)), height=65))
-    result = bioseg("prepare", "folder", "--images", images, "--masks", folder, "--out", images / "x.h5")
+    result = bioseg("prepare", "folder", "--images", blank_images, "--masks", folder, "--out", blank_images / "x.h5")
     assert result.exit_code == 3
     said = "The shapes were drawn on 65 x 64 pixels (height x width), and a0.tif has 64 x 64"
     assert said in " ".join(result.output.split())

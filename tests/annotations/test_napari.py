@@ -55,36 +55,38 @@ def test_the_class_is_the_last_part_of_the_name(tmp_path, name, image, class_nam
     assert (annotation.image, annotation.shapes[0].class_name) == (image, class_name)
 
 
-def test_the_first_of_three_axes_is_the_frame(bioseg, images) -> None:
-    make_stacks(images)
-    drawn = images.parent / "drawn"
+def test_the_first_of_three_axes_is_the_frame(bioseg, blank_images) -> None:
+    make_stacks(blank_images)
+    drawn = blank_images.parent / "drawn"
     for number in range(6):
         rows = napari_rows(0, "rectangle", square(3, 4, 20, 12)).splitlines()
         placed = [",".join([*row.split(",")[:3], f"{number % 3}.0", *row.split(",")[3:]]) for row in rows]
         header = NAPARI_HEADER.strip() + ",axis-2"
         (drawn / f"a{number}.csv").write_text("\n".join([header, *placed]) + "\n")
-    dataset, _ = prepared(bioseg, images, drawn)
+    dataset, _ = prepared(bioseg, blank_images, drawn)
     assert labelled_frames(dataset) == {f"a{number}": [(number % 3, 136)] for number in range(6)}
 
 
-def test_the_layers_of_an_image_belong_together(bioseg, images) -> None:
-    drawn = images.parent / "drawn"
+def test_the_layers_of_an_image_belong_together(bioseg, blank_images) -> None:
+    drawn = blank_images.parent / "drawn"
     for number in range(6):
         for name, ring in (("cell", square(3, 4, 20, 30)), ("nucleus", square(5, 5, 10, 10))):
             (drawn / f"a{number}.{name}.csv").write_text(NAPARI_HEADER + napari_rows(0, "polygon", ring))
     (drawn / "a0.nucleus.csv").write_text(NAPARI_HEADER + napari_rows(7, "line", np.array([[-5, 6.5], [9, 6.5]])))
-    dataset, output = prepared(bioseg, images, drawn)
+    dataset, output = prepared(bioseg, blank_images, drawn)
     assert np.bincount(labels(dataset, "a1").ravel()).tolist() == [64 * 64 - 17 * 26, 17 * 26 - 25, 25]
     assert "1 shapes reach beyond their image and are cut off there (drawn, shape 7 of a0.nucleus.csv)" in output
     assert "1 shapes are lines or points: what lies around them is the background" in output
 
 
 @pytest.mark.parametrize("names", [["b.cell.csv"], ["b.cell.csv", "b.nucleus.csv"]])
-def test_layers_without_an_image_are_refused(bioseg, images, names) -> None:
+def test_layers_without_an_image_are_refused(bioseg, blank_images, names) -> None:
     for name in names:
-        (images.parent / "drawn" / name).write_text(NAPARI_HEADER + napari_rows(0, "polygon", square(3, 4, 20, 12)))
-    drawn = images.parent / "drawn"
-    result = bioseg("prepare", "folder", "--images", images, "--masks", drawn, "--out", images / "x.h5")
+        (blank_images.parent / "drawn" / name).write_text(
+            NAPARI_HEADER + napari_rows(0, "polygon", square(3, 4, 20, 12))
+        )
+    drawn = blank_images.parent / "drawn"
+    result = bioseg("prepare", "folder", "--images", blank_images, "--masks", drawn, "--out", blank_images / "x.h5")
     assert result.exit_code == 3
     assert "1 of 1 annotations have no image: b" in " ".join(result.output.split())
     assert "Name each annotation like its image (image.tif, image.csv)" in " ".join(result.output.split())

@@ -33,11 +33,13 @@ def write_roi_set(path: Path) -> None:
     roifile.roiwrite(path, rois, name=[f"{roi.name}-{number}" for number, roi in enumerate(rois)])
 
 
-def write_all(folder: Path, images: list[Path], kind: str) -> None:
+def write_all(folder: Path, blank_images: list[Path], kind: str) -> None:
     if kind.startswith("coco"):
-        write_coco(folder / "instances.json", {image.name: shapes() for image in images}, packed=kind == "coco-packed")
+        write_coco(
+            folder / "instances.json", {image.name: shapes() for image in blank_images}, packed=kind == "coco-packed"
+        )
         return
-    for image in images:
+    for image in blank_images:
         if kind == "png":
             write_png(folder / f"{image.stem}.png", shapes(), CLASSES)
         elif kind == "geojson":
@@ -50,14 +52,14 @@ def write_all(folder: Path, images: list[Path], kind: str) -> None:
             write_napari(folder, image.stem, shapes())
 
 
-def test_equal_shapes_make_equal_data_sets_in_all_formats(bioseg, images) -> None:
-    files = sorted(images.iterdir())
+def test_equal_shapes_make_equal_data_sets_in_all_formats(bioseg, blank_images) -> None:
+    files = sorted(blank_images.iterdir())
     hashes = {}
     for kind in ("png", "geojson", "roi", "coco", "coco-packed", "labelme", "napari"):
-        folder = images.parent / kind
+        folder = blank_images.parent / kind
         folder.mkdir()
         write_all(folder, files, kind)
-        dataset, output = prepared(bioseg, images, folder, "--classes", "background,cell,nucleus")
+        dataset, output = prepared(bioseg, blank_images, folder, "--classes", "background,cell,nucleus")
         hashes[kind] = dataset.content_hash
         assert "over each other" not in output or kind == "napari"  # a hole of napari is a shape on a shape
         drawn = np.sum([shape.pixels for shape in shapes()])
@@ -65,11 +67,11 @@ def test_equal_shapes_make_equal_data_sets_in_all_formats(bioseg, images) -> Non
     assert set(hashes.values()) == {hashes["png"]}, hashes
 
 
-def test_a_folder_for_each_image_makes_the_data_set_of_its_shapes(bioseg, images) -> None:
-    objects = images.parent / "objects"
-    geojson = images.parent / "geojson"
+def test_a_folder_for_each_image_makes_the_data_set_of_its_shapes(bioseg, blank_images) -> None:
+    objects = blank_images.parent / "objects"
+    geojson = blank_images.parent / "geojson"
     geojson.mkdir()
-    for image in sorted(images.iterdir()):
+    for image in sorted(blank_images.iterdir()):
         folder = objects / image.stem
         (folder / "images").mkdir(parents=True)
         (folder / "images" / image.name).write_bytes(image.read_bytes())
@@ -79,8 +81,8 @@ def test_a_folder_for_each_image_makes_the_data_set_of_its_shapes(bioseg, images
             Image.fromarray(shape.pixels.astype(np.uint8) * 255).save(folder / "masks" / f"{number}.png")
     for shape_file in geojson.iterdir():
         shape_file.write_text(shape_file.read_text().replace('"nucleus"', '"cell"'))
-    expected, _ = prepared(bioseg, images, geojson, "--classes", "background,cell")
-    out = images.parent / "objects.h5"
+    expected, _ = prepared(bioseg, blank_images, geojson, "--classes", "background,cell")
+    out = blank_images.parent / "objects.h5"
     arguments = ("--images", objects, "--masks", objects, "--out", out, "--classes", "background,cell")
     result = bioseg("prepare", "folder", *arguments)
     assert result.exit_code == 0, result.output
@@ -89,7 +91,7 @@ def test_a_folder_for_each_image_makes_the_data_set_of_its_shapes(bioseg, images
 
 
 @pytest.mark.parametrize("kind", ["roi", "labelme"])
-def test_annotations_may_lie_beside_the_images(bioseg, images, kind) -> None:
-    write_all(images, sorted(images.iterdir())[:4], kind)
-    dataset, _ = prepared(bioseg, images, images)
+def test_annotations_may_lie_beside_the_images(bioseg, blank_images, kind) -> None:
+    write_all(blank_images, sorted(blank_images.iterdir())[:4], kind)
+    dataset, _ = prepared(bioseg, blank_images, blank_images)
     assert sorted(dataset.labelled.tolist()) == [False, False, True, True, True, True]

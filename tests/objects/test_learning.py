@@ -12,7 +12,7 @@ from helpers.blobs import disc
 
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.objects.instances import ObjectRule, ObjectRules, find_objects
-from bioseg_cli.objects.learning import learnt_rule, pushed_together, whole_objects
+from bioseg_cli.objects.learning import learnt_rule, pushed_together, surely_single, whole_objects
 from bioseg_cli.objects.of_run import rules_of_run
 from bioseg_cli.runs.directory import RunDirectory
 
@@ -67,9 +67,26 @@ def test_a_rule_cuts_what_touches_and_leaves_the_single_objects_of_its_kind() ->
         assert len(find_objects(single, [rule]).classes) == 2
 
 
-def test_the_smallest_object_is_half_of_the_small_ones_and_specks_do_not_decide() -> None:
+def test_the_smallest_object_is_an_eighth_of_the_small_ones_and_specks_do_not_decide() -> None:
     rule = learnt_rule([*discs_of(*[10] * 40), *discs_of(0)])
-    assert rule.smallest == round(np.count_nonzero(disc(40, 40, 20, 20, 10)) / 2)
+    assert rule.smallest == round(np.count_nonzero(disc(40, 40, 20, 20, 10)) / 8)
+
+
+def test_touching_objects_in_the_labels_do_not_teach_to_leave_them_together() -> None:
+    singles, clumps = discs_of(*[10] * 8), [touching(10) for _ in range(4)]
+    assert len(surely_single([*singles, *clumps])) == len(singles)
+    rule = learnt_rule([*singles, *clumps])
+    assert all(len(find_objects(clump.astype(np.uint8), [rule]).classes) == 2 for clump in clumps)
+    assert all(len(find_objects(single.astype(np.uint8), [rule]).classes) == 1 for single in singles)
+    # Where most are not solid, objects of the class have such shapes.
+    assert len(surely_single([*singles[:2], *clumps])) == 6
+
+
+def touching(radius: int) -> np.ndarray:
+    """Two discs side by side that touch in a narrow neck."""
+    side = 2 * radius + 8
+    left = disc(side, 2 * side, side // 2, side // 2, radius)
+    return left | np.roll(left, 2 * radius - 1, axis=1)
 
 
 def test_too_few_objects_teach_nothing() -> None:
