@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo test lint docs package bench bench-full soak mutate results clean
+.PHONY: help setup demo test test-fast lint docs package bench bench-full soak mutate results clean
 .DEFAULT_GOAL := help
 
 help:  ## Show the targets
@@ -23,6 +23,9 @@ demo: $(READY)  ## Generated images to a trained, measured model with pictures, 
 
 test: $(READY)  ## Run the tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile --durations=10
+
+test-fast: $(READY)  ## Run the tests that need no long training and no processes
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile -m "not slow"
 
 lint: $(READY)  ## Check style, types and the direction of imports
 	$(BIN)/ruff format --check .

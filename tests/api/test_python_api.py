@@ -27,6 +27,8 @@ from bioseg_cli.io.arrays import channels_first
 from bioseg_cli.prediction.settings import PredictConfig
 from bioseg_cli.training.uda_settings import TrainUDAConfig
 
+pytestmark = pytest.mark.slow
+
 Cli = Callable[..., Result]
 ROOT = Path(__file__).parents[2]
 SHORT = {"labels": 2, "width": 2, "steps": 6, "lr": 0.01}

@@ -21,7 +21,10 @@ from conftest import discs
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.masks.mask_file import read_mask
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="names of files are bytes on Linux alone")
+pytestmark = [
+    pytest.mark.skipif(sys.platform != "linux", reason="names of files are bytes on Linux alone"),
+    pytest.mark.slow,
+]
 
 NAMES = [
     b"caf\xe9_1",  # Latin-1

@@ -19,6 +19,8 @@ from bioseg_cli.prepare.registry import RECIPES
 from bioseg_cli.prepare.settings import PrepareConfig
 from bioseg_cli.registry import Registry
 
+pytestmark = pytest.mark.slow
+
 PREPARE_FOLDER = """
 import sys
 from typer.testing import CliRunner

@@ -32,6 +32,8 @@ from bioseg_cli.training.labels import labels_to_learn, labels_to_name_clusters
 from bioseg_cli.training.uda import UDA
 from bioseg_cli.training.uda_settings import TrainUDAConfig
 
+pytestmark = pytest.mark.slow
+
 Cli = Callable[..., Result]
 SIZE = 32
 NAMES = ("background", "cell", "rim")

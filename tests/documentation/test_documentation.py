@@ -20,6 +20,8 @@ from conftest import discs, write_discs
 from helpers.documented import ROOT, documented_commands
 from PIL import Image
 
+pytestmark = pytest.mark.slow
+
 Cli = Callable[..., Result]
 SMALL_TRAINING = ("--width", "2", "--steps", "1", "--quiet")
 

@@ -28,6 +28,8 @@ from bioseg_cli.training.loop import build_network
 from bioseg_cli.training.uda import UDA
 from bioseg_cli.training.uda_settings import TrainUDAConfig
 
+pytestmark = pytest.mark.slow
+
 Cli = Callable[..., Result]
 CPU = torch.device("cpu")
 

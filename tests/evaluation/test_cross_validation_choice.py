@@ -18,6 +18,8 @@ from bioseg_cli.evaluation.choice import choose
 from bioseg_cli.evaluation.report import Evaluation
 from bioseg_cli.evaluation.scores import ImageCounts, Resampling, score_images
 
+pytestmark = pytest.mark.slow
+
 Cli = Callable[..., Result]
 SETTINGS = ("--width", 4, "--lr", 0.02, "--steps", 20, "--epoch-steps", 20, "--quiet")
 SUPERVISED = ("--unsup-loss", "none")

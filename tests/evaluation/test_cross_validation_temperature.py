@@ -22,6 +22,8 @@ from bioseg_cli.model.saved import ModelCard, load_model
 from bioseg_cli.prediction.predictor import Predictor
 from bioseg_cli.training import calibrate
 
+pytestmark = pytest.mark.slow
+
 Cli = Callable[..., Result]
 SETTINGS = ("--unsup-loss", "none", "--width", 4, "--lr", 0.02, "--steps", 30, "--epoch-steps", 30)
 OPTIONS = ("--cross-validate", "--json", "--quiet", "--draws", 100, "--baselines", "none")

@@ -36,6 +36,8 @@ from bioseg_cli.training.fit import fitted_to_images, object_diameter
 from bioseg_cli.training.uda import UDA
 from bioseg_cli.training.uda_settings import TrainUDAConfig
 
+pytestmark = pytest.mark.slow
+
 Cli = Callable[..., Result]
 CPU = torch.device("cpu")
 TINY = ("--width", 6, "--steps", 60, "--epoch-steps", 60, "--lr", 0.02, "--warmup", 5, "--ema", 0.9, "--quiet")

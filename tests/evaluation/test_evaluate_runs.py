@@ -22,6 +22,8 @@ from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.evaluation.settings import EvaluateConfig
 from bioseg_cli.training.uda_settings import TrainUDAConfig
 
+pytestmark = pytest.mark.slow
+
 INTERVAL_KEYS = {"mean_iou", "mean_iou_foreground", "pixel_accuracy", "image_wise", "iou"}
 
 

@@ -26,6 +26,8 @@ from bioseg_cli.model.saved import LoadedModel, ModelCard, load_model
 from bioseg_cli.model.unet import UNet
 from bioseg_cli.runs.directory import checkpoint_of
 
+pytestmark = pytest.mark.slow
+
 Cli = Callable[..., Result]
 
 PACKAGE = ("--format", "bioimageio", "--author", "Ada Lovelace,Grace Hopper", "--license", "CC-BY-4.0")

@@ -14,6 +14,8 @@ import h5py
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.slow
+
 fcntl = pytest.importorskip("fcntl")
 
 NO_LOCKS = """

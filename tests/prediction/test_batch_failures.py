@@ -31,6 +31,8 @@ from bioseg_cli.prepare.recipes.settings import FolderConfig
 from bioseg_cli.runs.console import ConsoleOutput
 from bioseg_cli.study.results import is_scored, write_scores
 
+pytestmark = pytest.mark.slow
+
 Bioseg = Callable[..., Result]
 KINDS: list[Exception] = [
     MemoryError(),

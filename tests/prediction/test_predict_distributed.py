@@ -23,6 +23,8 @@ from helpers.volumes import write_nifti
 from bioseg_cli.compute.jobs import threads_each
 from bioseg_cli.prediction.part import PartEnd
 
+pytestmark = pytest.mark.slow
+
 Bioseg = Callable[..., Result]
 PROCESSES = 2
 WORKER = "bioseg_cli.prediction.worker"

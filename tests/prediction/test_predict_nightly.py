@@ -21,6 +21,8 @@ from helpers.models import record_of, save_random_model, write_image
 from bioseg_cli.compute.signals import ended_by_signals
 from bioseg_cli.io.images import read_frame
 
+pytestmark = pytest.mark.slow
+
 Bioseg = Callable[..., Result]
 
 

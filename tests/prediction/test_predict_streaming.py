@@ -31,6 +31,8 @@ from bioseg_cli.masks.mask_file import read_mask
 from bioseg_cli.model.saved import load_model
 from bioseg_cli.prediction import gathered, memory, overlay
 
+pytestmark = pytest.mark.slow
+
 Bioseg = Callable[..., Result]
 LOSSLESS = 48
 """Overlap in pixels at which tiles change nothing for the random models, whose depth is 2."""

@@ -31,6 +31,8 @@ from bioseg_cli.prepare.recipes.bigbrain import IMAGE_FILE, LABELS_FILE, PUBLICA
 from bioseg_cli.prepare.slicing import sweep
 from bioseg_cli.prepare.slicing.scratch_file import BandFile
 
+pytestmark = pytest.mark.slow
+
 Cli = Callable[..., Result]
 PAGE = ROOT / "docs" / "bigbrain.md"
 SHAPE = (40, 48, 44)

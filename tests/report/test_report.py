@@ -34,6 +34,8 @@ from bioseg_cli.runs.sections import Environment
 from bioseg_cli.study.grid import Budget
 from bioseg_cli.study.results import StudyResults
 
+pytestmark = pytest.mark.slow
+
 Cli = Callable[..., Result]
 
 

@@ -20,6 +20,8 @@ from helpers.plans import write_plan
 
 from bioseg_cli.study.job import WORKER
 
+pytestmark = pytest.mark.slow
+
 Cli = Callable[..., Result]
 TINY = {"width": 2, "lr": 0.01}
 THREADS = {"threads": 1}

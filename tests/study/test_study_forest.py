@@ -30,6 +30,8 @@ from bioseg_cli.study.table import document, render
 from bioseg_cli.study.worker import perform
 from bioseg_cli.training.alike import DENOISED
 
+pytestmark = pytest.mark.slow
+
 Cli = Callable[..., Result]
 QUIET = ConsoleOutput(quiet=True)
 

@@ -26,6 +26,8 @@ from bioseg_cli.model.unet import UNet, own_batch_statistics
 from bioseg_cli.training.distributed import joined, own_device
 from bioseg_cli.training.joint_norm import JointBatchNorm2d
 
+pytestmark = pytest.mark.slow
+
 Cli = Callable[..., Result]
 SETTINGS = ("--labels", 2, "--width", 4, "--batch-size", 2, "--precision", "fp32")
 

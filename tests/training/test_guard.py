@@ -31,6 +31,8 @@ from bioseg_cli.training.guard import alarms, harm, suspicious
 from bioseg_cli.training.look import Look, Masks, look_at, masks_of
 from bioseg_cli.training.loop import Trainer
 
+pytestmark = pytest.mark.slow
+
 Cli = Callable[..., Result]
 CPU = torch.device("cpu")
 SETTINGS = ("--labels", 4, "--width", 8, "--steps", 40, "--batch-size", 2, "--lr", 0.01)

@@ -24,6 +24,8 @@ from bioseg_cli.model.saved import ModelCard, load_model
 from bioseg_cli.training.iic import IIC
 from bioseg_cli.training.iic_settings import TrainIICConfig
 
+pytestmark = pytest.mark.slow
+
 Cli = Callable[..., Result]
 CPU = torch.device("cpu")
 SMALL = ("--width", 2, "--batch-size", 4, "--quiet")

@@ -34,6 +34,8 @@ from bioseg_cli.training.settings import TrainConfig
 from bioseg_cli.training.uda import UDA
 from bioseg_cli.training.uda_settings import TrainUDAConfig
 
+pytestmark = pytest.mark.slow
+
 Cli = Callable[..., Result]
 CPU = torch.device("cpu")
 OTHER_ORDER = "; the head main is new, as that of the run has its classes in another order (cell, background)"

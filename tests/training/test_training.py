@@ -26,6 +26,8 @@ from bioseg_cli.training.record import UnwrittenRun
 from bioseg_cli.training.single_run import check_shares
 from bioseg_cli.training.uda_settings import TrainUDAConfig
 
+pytestmark = pytest.mark.slow
+
 Cli = Callable[..., Result]
 SMALL = ("--labels", 2, "--width", 2, "--quiet")
 

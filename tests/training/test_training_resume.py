@@ -17,6 +17,8 @@ from helpers.runs import manifest, rows, same, weights
 
 from bioseg_cli.compute import signals
 
+pytestmark = pytest.mark.slow
+
 Cli = Callable[..., Result]
 # Dropout makes torch's own random state part of what has to be restored, an average of the weights a second network.
 SETTINGS = ("--labels", 2, "--width", 2, "--dropout", 0.2, "--epochs", 3, "--lr", 0.01, "--ema", 0.9)
