@@ -23,7 +23,6 @@ from bioseg_cli.errors import DataError, UsageError
 from bioseg_cli.model.unet import UNet
 from bioseg_cli.runs.console import ConsoleOutput
 from bioseg_cli.runs.directory import RunDirectory
-from bioseg_cli.runs.output import Output
 from bioseg_cli.runs.sections import BestEpoch
 from bioseg_cli.training.clusters import fit_mappings
 from bioseg_cli.training.iic import IIC, IICBatch
@@ -414,7 +413,7 @@ def test_a_run_ends_with_what_collapsed_in_its_best_and_in_its_last_epoch(
     kinds: dict[str, dict[str, str]], warned: list[str],
 ) -> None:  # fmt: skip
     said: list[str] = []
-    monkeypatch.setattr(Output, "warn", lambda _, text: said.append(text))
+    monkeypatch.setattr(ConsoleOutput, "warn", lambda _, text: said.append(text))
     run = RunDirectory(tmp_path, new_manifest())
     run.manifest.best = {"best-final": BestEpoch(value=0.5, epoch=2)}
     rows = [{**measures("main", **changed), **measures("aux")} for changed in ({"mi_share": 0.0}, kept, {}, last)]

@@ -19,7 +19,6 @@ from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.errors import Interrupted, RunError
 from bioseg_cli.model.unet import UNet
 from bioseg_cli.runs.console import ConsoleOutput
-from bioseg_cli.runs.output import Output
 from bioseg_cli.training import loop
 from bioseg_cli.training.distributed import Alone
 from bioseg_cli.training.loop import Trainer
@@ -344,7 +343,7 @@ def test_an_epoch_is_said_with_its_metrics_and_what_it_improved(
     trainer: Train, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said: list[str] = []
-    monkeypatch.setattr(Output, "say", lambda _, text: said.append(text))
+    monkeypatch.setattr(ConsoleOutput, "say", lambda _, text: said.append(text))
     trainer(Scripted(2, [STILL, {**STILL, "val_mean_iou": 0.5}]), steps=6).fit()
     metrics = "supervised 0.5000, total 0.7500, mean_iou"
     assert said[0].startswith("epoch 1 (2 updates, ") and said[0].endswith(
