@@ -59,7 +59,6 @@ ARMS: dict[str, dict[str, Any]] = {
     "best + teacher, labelled boxes": {**TAUGHT, "mix": "labelled"},
     "best + denoising": {**BEST, "denoise": 0.5},
     "best on the forest's labels": {**BEST, "pseudo_labels": "forest"},
-    "best on the forest's labels + denoising": {**BEST, "pseudo_labels": "forest", "denoise": 0.5},
     "best + all": {**TAUGHT, "mix": "labelled", "class_confidence": True, "pseudo_loss": "ce-dice", "denoise": 0.5},
 }
 """Settings of `bioseg train-uda` by name; what they do not name is the same in all of them. Steps are factors."""

@@ -1,7 +1,7 @@
 """Data sets in which a trained network has labelled what nobody drew: one round of offline self-training.
 
-Labelled images keep their masks. In every other training image a pixel gets the class that the teacher is sure of, and
-stays without a label where the teacher is not (Yang et al. 2022, ST++; Xie et al. 2020, noisy student).
+Labelled images keep their masks. In every other training image a pixel gets the class that the network is sure of, and
+stays without a label where the network is not (Yang et al. 2022, ST++; Xie et al. 2020, noisy student).
 """
 
 from __future__ import annotations
@@ -17,9 +17,7 @@ from bioseg_cli.dataset.writer import DatasetWriter
 from bioseg_cli.model.saved import load_model
 from bioseg_cli.prediction.predictor import Predictor
 from bioseg_cli.runs.directory import RunDirectory
-
-SURE = 0.95
-"""Least probability of a pseudo-label."""
+from bioseg_cli.training.pseudo_labels import SURE
 
 
 def write(source: Dataset, labelled: IntArray, run: Path, path: Path) -> None:

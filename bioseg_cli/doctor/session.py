@@ -20,7 +20,6 @@ from bioseg_cli.errors import BiosegError, UsageError
 from bioseg_cli.io.folders import natural_key
 from bioseg_cli.prediction.memory import free_bytes
 from bioseg_cli.runs.manifest import MANIFEST_NAME, RECORDED_PACKAGES, Manifest
-from bioseg_cli.runs.output import Output
 
 EXTRAS = {
     "cluster": ("several machines", ("dask", "distributed")),
@@ -35,7 +34,7 @@ LITTLE_DISK, LITTLE_MEMORY = 2 * 10**9, 2 * 10**9
 """Bytes below which a remark is made: a training writes some hundred megabytes, and holds one or two gigabytes."""
 
 
-def run(config: DoctorConfig, output: Output) -> DoctorResult:
+def run(config: DoctorConfig) -> DoctorResult:
     """Look at the machine and at a folder; nothing is written.
 
     Raises:

@@ -18,7 +18,7 @@ INPUT, OUTPUT = "image", "logits"
 HEAD = "main"
 NEEDS, EXTRA = "Exporting needs", "export"
 OPSET = 18
-"""Version of the ONNX operators. It is the oldest that the exporter of PyTorch writes, so that old programs read it."""
+"""Version of the ONNX operators: an older one is read by more programs."""
 
 TRACED_SIZE = (70, 93)
 """(H, W) of the image that the graph is traced with: any that is no multiple of the network's."""

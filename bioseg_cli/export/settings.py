@@ -27,7 +27,7 @@ class ExportConfig(Config):
     format: FormatName = Field(
         default="onnx",
         description="onnx is one file that ONNX Runtime, OpenVINO and others compute with. bioimageio is a package of "
-        "the BioImage Model Zoo for ilastik, deepImageJ, QuPath and others, with the same file inside.",
+        "the BioImage Model Zoo, with the same file inside.",
     )
     out: Path | None = Field(
         default=None,

@@ -43,8 +43,10 @@ def test_a_control_differs_from_its_run_in_the_loss_alone(disc_dataset: Path, tm
 
 
 def test_a_control_denoises_nothing(disc_dataset: Path, tmp_path: Path) -> None:
-    runs = runs_of(write_plan(tmp_path / "plan.yaml", disc_dataset, uda={"denoise": 0.5}))
+    runs = runs_of(write_plan(tmp_path / "plan.yaml", disc_dataset, uda={"denoise": 0.5, "pseudo_labels": "forest"}))
     assert {(run.loss, run.config["denoise"]) for run in runs} == {("none", 0.0), ("kl", 0.5), ("iid", 0.5)}
+    assert {run.config["pseudo_labels"] for run in runs if run.loss == "none"} == {"none"}
+    assert {run.config["pseudo_labels"] for run in runs if run.loss != "none"} == {"forest"}
 
 
 def test_ratios_that_mean_as_many_images_are_one_budget(disc_dataset: Path, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from bioseg_cli.dataset.batches import IGNORE
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.errors import UsageError
 from bioseg_cli.training import pseudo_labels
+from bioseg_cli.training.alike import DENOISED, PSEUDO_LABELLED, learnt_by
 from bioseg_cli.training.forest import fit_forest
 from bioseg_cli.training.pseudo_labels import SURE, forest_labels
 from bioseg_cli.training.uda import UDA
@@ -142,3 +143,19 @@ def test_from_the_command_line_and_resumed_as_if_uninterrupted(bioseg: Cli, tmp_
     assert result.exit_code == 0, result.output
     result = bioseg("evaluate", whole, "--control", whole)
     assert result.exit_code == 2 and "--unsup-loss none --pseudo-labels none" in " ".join(result.output.split())
+
+
+def test_tables_know_a_run_by_its_pseudo_labels() -> None:
+    settings = {"unsup_loss": "none", "pseudo_labels": "forest", "denoise": 0.5}
+    assert learnt_by(settings, "other") == PSEUDO_LABELLED
+    assert learnt_by({**settings, "unsup_loss": "kl"}, "other") == "kl"
+    assert learnt_by({**settings, "pseudo_labels": "none"}, "other") == DENOISED
+
+
+def test_without_a_validation_split_the_guard_looks_at_what_a_forest_has_taught(bioseg: Cli, tmp_path: Path) -> None:
+    data = write_discs(tmp_path / "d.h5", ("train",) * 5)
+    settings = ("--labels", 1, "--width", 2, "--steps", 2, "--unsup-loss", "none", "--quiet")
+    for name in ("forest", "none"):
+        result = bioseg("train-uda", data, "--run", tmp_path / name, *settings, "--pseudo-labels", name)
+        assert result.exit_code == 0, result.output
+    assert "guard" in manifest(tmp_path / "forest") and "guard" not in manifest(tmp_path / "none")

@@ -19,7 +19,7 @@ def doctor(config: DoctorConfig, output: ConsoleOutput, overwrite: bool) -> None
 
     from bioseg_cli.doctor import session
 
-    result = session.run(config, output)
+    result = session.run(config)
     output.show(Text(_facts(result)))
     if result.datasets:
         output.show(_datasets(result))
