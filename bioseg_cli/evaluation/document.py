@@ -10,7 +10,8 @@ from typing import Any, Literal, Self
 from pydantic import Field
 
 from bioseg_cli.dataset.area import with_share
-from bioseg_cli.runs.sections import Environment, Labels, Section
+from bioseg_cli.runs.section import Section
+from bioseg_cli.runs.sections import Environment, Labels
 
 Limits = tuple[float | None, float | None]
 """Lower and upper limit of an interval."""

@@ -14,7 +14,8 @@ from bioseg_cli.config import read_yaml
 from bioseg_cli.errors import DataError, UsageError
 from bioseg_cli.io.pixel_size import PixelSize
 from bioseg_cli.objects.instances import ObjectRule
-from bioseg_cli.runs.sections import Environment, Section, Status, StatusName, problems_of
+from bioseg_cli.runs.section import Section, problems_of
+from bioseg_cli.runs.sections import Environment, Status, StatusName
 
 
 class EstimatedIoU(Section):

@@ -23,6 +23,7 @@ from bioseg_cli import __version__
 from bioseg_cli.config import StateName, read_yaml
 from bioseg_cli.errors import DataError, UsageError
 from bioseg_cli.io.files import write_text
+from bioseg_cli.runs.section import Section, problems_of
 from bioseg_cli.runs.sections import (
     BestEpoch,
     Choice,
@@ -33,12 +34,10 @@ from bioseg_cli.runs.sections import (
     LabelledImages,
     Progress,
     Restart,
-    Section,
     TimeBudget,
     Times,
     TrainedOn,
     TrainingData,
-    problems_of,
 )
 
 MANIFEST_NAME = "manifest.yaml"

@@ -1,68 +1,14 @@
-"""The sections of a run's manifest. Each is made by the function that knows it, whole, and is not changed after.
-
-What a section holds is written as it came: the keys in their order, none that was not given, and those of other
-versions of bioseg too.
-"""
+"""The sections of a run's manifest. Each is made by the function that knows it, whole, and is not changed after."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, Any, Self
+from typing import Annotated
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    ModelWrapValidatorHandler,
-    PlainSerializer,
-    PrivateAttr,
-    SerializerFunctionWrapHandler,
-    ValidationError,
-    model_serializer,
-    model_validator,
-)
+from pydantic import Field, PlainSerializer
 
 from bioseg_cli.config import SplitName, StateName
-
-
-class Section(BaseModel):
-    """Values by key, of which those are written that were given."""
-
-    model_config = ConfigDict(frozen=True, extra="allow", defer_build=True)
-
-    _given: dict[str, None] = PrivateAttr(default_factory=dict)
-    """The keys that were given, in their order."""
-
-    @model_validator(mode="wrap")
-    @classmethod
-    def _keep_order(cls, values: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
-        made = handler(values)
-        if isinstance(values, Mapping):
-            made._given = dict.fromkeys(values)
-        return made
-
-    @model_serializer(mode="wrap")
-    def _in_order(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        content = serialise(self)
-        return {name: content[name] for name in self._given}
-
-    def given(self) -> dict[str, Any]:
-        """The values that were given, by key and in their order."""
-        return {name: getattr(self, name) for name in self._given}
-
-    def having(self, **values: Any) -> Self:
-        """A section that has these values too, or instead; raises pydantic's `ValidationError`."""
-        return type(self).model_validate({**self.given(), **values})
-
-
-def problems_of(error: ValidationError) -> str:
-    """Each key with what is wrong of it, such as `labels.count: field required`."""
-    said = []
-    for problem in error.errors():
-        message = problem["msg"]
-        said.append(f"{'.'.join(map(str, problem['loc']))}: {message[0].lower()}{message[1:]}")
-    return "; ".join(said)
+from bioseg_cli.runs.section import Section
 
 
 class Status(StrEnum):

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from bioseg_cli.errors import DataError
 from bioseg_cli.evaluation.document import CalibrationRecord, ScoreRecord
 from bioseg_cli.evaluation.report import Evaluation
-from bioseg_cli.runs.sections import Section, problems_of
+from bioseg_cli.runs.section import Section, problems_of
 from bioseg_cli.study.grid import Budget
 from bioseg_cli.study.statistics import Repeat
 
