@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import re
 import shutil
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -88,3 +90,10 @@ def test_what_is_in_the_way_is_said(changed: dict[str, object], disk: int, said:
     found = list(remarks(Computing(**{**usual, **changed}), disk))
     assert len(found) == len(said)
     assert all(remark.startswith(beginning) for remark, beginning in zip(found, said, strict=True))
+
+
+def test_the_extras_are_those_of_the_package() -> None:
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    for name, (_, packages) in session.EXTRAS.items():
+        declared = {re.split("[<>=]", requirement)[0] for requirement in project["optional-dependencies"][name]}
+        assert set(packages) <= declared | {"dask"}, name  # distributed brings dask
