@@ -1,14 +1,15 @@
 """What a training recipe, and each part of it, is worth at few labels: arms with equal labels and updates, over draws.
 
 `python -m benchmarks.few_labels FOLDER --bed bbbc039 --arm best control [--labels 1] [--draws 0 1 2 3 4]
-[--reference best] [--steps 1000] [--jobs 2]`
+[--reference best] [--steps 1000] [--split val] [--jobs 2]`
 
 An arm is a set of settings of `bioseg train-uda` (`ARMS`); `forest`, a random forest on the same labelled images;
 `suggested`, the reference recipe on the images that `bioseg suggest` chooses, whose seed is the number of the draw; or
 the reference recipe on what the run of another arm has labelled (`TEACHERS`).
 All networks have width 16 and see two crops of 192 pixels a step. No validation image is used: the last state is
-scored, by mean IoU with background on the validation images. An arm minus `--reference` is taken draw by draw, with
-Student's interval over the draws. Runs in FOLDER that are finished, at the same settings, are not trained again.
+scored, by mean IoU with background on the validation images or, at the very end, on those of the test. An arm minus
+`--reference` is taken draw by draw, with Student's interval over the draws. Runs in FOLDER that are finished, at the
+same settings, are not trained again.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from rich.table import Table
 
 from benchmarks import machine, pseudo_labels, test_beds
 from benchmarks.timing import bioseg, printer, table_of
+from bioseg_cli.config import SplitName
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.runs.directory import RunDirectory
 from bioseg_cli.runs.manifest import MANIFEST_NAME
@@ -99,6 +101,7 @@ class Comparison:
     data: Path
     folder: Path
     steps: int
+    split: SplitName = "val"
 
     def train(self, cell: Cell) -> Path:
         """The run of a cell, trained now where it is missing or has other settings."""
@@ -144,12 +147,13 @@ class Comparison:
         return [image["image"] for image in found["suggested"]]
 
     def score(self, cell: Cell) -> float:
-        """Mean IoU of a cell on the validation images; a forest's beside the run of the same labels."""
-        path = self.folder / "scores" / f"{cell.name}.json"
+        """Mean IoU of a cell on the images of the split; a forest's beside the run of the same labels."""
+        path = self.folder / "scores" / self.split / f"{cell.name}.json"
         baselines = ("--baselines", "forest") if cell.arm == FOREST else ("--baselines", "none")
         run = self.train(Cell("best", cell.labels, cell.draw) if cell.arm == FOREST else cell)
         if not path.is_file() or path.stat().st_mtime < (run / MANIFEST_NAME).stat().st_mtime:
-            scored = call("evaluate", run, "--split", "val", "--state", "last", *baselines, "--json", "--quiet")
+            split = ("--split", self.split, "--state", "last")
+            scored = call("evaluate", run, *split, *baselines, "--json", "--quiet")
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(scored)
         result = json.loads(path.read_text())["runs"][0]
@@ -222,6 +226,7 @@ def main() -> None:
     parser.add_argument("--labels", type=int, nargs="+", default=[1])
     parser.add_argument("--draws", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--steps", type=int, default=1000)
+    parser.add_argument("--split", choices=["val", "test"], default="val")
     parser.add_argument("--jobs", type=int, default=2)
     options = parser.parse_args()
     data = options.folder / f"{options.bed}.h5"
@@ -230,7 +235,7 @@ def main() -> None:
         test_beds.write(options.bed, Path(os.environ["BIOSEG_DATA"]), data)
     console = printer()
     console.print(machine.describe())
-    comparison = Comparison(data, options.folder / options.bed, options.steps)
+    comparison = Comparison(data, options.folder / options.bed, options.steps, options.split)
     for labels in options.labels:
         console.print(table_by_arm(comparison, options.arm, labels, options.draws, options.reference, options.jobs))
 

@@ -1,9 +1,10 @@
 """Data sets for comparisons at few labels, made of the real images that `BIOSEG_DATA` names.
 
-Fields of BBBC039 as they are (`bbbc039`), under few photons (`noisy`), labelled by strokes alone (`scribbles`), and by
-one square in each field (`patches`); sections of a fly's nerve cord with mitochondria (`mitochondria`, at half size) or
-membranes (`membranes`), in blocks with a gap between training and validation, and a second stack without labels; and
-slices of the average of heads at random rotations, with grey and white matter (`head`).
+Fields of BBBC039 as they are (`bbbc039`), with training and validation exchanged (`exchanged`), under few photons
+(`noisy`), labelled by strokes alone (`scribbles`), and by one square in each field (`patches`); sections of a fly's
+nerve cord with mitochondria (`mitochondria`, at half size) or membranes (`membranes`), in blocks with a gap between
+training and validation, and a second stack without labels; and slices of the average of heads at random rotations, with
+grey and white matter (`head`).
 """
 
 from __future__ import annotations
@@ -51,6 +52,12 @@ def bbbc039(source: Path) -> Iterator[Sample]:
             image = tifffile.imread(folder / "images" / f"{stem}.tif")
             mask = imread(folder / "masks" / f"{stem}.png")
             yield stem, image, (mask[..., 0] > 0).astype(np.uint8), split  # type: ignore[misc]
+
+
+def exchanged(source: Path) -> Iterator[Sample]:
+    """The same fields, of which the 50 are for training and the 100, on which nothing was chosen, for validation."""
+    for name, image, labels, split in bbbc039(source):
+        yield name, image, labels, "val" if split == "train" else "train"
 
 
 def noisy(source: Path) -> Iterator[Sample]:
@@ -147,6 +154,7 @@ def write_head(source: Path, path: Path) -> None:
 
 BEDS: dict[str, tuple[Callable[[Path], Iterator[Sample]], str]] = {
     "bbbc039": (bbbc039, "nucleus"),
+    "exchanged": (exchanged, "nucleus"),
     "noisy": (noisy, "nucleus"),
     "scribbles": (scribbles, "nucleus"),
     "patches": (patches, "nucleus"),
