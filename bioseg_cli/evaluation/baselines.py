@@ -146,8 +146,8 @@ def score_baselines(
             fitted = assumed_baseline(name, classes) if dataset is None else fit_baseline(name, dataset)
             counts[name] = count_images(truth, fitted.predictor(truth), output, description=f"Scoring {name}")
             notes.append(fitted.note)
-    names = [one.name for one in truth.classes]
-    rows = tuple(Evaluation(name, one, score_images(one, names, resampling)) for name, one in counts.items())
+    names = [class_info.name for class_info in truth.classes]
+    rows = tuple(Evaluation(name, images, score_images(images, names, resampling)) for name, images in counts.items())
     return rows, tuple(notes)
 
 

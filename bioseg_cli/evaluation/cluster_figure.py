@@ -43,9 +43,9 @@ def write_clusters(path: Path, truth: GroundTruth, segment: Segment, rows: Seque
         segment: clusters (H, W) of an image, by head.
         rows: all that was scored of a run and state; the first of each head says what its clusters became.
     """
-    heads = {one.head: one for one in reversed(rows)}
-    columns = [heads[head] for head in dict.fromkeys(one.head for one in rows)]
-    best = max(rows, key=lambda one: one.score.mean_iou)
+    heads = {row.head: row for row in reversed(rows)}
+    columns = [heads[head] for head in dict.fromkeys(row.head for row in rows)]
+    best = max(rows, key=lambda row: row.score.mean_iou)
     figure = _draw(_chosen(best, truth), truth, segment, columns)
     with replacing(path) as temporary:
         FigureCanvasAgg(figure).print_figure(temporary, dpi=DPI, format="png")
@@ -76,10 +76,10 @@ def _draw(
     chosen: Sequence[tuple[str, int]], truth: GroundTruth, segment: Segment, columns: Sequence[Evaluation]
 ) -> Figure:
     headings = ["image", "truth"]
-    for one in columns:
-        headings += [f"{one.head} head, clusters", f"{one.head} head, classes, {one.mapping}"]
+    for column in columns:
+        headings += [f"{column.head} head, clusters", f"{column.head} head, classes, {column.mapping}"]
     height, width = truth.labels(chosen[0][1]).shape
-    lines = max(len(truth.classes), *(len(one.mapping.classes) for one in columns if one.mapping is not None))
+    lines = max(len(truth.classes), *(len(column.mapping.classes) for column in columns if column.mapping is not None))
     key_inches = KEY_LINE_INCHES * lines + KEY_MARGIN_INCHES
     row_inches = COLUMN_INCHES * float(np.clip(height / width, *HEIGHT_TO_WIDTH)) + TITLE_INCHES
     size = (COLUMN_INCHES * len(headings), row_inches * len(chosen) + key_inches)
@@ -104,10 +104,10 @@ def _pictures(number: int, truth: GroundTruth, segment: Segment, columns: Sequen
         in_class_colours(truth.labels(number), truth.classes, truth.ignore),
     ]
     maps = segment(number)
-    for one in columns:
-        if one.head is None or one.mapping is None:
+    for column in columns:
+        if column.head is None or column.mapping is None:
             raise ValueError("a row of clusters has a head and a mapping")
-        clusters, classes = maps[one.head], np.array(one.mapping.classes)
+        clusters, classes = maps[column.head], np.array(column.mapping.classes)
         none = len(classes)
         pictures.append(in_class_colours(clusters, cluster_colours(none), none))
         pictures.append(in_class_colours(classes[clusters], truth.classes, truth.ignore))
@@ -116,9 +116,9 @@ def _pictures(number: int, truth: GroundTruth, segment: Segment, columns: Sequen
 
 def _draw_keys(axes: Sequence[Axes], truth: GroundTruth, columns: Sequence[Evaluation]) -> None:
     """Below the truth the classes, below each head's clusters what they became."""
-    keys = {1: colour_key([(one.name, one.colour) for one in truth.classes])}
-    for place, one in enumerate(columns):
-        codes = () if one.mapping is None else one.mapping.classes
+    keys = {1: colour_key([(class_info.name, class_info.colour) for class_info in truth.classes])}
+    for place, column in enumerate(columns):
+        codes = () if column.mapping is None else column.mapping.classes
         entries = zip(cluster_colours(len(codes)), codes, strict=True)
         keys[2 + 2 * place] = colour_key(
             [(f"{each.name}: {truth.classes[code].name}", each.colour) for each, code in entries]

@@ -123,16 +123,18 @@ def mapping_notes(
     """
     notes = []
     which = f"{state.name}, {state.state}"
-    stored = {head: one for head, some in mappings.items() for one in some if one.kind == "stored"}
-    for one in list(stored.values())[:1]:
-        kind = "training" if one.split == "train" else "validation"
+    stored = {head: mapping for head, some in mappings.items() for mapping in some if mapping.kind == "stored"}
+    for mapping in list(stored.values())[:1]:
+        kind = "training" if mapping.split == "train" else "validation"
         rules = ", ".join(f"{head} by {each.rule}" for head, each in stored.items())
-        notes.append(f"{which}: stored: {one.images} labelled {kind} images decided what each cluster is ({rules}).")
-        if one.split == config.split and card.dataset_hash == data_hash:
+        notes.append(
+            f"{which}: stored: {mapping.images} labelled {kind} images decided what each cluster is ({rules})."
+        )
+        if mapping.split == config.split and card.dataset_hash == data_hash:
             notes.append(f"{which}: the images that decided the stored mapping are among those scored here.")
     if not stored and config.mapping == "both":
         notes.append(f"{which}: no stored mapping, as no labelled image decided one; the oracle is all there is.")
-    if any(one.kind == "oracle" for some in mappings.values() for one in some):
+    if any(mapping.kind == "oracle" for some in mappings.values() for mapping in some):
         notes.append(ORACLE_NOTE)
     return notes
 
@@ -161,7 +163,7 @@ def cluster_tables(
 def counts_of_clusters(truth: GroundTruth, tables: Iterable[Mapping[str, NDArray[np.int64]]]) -> ClusterCounts:
     """The images of a truth with their `cluster_tables`, in its order; without those that have no counted pixel."""
     every = list(tables)
-    by_head = {head: np.stack([one[head] for one in every]) for head in every[0]}
+    by_head = {head: np.stack([image_tables[head] for image_tables in every]) for head in every[0]}
     scored = np.flatnonzero(next(iter(by_head.values())).sum(axis=(1, 2)))
     return ClusterCounts(
         names=tuple(truth.names[i] for i in scored),

@@ -124,7 +124,7 @@ class _Trainings:
             arm.run.manifest.calibration = store_held_out_temperature(arm.run, fitted, len(arm.labelled), source)
             arm.run.save_manifest()
         images = counts_of_images(truth, [held_out.counts[index] for index in truth.indices.tolist()])
-        names = [one.name for one in truth.classes]
+        names = [class_info.name for class_info in truth.classes]
         row = Evaluation(
             arm.name,
             images,

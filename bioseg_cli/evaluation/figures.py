@@ -77,7 +77,7 @@ def _draw(rows: Sequence[tuple[str, int]], truth: GroundTruth, predict: Predict)
         write_row_title(row[0], title)
     for axis, heading in zip(axes[-1], headings, strict=True):
         axis.set_xlabel(heading, fontsize=8)
-    classes = colour_key([(one.name, one.colour) for one in truth.classes])
+    classes = colour_key([(class_info.name, class_info.colour) for class_info in truth.classes])
     differences = colour_key(zip(DIFFERENCE_NAMES, DIFFERENCE_COLOURS[1:].tolist(), strict=True))
     figure.legend(handles=classes, loc="outside lower left", ncols=3, fontsize=7, frameon=False)
     figure.legend(handles=differences, loc="outside lower right", ncols=3, fontsize=7, frameon=False)

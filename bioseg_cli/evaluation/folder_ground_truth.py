@@ -71,14 +71,16 @@ class FolderGroundTruth:
             raise DataError(error.what, where=error.where or folder, fix=error.fix) from None
         self.classes = self.reading.classes
         self.ignore = IGNORE_BY_DTYPE[label_dtype(len(self.classes))]
-        self.names = tuple(one.path.stem if one.of == 1 else f"{one.path.stem}_f{one.frame:03d}" for one in self.frames)
+        self.names = tuple(
+            frame.path.stem if frame.of == 1 else f"{frame.path.stem}_f{frame.frame:03d}" for frame in self.frames
+        )
         # A file is the largest unit that is known to belong together.
-        self.groups = tuple(one.path.stem for one in self.frames)
+        self.groups = tuple(frame.path.stem for frame in self.frames)
         undrawn = self.reading.undrawn is not None
-        self.drawn_in = sum(math.prod(one.shape) for one in self.frames) if undrawn else None
+        self.drawn_in = sum(math.prod(frame.shape) for frame in self.frames) if undrawn else None
         self._numbered = self.reading.kind == "instances"
         self.objects_are = "True objects have the numbers of the masks." if self._numbered else CONNECTED
-        self._images = None if images is None else images_of([one.path for one in self.frames], images)
+        self._images = None if images is None else images_of([frame.path for frame in self.frames], images)
 
     def labels(self, number: int) -> Pixels:
         """(H, W) class codes or `ignore`."""
@@ -96,12 +98,12 @@ class FolderGroundTruth:
         """(C, H, W) stretched to [0, 1]; None where no folder of images was given."""
         if self._images is None:
             return None
-        one = self.frames[number]
-        pixels = read_frame(self._images[one.path], one.frame, self._reader.stacks).astype(np.float32)
-        if pixels.shape[1:] != one.shape:
+        frame = self.frames[number]
+        pixels = read_frame(self._images[frame.path], frame.frame, self._reader.stacks).astype(np.float32)
+        if pixels.shape[1:] != frame.shape:
             raise DataError(
                 "The image and its true mask have different sizes",
-                where=self._images[one.path],
+                where=self._images[frame.path],
                 fix="Give the images the masks were made from.",
             )
         low, high = pixels.min(), pixels.max()

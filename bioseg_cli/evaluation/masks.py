@@ -65,7 +65,7 @@ def _report(
 ) -> Report:
     resampling = Resampling(config.draws, config.seed, config.by_group)
     images = count_images(truth, masks, output, description="Scoring masks")
-    names = [one.name for one in truth.classes]
+    names = [class_info.name for class_info in truth.classes]
     evaluation = Evaluation(str(config.predictions), images, score_images(images, names, resampling))
     about_objects = []
     if config.objects:

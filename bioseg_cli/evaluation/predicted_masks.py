@@ -112,18 +112,18 @@ def masks_for_folder(folder: Path, truth: FolderGroundTruth, reader: MaskReader,
         DataError: predictions are missing (they are listed), hold another number of frames, or values that are no
             class.
     """
-    pairing = predictions_of([one.path for one in truth.frames], folder)
-    paths = _complete([pairing.found.get(one.path) for one in truth.frames], truth.names, folder)
+    pairing = predictions_of([frame.path for frame in truth.frames], folder)
+    paths = _complete([pairing.found.get(frame.path) for frame in truth.frames], truth.names, folder)
     pairs = []
-    for one, path in zip(truth.frames, paths, strict=True):
+    for frame, path in zip(truth.frames, paths, strict=True):
         frames = frames_of(path, reader.stacks)
-        if len(frames) != one.of:
+        if len(frames) != frame.of:
             raise DataError(
-                f"The prediction holds {len(frames)} masks, the truth {one.path.name} {one.of}",
+                f"The prediction holds {len(frames)} masks, the truth {frame.path.name} {frame.of}",
                 where=path,
                 fix="Predict every frame.",
             )
-        pairs.append(Pair(frames[one.frame], one.shape))
+        pairs.append(Pair(frames[frame.frame], frame.shape))
     said = pairing.remarks(lambda mask: mask.name, lambda prediction: prediction.name)
     return _predicted(folder, pairs, truth, truth.classes, reader, output, said)
 
@@ -196,14 +196,14 @@ def _predictions(folder: Path, images: dict[str, str], wanted: set[str]) -> tupl
 
 
 def _complete(found: Sequence[FoundT | None], names: Sequence[str], folder: Path) -> list[FoundT]:
-    missing = [name for name, one in zip(names, found, strict=True) if one is None]
+    missing = [name for name, path in zip(names, found, strict=True) if path is None]
     if missing:
         raise DataError(
             f"{len(missing)} of {len(names)} images have no prediction: {listing(missing)}",
             where=folder,
             fix="Predict them too, or give the truth of those that were predicted.",
         )
-    return [one for one in found if one is not None]
+    return [path for path in found if path is not None]
 
 
 def _predicted(
@@ -220,7 +220,7 @@ def _predicted(
     seen = look_at(folder, frames, reader, output)
     if truth is not None and truth.recognised:
         refuse_doubt(seen, truth)
-    names = [one.name for one in classes]
+    names = [class_info.name for class_info in classes]
     read, meaning = interpret(seen, None if truth is None else truth.reading, names)
     read_as = reading_notes({frame.path.name: frame.notes for frame in frames}, "predicted masks")
     notes = [f"Predicted masks: {meaning}.", *said, *read_as]

@@ -107,7 +107,7 @@ class Report:
     @property
     def with_clusters(self) -> bool:
         """Whether some of it are clusters that became classes."""
-        return any(one.mapping is not None for one in self.rows)
+        return any(row.mapping is not None for row in self.rows)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -175,60 +175,60 @@ def images_csv(reports: Sequence[Report]) -> str:
 
 
 def _table_rows(report: Report) -> Iterator[dict[str, Any]]:
-    for one in report.rows:
-        score = one.score
+    for evaluation in report.rows:
+        score = evaluation.score
         row: dict[str, Any] = {
             "data": report.data,
             "split": report.split,
-            "name": one.name,
-            "state": one.state,
-            **_cluster_cells(report, one),
-            "labels": None if one.labels is None else one.labels.count,
-            "labelled_share": None if one.labels is None else one.labels.share,
+            "name": evaluation.name,
+            "state": evaluation.state,
+            **_cluster_cells(report, evaluation),
+            "labels": None if evaluation.labels is None else evaluation.labels.count,
+            "labelled_share": None if evaluation.labels is None else evaluation.labels.share,
             "images": score.images,
         }
         for name in ("mean_iou", "mean_iou_foreground", "pixel_accuracy"):
             row |= {name: getattr(score, name)}
             row |= dict(zip((f"{name}_low", f"{name}_high"), score.intervals[name], strict=True))
         row |= {"image_wise_mean": score.image_wise_mean, "image_wise_sd": score.image_wise_sd}
-        if one.calibration is not None:
-            calibration = one.calibration.record()
+        if evaluation.calibration is not None:
+            calibration = evaluation.calibration.record()
             row |= {name: getattr(calibration, name) for name in ("temperature", "ece", "ece_before")}
         for measure, values in (("iou", score.iou), ("dice", score.dice)):
             row |= {f"{measure} {name}": value for name, value in zip(score.classes, values, strict=True)}
-        if one.objects is not None:
-            for name, objects in one.objects.scores.items():
+        if evaluation.objects is not None:
+            for name, objects in evaluation.objects.scores.items():
                 row |= {f"{key} {name}": value for key, value in objects.record().items() if key != "intervals"}
-        if one.control is not None:
-            row |= {"difference": one.control.mean_iou}
-            row |= dict(zip(("difference_low", "difference_high"), one.control.limits, strict=True))
+        if evaluation.control is not None:
+            row |= {"difference": evaluation.control.mean_iou}
+            row |= dict(zip(("difference_low", "difference_high"), evaluation.control.limits, strict=True))
         yield row
 
 
 def _image_rows(report: Report) -> Iterator[dict[str, Any]]:
-    for one in report.rows:
-        images = one.images
+    for evaluation in report.rows:
+        images = evaluation.images
         iou = iou_per_class(images.counts)
         for number, (name, mean) in enumerate(zip(images.names, images.image_iou(), strict=True)):
             yield {
                 "data": report.data,
                 "split": report.split,
-                "name": one.name,
-                "state": one.state,
-                **_cluster_cells(report, one),
+                "name": evaluation.name,
+                "state": evaluation.state,
+                **_cluster_cells(report, evaluation),
                 "image": name,
                 "group": images.groups[number],
                 "pixels": int(images.counts[number].sum()),
                 "mean_iou": mean,
                 **{f"iou {label}": value for label, value in zip(report.classes, iou[number], strict=True)},
-                **({} if one.objects is None else one.objects.cells(name)),
+                **({} if evaluation.objects is None else evaluation.objects.cells(name)),
             }
 
 
-def _cluster_cells(report: Report, one: Evaluation) -> dict[str, Any]:
+def _cluster_cells(report: Report, evaluation: Evaluation) -> dict[str, Any]:
     if not report.with_clusters:
         return {}
-    return {"head": one.head, "mapping": None if one.mapping is None else one.mapping.kind}
+    return {"head": evaluation.head, "mapping": None if evaluation.mapping is None else evaluation.mapping.kind}
 
 
 def _csv(rows: Iterator[dict[str, Any]]) -> str:

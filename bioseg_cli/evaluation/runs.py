@@ -288,7 +288,7 @@ class _Scoring:
     def _evaluation(
         self, state: SavedState, images: ImageCounts, head: str | None = None, mapping: ClusterMapping | None = None
     ) -> Evaluation:
-        score = score_images(images, [one.name for one in self.truth.classes], self.resampling)
+        score = score_images(images, [class_info.name for class_info in self.truth.classes], self.resampling)
         # The oracle's images are those that are scored.
         unseen = None if mapping is not None and mapping.kind == "oracle" else unseen_classes(state, self.dataset)
         if unseen:

@@ -134,4 +134,4 @@ def load_state(
 
 
 def _names(classes: Sequence[ClassInfo]) -> str:
-    return ", ".join(one.name for one in classes)
+    return ", ".join(class_info.name for class_info in classes)

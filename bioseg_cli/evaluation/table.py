@@ -28,7 +28,7 @@ def render(report: Report) -> RenderableType:
     parts: list[RenderableType] = [Text(f"{where}, {images} image{'' if images == 1 else 's'}", style="bold")]
     parts.append(_means(report))
     parts.append(_classes(report))
-    if any(one.objects is not None for one in report.rows):
+    if any(row.objects is not None for row in report.rows):
         parts += [_objects(report), _counted_objects(report)]
     if report.control is not None:
         parts.append(_differences(report, report.control))
@@ -40,7 +40,7 @@ def render(report: Report) -> RenderableType:
 
 
 def _means(report: Report) -> Table:
-    budgets = any(one.labels is not None for one in report.rows)
+    budgets = any(row.labels is not None for row in report.rows)
     table = _table("", report)
     if budgets:
         table.add_column("labels", justify="right")
@@ -48,11 +48,11 @@ def _means(report: Report) -> Table:
     # Beside heads and mappings there may be room for an interval in two lines alone.
     table.add_column("95 % interval", justify="right", no_wrap=not report.with_clusters, min_width=len("0.0000 to"))
     table.add_column("mIoU fg", justify="right", no_wrap=True)
-    for one, name in _named_rows(report):
-        cells = _first_cells(report, one, name)
+    for row, name in _named_rows(report):
+        cells = _first_cells(report, row, name)
         if budgets:
-            cells.append(Text("" if one.labels is None else str(one.labels)))
-        score = one.score
+            cells.append(Text("" if row.labels is None else str(row.labels)))
+        score = row.score
         numbers = (_value(score.mean_iou), _limits(score.intervals["mean_iou"]), _value(score.mean_iou_foreground))
         table.add_row(*cells, *numbers)
     return table
@@ -65,9 +65,9 @@ def _classes(report: Report) -> Table:
         table.add_column("class", overflow="fold")
     for heading in report.classes if across else ("IoU (Dice)",):
         table.add_column(Text(heading), justify="right", overflow="fold")
-    for one, name in _named_rows(report):
-        cells = _first_cells(report, one, name)
-        pairs = list(_pairs(one))
+    for row, name in _named_rows(report):
+        cells = _first_cells(report, row, name)
+        pairs = list(_pairs(row))
         if across:
             table.add_row(*cells, *pairs)
             continue
@@ -107,9 +107,9 @@ def _counted_objects(report: Report) -> Table:
 
 def _object_rows(report: Report) -> Iterator[tuple[list[RenderableType], str, ObjectScore]]:
     """The first cells, the class and the score of each row about objects."""
-    for one, name in _named_rows(report):
-        for place, (label, score) in enumerate(() if one.objects is None else one.objects.scores.items()):
-            cells = _first_cells(report, one, name)
+    for row, name in _named_rows(report):
+        for place, (label, score) in enumerate(() if row.objects is None else row.objects.scores.items()):
+            cells = _first_cells(report, row, name)
             yield cells if place == 0 else [""] * len(cells), label, score
 
 
@@ -117,11 +117,11 @@ def _differences(report: Report, control: Evaluation) -> Table:
     table = _table("mIoU minus that of the control", report)
     for heading in ("difference", "95 % interval"):
         table.add_column(heading, justify="right", no_wrap=True)
-    for one, name in _named_rows(report):
-        if one.control is not None:
-            low, high = one.control.limits
+    for row, name in _named_rows(report):
+        if row.control is not None:
+            low, high = row.control.limits
             interval = "-" if np.isnan(low) else as_text(low, high, "+.4f")
-            table.add_row(*_first_cells(report, one, name), f"{one.control.mean_iou:+.4f}", interval)
+            table.add_row(*_first_cells(report, row, name), f"{row.control.mean_iou:+.4f}", interval)
     return table
 
 
@@ -137,17 +137,17 @@ def _table(corner: str, report: Report) -> Table:
     return table
 
 
-def _first_cells(report: Report, one: Evaluation, name: Text) -> list[RenderableType]:
+def _first_cells(report: Report, row: Evaluation, name: Text) -> list[RenderableType]:
     cells: list[RenderableType] = [name]
     if len(_states(report)) > 1:
-        cells.append(Text(one.state or ""))
+        cells.append(Text(row.state or ""))
     if report.with_clusters:
-        cells += [Text(one.head or ""), Text("" if one.mapping is None else str(one.mapping))]
+        cells += [Text(row.head or ""), Text("" if row.mapping is None else str(row.mapping))]
     return cells
 
 
 def _states(report: Report) -> set[str]:
-    return {one.state for one in report.rows if one.state is not None}
+    return {row.state for row in report.rows if row.state is not None}
 
 
 def _named_rows(report: Report) -> Iterator[tuple[Evaluation, Text]]:
@@ -155,25 +155,25 @@ def _named_rows(report: Report) -> Iterator[tuple[Evaluation, Text]]:
 
     The further rows of a run's heads and mappings are called nothing.
     """
-    names = {one.name for one in report.rows}
+    names = {row.name for row in report.rows}
     short = Counter(Path(name).name for name in names)
     before = None
-    for one in report.rows:
-        if one.mapping is not None and before is not None and before.name == one.name:
+    for row in report.rows:
+        if row.mapping is not None and before is not None and before.name == row.name:
             # A run without labels has many rows: its name, folded, would make each of them tall.
-            yield one, Text("")
+            yield row, Text("")
             continue
-        before = one
-        last = Path(one.name).name
-        name = last if short[last] == 1 else one.name
+        before = row
+        last = Path(row.name).name
+        name = last if short[last] == 1 else row.name
         # As text: a name may hold what looks like markup.
-        yield one, Text(f"{name} (control)" if one is report.control else name)
+        yield row, Text(f"{name} (control)" if row is report.control else name)
 
 
-def _pairs(one: Evaluation) -> Iterator[str]:
-    for name, iou, dice in zip(one.score.classes, one.score.iou, one.score.dice, strict=True):
+def _pairs(row: Evaluation) -> Iterator[str]:
+    for name, iou, dice in zip(row.score.classes, row.score.iou, row.score.dice, strict=True):
         pair = "absent" if np.isnan(iou) else f"{iou:.4f} ({dice:.4f})"
-        yield f"{pair} {UNSEEN}" if name in (one.unseen or ()) else pair
+        yield f"{pair} {UNSEEN}" if name in (row.unseen or ()) else pair
 
 
 def _value(value: float) -> str:
@@ -188,11 +188,11 @@ def _notes(report: Report) -> Iterator[str]:
     if len(states := _states(report)) == 1:
         yield f"State of every run: {states.pop()}."
     yield "Counts are pooled over images; mIoU is the mean over classes, mIoU fg that without the background."
-    if any(shown_share([one.labels.share]) for one in report.rows if one.labels is not None):
+    if any(shown_share([row.labels.share]) for row in report.rows if row.labels is not None):
         yield AREA
-    for one in report.rows:
-        if one.score.absent and one not in report.baselines:
-            absent = ", ".join(one.score.absent)
-            which = one.name if one.mapping is None else f"{one.name}, {one.head} head, {one.mapping.kind} mapping"
+    for row in report.rows:
+        if row.score.absent and row not in report.baselines:
+            absent = ", ".join(row.score.absent)
+            which = row.name if row.mapping is None else f"{row.name}, {row.head} head, {row.mapping.kind} mapping"
             yield f"{which}: {absent} in neither truth nor prediction, left out of its means."
     yield from report.notes

@@ -27,7 +27,7 @@ def unseen_classes(state: SavedState, dataset: Dataset) -> tuple[str, ...] | Non
     if images is None:
         return None
     shown = frozenset[int]().union(*map(dataset.shown_classes, images.tolist()))
-    return tuple(one.name for code, one in enumerate(dataset.classes) if code not in shown)
+    return tuple(class_info.name for code, class_info in enumerate(dataset.classes) if code not in shown)
 
 
 def unseen_note(state: SavedState, unseen: tuple[str, ...]) -> str:

@@ -31,7 +31,7 @@ SHADES = ((0.85, 0.95), (0.5, 0.95), (0.95, 0.6))
 
 def in_class_colours(labels: NDArray[np.integer[Any]], classes: Sequence[ClassInfo], ignore: int) -> NDArray[np.uint8]:
     """An 8-bit picture (H, W, 3) of labels (H, W)."""
-    palette = np.array([one.colour for one in classes], dtype=np.uint8)
+    palette = np.array([class_info.colour for class_info in classes], dtype=np.uint8)
     ignored = labels == ignore
     picture = palette[np.where(ignored, 0, labels)]
     picture[ignored] = IGNORED_COLOUR

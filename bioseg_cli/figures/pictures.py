@@ -26,11 +26,11 @@ def draw_outlines(picture: NDArray[np.uint8], labels: NDArray[np.integer[Any]], 
 
     Outlines are two pixels wide, one on either side of the border; class 0, the background, has none.
     """
-    for code, one in enumerate(classes[1:], start=1):
+    for code, class_info in enumerate(classes[1:], start=1):
         inside = labels == code
         # A border value of 1 in the erosion keeps the frame of the picture free of outlines.
         outline = ndimage.binary_dilation(inside) & ~ndimage.binary_erosion(inside, border_value=1)
-        picture[outline] = one.colour
+        picture[outline] = class_info.colour
 
 
 def shortened(text: str, letters: ImageFont.FreeTypeFont, width: int) -> str:

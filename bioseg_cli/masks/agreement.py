@@ -76,9 +76,10 @@ def _use_of_torn(
     if moves if kind is None else everywhere:
         return PaletteUse(True, {}, "the palettes differ from file to file, so the colours decide and not the indices")
     index, files = min(torn.items())
-    (one, first), (other, second) = list(files.items())[:2]
+    (colour, first), (other_colour, second) = list(files.items())[:2]
     raise DataError(
-        f"The palettes differ: index {index} is {hexadecimal(one)} in {first} and {hexadecimal(other)} in {second}",
+        f"The palettes differ: index {index} is {hexadecimal(colour)} in {first} "
+        f"and {hexadecimal(other_colour)} in {second}",
         fix="--masks-are colours goes by the colours, --masks-are classes by the indices.",
     )
 
@@ -121,9 +122,9 @@ def refuse_contradiction(looks: Sequence[Look]) -> None:
         )
     else:
         return
-    one, other = (f"{_values(group)} in {_some(group, verb=False)}" for group in groups)
+    these, those = (f"{_values(group)} in {_some(group, verb=False)}" for group in groups)
     raise DataError(
-        f"The masks contradict each other: {one}, {other}",
+        f"The masks contradict each other: {these}, {those}",
         fix="Say what they are: --masks-are binary (all but 0 is foreground) or --masks-are classes.",
     )
 

@@ -157,10 +157,10 @@ def distinct_values(values: Pixels) -> NDArray[np.integer]:
     """The values of an integer array, each once, ascending and of its type."""
     if values.dtype.kind != "u":
         return np.unique(values)
-    one = values.dtype.type(1)
+    step = values.dtype.type(1)
     found, top = [values.min()], values.max()
     while found[-1] < top and len(found) < FEW_VALUES:
-        above = found[-1] + one
+        above = found[-1] + step
         # Values below wrap round to beyond the top, so that the smallest difference is that of the next value.
         found.append((values - above).min() + above)
     if found[-1] == top:

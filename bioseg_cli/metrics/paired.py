@@ -34,13 +34,15 @@ def differences(first: Values, second: Values) -> NDArray[np.float64]:
     Raises:
         ValueError: no pair, values without a partner, or a value that is not a finite number.
     """
-    one, other = (np.asarray(values, dtype=np.float64) for values in (first, second))
-    if one.ndim != 1 or one.shape != other.shape or not one.size:
-        raise ValueError(f"a paired test needs as many first as second values, got {one.shape} and {other.shape}")
-    if not np.isfinite([one, other]).all():
+    minuend, subtrahend = (np.asarray(values, dtype=np.float64) for values in (first, second))
+    if minuend.ndim != 1 or minuend.shape != subtrahend.shape or not minuend.size:
+        raise ValueError(
+            f"a paired test needs as many first as second values, got {minuend.shape} and {subtrahend.shape}"
+        )
+    if not np.isfinite([minuend, subtrahend]).all():
         raise ValueError("a paired test needs finite values")
-    found: NDArray[np.float64] = one - other
-    return np.where(np.abs(found) <= _resolution(one, other), 0.0, found)
+    found: NDArray[np.float64] = minuend - subtrahend
+    return np.where(np.abs(found) <= _resolution(minuend, subtrahend), 0.0, found)
 
 
 def all_alike(first: Values, second: Values) -> bool:

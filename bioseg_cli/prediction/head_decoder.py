@@ -53,8 +53,9 @@ class HeadDecoder:
             )
         if card.outputs == "classes":
             if raw_clusters:
+                names = ", ".join(class_info.name for class_info in card.classes)
                 raise UsageError(
-                    f"The model knows the classes {', '.join(one.name for one in card.classes)} and no clusters",
+                    f"The model knows the classes {names} and no clusters",
                     where=model.path,
                     fix="Leave out --raw-clusters; it is for runs of train-iic.",
                 )

@@ -188,11 +188,11 @@ class ImagePrediction:
 
     def _frames(self, sources: Iterator[_Opened | _Frame | _Unreadable]) -> Generator[_Frame | _Unreadable]:
         """Every frame of every source, in order."""
-        for one in sources:
-            if not isinstance(one, _Opened):
-                yield one
+        for item in sources:
+            if not isinstance(item, _Opened):
+                yield item
                 continue
-            source, opened = one.source, one.opened
+            source, opened = item.source, item.opened
             with closing(opened):
                 if len(self._predictor.plan(*opened.shape[1:], source.path)) > 1:
                     for number in range(opened.frames):

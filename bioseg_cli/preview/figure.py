@@ -76,7 +76,7 @@ def draw_sheet(sheet: Sheet, rows: Iterable[Iterable[Panel]]) -> Figure:
         columns = len(sheet.headings)
         width = min(WIDEST_PANEL, (SHEET_WIDTH - 2 * MARGIN) // columns - GAP)
         height = round(width * float(np.clip(sheet.shape[0] / sheet.shape[1], *HEIGHT_TO_WIDTH)))
-        heading_height = _height(HEADING, max(one.count("\n") + 1 for one in sheet.headings))
+        heading_height = _height(HEADING, max(heading.count("\n") + 1 for heading in sheet.headings))
         top = MARGIN + _height(TITLE, 2) + heading_height + GAP
         step = height + _height(CAPTION, sheet.caption_lines) + 2 * GAP
         bottom = top + step * len(sheet.names)
@@ -132,13 +132,13 @@ class _Page:
     def write_legend(self, classes: Sequence[ClassInfo], top: float) -> None:
         """Write the names of classes beside lines of their colours."""
         room = (self.width - 2 * MARGIN) / LEGEND_COLUMNS
-        for number, one in enumerate(classes):
+        for number, class_info in enumerate(classes):
             line, column = divmod(number, LEGEND_COLUMNS)
             x, y = MARGIN + column * room, top + _height(CAPTION, line)
             middle = 1 - (y + _height(CAPTION, 1) / 2) / self.height
             ends = (x / self.width, (x + SAMPLE) / self.width)
-            self.figure.add_artist(Line2D(ends, (middle, middle), color=_colour(one), linewidth=2 * OUTLINE))
-            self.write(one.name, x + SAMPLE + GAP, y, CAPTION, most=room - SAMPLE - 3 * GAP)
+            self.figure.add_artist(Line2D(ends, (middle, middle), color=_colour(class_info), linewidth=2 * OUTLINE))
+            self.write(class_info.name, x + SAMPLE + GAP, y, CAPTION, most=room - SAMPLE - 3 * GAP)
 
 
 def _shorten(written: Text, most: float) -> None:
@@ -163,10 +163,10 @@ def _draw_panel(axis: Axes, panel: Panel, size: tuple[int, int], classes: Sequen
         spine.set(linewidth=0.4, color="grey")
     if panel.labels is not None:
         labels = _sampled(panel.labels.numpy(), (picture.height, picture.width))
-        for code, one in enumerate(classes[1:], start=1):
+        for code, class_info in enumerate(classes[1:], start=1):
             inside = labels == code
             if inside.any() and not inside.all():
-                axis.contour(inside, levels=[0.5], colors=[_colour(one)], linewidths=OUTLINE)
+                axis.contour(inside, levels=[0.5], colors=[_colour(class_info)], linewidths=OUTLINE)
         axis.set(xlim=(-0.5, picture.width - 0.5), ylim=(picture.height - 0.5, -0.5))
 
 
@@ -180,5 +180,5 @@ def _sampled(labels: NDArray[np.int64], shape: tuple[int, int]) -> NDArray[np.in
     return sampled
 
 
-def _colour(one: ClassInfo) -> str:
-    return f"#{bytes(one.colour).hex()}"
+def _colour(class_info: ClassInfo) -> str:
+    return f"#{bytes(class_info.colour).hex()}"

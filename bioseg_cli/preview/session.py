@@ -79,24 +79,24 @@ def draw_views(dataset: Dataset, indices: IntArray, config: PreviewConfig) -> tu
     if config.view == "microscopy":
         spread = grey_level_spread(dataset)
         captures = strongest_captures(spread)
-        rows = (microscopy_panels(one, captures, spread, STRONG_DRAWS, random) for one in batches)
+        rows = (microscopy_panels(batch, captures, spread, STRONG_DRAWS, random) for batch in batches)
         title = "what a microscope changes, each at its strongest, and views drawn in training"
-        alone = [capture_meaning(one)[0].replace(" ", "\n") for one in captures]
+        alone = [capture_meaning(capture)[0].replace(" ", "\n") for capture in captures]
         drawn = ["labelled image\nhalf range"] * STRONG_DRAWS + ["strong view\nfull range"] * STRONG_DRAWS
         captioned, lines = 2 * STRONG_DRAWS, CAPTURE_CAPTION_LINES
     elif config.strong:
         count = config.strong_ops
         operations = single_operations(config.magnitude, random.uniform(0, 360), channels)
-        rows = (strong_panels(one, operations, STRONG_DRAWS, count, random, deep=dataset.deep) for one in batches)
+        rows = (strong_panels(batch, operations, STRONG_DRAWS, count, random, deep=dataset.deep) for batch in batches)
         title = f"strong operations alone, magnitude {config.magnitude} of {MAGNITUDE_MAX}, and views drawn in training"
-        alone = [f"{one.name}\n{one.meaning}" for one in operations]
+        alone = [f"{operation.name}\n{operation.meaning}" for operation in operations]
         drawn = [f"strong view\n{count} operation{'s' if count > 1 else ''}"] * STRONG_DRAWS
         captioned, lines = STRONG_DRAWS, count
     else:
         wide = config.view == "wide"
         rows = (
-            weak_panels(one, WEAK_DRAWS, random, labelled=bool(dataset.labelled[one.indices[0]]), wide=wide)
-            for one in batches
+            weak_panels(batch, WEAK_DRAWS, random, labelled=bool(dataset.labelled[batch.indices[0]]), wide=wide)
+            for batch in batches
         )
         title = f"{'wide' if wide else 'weak'} views drawn in training"
         alone, drawn = [], [f"{'wide' if wide else 'weak'} view"] * WEAK_DRAWS

@@ -98,8 +98,8 @@ def strong_panels(
         deep: whether the stored pixels have more than 8 bits.
     """
     yield Panel(batch.images[0])
-    for one in operations:
-        yield Panel(_applied(one.view, batch.images, deep))
+    for operation in operations:
+        yield Panel(_applied(operation.view, batch.images, deep))
     for _ in range(random_views):
         view = draw_strong(1, count, random)
         yield Panel(_applied(view, batch.images, deep), caption=_strong_caption(view))
@@ -118,8 +118,8 @@ def microscopy_panels(
         random: draws them.
     """
     yield Panel(batch.images[0])
-    for one in captures:
-        yield Panel(one.apply(batch.images)[0])
+    for capture in captures:
+        yield Panel(capture.apply(batch.images)[0])
     for _ in range(draws):
         drawn = draw_capture(1, spread, random, severity=LABELLED_SEVERITY)
         yield Panel(drawn.apply(batch.images)[0], caption=_capture_caption(drawn))
@@ -163,7 +163,10 @@ def _applied(view: StrongView, images: Tensor, deep: bool) -> Tensor:
 
 
 def _strong_caption(view: StrongView) -> str:
-    lines = [f"{one.name} {_short(one.parameter)}" if _meaning(one) else one.name for one in view.operations[0]]
+    lines = [
+        f"{operation.name} {_short(operation.parameter)}" if _meaning(operation) else operation.name
+        for operation in view.operations[0]
+    ]
     if not view.rotation.is_identity():
         degrees, _, _ = view.rotation.as_similarity()
         lines.append(f"{ROTATION} {float(degrees) % 360:.0f}°")
@@ -194,6 +197,6 @@ def weak_panels(
 
 
 def _weak_caption(weak: Affine) -> str:
-    degrees, scale, flip = (one.item() for one in weak.as_similarity())
+    degrees, scale, flip = (value.item() for value in weak.as_similarity())
     turned = f"rotation {degrees:.1f}°".replace("-", "−")
     return f"scale {scale:.3f}\n{turned}" + ("\nflipped" if flip else "")

@@ -27,9 +27,9 @@ def draw_album(findings: Findings, output: Output) -> Album:
             budget = middle_budget(findings, data)
             if budget is not None:
                 shown = shown_runs(findings, data, budget)
-                one, other = _of_classes(findings, data, shown)
-                typical.append(one)
-                cases.append(other)
+                overview, extremes = _of_classes(findings, data, shown)
+                typical.append(overview)
+                cases.append(extremes)
             progress.advance()
             scored = clustering(findings, data)
             if scored is not None:
@@ -84,9 +84,9 @@ def _data_file(findings: Findings, data: str, method: str) -> Path:
 def _check(shown: Sequence[Scored]) -> None:
     """Raise `DataError` where no saved model of any run is there."""
     problems = []
-    for one in shown:
+    for scored in shown:
         try:
-            RunDirectory.open(one.run.path).existing_checkpoint(str(one.row.state))
+            RunDirectory.open(scored.run.path).existing_checkpoint(str(scored.row.state))
         except BiosegError as error:
             problems.append(error)
     if len(problems) == len(shown):
@@ -94,7 +94,7 @@ def _check(shown: Sequence[Scored]) -> None:
 
 
 def _classes(viewer: Viewer) -> tuple[tuple[str, tuple[int, int, int]], ...]:
-    return tuple((one.name, one.colour) for one in viewer.truth.classes)
+    return tuple((class_info.name, class_info.colour) for class_info in viewer.truth.classes)
 
 
 def _said(error: BiosegError) -> str:

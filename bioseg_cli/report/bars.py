@@ -39,10 +39,10 @@ def pipelines(findings: Findings, data: str, identity: str) -> Chart | None:
     """Mean IoU by label budget and method; None where there is nothing to draw."""
     budgets = findings.budgets(data, with_all=False)
     every = findings.columns(data)
-    columns = [one for one in every if one[0] != CONTROL] or every
+    columns = [column for column in every if column[0] != CONTROL] or every
     found = {(g, c): findings.cell(data, column, budget) for g, budget in enumerate(budgets)
              for c, column in enumerate(columns)}  # fmt: skip
-    if all(one is None or one.estimate is None for one in found.values()):
+    if all(cell is None or cell.estimate is None for cell in found.values()):
         return None
     control = [findings.cell(data, (CONTROL, findings.state), budget) for budget in budgets]
     title = f"Mean IoU on {data} by method and label budget"
@@ -61,7 +61,7 @@ def pipelines(findings: Findings, data: str, identity: str) -> Chart | None:
         otsu = findings.otsu(data)
         if otsu is not None:
             axes.axhline(otsu, color=GREY, linestyle=OTSU_LINE, linewidth=1.4, label="Otsu")
-        _finish(axes, [words.labels(one).replace(" (", "\n").rstrip(")") for one in budgets])
+        _finish(axes, [words.labels(budget).replace(" (", "\n").rstrip(")") for budget in budgets])
         legend_below(figure, axes, [words.output(*column) for column in columns], columns=2)
         said = [f"{words.labels(budget)}: " + "; ".join(
                     [*(_said(words.output(*column), found[g, c]) for c, column in enumerate(columns)),
@@ -79,11 +79,13 @@ def heads(findings: Findings, identity: str) -> Chart | None:
     data = findings.data_of_iic
     kinds = [(head, mapping) for head in ("aux", "main") for mapping in ("oracle", "stored")]
     found = {
-        (g, c): next((x for x in findings.clusters(one) if (x.head, x.mapping, x.state) == (*kind, "best-final")), None)
-        for g, one in enumerate(data)
+        (g, c): next(
+            (x for x in findings.clusters(data_set) if (x.head, x.mapping, x.state) == (*kind, "best-final")), None
+        )
+        for g, data_set in enumerate(data)
         for c, kind in enumerate(kinds)
     }
-    if all(one is None or one.estimate is None for one in found.values()):
+    if all(cell is None or cell.estimate is None for cell in found.values()):
         return None
     with drawing(WIDE) as (figure, axes):
         width = GROUP_WIDTH / len(kinds)
@@ -94,21 +96,21 @@ def heads(findings: Findings, identity: str) -> Chart | None:
             _draw_bars(axes, places, cells, width, colour(head), HATCHES[mapping == "stored"], name)
         crosses = [
             (g + (c - (len(kinds) - 1) / 2) * width, value)
-            for g, one in enumerate(data)
+            for g, data_set in enumerate(data)
             for c, (head, mapping) in enumerate(kinds)
-            if mapping == "oracle" and (value := published_head(one, head)) is not None
+            if mapping == "oracle" and (value := published_head(data_set, head)) is not None
         ]
         _draw_crosses(axes, crosses)
         said: list[str] = []
-        for g, one in enumerate(data):
+        for g, data_set in enumerate(data):
             parts = [_said(words.head(head, mapping), found[g, c]) for c, (head, mapping) in enumerate(kinds)]
-            otsu = findings.otsu(one)
+            otsu = findings.otsu(data_set)
             if otsu is not None:
                 label = "" if any("Otsu" in each for each in said) else "Otsu"
                 ends = (g - GROUP_WIDTH / 2, g + GROUP_WIDTH / 2)
                 axes.hlines(otsu, *ends, color=GREY, linestyle=OTSU_LINE, linewidth=1.4, label=label)
                 parts.append(f"{words.baseline('otsu')} {words.score(otsu)}")
-            said.append(f"{one}: " + "; ".join(parts))
+            said.append(f"{data_set}: " + "; ".join(parts))
         _finish(axes, data)
         legend_below(figure, axes, [words.head(*kind) for kind in kinds], columns=2)
         title = "Mean IoU of training without labels, by data set and head"
@@ -119,7 +121,9 @@ def heads(findings: Findings, identity: str) -> Chart | None:
 def _draw_bars(
     axes: Axes, places: Sequence[float], cells: Sequence[Cell | None], width: float, shade: str, hatch: str, name: str
 ) -> None:
-    shown = [(x, one, one.estimate) for x, one in zip(places, cells, strict=True) if one is not None and one.estimate]
+    shown = [
+        (x, cell, cell.estimate) for x, cell in zip(places, cells, strict=True) if cell is not None and cell.estimate
+    ]
     if not shown:
         return
     axes.bar(
@@ -132,9 +136,9 @@ def _draw_bars(
         linewidth=0.9,
         label=name,
     )
-    for x, one, found in shown:
+    for x, cell, found in shown:
         _draw_whisker(axes, x, found)
-        values = [value for run in one.runs if (value := _score(run, one)) is not None]
+        values = [value for run in cell.runs if (value := _score(run, cell)) is not None]
         offsets = np.linspace(-1, 1, len(values)) * DOTS_SPREAD * width / 2 if len(values) > 1 else [0.0]
         axes.plot(
             x + np.asarray(offsets), values, "o", markersize=2.6, markerfacecolor="white", markeredgecolor=INK,
@@ -142,8 +146,8 @@ def _draw_bars(
         )  # fmt: skip
 
 
-def _score(run: RunResult, one: Cell) -> float | None:
-    row = run.row(one.state, one.head, one.mapping)
+def _score(run: RunResult, cell: Cell) -> float | None:
+    row = run.row(cell.state, cell.head, cell.mapping)
     return None if row is None else row.mean_iou
 
 
@@ -158,11 +162,11 @@ def _draw_whisker(axes: Axes, x: float, found: Estimate) -> None:
 
 def _draw_control(axes: Axes, control: Sequence[Cell | None]) -> None:
     label = "control, same labels"
-    for g, one in enumerate(control):
-        if one is None or one.estimate is None:
+    for g, cell in enumerate(control):
+        if cell is None or cell.estimate is None:
             continue
         ends = (g - GROUP_WIDTH / 2 - 0.03, g + GROUP_WIDTH / 2 + 0.03)
-        axes.hlines(one.estimate.mean, *ends, color=INK, linewidth=1.6, label=label, zorder=3.5)
+        axes.hlines(cell.estimate.mean, *ends, color=INK, linewidth=1.6, label=label, zorder=3.5)
         label = ""
 
 
@@ -200,7 +204,7 @@ def _hatch(columns: Sequence[Column], column: Column) -> str:
     return HATCHES[states.index(column[1]) % len(HATCHES)]
 
 
-def _said(name: str, one: Cell | None) -> str:
-    if one is None or one.estimate is None:
+def _said(name: str, cell: Cell | None) -> str:
+    if cell is None or cell.estimate is None:
         return f"{name} no run"
-    return f"{name} {words.estimate(one.estimate)}"
+    return f"{name} {words.estimate(cell.estimate)}"

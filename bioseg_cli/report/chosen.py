@@ -41,11 +41,11 @@ def shown_runs(findings: Findings, data: str, budget: Budget) -> list[Scored]:
     A method without a scored run in that repeat is shown by its own middle one.
     """
     rows = {loss: _rows(findings, data, loss, budget) for loss in _losses(findings, data)}
-    rows = {loss: one for loss, one in rows.items() if one}
+    rows = {loss: scored for loss, scored in rows.items() if scored}
     if not rows:
         return []
     repeat = middle(next(iter(rows.values()))).run.repeat
-    return [next((one for one in each if one.run.repeat == repeat), middle(each)) for each in rows.values()]
+    return [next((scored for scored in each if scored.run.repeat == repeat), middle(each)) for each in rows.values()]
 
 
 def leading_run(findings: Findings, data: str, shown: Sequence[Scored]) -> Scored:
@@ -53,7 +53,7 @@ def leading_run(findings: Findings, data: str, shown: Sequence[Scored]) -> Score
     budget = shown[0].run.budget
     for verdict in findings.verdicts:
         if (verdict.data, verdict.budget) == (data, budget):
-            return next((one for one in shown if one.run.loss == verdict.best.loss), shown[0])
+            return next((scored for scored in shown if scored.run.loss == verdict.best.loss), shown[0])
     return shown[0]
 
 
@@ -71,7 +71,7 @@ def clustering(findings: Findings, data: str) -> Scored | None:
 
 def middle(scored: Sequence[Scored]) -> Scored:
     """The one with the (lower) median mean IoU."""
-    return sorted(scored, key=lambda one: one.row.mean_iou)[(len(scored) - 1) // 2]
+    return sorted(scored, key=lambda candidate: candidate.row.mean_iou)[(len(scored) - 1) // 2]
 
 
 def from_the_middle(row: ScoreRow) -> list[str]:

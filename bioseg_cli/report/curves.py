@@ -56,17 +56,17 @@ def efficiency(findings: Findings, data: str, identity: str) -> Chart | None:
     losses = list(dict.fromkeys(loss for loss, _ in findings.columns(data)))
     found = {
         loss: [
-            one
+            cell
             for budget in budgets
-            if (one := findings.cell(data, (loss, findings.state), budget)) is not None and one.estimate is not None
+            if (cell := findings.cell(data, (loss, findings.state), budget)) is not None and cell.estimate is not None
         ]
-        for loss in [CONTROL] * (CONTROL in losses) + [one for one in losses if one != CONTROL]
+        for loss in [CONTROL] * (CONTROL in losses) + [loss for loss in losses if loss != CONTROL]
     }
     if len(budgets) < 2 or max(map(len, found.values()), default=0) < 2:
         return None
     references = _references(findings, data)
     with drawing(WIDE) as (figure, axes):
-        values = [value for cells in found.values() for one in cells for value in _run_scores(findings, one)]
+        values = [value for cells in found.values() for cell in cells for value in _run_scores(findings, cell)]
         values += _narrow_limits(found, max(values) - min(values))
         forests = _forests(findings, data, budgets)
         _frame(axes, values, [value for value, _, _ in references] + [value for _, value in forests])
@@ -88,14 +88,14 @@ def efficiency(findings: Findings, data: str, identity: str) -> Chart | None:
                 linewidth=1.2,
                 label=_forest_name(axes, means_of),
             )
-        counts = [one.count for one in budgets]
+        counts = [budget.count for budget in budgets]
         margin = 0.08 * (counts[-1] - counts[0])
         axes.set_xlim(counts[0] - margin, counts[-1] + margin)
         if counts[-1] >= LOGARITHMIC_FROM * counts[0]:
             axes.set_xscale("log")
             wider = (counts[-1] / counts[0]) ** 0.08
             axes.set_xlim(counts[0] / wider, counts[-1] * wider)
-        axes.set_xticks(counts, [_tick(one) for one in budgets])
+        axes.set_xticks(counts, [_tick(budget) for budget in budgets])
         axes.minorticks_off()
         axes.set_xlabel("labelled images")
         axes.set_ylabel(f"mean IoU, {words.state(findings.state)}")
@@ -103,9 +103,9 @@ def efficiency(findings: Findings, data: str, identity: str) -> Chart | None:
         said = [
             f"{words.capitalised(words.method(loss))}: "
             + ", ".join(
-                f"{words.estimate(one.estimate)} with {one.budget.count}"
-                for one in cells
-                if one.estimate is not None and one.budget is not None
+                f"{words.estimate(cell.estimate)} with {cell.budget.count}"
+                for cell in cells
+                if cell.estimate is not None and cell.budget is not None
             )
             for loss, cells in found.items()
             if cells
@@ -119,7 +119,9 @@ def efficiency(findings: Findings, data: str, identity: str) -> Chart | None:
 
 
 def _draw_efficiency(axes: Axes, loss: str, cells: Sequence[Cell], where: Transform) -> None:
-    points = [(one.budget.count, one.estimate) for one in cells if one.budget is not None and one.estimate is not None]
+    points = [
+        (cell.budget.count, cell.estimate) for cell in cells if cell.budget is not None and cell.estimate is not None
+    ]
     counts = [count for count, _ in points]
     means = [found.mean for _, found in points]
     style: Any = {"color": colour(loss), "linestyle": line(loss), "marker": marker(loss), "markersize": 5}
@@ -127,7 +129,7 @@ def _draw_efficiency(axes: Axes, loss: str, cells: Sequence[Cell], where: Transf
     bottom, top = axes.get_ylim()
     known = [(count, found.interval) for count, found in points if found.interval is not None]
     shown = [count for count, _ in known]
-    low, high = [one.low for _, one in known], [one.high for _, one in known]
+    low, high = [interval.low for _, interval in known], [interval.high for _, interval in known]
     axes.vlines(shown, low, high, color=colour(loss), linewidth=0.8, transform=where)
     if known and min(low) >= bottom and max(high) <= top:
         axes.fill_between(shown, low, high, color=colour(loss), alpha=BAND, linewidth=0, transform=where)
@@ -145,8 +147,8 @@ def _references(findings: Findings, data: str) -> list[tuple[float, str, Any]]:
 
 
 def _forests(findings: Findings, data: str, budgets: Sequence[Budget]) -> list[tuple[int, float]]:
-    counts = {one.count for one in budgets}
-    return [one for one in forest_points(findings.results.baselines.get(data, ())) if one[0] in counts]
+    counts = {budget.count for budget in budgets}
+    return [point for point in forest_points(findings.results.baselines.get(data, ())) if point[0] in counts]
 
 
 def _forest_name(axes: Axes, means: Sequence[float]) -> str:
@@ -155,20 +157,20 @@ def _forest_name(axes: Axes, means: Sequence[float]) -> str:
     return "forest" + (f" ({outside} of {len(means)} outside the frame)" if outside else "")
 
 
-def _run_scores(findings: Findings, one: Cell) -> list[float]:
-    if one.budget is None:
+def _run_scores(findings: Findings, cell: Cell) -> list[float]:
+    if cell.budget is None:
         return []
-    return list(findings.results.values(one.data, one.loss, one.budget.count, one.state).values())
+    return list(findings.results.values(cell.data, cell.loss, cell.budget.count, cell.state).values())
 
 
 def _narrow_limits(found: Mapping[str, Sequence[Cell]], spread: float) -> list[float]:
     """The limits of intervals that fit in a frame for single runs without making it much larger."""
-    intervals = [one.estimate.interval for cells in found.values() for one in cells if one.estimate is not None]
+    intervals = [cell.estimate.interval for cells in found.values() for cell in cells if cell.estimate is not None]
     return [
         limit
-        for one in intervals
-        if one is not None and one.high - one.low <= max(spread, SMALLEST_FRAME)
-        for limit in (one.low, one.high)
+        for interval in intervals
+        if interval is not None and interval.high - interval.low <= max(spread, SMALLEST_FRAME)
+        for limit in (interval.low, interval.high)
     ]
 
 
@@ -199,21 +201,21 @@ def _tick(budget: Budget) -> str:
 def learning(records: Sequence[RunRecord], data: str, budget: Budget, identity: str) -> Chart | None:
     """Validation mean IoU against updates, a line a run; None where no run has a log."""
     shown = [
-        one for one in records
-        if (one.run.data, one.run.budget) == (data, budget) and one.metrics.get("val_mean_iou")
+        record for record in records
+        if (record.run.data, record.run.budget) == (data, budget) and record.metrics.get("val_mean_iou")
     ]  # fmt: skip
     if not shown:
         return None
-    shown.sort(key=lambda one: one.run.loss != CONTROL)
+    shown.sort(key=lambda record: record.run.loss != CONTROL)
     with drawing(SMALL) as (figure, axes):
         drawn: dict[str, list[float]] = {}
-        for one in shown:
-            loss, values = one.run.loss, one.metrics["val_mean_iou"]
+        for record in shown:
+            loss, values = record.run.loss, record.metrics["val_mean_iou"]
             style = {"color": colour(loss), "linestyle": line(loss), "linewidth": 1.1, "alpha": 0.85}
-            axes.plot(one.metrics["updates"], values, label=None if loss in drawn else words.method(loss), **style)
-            axes.plot(one.metrics["updates"][-1:], values[-1:], marker(loss), color=colour(loss), markersize=3.5)
+            axes.plot(record.metrics["updates"], values, label=None if loss in drawn else words.method(loss), **style)
+            axes.plot(record.metrics["updates"][-1:], values[-1:], marker(loss), color=colour(loss), markersize=3.5)
             drawn.setdefault(loss, []).append(values[-1])
-        every = np.concatenate([one.metrics["val_mean_iou"] for one in shown])
+        every = np.concatenate([record.metrics["val_mean_iou"] for record in shown])
         low, high = float(np.percentile(every, FIRST_EPOCHS)), float(every.max())
         margin = 0.08 * max(high - low, 0.01)
         axes.set_ylim(max(0.0, low - margin), min(1.0, high + margin))
@@ -232,27 +234,31 @@ def learning(records: Sequence[RunRecord], data: str, budget: Budget, identity: 
 
 def collapse(records: Sequence[RunRecord], data: str, measure: str, identity: str) -> Chart | None:
     """A sign of collapse against epochs, a line a run and head; None where no run has a log."""
-    shown = [one for one in records if (one.run.data, one.run.loss) == (data, IIC) and one.metrics.get("epoch")]
-    heads = [head for head in ("main", "aux") if any(one.metrics.get(f"val_{head}_{measure}") for one in shown)]
+    shown = [
+        record
+        for record in records
+        if (record.run.data, record.run.loss) == (data, IIC) and record.metrics.get("epoch")
+    ]
+    heads = [head for head in ("main", "aux") if any(record.metrics.get(f"val_{head}_{measure}") for record in shown)]
     if not heads:
         return None
     with drawing(SMALL) as (figure, axes):
         said = []
         for head in heads:
             ends: list[float] = []
-            for one in shown:
-                values = one.metrics.get(f"val_{head}_{measure}")
+            for record in shown:
+                values = record.metrics.get(f"val_{head}_{measure}")
                 if not values:
                     continue
-                fell = any(head in each for each in one.run.collapse.values())
+                fell = any(head in each for each in record.run.collapse.values())
                 style = {"color": colour(head), "linestyle": line(head), "linewidth": 1.1}
-                axes.plot(one.metrics["epoch"], values, label=None if ends else words.HEADS[head], **style)
+                axes.plot(record.metrics["epoch"], values, label=None if ends else words.HEADS[head], **style)
                 end: Any = {
                     "color": colour(head),
                     "markersize": 6 if fell else 4,
                     "markeredgewidth": 1.6 if fell else 1,
                 }
-                axes.plot(one.metrics["epoch"][-1:], values[-1:], "x" if fell else marker(head), **end)
+                axes.plot(record.metrics["epoch"][-1:], values[-1:], "x" if fell else marker(head), **end)
                 ends.append(values[-1])
             said.append(f"{words.HEADS[head]}: {_range(ends)} after the last epoch")
         if (limit := _limit(measure)) is not None:

@@ -84,14 +84,14 @@ class Findings:
     def state(self) -> str:
         """The saved state that comparisons are drawn by: the plan's first, so that none is picked for its result."""
         wanted = [str(state) for state in self.results.settings.get("states", [])]
-        scored = [one.state for one in self.cells if one.budget is not None and one.estimate is not None]
+        scored = [cell.state for cell in self.cells if cell.budget is not None and cell.estimate is not None]
         return next((state for state in wanted if state in scored), next(iter(scored), "best-supervised"))
 
     def cell(self, data: str, column: Column, budget: Budget) -> Cell | None:
         """The cell of a data set, column and label budget."""
-        for one in self.cells:
-            if (one.data, one.loss, one.state, one.budget) == (data, *column, budget):
-                return one
+        for cell in self.cells:
+            if (cell.data, cell.loss, cell.state, cell.budget) == (data, *column, budget):
+                return cell
         return None
 
     @property
@@ -106,7 +106,7 @@ class Findings:
 
     def clusters(self, data: str) -> list[Cell]:
         """The cells of IIC on a data set: a saved state, head and mapping each."""
-        return [one for one in self.cells if one.data == data and one.loss == IIC]
+        return [cell for cell in self.cells if cell.data == data and cell.loss == IIC]
 
     def otsu(self, data: str) -> float | None:
         """Mean IoU of Otsu's threshold on a data set; None where it was not scored."""
@@ -114,14 +114,14 @@ class Findings:
 
     def ceiling(self, data: str) -> Estimate | None:
         """The control with all labels, in the state compared by."""
-        cells = (self.cell(data, (CONTROL, self.state), one) for one in self.budgets(data) if one.title == ALL)
-        return next((one.estimate for one in cells if one is not None), None)
+        cells = (self.cell(data, (CONTROL, self.state), budget) for budget in self.budgets(data) if budget.title == ALL)
+        return next((cell.estimate for cell in cells if cell is not None), None)
 
     def budgets(self, data: str, *, with_all: bool = True) -> list[Budget]:
         """The label budgets of a data set, ascending, that of all labels last."""
-        found = {one.budget for one in self.cells if one.data == data and one.budget is not None}
-        chosen = [one for one in found if with_all or one.title != ALL]
-        return sorted(chosen, key=lambda one: (one.title == ALL, one.count))
+        found = {cell.budget for cell in self.cells if cell.data == data and cell.budget is not None}
+        chosen = [budget for budget in found if with_all or budget.title != ALL]
+        return sorted(chosen, key=lambda budget: (budget.title == ALL, budget.count))
 
     def columns(self, data: str) -> list[Column]:
         """Losses and states of a data set: the paper's pipelines first, in its order, the control last.
@@ -129,13 +129,17 @@ class Findings:
         The control has no unsupervised loss, so its states of best supervised and best final loss are one; states of
         it that score alike throughout are a column.
         """
-        found = dict.fromkeys((one.loss, one.state) for one in self.cells if one.data == data and one.loss != IIC)
+        found = dict.fromkeys((cell.loss, cell.state) for cell in self.cells if cell.data == data and cell.loss != IIC)
         order = {column: place for place, column in enumerate(PIPELINES)}
-        losses = list(dict.fromkeys(loss for loss, _ in sorted(found, key=lambda one: order.get(one, len(order)))))
+        losses = list(
+            dict.fromkeys(loss for loss, _ in sorted(found, key=lambda column: order.get(column, len(order))))
+        )
         losses = [loss for loss in losses if loss != CONTROL] + [CONTROL] * (CONTROL in losses)
         columns: list[Column] = []
         for loss in losses:
-            own = sorted((one for one in found if one[0] == loss), key=lambda one: order.get(one, len(order)))
+            own = sorted(
+                (column for column in found if column[0] == loss), key=lambda column: order.get(column, len(order))
+            )
             for column in own:
                 same = loss == CONTROL and any(self._alike(data, column, other) for other in columns)
                 if not same:
@@ -160,9 +164,9 @@ class Findings:
         for data in self.results.data:
             for budget in self.budgets(data, with_all=False):
                 scored = [
-                    one
-                    for one in self.cells
-                    if (one.data, one.budget, one.state) == (data, budget, self.state) and one.estimate is not None
+                    cell
+                    for cell in self.cells
+                    if (cell.data, cell.budget, cell.state) == (data, budget, self.state) and cell.estimate is not None
                 ]
                 if len(scored) > 1:
                     found.append(Verdict(data, budget, *_ahead(scored)))
@@ -171,24 +175,24 @@ class Findings:
     @cached_property
     def comparisons(self) -> tuple[Cell, ...]:
         """The cells of the state compared by that have a difference to the control."""
-        return tuple(one for one in self.cells if one.state == self.state and one.control is not None)
+        return tuple(cell for cell in self.cells if cell.state == self.state and cell.control is not None)
 
     @cached_property
     def tests(self) -> int:
         """Number of paired t tests, for which the p values are corrected."""
-        return sum(one.p_corrected is not None for one in self.cells)
+        return sum(cell.p_corrected is not None for cell in self.cells)
 
     @cached_property
     def reversals(self) -> tuple[FoundReversal, ...]:
         """Means that fall although there are more labels."""
         found = []
         for data in self.results.data:
-            budgets = {one.count: one for one in self.budgets(data, with_all=False)}
+            budgets = {budget.count: budget for budget in self.budgets(data, with_all=False)}
             for loss, state in self.columns(data):
                 values = {count: self.results.values(data, loss, count, state) for count in budgets}
                 found += [
-                    FoundReversal(data, loss, state, budgets[one.less], budgets[one.more], one)
-                    for one in reversals({count: each for count, each in values.items() if each})
+                    FoundReversal(data, loss, state, budgets[reversal.less], budgets[reversal.more], reversal)
+                    for reversal in reversals({count: each for count, each in values.items() if each})
                 ]
         return tuple(found)
 
@@ -207,15 +211,16 @@ class Findings:
         """The paper's falls on the data sets that are here."""
         found = []
         for data in self.results.data:
-            counts = {one.title: one.count for one in self.budgets(data, with_all=False)}
-            for one in published_reversals(data):
+            counts = {budget.title: budget.count for budget in self.budgets(data, with_all=False)}
+            for fall in published_reversals(data):
                 own = None
-                if one.less in counts and one.more in counts:
+                if fall.less in counts and fall.more in counts:
                     more, less = (
-                        self.results.values(data, one.loss, counts[title], one.state) for title in (one.more, one.less)
+                        self.results.values(data, fall.loss, counts[title], fall.state)
+                        for title in (fall.more, fall.less)
                     )
                     own = compare(more, less)
-                found.append(PaperReversal(data, one, own))
+                found.append(PaperReversal(data, fall, own))
         return tuple(found)
 
     @property
@@ -233,9 +238,9 @@ def _ahead(scored: Sequence[Cell]) -> tuple[Cell, Cell | None]:
     """The best of some cells, and the one whose difference to the control tells how clear that is."""
     ranked = sorted(scored, key=_mean, reverse=True)
     best = ranked[0]
-    told_by = best if best.loss != CONTROL else next((one for one in ranked if one.control is not None), None)
+    told_by = best if best.loss != CONTROL else next((cell for cell in ranked if cell.control is not None), None)
     return best, told_by if told_by is not None and told_by.control is not None else None
 
 
-def _mean(one: Cell) -> float:
-    return one.estimate.mean if one.estimate is not None else float("-inf")
+def _mean(cell: Cell) -> float:
+    return cell.estimate.mean if cell.estimate is not None else float("-inf")

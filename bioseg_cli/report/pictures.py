@@ -36,14 +36,14 @@ def typical(viewer: Viewer, shown: Sequence[Scored]) -> Strip:
     columns: list[tuple[Picture, ...]] = [
         (_image(viewer, number), _classes(viewer, viewer.truth.labels(number), "truth", None))
     ]
-    for one in shown:
-        title = words.method(one.run.loss)
+    for scored in shown:
+        title = words.method(scored.run.loss)
         try:
-            predicted = viewer.labels(one, number)
+            predicted = viewer.labels(scored, number)
         except BiosegError as error:
-            columns.append((Picture(b"", title, f"{error.what}: {one.run.name}"),))
+            columns.append((Picture(b"", title, f"{error.what}: {scored.run.name}"),))
             continue
-        predictions = _classes(viewer, predicted, title, one.row.images.get(name))
+        predictions = _classes(viewer, predicted, title, scored.row.images.get(name))
         columns.append((predictions, _difference(viewer, number, predicted, title)))
     return Strip(_in_the_middle(name, shown[0]), tuple(columns))
 
@@ -142,7 +142,7 @@ def _outlined(viewer: Viewer, number: int, labels: Pixels, heading: str) -> Pict
 
 def _areas(labels: Pixels, classes: Sequence[ClassInfo], ignore: int) -> str:
     counted = labels[labels != ignore]
-    shares = [f"{one.name} {100 * (counted == code).mean():.1f} %" for code, one in enumerate(classes)]
+    shares = [f"{class_info.name} {100 * (counted == code).mean():.1f} %" for code, class_info in enumerate(classes)]
     return ", ".join(shares) if counted.size else "nothing that counts"
 
 

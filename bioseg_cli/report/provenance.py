@@ -51,11 +51,18 @@ def environments(records: Sequence[RunRecord]) -> list[tuple[dict[str, str], int
         if record.manifest is not None and record.manifest.environment is not None
     ]
     facts = [
-        {**{name: value for name, value in one.items() if name != "packages"}, **one.get("packages", {})}
-        for one in known
+        {
+            **{name: value for name, value in environment.items() if name != "packages"},
+            **environment.get("packages", {}),
+        }
+        for environment in known
     ]
-    written = [{name: str(value) for name, value in one.items() if value is not None} for one in facts]
-    return [(one, written.count(one)) for place, one in enumerate(written) if one not in written[:place]]
+    written = [{name: str(value) for name, value in environment.items() if value is not None} for environment in facts]
+    return [
+        (environment, written.count(environment))
+        for place, environment in enumerate(written)
+        if environment not in written[:place]
+    ]
 
 
 def collapsed_heads(run: RunResult) -> list[str]:

@@ -27,7 +27,7 @@ def reliability(findings: Findings, data: str, budget: Budget, identity: str) ->
     with drawing(SMALL) as (figure, axes):
         axes.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, label="as sure as right")
         said = []
-        for loss in sorted(found, key=lambda one: one != CONTROL):
+        for loss in sorted(found, key=lambda loss: loss != CONTROL):
             runs = found[loss]
             _draw(axes, pooled([run.reliability_before for run in runs]), loss, after=False)
             _draw(axes, pooled([run.reliability for run in runs]), loss, after=True)

@@ -50,38 +50,38 @@ class ReportResult:
             "state": findings.state,
             "ahead": [
                 {
-                    "data": one.data,
-                    "labels": one.budget.count,
-                    "loss": one.best.loss,
-                    "told_by": None if one.told_by is None else one.told_by.loss,
-                    "clear": one.clear,
+                    "data": verdict.data,
+                    "labels": verdict.budget.count,
+                    "loss": verdict.best.loss,
+                    "told_by": None if verdict.told_by is None else verdict.told_by.loss,
+                    "clear": verdict.clear,
                 }
-                for one in findings.verdicts
+                for verdict in findings.verdicts
             ],
             "tests": findings.tests,
             "reversals": [
                 {
-                    "data": one.data,
-                    "loss": one.loss,
-                    "state": one.state,
-                    "labels": [one.less.count, one.more.count],
-                    "change": one.reversal.comparison.difference.mean,
-                    "interval": limits(one.reversal.comparison),
-                    "verdict": one.reversal.verdict,
+                    "data": fall.data,
+                    "loss": fall.loss,
+                    "state": fall.state,
+                    "labels": [fall.less.count, fall.more.count],
+                    "change": fall.reversal.comparison.difference.mean,
+                    "interval": limits(fall.reversal.comparison),
+                    "verdict": fall.reversal.verdict,
                 }
-                for one in findings.reversals
+                for fall in findings.reversals
             ],
             "paper_reversals": [
                 {
-                    "data": one.data,
-                    "loss": one.published.loss,
-                    "state": one.published.state,
-                    "ratios": [one.published.less, one.published.more],
-                    "change": one.published.change,
-                    "own_change": None if one.own is None else one.own.difference.mean,
-                    "own_interval": None if one.own is None else limits(one.own),
+                    "data": fall.data,
+                    "loss": fall.published.loss,
+                    "state": fall.published.state,
+                    "ratios": [fall.published.less, fall.published.more],
+                    "change": fall.published.change,
+                    "own_change": None if fall.own is None else fall.own.difference.mean,
+                    "own_interval": None if fall.own is None else limits(fall.own),
                 }
-                for one in findings.paper_reversals
+                for fall in findings.paper_reversals
             ],
             "without_picture": self.album.problems,
         }
@@ -93,7 +93,7 @@ def limits(comparison: Comparison) -> list[float] | None:
     return None if interval is None else [interval.low, interval.high]
 
 
-def _published(one: Cell) -> float | None:
-    if one.budget is not None:
-        return published(one.data, one.loss, one.state, one.budget.title)
-    return published_head(one.data, str(one.head)) if one.mapping == "oracle" else None
+def _published(cell: Cell) -> float | None:
+    if cell.budget is not None:
+        return published(cell.data, cell.loss, cell.state, cell.budget.title)
+    return published_head(cell.data, str(cell.head)) if cell.mapping == "oracle" else None

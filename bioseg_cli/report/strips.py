@@ -68,8 +68,12 @@ class Album:
     def problems(self) -> list[str]:
         """Why pictures are missing, each reason once."""
         galleries = (*self.typical, *self.cases, *self.clusters)
-        said = [one.problem for one in galleries if one.problem is not None]
+        said = [gallery.problem for gallery in galleries if gallery.problem is not None]
         said += [
-            picture.words for one in galleries for strip in one.strips for picture in strip.pictures if not picture.png
+            picture.words
+            for gallery in galleries
+            for strip in gallery.strips
+            for picture in strip.pictures
+            if not picture.png
         ]
         return list(dict.fromkeys(said))

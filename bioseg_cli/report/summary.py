@@ -24,8 +24,8 @@ NAMED = 6
 def sentences(findings: Findings) -> list[str]:
     """What was compared, what came out, and what is missing; a paragraph each."""
     return [
-        one
-        for one in (
+        sentence
+        for sentence in (
             _compared(findings),
             _against_the_control(findings),
             _without_control(findings),
@@ -35,7 +35,7 @@ def sentences(findings: Findings) -> list[str]:
             _unseen(findings),
             _collapsed(findings),
         )
-        if one
+        if sentence
     ]
 
 
@@ -75,8 +75,8 @@ def _against_the_control(findings: Findings) -> str:
         unpaired = "No run is scored together with a control of the same labels and seed"
         nothing = "nothing can be said of what the unlabelled images add"
         return f"{unpaired}: {nothing}." if findings.results.losses else ""
-    readings = [reading(one.control) for one in compared if one.control is not None]
-    better, worse, untold = (readings.count(one) for one in (BETTER, WORSE, UNTOLD))
+    readings = [reading(cell.control) for cell in compared if cell.control is not None]
+    better, worse, untold = (readings.count(outcome) for outcome in (BETTER, WORSE, UNTOLD))
     open_ones = len(compared) - better - worse - untold
     state = words.state(findings.state)
     said = f"Of {words.counted(len(compared), 'comparison')} with the control (state {state}), "
@@ -91,7 +91,7 @@ def _against_the_control(findings: Findings) -> str:
         parts.append(f"{untold} cannot be judged, for want of repeats")
     said += words.listed(parts) + "."
     if findings.tests:
-        small = sum(one.p_corrected is not None and one.p_corrected < SIGNIFICANT for one in findings.cells)
+        small = sum(cell.p_corrected is not None and cell.p_corrected < SIGNIFICANT for cell in findings.cells)
         tests = words.counted(findings.tests, "paired t test")
         said += f" Of the {tests} of all states, {_number(small)} {_are(small)} below {SIGNIFICANT} after Holm’s "
         said += "correction."
@@ -136,11 +136,11 @@ def _number(count: int) -> str:
 def _without_labels(findings: Findings) -> str:
     said = []
     for data in findings.results.data:
-        scored = [one for one in findings.clusters(data) if one.estimate is not None]
-        mapped = [one for one in scored if one.mapping == "stored"] or scored
+        scored = [cell for cell in findings.clusters(data) if cell.estimate is not None]
+        mapped = [cell for cell in scored if cell.mapping == "stored"] or scored
         if not mapped:
             continue
-        best = max(mapped, key=lambda one: one.estimate.mean if one.estimate is not None else 0.0)
+        best = max(mapped, key=lambda cell: cell.estimate.mean if cell.estimate is not None else 0.0)
         value = "" if best.estimate is None else words.score(best.estimate.mean)
         otsu = findings.otsu(data)
         against = "" if otsu is None else f"; {words.baseline('otsu')} {words.score(otsu)}"
@@ -150,19 +150,19 @@ def _without_labels(findings: Findings) -> str:
 
 
 def _repeats(findings: Findings) -> str:
-    estimates = [one.estimate for one in findings.cells if one.estimate is not None]
+    estimates = [cell.estimate for cell in findings.cells if cell.estimate is not None]
     if not estimates:
         return ""
-    if all(one.interval is None for one in estimates):
-        single = all(one.runs == 1 for one in estimates)
+    if all(estimate.interval is None for estimate in estimates):
+        single = all(estimate.runs == 1 for estimate in estimates)
         return f"There is {SINGLE if single else 'no interval: the runs of a cell share one label draw'}."
-    units = sorted({len(one.units) for one in estimates if one.interval is not None})
-    kinds = " or ".join(sorted({f"{one.unit}s" for one in estimates if one.interval is not None}))
+    units = sorted({len(estimate.units) for estimate in estimates if estimate.interval is not None})
+    kinds = " or ".join(sorted({f"{estimate.unit}s" for estimate in estimates if estimate.interval is not None}))
     least = str(units[0]) if len(units) == 1 else f"{units[0]} to {units[-1]}"
     said = f"Intervals are Student’s, 95 %, over {least} {kinds}"
     if units[0] == 2:
         said += "; of two they are very wide, and say little"
-    if all(one.unit == "seed" for one in estimates if one.interval is not None):
+    if all(estimate.unit == "seed" for estimate in estimates if estimate.interval is not None):
         said += "; they say nothing of other choices of the labelled images"
     return f"{said}."
 

@@ -104,20 +104,20 @@ def kind_of_interval(row: ScoreRow) -> str:
     return "of a baseline: bootstrap over the images, as nothing of it is trained"
 
 
-def lacking(one: Cell) -> str:
+def lacking(cell: Cell) -> str:
     """What a reader must know of the runs of a cell: that some are not in its mean, collapsed, or lack a class."""
     said = []
-    if one.failed:
-        ended = len(one.runs) - len(one.failed)
-        said.append(f"{ended} of {words.counted(len(one.runs), 'run')}" if ended else "no run")
-        said += how_they_ended(one.failed)
-    if one.collapsed:
-        said.append(f"{len(one.collapsed)} of {words.counted(len(one.runs), 'run')} collapsed")
-    unseen = [run for run in one.runs if run.unseen]
+    if cell.failed:
+        ended = len(cell.runs) - len(cell.failed)
+        said.append(f"{ended} of {words.counted(len(cell.runs), 'run')}" if ended else "no run")
+        said += how_they_ended(cell.failed)
+    if cell.collapsed:
+        said.append(f"{len(cell.collapsed)} of {words.counted(len(cell.runs), 'run')} collapsed")
+    unseen = [run for run in cell.runs if run.unseen]
     for classes in dict.fromkeys(run.unseen for run in unseen):
         count = sum(run.unseen == classes for run in unseen)
         what = words.listed([f"‘{name}’" for name in classes])
-        said.append(f"{count} of {words.counted(len(one.runs), 'run')} without a label of {what}")
+        said.append(f"{count} of {words.counted(len(cell.runs), 'run')} without a label of {what}")
     return "; ".join(said)
 
 

@@ -76,7 +76,7 @@ class Viewer:
         return maps, mapped
 
     def _predictor(self, scored: Scored) -> Predictor:
-        state = next(one for one in STATES if one == scored.row.state)
+        state = next(name for name in STATES if name == scored.row.state)
         wanted = (scored.run.path, state)
         if self._last is None or self._last[0] != wanted:
             run = RunDirectory.open(scored.run.path)

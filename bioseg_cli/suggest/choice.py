@@ -53,8 +53,8 @@ def typical_images(points: Values, covered: Flags, passed_over: Flags, count: in
     open_ = int((~covered[usable]).sum())
     kinds = _kinds(points[usable], _number_of_kinds(len(usable), int(covered[usable].sum()), min(count, open_)), seed)
     members = [usable[kinds == kind] for kind in np.unique(kinds).tolist()]
-    waiting = [_most_typical_first(points, one, covered) for one in members]
-    masks = [int(covered[one].sum()) for one in members]
+    waiting = [_most_typical_first(points, group, covered) for group in members]
+    masks = [int(covered[group].sum()) for group in members]
     found: list[Chosen] = []
     while len(found) < min(count, open_):
         # As in the paper: the fewest masks, then the most images.

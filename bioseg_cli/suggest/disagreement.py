@@ -83,11 +83,11 @@ class Views:
             view = np.rot90(pixels[..., ::-1] if mirrored else pixels, turns, (-2, -1))
             turned = self._predictor.probabilities(np.ascontiguousarray(view), self._dataset.path)
             back = np.rot90(turned, -turns, (-2, -1))
-            one = (back[..., ::-1] if mirrored else back)[inside]
+            probabilities = (back[..., ::-1] if mirrored else back)[inside]
             if by_value:
-                one = self._predictor.decoder.probabilities(np.ascontiguousarray(one))
-            total = total + one
-            squares = squares + (one**2).sum(axis=0)
+                probabilities = self._predictor.decoder.probabilities(np.ascontiguousarray(probabilities))
+            total = total + probabilities
+            squares = squares + (probabilities**2).sum(axis=0)
         return total / len(SYMMETRIES), squares / len(SYMMETRIES)
 
     def learnt_from(self) -> IntArray:

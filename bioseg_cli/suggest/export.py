@@ -107,7 +107,7 @@ def _then(folder: Path, values: Sequence[ClassInfo] | None) -> str:
     words = ["bioseg", "prepare", "folder", "--images", str(folder / "images"), "--masks", str(folder / "masks")]
     if values is not None:
         words += ["--masks-are", "binary" if len(values) == 2 else "classes"]
-        names = [one.name for one in values]
+        names = [class_info.name for class_info in values]
         if not any("," in name or name != name.strip() for name in names):
             words += ["--classes", ",".join(names)]
     return shlex.join([*words, "--out", f"data/{folder.resolve().name}.h5"])

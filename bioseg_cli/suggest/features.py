@@ -76,7 +76,7 @@ def measure(image: NDArray[np.floating[Any]], levels: int, step: float = 0.0) ->
         step: the least difference of two values; 0 where there is none.
     """
     channels = [_measure_levels(channel, levels) for channel in image.astype(np.float64)]
-    contrast, peaks, medians = (np.array([one[part] for one in channels]) for part in range(3))
+    contrast, peaks, medians = (np.array([channel[part] for channel in channels]) for part in range(3))
     rise = peaks / (medians + SMALLEST + OF_A_STEP * step)
     texture = np.concatenate([np.log(contrast + SMALLEST), np.log(rise + SMALLEST)], axis=1)
     return Measured(
@@ -109,7 +109,7 @@ def _without_margin(level: Values) -> Values:
 
 def vectors(images: Sequence[Measured]) -> Values:
     """Points (N, F) whose distances say how unlike images are; brightness and texture have the same weight."""
-    groups = [np.stack([one.intensity for one in images]), np.stack([one.texture for one in images])]
+    groups = [np.stack([image.intensity for image in images]), np.stack([image.texture for image in images])]
     return np.concatenate([_standardised(group) / np.sqrt(group.shape[1]) for group in groups], axis=1)
 
 
@@ -128,8 +128,8 @@ def shows_nothing(images: Sequence[Measured]) -> NDArray[np.bool_]:
     It does where every level of every channel is even, as noise is, and weak beside the strongest images. An image full
     of structure is even too, but not weak; one that is faint throughout may hold single objects, which are not even.
     """
-    peaks = np.stack([one.peaks for one in images])
-    even = np.stack([one.evenness for one in images]) < EVEN
+    peaks = np.stack([image.peaks for image in images])
+    even = np.stack([image.evenness for image in images]) < EVEN
     weak = peaks < WEAK * np.quantile(peaks, STRONGEST, axis=0)
     found: NDArray[np.bool_] = np.all(even & weak, axis=(1, 2))
     return found

@@ -151,20 +151,20 @@ def _measured(dataset: Dataset, indices: IntArray, output: Output) -> list[Measu
 
     levels = levels_for(*dataset.image_shape[1:])
 
-    def one(index: int) -> Measured:
+    def measured(index: int) -> Measured:
         return measure(dataset.normalised(index)[:, *dataset.extent(index)], levels, step)
 
-    with prefetched_map(one, indices.tolist(), most=PREFETCHED_IMAGES) as made:
+    with prefetched_map(measured, indices.tolist(), most=PREFETCHED_IMAGES) as made:
         return list(output.track(made, "Looking at the images", len(indices)))
 
 
-def _reason(one: Chosen) -> str:
-    if not one.alike:
+def _reason(chosen: Chosen) -> str:
+    if not chosen.alike:
         return "shows little but background"
-    if one.alike == 1:
+    if chosen.alike == 1:
         return "unlike the other images"
-    labelled = f", {one.covered} of them labelled" if one.covered else ""
-    return f"typical of {one.alike} images{labelled}"
+    labelled = f", {chosen.covered} of them labelled" if chosen.covered else ""
+    return f"typical of {chosen.alike} images{labelled}"
 
 
 def _suggestion(

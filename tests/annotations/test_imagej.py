@@ -242,10 +242,10 @@ def test_selections_of_a_stack_are_drawn_on_their_frames_and_others_are_refused(
     drawn = blank_images.parent / "drawn"
     for number in range(6):
         roi = bounded(ROI_TYPE.RECT, 5, 6, 20, 16, position=1 + number % 3, name="cell")
-        archive(drawn / f"RoiSet_a{number}.zip", one=roi)
+        archive(drawn / f"RoiSet_a{number}.zip", outline=roi)
     dataset, _ = prepared(bioseg, blank_images, drawn)
     assert labelled_frames(dataset) == {f"a{number}": [(number % 3, 150)] for number in range(6)}
-    archive(drawn / "RoiSet_a0.zip", one=bounded(ROI_TYPE.RECT, 5, 6, 20, 16, name="cell"))
+    archive(drawn / "RoiSet_a0.zip", outline=bounded(ROI_TYPE.RECT, 5, 6, 20, 16, name="cell"))
     result = bioseg("prepare", "folder", "--images", blank_images, "--masks", drawn, "--out", blank_images / "x.h5")
     assert result.exit_code == 3
     assert "Selection one was drawn on no frame in particular" in " ".join(result.output.split())

@@ -279,7 +279,7 @@ def test_a_stopped_training_goes_on_to_the_same_weights(by: str, disc_dataset: P
     assert f"resume={str(tmp_path / 'run')!r}" in str(stopped.value)
     run = bioseg.train_uda(resume=done.path)
     assert run.best == whole.best
-    ours, theirs = (load_file(one.path / "checkpoints" / "last.safetensors") for one in (run, whole))
+    ours, theirs = (load_file(result.path / "checkpoints" / "last.safetensors") for result in (run, whole))
     assert all(np.array_equal(ours[name], theirs[name]) for name in theirs)
 
 
@@ -287,7 +287,7 @@ def test_iic_tells_of_its_progress_and_stops(disc_dataset: Path, tmp_path: Path)
     settings = {"width": 2, "epochs": 2, "batch_size": 4}
     seen: list[bioseg.TrainingProgress] = []
     run = bioseg.train_iic(disc_dataset, run=tmp_path / "run", progress=seen.append, **settings)
-    assert run.status in ("finished", "collapsed") and [one.epoch for one in seen if one.metrics] == [1, 2]
+    assert run.status in ("finished", "collapsed") and [report.epoch for report in seen if report.metrics] == [1, 2]
     with pytest.raises(bioseg.Interrupted) as stopped:
         bioseg.train_iic(disc_dataset, run=tmp_path / "two", restarts=2, progress=lambda _: False, **settings)
     assert stopped.value.done.path == tmp_path / "two"

@@ -64,8 +64,8 @@ def write(tmp_path: Path) -> Write:
 def names_of(write: Write, *sources: dict[str, object], groups: Sequence[str] = "") -> list[str]:
     items = []
     for index, source in enumerate(sources):
-        one = item(index, **source)
-        items.append(Item(one.image, one.labels, one.split, groups[index] if groups else "g", one.source))
+        stored = item(index, **source)
+        items.append(Item(stored.image, stored.labels, stored.split, groups[index] if groups else "g", stored.source))
     with Dataset(write(items)) as dataset:
         return [dataset.name(index) for index in range(dataset.size)]
 
@@ -259,22 +259,22 @@ def test_normalised_pixels_are_in_zero_to_one_by_the_stored_limits(write: Write)
 
 
 def test_the_content_hash_changes_with_anything_in_the_data_set_and_with_nothing_else(write: Write):
-    one, other = item(0), item(1)
-    unlabelled = Item(one.image, np.full(SHAPE[1:], 255, np.uint8), "val", one.group, one.source)
+    first, other = item(0), item(1)
+    unlabelled = Item(first.image, np.full(SHAPE[1:], 255, np.uint8), "val", first.group, first.source)
 
     def content_hash(items: list[Item], **options: object) -> str:
         with Dataset(write(items, **options)) as dataset:
             return dataset.content_hash
 
-    reference = content_hash([one, other])
-    assert content_hash([one, other], name="copy.h5") == reference
+    reference = content_hash([first, other])
+    assert content_hash([first, other], name="copy.h5") == reference
     changed = [
-        content_hash([other, one]),
-        content_hash([one, Item(other.image, other.labels, "val", other.group, other.source)]),
-        content_hash([one, Item(other.image, None, "train", other.group, other.source)]),
-        content_hash([one, other], info=DatasetInfo("x", {}, CLASSES, INFO.normalisation)),
-        content_hash([one, unlabelled]),
-        content_hash([one, Item(one.image, None, "val", one.group, one.source)]),
+        content_hash([other, first]),
+        content_hash([first, Item(other.image, other.labels, "val", other.group, other.source)]),
+        content_hash([first, Item(other.image, None, "train", other.group, other.source)]),
+        content_hash([first, other], info=DatasetInfo("x", {}, CLASSES, INFO.normalisation)),
+        content_hash([first, unlabelled]),
+        content_hash([first, Item(first.image, None, "val", first.group, first.source)]),
     ]
     assert len({reference, *changed}) == 1 + len(changed)
 

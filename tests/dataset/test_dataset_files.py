@@ -183,18 +183,21 @@ def test_leaving_without_finish_is_an_error_and_writes_nothing(tmp_path: Path):
 
 
 def test_fewer_items_than_announced_are_not_a_data_set(tmp_path: Path):
-    with pytest.raises(ValueError, match="1 items were added, 2 were announced"), writer(tmp_path / "d.h5") as one:
-        one.add(item())
-        one.finish(INFO)
+    with (
+        pytest.raises(ValueError, match="1 items were added, 2 were announced"),
+        writer(tmp_path / "d.h5") as dataset_writer,
+    ):
+        dataset_writer.add(item())
+        dataset_writer.finish(INFO)
     assert not list(tmp_path.iterdir())
 
 
 def test_finishing_replaces_the_earlier_file_where_that_was_asked(tmp_path: Path):
     path = tmp_path / "d.h5"
     path.write_text("old")
-    with writer(path, count=1, overwrite=True) as one:
-        one.add(item())
-        content_hash = one.finish(INFO)
+    with writer(path, count=1, overwrite=True) as dataset_writer:
+        dataset_writer.add(item())
+        content_hash = dataset_writer.finish(INFO)
     with Dataset(path) as dataset:
         assert dataset.content_hash == content_hash
     assert list(tmp_path.iterdir()) == [path]
@@ -211,27 +214,27 @@ def test_finishing_replaces_the_earlier_file_where_that_was_asked(tmp_path: Path
     ],
 )
 def test_an_image_or_mask_that_does_not_fit_is_refused_by_its_file_name(tmp_path: Path, wrong: Item, message: str):
-    with pytest.raises(DataError, match=message) as caught, writer(tmp_path / "d.h5") as one:
-        one.add(wrong)
+    with pytest.raises(DataError, match=message) as caught, writer(tmp_path / "d.h5") as dataset_writer:
+        dataset_writer.add(wrong)
     assert caught.value.where == "cells_007.tif"
 
 
 def test_a_label_without_a_class_is_refused_by_its_file_name(tmp_path: Path):
     with (
         pytest.raises(DataError, match="Label 2 has no class: there are 2") as caught,
-        writer(tmp_path / "d.h5") as one,
+        writer(tmp_path / "d.h5") as dataset_writer,
     ):
-        one.add(item(np.full((4, 5), 2)))
-        one.add(item(np.full((4, 5), 255)))
-        one.finish(INFO)
+        dataset_writer.add(item(np.full((4, 5), 2)))
+        dataset_writer.add(item(np.full((4, 5), 255)))
+        dataset_writer.finish(INFO)
     assert caught.value.where == "cells_007.tif"
 
 
 def test_a_single_class_may_have_no_label_yet(tmp_path: Path):
     for labels in (None, np.full((4, 5), 255)):
-        with writer(tmp_path / "d.h5", count=1, overwrite=True) as one:
-            one.add(item(labels))
-            one.finish(dataclasses.replace(INFO, classes=INFO.classes[:1]))
+        with writer(tmp_path / "d.h5", count=1, overwrite=True) as dataset_writer:
+            dataset_writer.add(item(labels))
+            dataset_writer.finish(dataclasses.replace(INFO, classes=INFO.classes[:1]))
         with Dataset(tmp_path / "d.h5") as dataset:
             assert (dataset.labels(0) == 255).all()
             assert dataset.label_order.dtype == np.int64
@@ -260,11 +263,11 @@ def test_wherever_the_disk_is_full_the_earlier_file_stays(tmp_path: Path, images
     with (
         no_file_longer_than(1_000_000 * images),
         pytest.raises(DataError, match="could not be written") as caught,
-        writer(path, count=9, image_shape=image.shape, overwrite=True) as one,
+        writer(path, count=9, image_shape=image.shape, overwrite=True) as dataset_writer,
     ):
         for _ in range(9):
-            one.add(Item(image, None, "train", "g", SOURCE))
-        one.finish(INFO)
+            dataset_writer.add(Item(image, None, "train", "g", SOURCE))
+        dataset_writer.finish(INFO)
     assert caught.value.where == str(path)
     assert path.read_text() == "precious"
     assert list(tmp_path.iterdir()) == [path]

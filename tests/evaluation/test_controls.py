@@ -112,7 +112,7 @@ def test_every_setting_counts_but_those_of_the_unlabelled_images_and_the_machine
         if name in OF_NO_ACCOUNT | names:
             assert found == []
         else:
-            assert any(one.startswith(f"{name} (") for one in found), found
+            assert any(remark.startswith(f"{name} (") for remark in found), found
 
 
 def test_what_settings_come_to_counts_and_not_how_they_were_given(disc_run: Path, disc_control: Path) -> None:
@@ -306,9 +306,9 @@ def test_in_a_study_the_own_control_is_found_by_data_labels_and_repeat(disc_run:
     assert differing[0].unlike_control == ("the labelled images (3 of 4 are the same)",)
     changed_results = replace(results, runs=found)
     pairs = {
-        (one.loss, one.budget.count): len(one.control.difference.units)
-        for one in cells(changed_results)
-        if one.control is not None
+        (cell.loss, cell.budget.count): len(cell.control.difference.units)
+        for cell in cells(changed_results)
+        if cell.control is not None
     }
     assert pairs == {
         (loss, count): 3 - ((loss, count) == ("kl", 25)) for loss in ("kl", "iid") for count in (10, 25, 50)

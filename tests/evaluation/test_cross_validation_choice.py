@@ -158,9 +158,9 @@ def test_runs_with_other_labels_or_data_are_not_compared(bioseg: Cli, runs: Runs
                     *SETTINGS, *SUPERVISED)  # fmt: skip
     assert result.exit_code == 0, result.output
     found = evaluated(bioseg, two, runs.semi, other, "--control", runs.control)
-    by_run = {one["run"]: one for one in found}
-    assert {run for run, one in by_run.items() if "chosen" in one} == {str(runs.semi)}
-    assert {run for run, one in by_run.items() if "control" in one} == {str(runs.semi)}
+    by_run = {row["run"]: row for row in found}
+    assert {run for run, row in by_run.items() if "chosen" in row} == {str(runs.semi)}
+    assert {run for run, row in by_run.items() if "control" in row} == {str(runs.semi)}
     assert by_run[str(two)]["images"] == 2
     result = bioseg("evaluate", two, "--control", runs.control, "--cross-validate")
     assert result.exit_code == 2

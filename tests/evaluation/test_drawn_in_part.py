@@ -230,7 +230,7 @@ def test_crops_anywhere_are_remarked_on(tmp_path: Path) -> None:
         for crop, around, said in ((32, "anywhere", True), (32, "labels", False), (None, "anywhere", False)):
             settings = {"ratio": 1.0, "unsup_loss": "none", "crop": crop, "crop_around": around}
             remarks = UDA(dataset, build_config(TrainUDAConfig, settings), CPU).remarks
-            assert any("many will hold no label (--crop-around labels" in one for one in remarks) is said
+            assert any("many will hold no label (--crop-around labels" in remark for remark in remarks) is said
 
 
 def test_a_single_image_is_cut_the_way_that_leaves_both_classes(tmp_path: Path) -> None:

@@ -78,7 +78,9 @@ def test_every_head_and_mapping_has_a_row(evaluate, misled, misled_data):
         assert row.keys() == RUN_KEYS | {"head", "mapping"}
         assert (row["state"], row["labels"], row["baselines"]) == ("best-final", None, {})
     mappings = [row["mapping"] for row in rows]
-    assert [(one["rule"], one["split"], one["images"], len(one["classes"])) for one in mappings] == [
+    assert [
+        (mapping["rule"], mapping["split"], mapping["images"], len(mapping["classes"])) for mapping in mappings
+    ] == [
         ("hungarian", "train", 3, 2),
         ("hungarian", "val", 3, 2),
         ("majority", "train", 3, 5),
@@ -252,7 +254,7 @@ def test_baselines_are_chosen(bioseg, disc_run):
     every = found("--baselines", "all-background,local,kmeans,otsu")
     assert list(every["baselines"]) == ["otsu", "kmeans", "local", "all-background"]
     # The discs are bright on an even ground.
-    scores = {name: one["mean_iou"] for name, one in every["baselines"].items()}
+    scores = {name: baseline["mean_iou"] for name, baseline in every["baselines"].items()}
     assert scores["kmeans"] == pytest.approx(scores["otsu"], abs=0.01)
     assert scores["otsu"] > scores["local"]
     assert [note.split(":")[0] for note in every["notes"]][-3:] == ["otsu", "kmeans", "local"]

@@ -60,8 +60,8 @@ def score(bioseg):
     def run(*arguments):
         result = bioseg("evaluate", "--json", *arguments)
         assert result.exit_code == 0, result.output
-        (one,) = json.loads(result.stdout)["runs"]
-        return one
+        (scores,) = json.loads(result.stdout)["runs"]
+        return scores
 
     return run
 

@@ -115,7 +115,7 @@ def test_classes_are_scored_apart(score: Score, tmp_path: Path) -> None:
         tifffile.imwrite(tmp_path / name / "a.tif", mask)
     given = ("--predictions", tmp_path / "pred", "--truth", tmp_path / "truth", "--masks-are", "classes")
     objects = score(*given, "--classes", "background,cell,rim")["objects"]
-    assert {name: (one["true_objects"], one["predicted_objects"]) for name, one in objects.items()} == {
+    assert {name: (score["true_objects"], score["predicted_objects"]) for name, score in objects.items()} == {
         "cell": (1, 2),
         "rim": (2, 1),
     }

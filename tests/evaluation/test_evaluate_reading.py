@@ -91,8 +91,10 @@ def test_what_does_not_fit_is_read_again(tmp_path, monkeypatch):
 def numbered(number: int) -> np.ndarray:
     """Objects numbered from 1, each one region."""
     mask = np.zeros((30, 40), dtype=np.uint16)
-    for one in range(12):
-        mask[2 + 9 * (one // 4) : 7 + 9 * (one // 4), 2 + 9 * (one % 4) : 8 + 9 * (one % 4)] = one + 1 + number
+    for place in range(12):
+        mask[2 + 9 * (place // 4) : 7 + 9 * (place // 4), 2 + 9 * (place % 4) : 8 + 9 * (place % 4)] = (
+            place + 1 + number
+        )
     return mask
 
 

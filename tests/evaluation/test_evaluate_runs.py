@@ -116,7 +116,7 @@ def test_a_run_does_not_differ_from_itself_but_from_another(evaluate, disc_run, 
 
 def test_all_states(evaluate, disc_run):
     found = evaluate(disc_run, "--state", "all")
-    assert [one["state"] for one in found] == ["best-supervised", "best-final", "best-miou", "last"]
+    assert [row["state"] for row in found] == ["best-supervised", "best-final", "best-miou", "last"]
     assert found[3]["mean_iou"] == evaluate(disc_run, "--state", "last")[0]["mean_iou"]
 
 
@@ -180,7 +180,7 @@ def test_files_of_a_report(bioseg, disc_run, tmp_path):
     assert [row["name"] for row in rows] == [str(disc_run)] * 4 + ["otsu", "all-background"]
     assert [row["state"] for row in rows] == ["best-supervised", "best-final", "best-miou", "last", "", ""]
     document = json.loads((report / "evaluation.json").read_text())
-    assert [float(row["mean_iou"]) for row in rows[:4]] == [one["mean_iou"] for one in document["runs"]]
+    assert [float(row["mean_iou"]) for row in rows[:4]] == [row["mean_iou"] for row in document["runs"]]
     assert document["config"]["state"] == "all"
     with (report / "per_image.csv").open() as stream:
         images = [row for row in csv.DictReader(stream) if row["state"] == "last"]
@@ -199,7 +199,7 @@ def test_data_sets_are_shown_one_after_the_other(bioseg, evaluate, train_weakly,
     weak = train_weakly(other)
     found = evaluate(disc_run, weak, disc_run)
     # Those of one data set stand together, and share its baselines.
-    assert [one["run"] for one in found] == [str(disc_run), str(disc_run), str(weak)]
+    assert [row["run"] for row in found] == [str(disc_run), str(disc_run), str(weak)]
     assert found[0]["baselines"] == found[1]["baselines"] != found[2]["baselines"]
     shown = bioseg("evaluate", disc_run, weak).stdout
     assert shown.index("discs.h5, val split") < shown.index("other.h5, val split")

@@ -56,7 +56,9 @@ def test_the_temperature_is_the_factor_by_which_logits_are_too_large(factor: flo
 def test_no_other_temperature_makes_the_labels_likelier() -> None:
     logits, labels = overconfident()
     fitted = fit_temperature(logits, labels)
-    best = minimize_scalar(lambda one: negative_log_likelihood(logits, labels, one), bounds=LIMITS, method="bounded")
+    best = minimize_scalar(
+        lambda temperature: negative_log_likelihood(logits, labels, temperature), bounds=LIMITS, method="bounded"
+    )
     assert fitted == pytest.approx(best.x, rel=1e-3)
     by_hand = -np.log(softmax(logits.astype(float) / fitted, 1)[np.arange(len(labels)), labels]).mean()
     assert negative_log_likelihood(logits, labels, fitted) == pytest.approx(by_hand)
@@ -143,7 +145,7 @@ def test_ignored_pixels_are_left_out_and_of_many_some_are_drawn(
         monkeypatch.setattr(calibrate, "MOST_PIXELS", 800)
         fewer = calibrate.drawn_pixels(dataset, images)
     assert not (fewer[0] & ~first).any() and not (fewer[1] & ~second).any()
-    assert sum(one.sum() for one in fewer) == pytest.approx(800, abs=100)
+    assert sum(drawn.sum() for drawn in fewer) == pytest.approx(800, abs=100)
     assert fewer[0].sum() / fewer[1].sum() == pytest.approx(38 / 28, rel=0.25)
 
 

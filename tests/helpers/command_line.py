@@ -20,7 +20,7 @@ def commands() -> dict[str, set[str]]:
             walk(command.get_command(None, inner), f"{name} {inner}".strip())  # type: ignore[attr-defined]
         if not hasattr(command, "commands"):
             parameters = command.params  # type: ignore[attr-defined]
-            found[name] = {flag for one in parameters for flag in (*one.opts, *one.secondary_opts)}
+            found[name] = {flag for parameter in parameters for flag in (*parameter.opts, *parameter.secondary_opts)}
 
     walk(typer.main.get_command(app), "")
     return found

@@ -109,25 +109,25 @@ def tiff(*pages: Page, order: str = "<", big: bool = False) -> bytes:
     out = bytearray(b"II" if order == "<" else b"MM")
     out += struct.pack(order + ("HHHQ" if big else "HI"), *((43, 8, 0, 0) if big else (42, 0)))
     link = len(out) - (8 if big else 4)
-    for one in pages:
-        at = _directory(out, one, order, big)
+    for page in pages:
+        at = _directory(out, page, order, big)
         struct.pack_into(order + ("Q" if big else "I"), out, link, at)
         link = len(out) - (8 if big else 4)
     return bytes(out)
 
 
-def _directory(out: bytearray, one: Page, order: str, big: bool) -> int:
+def _directory(out: bytearray, page: Page, order: str, big: bool) -> int:
     """Append a page and those below it; returns where its directory is, whose link to the next one ends the file."""
     offsets = []
-    for segment in one.segments:
+    for segment in page.segments:
         offsets.append(len(out))
         out += segment + b"\0" * (len(segment) % 2)
-    tiled, pointer = 322 in one.tags, LONG8 if big else LONG
-    tags = dict(one.tags)
+    tiled, pointer = 322 in page.tags, LONG8 if big else LONG
+    tags = dict(page.tags)
     tags[324 if tiled else 273] = pointer, offsets
-    tags[325 if tiled else 279] = pointer, [len(segment) for segment in one.segments]
-    if one.below:
-        tags[330] = pointer, [_directory(out, below, order, big) for below in one.below]
+    tags[325 if tiled else 279] = pointer, [len(segment) for segment in page.segments]
+    if page.below:
+        tags[330] = pointer, [_directory(out, below, order, big) for below in page.below]
     room, entries = (8 if big else 4), b""
     for code, (kind, values) in sorted(tags.items()):
         content = bytes(values) if kind == ASCII else struct.pack(f"{order}{len(values)}{FORMATS[kind][0]}", *values)
@@ -168,11 +168,11 @@ def depths() -> Iterator[Sample]:
     """Grey values of every depth, in both byte orders, in classic and big TIFFs, in strips and tiles."""
     for kind, order, big, tile in product(KINDS, "<>", (False, True), (None, 16)):
         pixels = values_of(kind, HEIGHT, WIDTH)
-        one = page(pixels, bits=KINDS[kind][1], order=order, tile=tile, rows=8)
+        single_page = page(pixels, bits=KINDS[kind][1], order=order, tile=tile, rows=8)
         name = f"{kind} {'little' if order == '<' else 'big'}{' bigtiff' if big else ''}{' tiles' if tile else ''}.tif"
         refused = "Pixels of 24 bits" if kind == "uint24" else None
         route = "none" if refused else "tifffile"
-        yield Sample(name, tiff(one, order=order, big=big), channels_first(pixels), route, refused=refused)
+        yield Sample(name, tiff(single_page, order=order, big=big), channels_first(pixels), route, refused=refused)
 
 
 def white_is_zero() -> Iterator[Sample]:
@@ -224,13 +224,13 @@ def compressions() -> Iterator[Sample]:
             pixels[4:14] = pixels[4:5, :1]
             photometric = RGB if samples == 3 else BLACK
             options: dict[str, Any] = {"order": order, "tile": tile, "rows": 8, "predictor": predictor}
-            one = page(pixels, photometric, compression=compression, **options)
+            single_page = page(pixels, photometric, compression=compression, **options)
             layout = "tiles" if tile else "strips"
             name = f"{NAMES[compression]} {kind} x{samples} predictor {predictor} {layout}.tif"
             if predictor > 1 and compression in (1, 32773):
-                yield Sample(name, tiff(one, order=order), refused="differences")
+                yield Sample(name, tiff(single_page, order=order), refused="differences")
             else:
-                yield Sample(name, tiff(one, order=order), channels_first(pixels), "tifffile")
+                yield Sample(name, tiff(single_page, order=order), channels_first(pixels), "tifffile")
 
 
 def colours() -> Iterator[Sample]:
@@ -241,17 +241,17 @@ def colours() -> Iterator[Sample]:
     ):
         pixels = values_of(kind, HEIGHT, WIDTH, 3 + len(extra))
         tags = {338: (SHORT, extra)} if extra else {}
-        one = page(pixels, RGB, planar=planar, order=order, rows=7, tags=tags)
+        single_page = page(pixels, RGB, planar=planar, order=order, rows=7, tags=tags)
         kept = 4 if word == "fourth" else 3
         name = f"colour {word} {kind} {'planes' if planar else 'pixels'} {'little' if order == '<' else 'big'}.tif"
         if word in ("premultiplied", "alpha") and kind != "uint8":
             # tifffile writes four of anything so, and hardly any other program does.
-            yield Sample(name, tiff(one, order=order), refused="Nothing in the file says which axis")
+            yield Sample(name, tiff(single_page, order=order), refused="Nothing in the file says which axis")
             continue
         shown = channels_first(pixels)[:, :kept]
         seen = lambda stored, kept=kept: stored[:kept]  # noqa: E731
         pillow = kind == "uint8" and word in ("rgb", "alpha") and not planar
-        yield Sample(name, tiff(one, order=order), shown, "Pillow" if pillow else "tifffile", seen)
+        yield Sample(name, tiff(single_page, order=order), shown, "Pillow" if pillow else "tifffile", seen)
 
 
 def palettes() -> Iterator[Sample]:
@@ -259,12 +259,16 @@ def palettes() -> Iterator[Sample]:
     for bits, order, tile, old in product((1, 2, 4, 8, 16), "<>", (None, 16), (False, True)):
         indices = noise(HEIGHT, WIDTH, high=2**bits - 1, dtype=np.uint16 if bits == 16 else np.uint8)
         colourmap = noise(3, 2**bits, high=255 if old else 65535, dtype=np.uint16, seed=3)
-        one = page(indices, PALETTE, bits=bits, order=order, tile=tile, tags={320: (SHORT, colourmap.ravel().tolist())})
+        single_page = page(
+            indices, PALETTE, bits=bits, order=order, tile=tile, tags={320: (SHORT, colourmap.ravel().tolist())}
+        )
         colours = (colourmap if old else colourmap >> 8).astype(np.uint8)
         name = f"palette {bits} {'little' if order == '<' else 'big'} {'tiles' if tile else 'strip'}{' old' * old}.tif"
         pillow = bits in (1, 2, 4, 8) and not old
         seen = lambda stored, colours=colours: colours[:, stored[0]]  # noqa: E731
-        yield Sample(name, tiff(one, order=order), colours[:, indices][None], "Pillow" if pillow else "tifffile", seen)
+        yield Sample(
+            name, tiff(single_page, order=order), colours[:, indices][None], "Pillow" if pillow else "tifffile", seen
+        )
     indices = noise(HEIGHT, WIDTH)
     tags: dict[int, tuple[int, Any]] = {320: (SHORT, noise(768, high=65535, dtype=np.uint16).tolist())}
     for order in "<>":
@@ -315,15 +319,17 @@ def orientations() -> Iterator[Sample]:
     for (word, (pixels, photometric, bits, pillow)), orientation, tile in product(
         kinds.items(), range(1, 9), (None, 16)
     ):
-        one = page(pixels, photometric, bits=bits, tile=tile, rows=5, tags={274: (SHORT, [orientation])})
+        single_page = page(pixels, photometric, bits=bits, tile=tile, rows=5, tags={274: (SHORT, [orientation])})
         shown = turned(channels_first(255 - pixels if photometric == WHITE else pixels), orientation)
         seen = lambda stored, orientation=orientation: turned(stored, orientation)  # noqa: E731
         route = "Pillow" if pillow else "tifffile"
-        yield Sample(f"orientation {orientation} {word}{' tiles' if tile else ''}.tif", tiff(one), shown, route, seen)
+        yield Sample(
+            f"orientation {orientation} {word}{' tiles' if tile else ''}.tif", tiff(single_page), shown, route, seen
+        )
     grey = noise(HEIGHT, WIDTH)
     for orientation in (0, 9):  # these do not exist
-        one = page(grey, tags={274: (SHORT, [orientation])})
-        yield Sample(f"orientation {orientation}.tif", tiff(one), channels_first(grey), "Pillow")
+        single_page = page(grey, tags={274: (SHORT, [orientation])})
+        yield Sample(f"orientation {orientation}.tif", tiff(single_page), channels_first(grey), "Pillow")
     mixed = [page(grey, tags={274: (SHORT, [orientation])}) for orientation in (1, 6)]
     yield Sample("orientations differ.tif", tiff(*mixed), refused=r"lie different ways round.*1, 6")
 
@@ -332,7 +338,7 @@ def fills() -> Iterator[Sample]:
     """Bits of a byte in the other order."""
     for bits, photometric, order in product((1, 2, 4, 8, 12, 16), (WHITE, BLACK), "<>"):
         pixels = values_of(f"uint{bits}", HEIGHT, WIDTH)
-        one = page(pixels, photometric, bits=bits, order=order, fill=2, rows=8)
+        single_page = page(pixels, photometric, bits=bits, order=order, fill=2, rows=8)
         top = pixels.dtype.type(2**bits - 1)
         shown = channels_first(top - pixels if photometric == WHITE else pixels)
         white = photometric == WHITE
@@ -340,7 +346,7 @@ def fills() -> Iterator[Sample]:
         name = f"fill order 2 {bits} {'white' if white else 'black'} {'little' if order == '<' else 'big'}.tif"
         yield Sample(
             name,
-            tiff(one, order=order),
+            tiff(single_page, order=order),
             shown,
             "Pillow" if bits == 1 or (bits == 8 and not white) else "tifffile",
             seen,
@@ -355,14 +361,16 @@ def lossy() -> Iterator[Sample]:
         layout: dict[str, Any] = {"tile": tile, "rows": 16, "compression": 7}
         where = f"{'tiles' if tile else 'strips'} {quality}"
         for photometric, word in ((BLACK, "black"), (WHITE, "white")):
-            one = page(smooth[..., 0], photometric, encode=lambda part, q=quality: _jpeg(part[..., 0], q), **layout)
-            yield Sample(f"jpeg {word} {where}.tif", tiff(one), None, "Pillow")
-        one = page(smooth, RGB, encode=lambda part, q=quality: _jpeg(part, q, colorspace="RGB"), **layout)
-        yield Sample(f"jpeg rgb {where}.tif", tiff(one), None, "Pillow")
+            single_page = page(
+                smooth[..., 0], photometric, encode=lambda part, q=quality: _jpeg(part[..., 0], q), **layout
+            )
+            yield Sample(f"jpeg {word} {where}.tif", tiff(single_page), None, "Pillow")
+        single_page = page(smooth, RGB, encode=lambda part, q=quality: _jpeg(part, q, colorspace="RGB"), **layout)
+        yield Sample(f"jpeg rgb {where}.tif", tiff(single_page), None, "Pillow")
         for thinned, factors in (("4:4:4", (1, 1)), ("4:2:2", (2, 1)), ("4:2:0", (2, 2))):
             encode = lambda part, q=quality, t=thinned: _jpeg(part, q, subsampling=t)  # noqa: E731
-            one = page(smooth, YCBCR, encode=encode, tags={530: (SHORT, factors)}, **layout)
-            yield Sample(f"jpeg ycbcr {thinned.replace(':', '')} {where}.tif", tiff(one), None, "Pillow")
+            single_page = page(smooth, YCBCR, encode=encode, tags={530: (SHORT, factors)}, **layout)
+            yield Sample(f"jpeg ycbcr {thinned.replace(':', '')} {where}.tif", tiff(single_page), None, "Pillow")
     for mode in ("L", "RGB"):
         image = Image.fromarray(smooth if mode == "RGB" else smooth[..., 0])
         yield Sample(f"jpeg by libtiff {mode}.tif", saved(image, "TIFF", compression="jpeg"), None, "Pillow")
@@ -403,7 +411,7 @@ def codecs() -> Iterator[Sample]:
         ("jpeg xr", 34934, grey, lambda part: imagecodecs.jpegxr_encode(part, level=1.0)),
     ]  # fmt: skip
     for (name, compression, pixels, encode), tile in product(cases, (None, 16)):
-        one = page(
+        single_page = page(
             pixels,
             RGB if pixels.ndim == 3 else BLACK,
             compression=compression,
@@ -412,7 +420,7 @@ def codecs() -> Iterator[Sample]:
             encode=lambda part, encode=encode: bytes(encode(np.ascontiguousarray(part.squeeze()))),
         )
         file = f"{name} {pixels.dtype} x{pixels.ndim - 1}{' tiles' if tile else ''}.tif"
-        yield Sample(file, tiff(one), channels_first(pixels), "tifffile")
+        yield Sample(file, tiff(single_page), channels_first(pixels), "tifffile")
     for kind in ("uint8", "uint16", "float32"):
         pixels, stream = values_of(kind, 32, 32), BytesIO()
         tifffile.imwrite(stream, pixels, compression="lerc", metadata=None)
@@ -490,7 +498,7 @@ def previews() -> Iterator[Sample]:
     filtered.below = [page(full, 32803)]
     yield Sample("raw photograph.tif", tiff(filtered), refused="CFA")
     stack = np.stack([full, full[::-1], full[:, ::-1]])
-    pages = [one for frame in stack for one in (page(frame), page(frame[::5, ::5], tags=reduced))]
+    pages = [laid_out for frame in stack for laid_out in (page(frame), page(frame[::5, ::5], tags=reduced))]
     yield Sample("pages with previews.tif", tiff(*pages), stack[:, None], "tifffile", pages=(0, 2, 4))
     alone = page(full, tags=reduced)
     yield sample("nothing but a preview", alone)

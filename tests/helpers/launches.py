@@ -25,9 +25,9 @@ def launched(rank: int, port: int) -> dict[str, str]:
 
 
 def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
 
 
 def together(*commands: tuple[object, ...], folder: Path) -> list[subprocess.CompletedProcess[str]]:

@@ -99,12 +99,12 @@ def tif(draw: Callable[[int], np.ndarray]) -> Callable[[Path, int], None]:
 # Numbers --------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("one", "other"), [(1, 255), (1, 128), (128, 255)])
-def test_two_codings_of_an_object_are_asked_about(folder, one, other) -> None:
-    folder.write(png(lambda number: values(blocks(number), one)), png(lambda number: values(blocks(number), other)))
+@pytest.mark.parametrize(("first", "other"), [(1, 255), (1, 128), (128, 255)])
+def test_two_codings_of_an_object_are_asked_about(folder, first, other) -> None:
+    folder.write(png(lambda number: values(blocks(number), first)), png(lambda number: values(blocks(number), other)))
     message = folder.refused()
     assert "The masks contradict each other" in message
-    for part in (f"0, {one} in 3 masks (such as m0.png)", f"0, {other} in 3 masks (such as m1.png)"):
+    for part in (f"0, {first} in 3 masks (such as m0.png)", f"0, {other} in 3 masks (such as m1.png)"):
         assert part in message
     assert "--masks-are binary" in message
     folder.prepare(masks_are="binary")

@@ -44,9 +44,9 @@ def test_one_value_beside_0_is_binary(value) -> None:
 
 
 def test_a_first_mask_with_one_cell_does_not_decide() -> None:
-    one, many = squares([1]), squares(range(1, 13))
-    assert read(one, many).kind == "instances"
-    np.testing.assert_array_equal(read(one, many).labels(many), (many > 0).astype(np.uint8))
+    single, many = squares([1]), squares(range(1, 13))
+    assert read(single, many).kind == "instances"
+    np.testing.assert_array_equal(read(single, many).labels(many), (many > 0).astype(np.uint8))
 
 
 def test_values_with_many_regions_are_classes() -> None:

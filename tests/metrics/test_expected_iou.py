@@ -112,7 +112,7 @@ def test_predict_estimates_every_image_whatever_its_size(bioseg: Cli, model: Pat
     frames = found["movie"]["estimated_iou"]["frames"]
     assert len(frames) == 3 and min(frames) < found["movie"]["estimated_iou"]["mean_iou"] < max(frames)
     assert json.loads(result.stdout)["files"][0]["estimated_iou"] == next(iter(found.values()))["estimated_iou"]
-    values = {name: one["estimated_iou"]["mean_iou"] for name, one in found.items()}
+    values = {name: row["estimated_iou"]["mean_iou"] for name, row in found.items()}
     worst = min(values, key=lambda name: values[name])
     said = f"median {np.median(list(values.values())):.3f}, lowest {values[worst]:.3f} ({worst})"
     assert f"Mean IoU estimated without labels: {said}" in " ".join(result.stderr.split())

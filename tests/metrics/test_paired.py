@@ -18,7 +18,7 @@ from bioseg_cli.study.statistics import compare, estimate, holm
 
 def counted_by_hand(differences: list[float]) -> tuple[float, float]:
     """The smaller rank sum, and the share of all choices of signs with one as small."""
-    found = np.array([one for one in differences if one != 0])
+    found = np.array([difference for difference in differences if difference != 0])
     ranks = rankdata(np.abs(found))
     smaller = min(ranks[found > 0].sum(), ranks[found < 0].sum())
     as_small = 0
@@ -214,7 +214,7 @@ def test_a_t_interval_is_that_of_scipy(values, confidence):
 def test_the_bootstrap_of_a_mean_has_the_limits_of_all_resamples():
     # Every one of the 27 resamples of three values, each as likely.
     values = np.array([0.0, 1.0, 5.0])
-    means = np.array([np.mean(one) for one in itertools.product(values, repeat=3)])
+    means = np.array([np.mean(sample) for sample in itertools.product(values, repeat=3)])
     for confidence in (0.5, 0.9):
         low, high = bootstrap_mean(values, draws=40000, confidence=confidence)
         tails = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2], method="inverted_cdf")

@@ -92,8 +92,10 @@ def test_evaluate_says_both_errors(
                 expected += within.mean() * abs(correct[within].mean() - confidence[within].mean())
         assert calibration[key] == pytest.approx(expected, abs=2e-4)
     assert calibration["ece"] != calibration["ece_before"]
-    assert sum(one["pixels"] for one in calibration["reliability"]) == correct.size
-    assert all(one["above"] < one["confidence"] <= one["above"] + 1 / 15 + 1e-6 for one in calibration["reliability"])
+    assert sum(place["pixels"] for place in calibration["reliability"]) == correct.size
+    assert all(
+        place["above"] < place["confidence"] <= place["above"] + 1 / 15 + 1e-6 for place in calibration["reliability"]
+    )
     (note,) = (note for note in found["notes"] if "calibration error" in note)
     assert note == (
         f"{disc_run}: expected calibration error {calibration['ece']:.4f}; {calibration['ece_before']:.4f} without the "

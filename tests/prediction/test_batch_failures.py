@@ -165,7 +165,7 @@ def test_an_image_that_the_network_chokes_on_is_taken_out_of_its_batch(
     forward = UNet.forward
 
     def choking(self: UNet, pixels: torch.Tensor) -> Any:
-        if any(bool((one == 1).all()) for one in pixels):
+        if any(bool((image == 1).all()) for image in pixels):
             raise ValueError("nothing but white")
         return forward(self, pixels)
 
@@ -277,8 +277,8 @@ def test_a_run_that_cannot_be_scored_leaves_the_others(
     assert result.exit_code == 1, result.output
     assert "4 of 5 runs could not be scored, the others were" in result.stderr
     document = json.loads(result.stdout)
-    assert [one["run"] for one in document["runs"]] == [str(disc_run)]
-    assert {one["run"] for one in document["failures"]} == {str(run) for run in runs if run != disc_run}
+    assert [run["run"] for run in document["runs"]] == [str(disc_run)]
+    assert {failure["run"] for failure in document["failures"]} == {str(run) for run in runs if run != disc_run}
     written = json.loads((tmp_path / "report/evaluation.json").read_text())
     assert written["failures"] == document["failures"] and (tmp_path / "table.csv").is_file()
     alone = bioseg("evaluate", disc_run, "--json")

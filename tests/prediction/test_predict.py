@@ -312,7 +312,7 @@ def test_averaged_views_agree_with_a_turned_image(disc_run: Path) -> None:
         assert np.abs(back(plain.probabilities(turned)) - plain.probabilities(image)).max() > 1e-3
     views = [np.rot90(image[:, :, :: 1 - 2 * flip], turns, (1, 2)) for turns in range(4) for flip in (0, 1)]
     maps = [np.rot90(plain.probabilities(view), -(number // 2), (1, 2)) for number, view in enumerate(views)]
-    mean = np.mean([one[:, :, :: 1 - 2 * (number % 2)] for number, one in enumerate(maps)], axis=0)
+    mean = np.mean([view[:, :, :: 1 - 2 * (number % 2)] for number, view in enumerate(maps)], axis=0)
     np.testing.assert_allclose(expected, mean, atol=1e-5)
 
 

@@ -98,16 +98,16 @@ def scheduler(tmp_path: Path) -> Iterator[tuple[str, psutil.Process]]:
         subprocess.Popen(
             [*dask, "scheduler", "--host", "127.0.0.1", "--port", "0", "--dashboard-address", "127.0.0.1:0",
              "--scheduler-file", address], **shared,
-        ) as one,
+        ) as scheduling,
         subprocess.Popen(
             [*dask, "worker", "--scheduler-file", address, "--nworkers", str(PROCESSES), "--nthreads", "1",
              "--local-directory", tmp_path], **shared,
-        ) as two,
+        ) as workers,
     ):  # fmt: skip
         while not address.exists():
             time.sleep(0.1)
-        yield json.loads(address.read_text())["address"], psutil.Process(two.pid)
-        for process in (*psutil.Process(two.pid).children(recursive=True), two, one):
+        yield json.loads(address.read_text())["address"], psutil.Process(workers.pid)
+        for process in (*psutil.Process(workers.pid).children(recursive=True), workers, scheduling):
             process.kill()
 
 

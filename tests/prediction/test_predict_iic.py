@@ -73,9 +73,9 @@ def test_the_record_says_what_the_values_are(bioseg: Bioseg, model: Path, image:
     mapped, raw = record_of(tmp_path / "a"), record_of(tmp_path / "b")
     assert (mapped["head"], mapped["values"]) == ("main", "classes")
     assert mapped["mapping"] == {"rule": "hungarian", "split": "train", "images": 5, "classes": [2, 0, 1]}
-    assert [one["name"] for one in mapped["classes"]] == ["background", "cell", "rim"]
+    assert [class_info["name"] for class_info in mapped["classes"]] == ["background", "cell", "rim"]
     assert (raw["head"], raw["values"], raw["mapping"]) == ("aux", "clusters", None)
-    assert [one["name"] for one in raw["classes"]] == [f"cluster {number}" for number in range(7)]
+    assert [class_info["name"] for class_info in raw["classes"]] == [f"cluster {number}" for number in range(7)]
     # A record of the aux head's clusters repeats just that.
     bioseg("predict", "--config", tmp_path / "b" / "predictions.yaml", "--out", tmp_path / "c")
     np.testing.assert_array_equal(read_mask(tmp_path / "b" / "t1.tif"), read_mask(tmp_path / "c" / "t1.tif"))
@@ -159,7 +159,7 @@ def test_the_class_is_that_of_the_most_probable_cluster(model: Path) -> None:
 
 
 def test_clusters_have_colours_that_can_be_told_apart() -> None:
-    colours = np.array([one.colour for one in cluster_colours(20)], dtype=float)
+    colours = np.array([class_info.colour for class_info in cluster_colours(20)], dtype=float)
     distances = np.linalg.norm(colours[:, None] - colours[None], axis=-1)
     assert distances[~np.eye(20, dtype=bool)].min() > 25
     assert colours.max(axis=1).min() > 100

@@ -80,7 +80,7 @@ class Drawn:
 
     def column(self, heading: str) -> int:
         """The only column of this heading."""
-        (found,) = (place for place, one in enumerate(self.sheet.headings) if one == heading)
+        (found,) = (place for place, written in enumerate(self.sheet.headings) if written == heading)
         return found
 
     @property
@@ -101,7 +101,7 @@ def shown(image: torch.Tensor) -> np.ndarray:
 def test_the_headings_name_all_nine_operations_and_what_the_magnitude_means(disc_dataset: Path) -> None:
     headings = Drawn(disc_dataset, magnitude=10).sheet.headings
     assert headings[0] == "original"
-    assert {one.split("\n")[0] for one in headings[1:-STRONG_DRAWS]} == NINE
+    assert {heading.split("\n")[0] for heading in headings[1:-STRONG_DRAWS]} == NINE
     for name in ("contrast", "brightness", "sharpness"):
         assert headings.count(f"{name}\nfactor 0.7") == headings.count(f"{name}\nfactor 1.3") == 1
     assert "solarize\nthreshold 0.67" in headings
@@ -181,7 +181,7 @@ def test_weak_views_move_image_and_mask_alike(coloured: Path) -> None:
             # Every corner of the outline lies half way between a pixel of the class and one that is not.
             low, high = np.floor(corners).astype(int), np.ceil(corners).astype(int)
             assert (inside[low[:, 1], low[:, 0]] != inside[high[:, 1], high[:, 0]]).all()
-            degrees, scale, flip = (one.item() for one in weak.as_similarity())
+            degrees, scale, flip = (value.item() for value in weak.as_similarity())
             written = [f"scale {scale:.3f}", f"rotation {degrees:.1f}°".replace("-", "−"), *["flipped"] * flip]
             assert [word for word in written if word not in drawn.words] == []
     assert "cell" in drawn.words
@@ -356,7 +356,7 @@ def test_each_change_of_a_microscope_is_shown_at_its_strongest(disc_dataset: Pat
     same(panels[7].image, gaussian_blur(image, 2.0)[0])
     light = 1 + 0.3 * torch.linspace(-1, 1, image.shape[3])
     same(panels[12].image, (image[0] * light).clamp(0, 1))
-    assert all(not torch.equal(one.image, other.image) for one, other in combinations(panels, 2))
+    assert all(not torch.equal(first.image, other.image) for first, other in combinations(panels, 2))
 
 
 def test_labelled_images_are_drawn_from_half_of_the_range_and_strong_views_from_all(disc_dataset: Path) -> None:

@@ -122,7 +122,7 @@ def test_the_papers_figures_are_for_its_data_sets_and_shares_alone() -> None:
         published_head("BigBrain", "aux"),
     ):
         assert nothing is None
-    assert {(one.loss, one.state, one.less, round(one.change, 4)) for one in published_reversals("PhC")} == {
+    assert {(fall.loss, fall.state, fall.less, round(fall.change, 4)) for fall in published_reversals("PhC")} == {
         ("kl", "best-supervised", "10 %", -0.0115),
         ("kl", "best-final", "25 %", -0.0224),
         ("iid", "best-final", "10 %", -0.0617),
@@ -134,7 +134,7 @@ def test_the_papers_figures_are_for_its_data_sets_and_shares_alone() -> None:
 def test_who_wins_is_said_and_who_loses() -> None:
     results = study(kl_wins)
     findings = Findings(results)
-    assert [(one.best.loss, one.clear) for one in findings.verdicts] == [("kl", True)] * 3
+    assert [(verdict.best.loss, verdict.clear) for verdict in findings.verdicts] == [("kl", True)] * 3
     text = " ".join(Page(page_of(results)).words.split())
     assert (
         "Of 6 comparisons with the control (state best supervised), 3 are clearly better, 3 are clearly worse" in text
@@ -145,7 +145,9 @@ def test_who_wins_is_said_and_who_loses() -> None:
         return 0.9 - 0.02 * (loss == "kl") - 0.05 * (loss == "iid")
 
     findings = Findings(study(control_wins))
-    assert [(one.best.loss, one.told_by.loss, one.clear) for one in findings.verdicts] == [("none", "kl", True)] * 3
+    assert [(verdict.best.loss, verdict.told_by.loss, verdict.clear) for verdict in findings.verdicts] == [
+        ("none", "kl", True)
+    ] * 3
     text = Page(page_of(study(control_wins))).words
     assert "none is clearly better, 6 are clearly worse and none is not told apart" in text
     assert "better than the control" not in text
@@ -154,7 +156,7 @@ def test_who_wins_is_said_and_who_loses() -> None:
         return 0.8
 
     findings = Findings(study(all_alike, noise=0.02))
-    assert {one.clear for one in findings.verdicts} == {False}
+    assert {verdict.clear for verdict in findings.verdicts} == {False}
     assert "and no better than Otsu’s threshold, 0.8700" in Page(page_of(study(all_alike, noise=0.02))).words
 
 
@@ -166,7 +168,7 @@ def test_single_runs_have_no_interval_and_the_page_says_why() -> None:
     assert table[2][1].startswith("0.9")
     assert "no interval" in table[2][1]
     assert "6 cannot be judged, for want of repeats" in page.words
-    assert {one.clear for one in Findings(results).verdicts} == {None}
+    assert {verdict.clear for verdict in Findings(results).verdicts} == {None}
 
 
 def test_what_failed_or_collapsed_is_named_in_place_and_the_rest_stands() -> None:
@@ -207,7 +209,7 @@ def test_a_fall_with_more_labels_is_called_noise_or_not() -> None:
         return 0.9 - {10: 0.0, 25: 0.05, 50: 0.0501, 100: 0.0}[labels]
 
     results = study(falling, data=("PhC",))
-    found = {(one.less.count, one.more.count): one.reversal.verdict for one in Findings(results).reversals}
+    found = {(fall.less.count, fall.more.count): fall.reversal.verdict for fall in Findings(results).reversals}
     assert found[10, 25] == "holds over the repeats"
     page = Page(page_of(results))
     table = table_with(page, "Verdict")
@@ -215,9 +217,9 @@ def test_a_fall_with_more_labels_is_called_noise_or_not() -> None:
     theirs = table_with(page, "Fall in the paper")
     row = next(row for row in theirs if row[1] == "IID, best final (P4)")
     own = next(
-        one
-        for one in Findings(results).paper_reversals
-        if one.published.state == "best-final" and one.published.loss == "iid"
+        fall
+        for fall in Findings(results).paper_reversals
+        if fall.published.state == "best-final" and fall.published.loss == "iid"
     )
     assert row[3] == "−0.0617"
     assert row[5:] == [f"{own.half_width:.4f}", f"{0.0617 / own.half_width:.1f}"]
@@ -323,8 +325,8 @@ def test_what_is_shown_is_in_the_middle_and_of_one_repeat() -> None:
     budget = middle_budget(findings, "FluoHoechst")
     assert budget == Budget(25, "25 %")
     shown = shown_runs(findings, "FluoHoechst", budget)
-    assert [one.run.loss for one in shown] == ["none", "kl", "iid"]
-    assert len({one.run.repeat for one in shown}) == 1
+    assert [scored.run.loss for scored in shown] == ["none", "kl", "iid"]
+    assert len({scored.run.repeat for scored in shown}) == 1
     scores = sorted(results.values("FluoHoechst", "none", 25, "best-supervised").values())
     assert shown[0].row.mean_iou == scores[1]
     assert ranked_images(shown[0].row) == [f"image{number}" for number in range(7)]
@@ -437,7 +439,7 @@ def test_what_is_gone_is_said_in_place_and_the_rest_is_there(finished: Path, bio
     assert result.exit_code == 0, result.output
     page = Page((copy / "report.html").read_text())
     assert page.all("img") == []
-    assert any("not a run" in one for one in json.loads(result.stdout)["without_picture"])
+    assert any("not a run" in reason for reason in json.loads(result.stdout)["without_picture"])
     assert "No picture: The folder is not a run" in page.words
     assert "learning curves are not shown" in page.words
     assert len(page.plots) == 6

@@ -69,7 +69,7 @@ def test_the_sections_say_what_the_file_says(tmp_path: Path) -> None:
     assert clusters.clusters == {"main": 2, "aux": 10} and clusters.labelled_images == clusters.mapped_by
     assert clusters.mappings is not None and len(clusters.mappings["last"]["aux"].classes) == 10
     assert default_state(RunDirectory(tmp_path, clusters)) == "best-final"
-    assert [one.kept for one in restarts.restarts].count(True) == 1 and not clusters.restarts
+    assert [restart.kept for restart in restarts.restarts].count(True) == 1 and not clusters.restarts
     assert of["uda"].updates == of["uda"].progress.updates == 8
 
 

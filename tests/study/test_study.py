@@ -55,11 +55,11 @@ def test_every_run_is_an_ordinary_run_with_its_scores(finished, bioseg: Cli) -> 
         manifest = yaml.safe_load((out / "runs" / run["name"] / "manifest.yaml").read_text())
         assert manifest["hash"] == run["hash"]
         assert run["status"] == manifest["status"]
-    one = next(name for name in names if "-kl-" in name)
-    scored = bioseg("evaluate", out / "runs" / one, "--split", "test", "--json")
+    run_name = next(name for name in names if "-kl-" in name)
+    scored = bioseg("evaluate", out / "runs" / run_name, "--split", "test", "--json")
     assert scored.exit_code == 0
     document = json.loads(scored.stdout)["runs"][0]
-    rows = json.loads((out / "scores" / f"{one}.json").read_text())["rows"]
+    rows = json.loads((out / "scores" / f"{run_name}.json").read_text())["rows"]
     assert {row["state"] for row in rows} == {"best-supervised", "best-final"}
     row = next(row for row in rows if row["state"] == "best-supervised")
     assert row["score"]["mean_iou"] == document["mean_iou"]

@@ -80,8 +80,8 @@ def suggested(result: Result) -> list[dict[str, Any]]:
     return found
 
 
-def kind_of(one: dict[str, Any]) -> str:
-    return str(one["image"]).rstrip("0123456789")
+def kind_of(suggestion: dict[str, Any]) -> str:
+    return str(suggestion["image"]).rstrip("0123456789")
 
 
 def said(result: Result) -> str:
@@ -94,24 +94,26 @@ def said(result: Result) -> str:
 @pytest.mark.parametrize("seed", range(3))
 def test_one_of_each_kind_the_largest_first(kinds: Path, bioseg: Cli, seed: int) -> None:
     found = suggested(bioseg("suggest", kinds, "--count", 3, "--seed", seed, "--json"))
-    assert [(kind_of(one), one["reason"], one["alike"]) for one in found] == [
+    assert [(kind_of(suggestion), suggestion["reason"], suggestion["alike"]) for suggestion in found] == [
         ("discs", "typical of 12 images", 12),
         ("stripes", "typical of 6 images", 6),
         ("crowd", "typical of 3 images", 3),
     ]
-    assert [one["rank"] for one in found] == [1, 2, 3]
-    assert all(0 < one["typicality"] <= 1 for one in found)
+    assert [suggestion["rank"] for suggestion in found] == [1, 2, 3]
+    assert all(0 < suggestion["typicality"] <= 1 for suggestion in found)
 
 
 def test_what_shows_nothing_comes_last(kinds: Path, bioseg: Cli) -> None:
     result = bioseg("suggest", kinds, "--count", 99, "--json")
     found = suggested(result)
     assert "Warning: 99 images were asked for, and there are 23: all are listed" in said(result)
-    assert sorted(one["image"] for one in found) == sorted(f"{kind}{number}" for number, kind in enumerate(KINDS))
-    assert [kind_of(one) for one in found[-2:]] == ["nothing"] * 2
-    assert {one["reason"] for one in found[-2:]} == {"shows little but background"}
-    assert [one["typicality"] for one in found[-2:]] == [None] * 2
-    assert "nothing" not in {kind_of(one) for one in found[:-2]}
+    assert sorted(suggestion["image"] for suggestion in found) == sorted(
+        f"{kind}{number}" for number, kind in enumerate(KINDS)
+    )
+    assert [kind_of(suggestion) for suggestion in found[-2:]] == ["nothing"] * 2
+    assert {suggestion["reason"] for suggestion in found[-2:]} == {"shows little but background"}
+    assert [suggestion["typicality"] for suggestion in found[-2:]] == [None] * 2
+    assert "nothing" not in {kind_of(suggestion) for suggestion in found[:-2]}
 
 
 @pytest.mark.parametrize(
@@ -150,7 +152,7 @@ def test_kinds_with_a_mask_are_covered(tmp_path: Path, bioseg: Cli) -> None:
     document = json.loads(result.stdout)
     assert (document["training_images"], document["labelled"], document["asked"]) == (23, 2, 2)
     every = suggested(bioseg("suggest", path, "--count", 23, "--json"))
-    assert not {"discs3", "crowd20"} & {one["image"] for one in every}
+    assert not {"discs3", "crowd20"} & {suggestion["image"] for suggestion in every}
     assert len(every) == 21
     assert "23 training images, of which 2 have a mask" in said(bioseg("suggest", path))
 
@@ -160,26 +162,28 @@ def test_a_kind_says_how_many_of_it_are_labelled() -> None:
     covered, nothing = np.zeros(10, bool), np.zeros(10, bool)
     covered[[7, 8]] = True
     chosen = typical_images(points, covered, nothing, 8, seed=0)
-    assert len({one.place for one in chosen}) == 8 and not {7, 8} & {one.place for one in chosen}
+    assert len({choice.place for choice in chosen}) == 8 and not {7, 8} & {choice.place for choice in chosen}
     first = typical_images(points, covered, nothing, 1, seed=0)[0]
     assert first.place < 6 and first.covered == 0
     covered[:6] = True
-    assert [(one.alike, one.covered) for one in typical_images(points, covered, nothing, 1, seed=0)] == [(4, 2)]
+    assert [(choice.alike, choice.covered) for choice in typical_images(points, covered, nothing, 1, seed=0)] == [
+        (4, 2)
+    ]
 
 
 def test_the_most_typical_is_the_nearest_to_the_others() -> None:
     line = np.array([[-1.0], [0.0], [1.1], [50.0], [50.0]])
     chosen = typical_images(line, np.zeros(5, bool), np.zeros(5, bool), 2, seed=0)
-    assert [(one.place, one.alike) for one in chosen] == [(1, 3), (3, 2)]
+    assert [(choice.place, choice.alike) for choice in chosen] == [(1, 3), (3, 2)]
     assert chosen[0].typical == pytest.approx(1 / (1 + (1 + 1.1) / 2)) and chosen[1].typical == 1
     with_a_mask = np.array([False, True, False, True, True])
-    assert [one.place for one in typical_images(line, with_a_mask, np.zeros(5, bool), 9, seed=0)] == [0, 2]
+    assert [choice.place for choice in typical_images(line, with_a_mask, np.zeros(5, bool), 9, seed=0)] == [0, 2]
 
 
 def test_equal_images_are_no_hindrance() -> None:
     same, none = np.zeros((6, 2)), np.zeros(6, bool)
-    assert [one.place for one in typical_images(same, none, none, 3, seed=0)] == [0, 1, 2]
-    assert [one.place for one in disputed_images(same, np.arange(6.0), 3, seed=0)] == [5, 4, 3]
+    assert [choice.place for choice in typical_images(same, none, none, 3, seed=0)] == [0, 1, 2]
+    assert [choice.place for choice in disputed_images(same, np.arange(6.0), 3, seed=0)] == [5, 4, 3]
 
 
 def test_brightness_and_texture_weigh_the_same_and_one_odd_image_is_no_ruler() -> None:
@@ -194,7 +198,9 @@ def test_brightness_and_texture_weigh_the_same_and_one_odd_image_is_no_ruler() -
 
 def test_only_training_images_are_suggested_and_the_same_each_time(kinds: Path, bioseg: Cli) -> None:
     first = bioseg("suggest", kinds, "--count", 23, "--json")
-    assert {int(one["image"].lstrip("abcdefghijklmnopqrstuvwxyz")) for one in suggested(first)} == set(range(23))
+    assert {int(suggestion["image"].lstrip("abcdefghijklmnopqrstuvwxyz")) for suggestion in suggested(first)} == set(
+        range(23)
+    )
     assert bioseg("suggest", kinds, "--count", 23, "--json").stdout == first.stdout
 
 
@@ -218,10 +224,10 @@ def test_views_are_those_of_test_time_augmentation(disc_run: Path, unlabelled: P
         views, image = views_of(disc_run, unlabelled, dataset), dataset.image(3)
         mean = Predictor(model, precision, tta=True).probabilities(image)
         np.testing.assert_array_equal(views.labels(3), mean.argmax(axis=0))
-        one = Predictor(model, precision)
+        predictor = Predictor(model, precision)
         turned = [np.rot90(image[..., ::-1] if mirrored else image, turns, (1, 2)) for turns, mirrored in sides]
         back = [
-            np.rot90(one.probabilities(view.copy()), -turns, (1, 2))
+            np.rot90(predictor.probabilities(view.copy()), -turns, (1, 2))
             for view, (turns, _) in zip(turned, sides, strict=True)
         ]
         seen = np.array(
@@ -229,7 +235,7 @@ def test_views_are_those_of_test_time_augmentation(disc_run: Path, unlabelled: P
         )
         np.testing.assert_allclose(seen.mean(axis=0), mean, atol=1e-5)
         # The chance that two of the eight, drawn at random, say another class, by calibrated probabilities.
-        seen = np.array([one.decoder.probabilities(np.ascontiguousarray(view)) for view in seen])
+        seen = np.array([predictor.decoder.probabilities(np.ascontiguousarray(view)) for view in seen])
         pairs = (
             1 - np.einsum("vkij,wkij->vwij", seen, seen).mean(axis=(0, 1)) - (1 - (seen**2).sum(axis=1)).mean(axis=0)
         )
@@ -242,10 +248,10 @@ def test_what_the_network_doubts_comes_first(disc_run: Path, unlabelled: Path, b
         views = views_of(disc_run, unlabelled, dataset)
         doubts = {dataset.name(index): views.disagreement(index) for index in range(2, 8)}
     found = suggested(bioseg("suggest", unlabelled, "--run", disc_run, "--count", 6, "--json", "--precision", "fp32"))
-    assert [one["image"] for one in found] == sorted(doubts, key=lambda name: -doubts[name])
-    assert [one["disagreement"] for one in found] == pytest.approx(sorted(doubts.values(), reverse=True))
+    assert [suggestion["image"] for suggestion in found] == sorted(doubts, key=lambda name: -doubts[name])
+    assert [suggestion["disagreement"] for suggestion in found] == pytest.approx(sorted(doubts.values(), reverse=True))
     first = suggested(bioseg("suggest", unlabelled, "--run", disc_run, "--count", 1, "--json", "--precision", "fp32"))
-    assert [one["image"] for one in first] == [found[0]["image"]]
+    assert [suggestion["image"] for suggestion in first] == [found[0]["image"]]
     assert first[0]["reason"] == "most disputed of 3 alike"
 
 
@@ -254,7 +260,7 @@ def test_disputed_images_of_one_kind_are_not_chosen_twice() -> None:
     disagreement = np.array([0.9, 0.8, 0.7, 0.6, 0.1, 0.2, 0.05, 0.04, 0.03, 0.02, 0.01, 0.0])
     chosen = disputed_images(points, disagreement, 2, seed=0)
     # The third kind is not among the six most disputed.
-    assert [(one.place, one.alike) for one in chosen] == [(0, 4), (5, 2)]
+    assert [(choice.place, choice.alike) for choice in chosen] == [(0, 4), (5, 2)]
 
 
 def test_another_pixel_size_is_said(disc_run: Path, unlabelled: Path, bioseg: Cli, tmp_path: Path) -> None:
@@ -275,10 +281,12 @@ def test_another_pixel_size_is_said(disc_run: Path, unlabelled: Path, bioseg: Cl
 def test_images_that_the_run_learnt_from_count_as_labelled(disc_run: Path, disc_dataset: Path, bioseg: Cli) -> None:
     learnt = set(yaml.safe_load((disc_run / "manifest.yaml").read_text())["labels"]["images"])
     result = bioseg("suggest", disc_dataset, "--run", disc_run, "--among", "all", "--count", 8, "--json")
-    assert {one["image"] for one in suggested(result)} == {f"disc{number}" for number in range(8)} - learnt
+    assert {suggestion["image"] for suggestion in suggested(result)} == {
+        f"disc{number}" for number in range(8)
+    } - learnt
     assert json.loads(result.stdout)["labelled"] == len(learnt) == 4
     without = suggested(bioseg("suggest", disc_dataset, "--among", "all", "--count", 8, "--json"))
-    assert {one["image"] for one in without} == {f"disc{number}" for number in range(8)}
+    assert {suggestion["image"] for suggestion in without} == {f"disc{number}" for number in range(8)}
 
 
 # Pictures and files ---------------------------------------------------------------------------------------------------
@@ -306,7 +314,7 @@ def test_the_way_back_with_masks_that_were_corrected(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     result = bioseg("suggest", unlabelled, "--run", disc_run, "--count", 3, "--export", "todo", "--json")
-    names = [one["image"] for one in suggested(result)]
+    names = [suggestion["image"] for suggestion in suggested(result)]
     assert "correct every mask in todo/masks" in said(
         bioseg("suggest", unlabelled, "--run", disc_run, "--count", 3, "--export", "todo", "--overwrite")
     )
@@ -332,7 +340,7 @@ def test_the_way_back_with_masks_that_were_corrected(
     made = bioseg(*shlex.split(then)[1:])
     assert made.exit_code == 0, made.output
     with Dataset(Path("data/todo.h5")) as dataset:
-        assert dataset.labelled.all() and [one.name for one in dataset.classes] == ["background", "cell"]
+        assert dataset.labelled.all() and [class_info.name for class_info in dataset.classes] == ["background", "cell"]
         (index,) = dataset.named([names[0]])
         np.testing.assert_array_equal(dataset.labels(index), corrected // 255)
         assert dataset.info.pixel_size == PixelSize(0.5, 0.5, "µm")
@@ -349,7 +357,7 @@ def test_the_way_back_with_masks_drawn_from_nothing(
     for name in names:
         Image.fromarray(255 * discs(int(name.removeprefix("disc")))[1]).save(Path("to do/masks", f"{name}_mask.png"))
     record = json.loads(Path("to do/suggested.json").read_text())
-    assert sorted(one["image"] for one in record["suggested"]) == names
+    assert sorted(suggestion["image"] for suggestion in record["suggested"]) == names
     made = bioseg(*shlex.split(record["then"])[1:])
     assert made.exit_code == 0, made.output
     with Dataset(Path("data/to do.h5")) as dataset:

@@ -156,14 +156,14 @@ def test_mixed_views_are_those_of_unmixed_ones_but_for_the_rotation(dataset: Dat
     for given in ({}, {"augment": "microscopy"}):
         plain, method = (UDA(dataset, settings(mix=mix, **given), CPU) for mix in ("none", "labelled"))
         for step in range(3):
-            one, other = plain.draw(0, step), method.draw(0, step)
-            assert one.mixing is None and other.mixing is not None and other.strong.rotation.is_identity()
-            assert torch.equal(one.weak.matrix, other.weak.matrix)
-            assert one.strong.operations == other.strong.operations
-            assert (one.strong.capture is None) == (not given)
-            turned.append(not one.strong.rotation.is_identity())
-            assert torch.equal(method.draw(0, step).mixing.boxes, other.mixing.boxes)
-            assert not torch.equal(method.draw(1, step).mixing.boxes, other.mixing.boxes)
+            unmixed, mixed = plain.draw(0, step), method.draw(0, step)
+            assert unmixed.mixing is None and mixed.mixing is not None and mixed.strong.rotation.is_identity()
+            assert torch.equal(unmixed.weak.matrix, mixed.weak.matrix)
+            assert unmixed.strong.operations == mixed.strong.operations
+            assert (unmixed.strong.capture is None) == (not given)
+            turned.append(not unmixed.strong.rotation.is_identity())
+            assert torch.equal(method.draw(0, step).mixing.boxes, mixed.mixing.boxes)
+            assert not torch.equal(method.draw(1, step).mixing.boxes, mixed.mixing.boxes)
     assert sum(turned) >= 3
 
 

@@ -136,11 +136,11 @@ def test_a_batch_is_a_function_of_seed_epoch_and_step(dataset: Dataset) -> None:
     config = TrainIICConfig(batch_size=3, crop=32, views="rotation,flip,photometric")
     first, again = (IIC(dataset, config, CPU) for _ in range(2))
     again.draw(4, 1)
-    one, two = first.draw(2, 1), again.draw(2, 1)
-    assert torch.equal(one.images.images, two.images.images)
-    assert torch.equal(one.view.of(one.images.images), two.view.of(two.images.images))
+    drawn, drawn_again = first.draw(2, 1), again.draw(2, 1)
+    assert torch.equal(drawn.images.images, drawn_again.images.images)
+    assert torch.equal(drawn.view.of(drawn.images.images), drawn_again.view.of(drawn_again.images.images))
     other = first.draw(2, 2)
-    assert not torch.equal(one.images.images, other.images.images)
+    assert not torch.equal(drawn.images.images, other.images.images)
 
 
 def test_second_views_do_not_feed_the_statistics_used_for_prediction(dataset: Dataset) -> None:

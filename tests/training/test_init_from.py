@@ -181,15 +181,15 @@ def test_of_an_original_network_its_name_says_all(bioseg: Cli, disc_dataset: Pat
 def test_images_of_other_channels_are_refused(bioseg: Cli, disc_run: Path, tmp_path: Path) -> None:
     data = tmp_path / "two.h5"
     with (
-        Dataset(write_discs(tmp_path / "one.h5")) as one,
-        DatasetWriter(data, count=8, image_shape=(2, SIZE, SIZE), image_dtype=one.image_dtype) as writer,
+        Dataset(write_discs(tmp_path / "one.h5")) as discs,
+        DatasetWriter(data, count=8, image_shape=(2, SIZE, SIZE), image_dtype=discs.image_dtype) as writer,
     ):
         for index in range(8):
             source = ItemSource(f"{index}.tif", f"{index:064x}", 0, (0, 0), (SIZE, SIZE))
-            image = one.image(index).repeat(2, axis=0)
-            writer.add(Item(image, one.labels(index), "train" if index < 6 else "val", f"g{index}", source))
+            image = discs.image(index).repeat(2, axis=0)
+            writer.add(Item(image, discs.labels(index), "train" if index < 6 else "val", f"g{index}", source))
         scale = Normalisation(method="minmax", low=(500.0,) * 2, high=(3200.0,) * 2)
-        writer.finish(DatasetInfo(recipe="d", settings={}, classes=one.classes, normalisation=scale, pixel_size=None))
+        writer.finish(DatasetInfo(recipe="d", settings={}, classes=discs.classes, normalisation=scale, pixel_size=None))
     result = bioseg("train-uda", data, "--init-from", disc_run, "--width", 8, "--run", tmp_path / "run", *STILL)
     assert result.exit_code == 2
     assert f"The run to start from was trained on images of 1 channel, and those of {data} have 2" in said(result)
@@ -299,11 +299,11 @@ def test_a_study_knows_its_runs_by_the_weights(bioseg: Cli, disc_run: Path, disc
         runs_of(write_plan(tmp_path / f"{number}.yaml", disc_dataset, steps=1, uda={**uda, **more}))
         for number, more in enumerate(({"init_from": str(disc_run)}, {"init_from": str(elsewhere)}, {}))
     ]
-    (one, same_one, other) = (next(run for run in runs if run.loss == "kl") for runs in plans)
-    assert one.hash == same_one.hash != other.hash
-    build_config(TrainUDAConfig, dict(one.config))
+    (first, same, other) = (next(run for run in runs if run.loss == "kl") for runs in plans)
+    assert first.hash == same.hash != other.hash
+    build_config(TrainUDAConfig, dict(first.config))
     run = trained(bioseg, disc_dataset, tmp_path / "run", "--width", 8, "--init-from", elsewhere)
-    assert manifest(run)["hash"] == one.hash
+    assert manifest(run)["hash"] == first.hash
 
 
 def test_cross_validation_is_not_of_weights_that_know_the_labels(

@@ -390,13 +390,13 @@ def test_pseudo_labels_of_weights_thresholds_and_pooled_dice_are_their_formula(c
     p, q, w = softmax(weak.numpy()), softmax(strong.numpy()), weight.numpy()[:, 0]
     entropy, overlap, sizes, counted = 0.0, np.zeros(K), np.zeros(K), 0
     for b, row, column in np.ndindex(B, H, W):
-        one, other, share = p[b, :, row, column], q[b, :, row, column], w[b, row, column]
-        label = int(one.argmax())
-        if one[label] >= (confidence if isinstance(confidence, float) else float(confidence[label])):
+        weak_shares, strong_shares, share = p[b, :, row, column], q[b, :, row, column], w[b, row, column]
+        label = int(weak_shares.argmax())
+        if weak_shares[label] >= (confidence if isinstance(confidence, float) else float(confidence[label])):
             counted += share > 0
-            entropy -= share * math.log(other[label])
-            overlap[label] += share * other[label]
-            sizes += share * other**2
+            entropy -= share * math.log(strong_shares[label])
+            overlap[label] += share * strong_shares[label]
+            sizes += share * strong_shares**2
             sizes[label] += share
     assert 5 < counted < (w > 0).sum()
     expected = entropy / w.sum()
