@@ -42,9 +42,9 @@ def objects_of_classes(numbers: NDArray[np.integer[Any]], codes: NDArray[Any], c
     """
     kept = np.where((codes > 0) & (codes < count), numbers, 0)
     found, renumbered = np.unique(np.append(kept, 0), return_inverse=True)
-    renumbered = renumbered[:-1].reshape(kept.shape).astype(np.int32)
-    cells = np.bincount(renumbered.ravel() * count + codes.ravel().clip(max=count - 1), minlength=len(found) * count)
-    return Objects(renumbered, cells.reshape(len(found), count)[1:].argmax(axis=1))
+    of_pixels: NDArray[np.int32] = renumbered[:-1].reshape(kept.shape).astype(np.int32)
+    cells = np.bincount(of_pixels.ravel() * count + codes.ravel().clip(max=count - 1), minlength=len(found) * count)
+    return Objects(of_pixels, cells.reshape(len(found), count)[1:].argmax(axis=1))
 
 
 def numbered_objects(mask: NDArray[np.integer[Any]]) -> Objects:
