@@ -93,10 +93,11 @@ def draw(shape: Shape, axes: Axes) -> None:
 
 def picture(surveyed: SurveyedAnnotations, image: Path, shapes: tuple[Shape, ...]) -> Figure:
     """The mask under the outlines; a dot is the centre of a pixel."""
-    labels_of = surveyed.labels_of(image)
-    assert labels_of is not None
-    colours = in_class_colours(labels_of(0), surveyed.classes, 255).astype(float)
-    colours[labels_of(0) == 0] = 255
+    mask_of = surveyed.mask_of(image)
+    assert mask_of is not None
+    labels = mask_of(0).labels
+    colours = in_class_colours(labels, surveyed.classes, 255).astype(float)
+    colours[labels == 0] = 255
     figure = Figure(figsize=(10, 6.4), layout="constrained")
     axes = figure.subplots()
     axes.imshow(colours / 255 * 0.75 + 0.25, extent=(0, WIDTH, HEIGHT, 0))

@@ -41,7 +41,8 @@ def noise_dataset(folder: Path, size: int, training: int = 8, validation: int = 
 def fields(size: int, count: int) -> Iterator[tuple[NDArray[np.uint16], NDArray[np.bool_]]]:
     """`count` fields of nuclei, `size` x `size` pixels of 16 bit, with where the nuclei are."""
     random = np.random.default_rng(0)
-    drawn = [nuclei(random, size) for _ in range(min(FIELDS, count))]
+    generated = (nuclei(random, size) for _ in range(min(FIELDS, count)))
+    drawn = [(image, numbers > 0) for image, numbers in generated]
     for _ in range(count):
         pair = drawn[random.integers(len(drawn))]
         turn, flip = int(random.integers(4)), random.random() < 0.5

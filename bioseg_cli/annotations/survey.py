@@ -15,7 +15,7 @@ from bioseg_cli.annotations.folder import FoundAnnotations
 from bioseg_cli.annotations.raster import covered
 from bioseg_cli.annotations.shape import Annotation, Outline, Shape
 from bioseg_cli.config import ClassInfo
-from bioseg_cli.dataset.schema import Pixels, label_dtype
+from bioseg_cli.dataset.schema import OBJECT_DTYPE, Drawn, Pixels, label_dtype
 from bioseg_cli.errors import DataError
 from bioseg_cli.io.images import ImageInfo
 from bioseg_cli.printable import listing
@@ -34,17 +34,19 @@ class SurveyedAnnotations:
     classes: tuple[ClassInfo, ...]
     sentence: str
     notes: tuple[str, ...]
+    numbers_objects: ClassVar[bool] = True
     drawn_in_part: ClassVar[bool] = False
     _codes: Mapping[str | None, int]
     _annotated: Mapping[Path, tuple[ImageInfo, Annotation]]
 
-    def labels_of(self, image: Path) -> Callable[[int], Pixels] | None:
-        """Draws the class codes of a frame; None for an image without an annotation."""
-        return partial(self._labels, *self._annotated[image]) if image in self._annotated else None
+    def mask_of(self, image: Path) -> Callable[[int], Drawn] | None:
+        """Draws the shapes of a frame; None for an image without an annotation."""
+        return partial(self._draw, *self._annotated[image]) if image in self._annotated else None
 
-    def _labels(self, info: ImageInfo, annotation: Annotation, frame: int) -> Pixels:
-        shapes = [shape for shape in annotation.shapes if info.frames == 1 or shape.frame == frame]
-        return _Drawing(info, self._codes, len(self.classes)).of(shapes)
+    def _draw(self, info: ImageInfo, annotation: Annotation, frame: int) -> Drawn:
+        drawing = _Drawing(info, self._codes, len(self.classes))
+        drawing.add([shape for shape in annotation.shapes if info.frames == 1 or shape.frame == frame])
+        return Drawn(drawing.labels, drawing.objects)
 
     def unlabelled_frames(self, image: Path) -> frozenset[int]:
         """The frames of a file of several in which nothing is drawn."""
@@ -171,7 +173,7 @@ def _remark(info: ImageInfo, annotation: Annotation, found: ShapeClasses, remark
     overlapped = 0
     for frame in {shape.frame for shape in annotation.shapes}:
         drawing = _Drawing(info, found.codes, len(found.classes))
-        drawing.of([shape for shape in annotation.shapes if shape.frame == frame])
+        drawing.add([shape for shape in annotation.shapes if shape.frame == frame])
         overlapped += drawing.overlapped
         remarks.lost += [f"{annotation.source.name}, {name}" for name in drawing.lost]
     if overlapped:
@@ -183,28 +185,31 @@ class _Drawing:
     """Draws shapes over each other, the largest first: a nucleus lies on its cell in whatever order a file has them.
 
     Attributes:
+        labels: (H, W) class codes.
+        objects: (H, W) number of the shape that lies on top, 0 = none, or one of the background or that is ignored.
         overlapped: pixels on which a shape covers one of another class.
         lost: names of the shapes that cover no pixel.
     """
 
     def __init__(self, info: ImageInfo, codes: Mapping[str | None, int], classes: int) -> None:
-        self._shape = (info.height, info.width)
-        self._codes = codes
-        self._dtype = label_dtype(classes)
+        self._codes, self._classes = codes, classes
+        self.labels: Pixels = np.zeros((info.height, info.width), dtype=label_dtype(classes))
+        self.objects: Pixels = np.zeros((info.height, info.width), dtype=OBJECT_DTYPE)
         self.overlapped = 0
         self.lost: list[str] = []
 
-    def of(self, shapes: Sequence[Shape]) -> Pixels:
-        """Class codes (H, W) of an image with such shapes."""
-        labels = np.zeros(self._shape, dtype=self._dtype)
-        drawn = np.zeros(self._shape, dtype=bool)
-        areas = [(covered(shape.area, *self._shape), shape) for shape in shapes]
+    def add(self, shapes: Sequence[Shape]) -> None:
+        """Draw the shapes of an image."""
+        drawn = np.zeros(self.labels.shape, dtype=bool)
+        areas = [(covered(shape.area, *self.labels.shape), shape) for shape in shapes]
         areas.sort(key=lambda area: -np.count_nonzero(area[0].inside))
-        for area, shape in areas:
+        for number, (area, shape) in enumerate(areas, 1):
             if not area.inside.any():
                 self.lost.append(shape.name)
-            part, before = labels[area.rows, area.columns], drawn[area.rows, area.columns]
+            part, before, objects = (
+                drawn_in[area.rows, area.columns] for drawn_in in (self.labels, drawn, self.objects)
+            )
             code = self._codes[shape.class_name]
             self.overlapped += int(np.count_nonzero(area.inside & before & (part != code)))
             part[area.inside], before[area.inside] = code, True
-        return labels
+            objects[area.inside] = number if 0 < code < self._classes else 0

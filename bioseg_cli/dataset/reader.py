@@ -60,6 +60,7 @@ class Dataset:
         image_shape: (C, H, W).
         image_dtype: type of the stored pixels.
         ignore: the label that counts nowhere.
+        numbers_objects: whether masks number single objects.
         labelled, split, group: (N,) arrays; see `schema`.
 
     Raises:
@@ -97,6 +98,7 @@ class Dataset:
             self.image_shape: tuple[int, int, int] = (shape[0], shape[1], shape[2])
             self.image_dtype: np.dtype[np.generic] = file["images"].dtype
             self.ignore = IGNORE_BY_DTYPE[str(file["labels"].dtype)]
+            self.numbers_objects = "objects" in file
             self.labelled: npt.NDArray[np.bool_] = file["labelled"][:]
             self.split: npt.NDArray[np.str_] = file["split"].asstr()[:].astype(str)
             self.group: npt.NDArray[np.str_] = file["group"].asstr(errors=NAME_ERRORS)[:].astype(str)
@@ -110,6 +112,8 @@ class Dataset:
             lengths = {len(column) for column in (self.labelled, self.split, self.group, self._files, self._frames)}
             if lengths != {self.size} or file["labels"].shape != (self.size, *self.image_shape[1:]):
                 raise ValueError("arrays of different lengths")
+            if self.numbers_objects and file["objects"].shape != file["labels"].shape:
+                raise ValueError("objects and labels are of different shapes")
             if self._planes is not None and self._planes.shape != (self.size, *PLANE_SHAPE):
                 raise ValueError(f"source/plane is not a matrix {PLANE_SHAPE} an image")
             if unknown := set(self.split.tolist()) - set(get_args(SplitName)):
@@ -211,6 +215,10 @@ class Dataset:
                 fix=PREPARE_AGAIN,
             )
         return labels
+
+    def objects(self, index: int) -> Pixels:
+        """(H, W) number of the object that a pixel belongs to, 0 = none; only where the data set numbers objects."""
+        return self._read("objects", index)
 
     def normalised(self, index: int) -> npt.NDArray[np.float32]:
         """(C, H, W) float32 in [0, 1] by the training split's normalisation."""

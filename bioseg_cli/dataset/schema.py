@@ -5,6 +5,7 @@ N images of one size are stored together; H and W are the stored height and widt
 ====================  ==========  ==================================================================
 `images`              (N,C,H,W)   the source's own integer or float type, one compressed chunk an image
 `labels`              (N,H,W)     uint8 or uint16 class codes; 255 or 65535 = ignore
+`objects`             (N,H,W)     uint32 number of the object, 0 = none; only if the masks number single objects
 `labelled`            (N,)        bool: False = no mask exists (its `labels` are all ignore)
 `split`               (N,)        "train", "val" or "test"
 `group`               (N,)        what must not straddle splits: a sequence, a plate, a file
@@ -17,14 +18,15 @@ N images of one size are stored together; H and W are the stored height and widt
 `label_order`         (L,)        one seeded order of the labelled training images; a budget is a prefix of it
 ====================  ==========  ==================================================================
 
-The root attributes are `bioseg_schema`, `content_hash` and `info` (JSON of `DatasetInfo`).
+The root attributes are `bioseg_schema`, `content_hash`, `info` (JSON of `DatasetInfo`) and, beside `objects`,
+`objects_hash`. The numbers of objects are no part of the content hash: no training depends on them.
 """
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -36,6 +38,7 @@ from bioseg_cli.io.pixel_size import PixelSize
 SCHEMA_VERSION = 1
 SCHEMA_ATTRIBUTE = "bioseg_schema"
 PLANE_SHAPE = (3, 4)
+OBJECT_DTYPE = "uint32"
 NAME_ERRORS = "surrogateescape"
 """How names that are not UTF-8 become text and bytes again, as Python does it for files."""
 
@@ -54,6 +57,18 @@ PlaneMatrix = tuple[tuple[float, float, float, float], ...]
 The centre of pixel (row, column) is at `plane @ (row, column, 0, 1)` millimetres of the world, x to the right, y to the
 front, z upwards (RAS+): the columns are the step of a row, the step of a column, the unit normal, and pixel (0, 0).
 """
+
+
+class Drawn(NamedTuple):
+    """What a mask says.
+
+    Attributes:
+        labels: (H, W) class codes or the ignore label.
+        objects: (H, W) number of the object that a pixel belongs to, 0 = none; None where the mask numbers none.
+    """
+
+    labels: Pixels
+    objects: Pixels | None = None
 
 
 @dataclass(frozen=True)
@@ -82,6 +97,8 @@ class Item:
     split: SplitName
     group: str
     source: ItemSource
+    objects: Pixels | None = None
+    """(H, W) number of the object that a pixel belongs to, 0 = none; None where the mask numbers no objects."""
 
 
 @dataclass(frozen=True)

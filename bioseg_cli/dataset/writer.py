@@ -19,6 +19,7 @@ from bioseg_cli.config import IGNORE_BY_DTYPE
 from bioseg_cli.dataset import chunks
 from bioseg_cli.dataset.schema import (
     NAME_ERRORS,
+    OBJECT_DTYPE,
     PLANE_SHAPE,
     SCHEMA_ATTRIBUTE,
     SCHEMA_VERSION,
@@ -44,7 +45,7 @@ class PackedItem:
         item: as it was given.
         labels: (H, W) in the stored type, all ignore where the item has none.
         highest: the highest class code among them, -1 where there is none.
-        image_chunk, labels_chunk: compressed.
+        image_chunk, labels_chunk, objects_chunk: compressed; no objects where the data set numbers none.
     """
 
     item: Item
@@ -52,6 +53,7 @@ class PackedItem:
     highest: int
     image_chunk: bytes | bytearray
     labels_chunk: bytes | bytearray
+    objects_chunk: bytes | bytearray | None
 
 
 class DatasetWriter:
@@ -68,6 +70,7 @@ class DatasetWriter:
         image_shape: (C, H, W) of each.
         image_dtype: the source's own type.
         label_dtype: "uint8", or "uint16" for more than 255 classes.
+        objects: whether the masks number single objects.
         overwrite: whether an existing file may be replaced.
     """
 
@@ -79,6 +82,7 @@ class DatasetWriter:
         image_shape: tuple[int, int, int],
         image_dtype: npt.DTypeLike,
         label_dtype: str = "uint8",
+        objects: bool = False,
         overwrite: bool = False,
     ) -> None:
         refuse_existing(path, overwrite=overwrite)
@@ -88,6 +92,8 @@ class DatasetWriter:
         self._dtype = np.dtype(image_dtype)
         self._label_dtype = label_dtype
         self.ignore = IGNORE_BY_DTYPE[label_dtype]
+        self._numbers_objects = objects
+        self._objects_digest = hashlib.sha256()
         self._items: list[Item] = []
         self._highest = (-1, "")
         self._digest = hashlib.sha256(f"{image_shape} {self._dtype} {label_dtype}".encode())
@@ -100,6 +106,8 @@ class DatasetWriter:
             file = self._file = stack.enter_context(h5py.File(self._raw, "w"))
             self._images = chunks.create_images(file, "images", self._count, self._shape, self._dtype)
             self._labels = chunks.create_images(file, "labels", self._count, self._shape[1:], self._label_dtype)
+            if self._numbers_objects:
+                self._objects = chunks.create_images(file, "objects", self._count, self._shape[1:], OBJECT_DTYPE)
             self._stack = stack.pop_all()
         return self
 
@@ -130,13 +138,17 @@ class DatasetWriter:
             labels, highest = np.full(self._shape[1:], self.ignore, self._label_dtype), -1
         else:
             labels, highest = self._fitting(item.labels, item.source.file)
-        return PackedItem(item, labels, highest, chunks.pack(item.image), chunks.pack(labels))
+        objects = chunks.pack(self._object_numbers(item)) if self._numbers_objects else None
+        return PackedItem(item, labels, highest, chunks.pack(item.image), chunks.pack(labels), objects)
 
     def add_packed(self, packed: PackedItem) -> None:
         """Write one item that was packed; raises `DataError` where the disk is full."""
         item, index = packed.item, len(self._items)
         chunks.write_packed(self._images, index, packed.image_chunk)
         chunks.write_packed(self._labels, index, packed.labels_chunk)
+        if packed.objects_chunk is not None:
+            chunks.write_packed(self._objects, index, packed.objects_chunk)
+            self._objects_digest.update(packed.objects_chunk)
         self._check_written()
         self._highest = max(self._highest, (packed.highest, item.source.file))
         self._digest.update(chunks.bytes_of(item.image))
@@ -148,7 +160,17 @@ class DatasetWriter:
             self._digest.update((np.round(item.source.plane, HASHED_DECIMALS) + 0.0).astype("<f8").tobytes())
         # Pixels are on disk; only what describes them is kept.
         empty = np.empty(0)
-        self._items.append(replace(item, image=empty, labels=None if item.labels is None else empty))
+        self._items.append(replace(item, image=empty, labels=None if item.labels is None else empty, objects=None))
+
+    def _object_numbers(self, item: Item) -> Pixels:
+        """The numbers of an item's objects in the stored type; no objects where it has no mask."""
+        if item.objects is None:
+            if item.labels is not None:
+                raise ValueError(f"the mask of {item.source.file} numbers no objects, others do")
+            return np.zeros(self._shape[1:], OBJECT_DTYPE)
+        if item.objects.shape != self._shape[1:]:
+            raise ValueError(f"objects are {item.objects.shape}, images {self._shape[1:]}")
+        return item.objects.astype(OBJECT_DTYPE)
 
     def _fitting(self, labels: Pixels, file: str) -> tuple[Pixels, int]:
         """The labels in the stored type, which HDF5 would otherwise fit them to by clipping, and the highest code."""
@@ -201,6 +223,8 @@ class DatasetWriter:
         file.attrs[SCHEMA_ATTRIBUTE] = SCHEMA_VERSION
         file.attrs["content_hash"] = content_hash
         file.attrs["info"] = info.to_json()
+        if self._numbers_objects:
+            file.attrs["objects_hash"] = self._objects_digest.hexdigest()
         file.close()
         self._check_written()
         self._finished = True

@@ -12,16 +12,15 @@ from numpy.typing import NDArray
 from bioseg_cli.config import IGNORE_BY_DTYPE, MaskKind
 from bioseg_cli.dataset.schema import Pixels, label_dtype
 from bioseg_cli.errors import DataError
-from bioseg_cli.evaluation.ground_truth import CONNECTED, Window
+from bioseg_cli.evaluation.ground_truth import CONNECTED, NUMBERED, Window
 from bioseg_cli.io.images import read_frame
 from bioseg_cli.io.notes import reading_notes
 from bioseg_cli.masks.declared import Declared
 from bioseg_cli.masks.folders import images_of, mask_files
 from bioseg_cli.masks.frames import MaskReader, look_at_files, survey_masks, survey_values
 from bioseg_cli.masks.reading import MaskReading
-from bioseg_cli.masks.values import pack
 from bioseg_cli.objects.instances import Objects
-from bioseg_cli.objects.labelled import connected_objects, numbered_objects
+from bioseg_cli.objects.labelled import connected_objects
 from bioseg_cli.runs.output import Output
 
 
@@ -78,8 +77,7 @@ class FolderGroundTruth:
         self.groups = tuple(frame.path.stem for frame in self.frames)
         undrawn = self.reading.undrawn is not None
         self.drawn_in = sum(math.prod(frame.shape) for frame in self.frames) if undrawn else None
-        self._numbered = self.reading.kind == "instances"
-        self.objects_are = "True objects have the numbers of the masks." if self._numbered else CONNECTED
+        self.objects_are = NUMBERED if self.reading.numbers_objects else CONNECTED
         self._images = None if images is None else images_of([frame.path for frame in self.frames], images)
 
     def labels(self, number: int) -> Pixels:
@@ -89,10 +87,9 @@ class FolderGroundTruth:
 
     def objects(self, number: int) -> Objects:
         """The true objects: those that the masks number, or the connected components of each class."""
-        if not self._numbered:
-            return connected_objects(self.labels(number), len(self.classes))
-        mask = self._reader.read(self.frames[number])
-        return numbered_objects(pack(mask) if mask.ndim == 3 else mask)
+        if self.reading.numbers_objects:
+            return self.reading.objects(self._reader.read(self.frames[number]))
+        return connected_objects(self.labels(number), len(self.classes))
 
     def image(self, number: int) -> NDArray[np.float32] | None:
         """(C, H, W) stretched to [0, 1]; None where no folder of images was given."""

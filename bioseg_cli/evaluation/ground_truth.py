@@ -17,13 +17,14 @@ from bioseg_cli.evaluation.scores import ImageCounts
 from bioseg_cli.io.prefetch import WORKERS, prefetched_map
 from bioseg_cli.metrics.confusion import confusion_counts
 from bioseg_cli.objects.instances import Objects
-from bioseg_cli.objects.labelled import connected_objects
+from bioseg_cli.objects.labelled import connected_objects, objects_of_classes
 from bioseg_cli.runs.output import Output
 
 if TYPE_CHECKING:
     # Not at start: folders of masks are scored without h5py.
     from bioseg_cli.dataset.reader import Dataset
 
+NUMBERED = "True objects have the numbers of the masks."
 CONNECTED = "True objects are the connected components of each class: objects that touch count as one."
 
 Window = tuple[slice, slice]
@@ -95,7 +96,7 @@ class DatasetGroundTruth:
         self.groups = tuple(str(dataset.group[index]) for index in self.indices)
         areas = (dataset.labelled_area(int(index))[1] for index in self.indices) if dataset.drawn_in_part else ()
         self.drawn_in = sum(areas) or None
-        self.objects_are = CONNECTED
+        self.objects_are = NUMBERED if dataset.numbers_objects else CONNECTED
 
     @property
     def remarks(self) -> tuple[str, ...]:
@@ -109,8 +110,11 @@ class DatasetGroundTruth:
         return self.dataset.labels(int(self.indices[number]))
 
     def objects(self, number: int) -> Objects:
-        """The connected components of each class: a data set holds no numbers of objects."""
-        return connected_objects(self.labels(number), len(self.classes))
+        """The true objects: those that the masks numbered, or the connected components of each class."""
+        codes, count = self.labels(number), len(self.classes)
+        if self.dataset.numbers_objects:
+            return objects_of_classes(self.dataset.objects(int(self.indices[number])), codes, count)
+        return connected_objects(codes, count)
 
     def stored(self, number: int) -> Pixels:
         """(C, H, W) in the data set's own type."""

@@ -48,8 +48,8 @@ class NetworkOnGroundTruth(Generic[Outputs, Predicted]):
         """The prediction of image `number`."""
         return self._maps(self._forward(self._truth.stored(number)[None]))[0]
 
-    def compared(self, compare: Callable[[Pixels, Predicted], Counts]) -> Iterator[Counts]:
-        """`compare(labels, prediction)` of every image, in order; called in a thread.
+    def compared(self, compare: Callable[[int, Pixels, Predicted], Counts]) -> Iterator[Counts]:
+        """`compare(number, labels, prediction)` of every image, in order; called in a thread.
 
         However it ends, what the threads have begun is waited for, which is a few images, and nothing more is begun.
 
@@ -63,7 +63,7 @@ class NetworkOnGroundTruth(Generic[Outputs, Predicted]):
             found = []
             for number, truth, predicted in zip(group, labels, self._maps(outputs), strict=True):
                 with naming(self._truth, number):
-                    found.append(compare(truth, predicted))
+                    found.append(compare(number, truth, predicted))
             return found
 
         pool = ThreadPoolExecutor(1, thread_name_prefix="counting")

@@ -41,7 +41,6 @@ from bioseg_cli.evaluation.unseen import unseen_classes, unseen_note
 from bioseg_cli.metrics.confusion import confusion_counts
 from bioseg_cli.model.saved import LoadedModel
 from bioseg_cli.objects.instances import ObjectRule, find_objects
-from bioseg_cli.objects.labelled import connected_objects
 from bioseg_cli.objects.of_run import rules_of_run
 from bioseg_cli.prediction.predictor import Predictor
 from bioseg_cli.runs.directory import RunDirectory
@@ -212,13 +211,13 @@ class _Scoring:
         rules = self._rules(state)
 
         def count(
-            labels: Pixels, said: tuple[Pixels, NDArray[np.float32]]
+            number: int, labels: Pixels, said: tuple[Pixels, NDArray[np.float32]]
         ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64] | None]:
             predicted, probabilities = said
             counts = confusion_counts(labels, predicted, classes, ignore)
             objects = None
             if rules is not None:
-                true = connected_objects(labels, classes)
+                true = self.truth.objects(number)
                 objects = image_counts(true, find_objects(predicted, rules), labels == ignore, classes)
             return counts, of_image(decoder, probabilities, predicted, labels, ignore), objects
 
@@ -248,7 +247,7 @@ class _Scoring:
         def forward(images: Pixels) -> dict[str, NDArray[np.float32]]:
             return predictor.probabilities_by_head(heads, images, self.dataset.path)
 
-        def count(labels: Pixels, maps: Mapping[str, Pixels]) -> dict[str, NDArray[np.int64]]:
+        def count(_number: int, labels: Pixels, maps: Mapping[str, Pixels]) -> dict[str, NDArray[np.int64]]:
             return cluster_tables(labels, maps, clusters, classes, ignore)
 
         network = NetworkOnGroundTruth(self.truth, self._batch(predictor), forward, likeliest_clusters)

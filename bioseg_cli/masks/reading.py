@@ -14,6 +14,8 @@ from bioseg_cli.masks.mask_file import NO_TRAITS, MaskTraits
 from bioseg_cli.masks.smear import Cut
 from bioseg_cli.masks.undrawn import without
 from bioseg_cli.masks.values import Look, pack, without_tint
+from bioseg_cli.objects.instances import Objects
+from bioseg_cli.objects.labelled import numbered_objects
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,15 @@ class MaskReading:
     def drawn_values(self) -> frozenset[int]:
         """The values that have a code, without that of the pixels that nobody drew."""
         return frozenset(self.codes or ()) - {self.undrawn}
+
+    @property
+    def numbers_objects(self) -> bool:
+        """Whether the values are numbers of single objects, all of which were drawn."""
+        return self.kind == "instances" and self.undrawn is None
+
+    def objects(self, mask: Pixels) -> Objects:
+        """The objects of a mask (H, W) or (H, W, 3) whose values number them."""
+        return numbered_objects(pack(mask) if mask.ndim == 3 else mask)
 
     def draws_in(self, look: Look) -> bool:
         """Whether somebody drew in a mask, as far as its values tell."""

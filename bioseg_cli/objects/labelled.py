@@ -32,6 +32,21 @@ def connected_objects(codes: NDArray[Any], count: int) -> Objects:
     return Objects(numbers, np.array(classes, dtype=np.int64))
 
 
+def objects_of_classes(numbers: NDArray[np.integer[Any]], codes: NDArray[Any], count: int) -> Objects:
+    """Numbered objects, each of the class that most of its pixels have.
+
+    Args:
+        numbers: (H, W) number of the object that a pixel belongs to, 0 = none.
+        codes: (H, W) class codes. Pixels of the background and with codes from `count` on belong to no object.
+        count: of the classes, the background included.
+    """
+    kept = np.where((codes > 0) & (codes < count), numbers, 0)
+    found, renumbered = np.unique(np.append(kept, 0), return_inverse=True)
+    of_pixels: NDArray[np.int32] = renumbered[:-1].reshape(kept.shape).astype(np.int32)
+    cells = np.bincount(of_pixels.ravel() * count + codes.ravel().clip(max=count - 1), minlength=len(found) * count)
+    return Objects(of_pixels, cells.reshape(len(found), count)[1:].argmax(axis=1))
+
+
 def numbered_objects(mask: NDArray[np.integer[Any]]) -> Objects:
     """The objects of a mask (H, W) with one number per object, 0 = none; all are of class 1.
 

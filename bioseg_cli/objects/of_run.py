@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from bioseg_cli.dataset.reader import Dataset
+from bioseg_cli.dataset.schema import IntArray, Pixels
 from bioseg_cli.errors import DataError
-from bioseg_cli.objects.instances import ObjectRules
-from bioseg_cli.objects.learning import learnt_rule, whole_objects
+from bioseg_cli.objects.instances import Mask, ObjectRule, ObjectRules
+from bioseg_cli.objects.learning import learnt_rule, rule_of_numbered, whole_clumps, whole_objects
 from bioseg_cli.runs.directory import RunDirectory
 
 
@@ -30,14 +31,7 @@ def rules_of_run(run: Path) -> tuple[ObjectRules, str]:
             record = manifest.labelled_images
             named = dataset.named(record.images) if record is not None and record.images is not None else None
             images = dataset.label_order if named is None else named
-            codes = []
-            for index in map(int, images):
-                rows, columns = dataset.extent(index)
-                codes.append(dataset.labels(index)[rows, columns])
-            learnt = tuple(
-                learnt_rule([mask for labels in codes for mask in whole_objects(labels, code, dataset.ignore)])
-                for code in range(1, len(dataset.classes))
-            )
+            learnt = tuple(_learnt(dataset, images, code) for code in range(1, len(dataset.classes)))
             names = [info.name for info in dataset.classes[1:]]
     except DataError:
         return ObjectRules(), f"Objects are told apart by the default rule: {manifest.data.path} cannot be read"
@@ -46,3 +40,17 @@ def rules_of_run(run: Path) -> tuple[ObjectRules, str]:
         for name, rule in zip(names, learnt, strict=True)
     ]
     return ObjectRules(learnt=learnt), f"Objects are told apart: {', '.join(said)}"
+
+
+def _learnt(dataset: Dataset, images: IntArray, code: int) -> ObjectRule:
+    """The rule of one class: by the numbers of its objects, where the data set holds them."""
+    masks: list[Mask] = []
+    clumps: list[Pixels] = []
+    for index in map(int, images):
+        shown = dataset.extent(index)
+        codes = dataset.labels(index)[shown]
+        if dataset.numbers_objects:
+            clumps += whole_clumps(codes, code, dataset.ignore, dataset.objects(index)[shown])
+        else:
+            masks += whole_objects(codes, code, dataset.ignore)
+    return rule_of_numbered(clumps) if dataset.numbers_objects else learnt_rule(masks)

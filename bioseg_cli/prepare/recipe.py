@@ -10,12 +10,13 @@ from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from bioseg_cli.config import ClassInfo, SplitName
-from bioseg_cli.dataset.schema import Pixels, label_dtype
+from bioseg_cli.dataset.schema import Drawn, Pixels, label_dtype
 from bioseg_cli.errors import DataError
 from bioseg_cli.io.axes import Stacks, count_of_frames
 from bioseg_cli.io.images import ImageInfo, inspect_image, read_frame, sha256_of_image
@@ -24,8 +25,17 @@ from bioseg_cli.prepare.rejected import Rejected, RejectedFile
 from bioseg_cli.printable import listing
 from bioseg_cli.runs.output import Output
 
-Loaded = tuple[Pixels, Pixels | None]
-"""Pixels (C, H, W), and labels (H, W) of class codes or the ignore label; None where no mask exists."""
+
+class Loaded(NamedTuple):
+    """An image with its mask.
+
+    Attributes:
+        pixels: (C, H, W).
+        drawn: what the mask says; None where no mask exists.
+    """
+
+    pixels: Pixels
+    drawn: Drawn | None
 
 
 @dataclass(frozen=True)
@@ -67,6 +77,7 @@ class Collection:
         masks_read_as: one line on how masks became classes.
         pixel_size: of the images, where it is known and one.
         notes: what else the user should know.
+        numbers_objects: each mask numbers its objects.
         drawn_in_part: masks have pixels that nobody drew, unlike those that are ignored for a reason.
         left_out: files that cannot be used, and that the user wants left out.
         discard: removes the recipe's scratch files; called when the data set is written or cannot be.
@@ -80,6 +91,7 @@ class Collection:
     masks_read_as: str
     pixel_size: PixelSize | None = None
     notes: tuple[str, ...] = field(default=())
+    numbers_objects: bool = False
     drawn_in_part: bool = False
     left_out: tuple[RejectedFile, ...] = ()
     discard: Callable[[], None] | None = None
@@ -208,13 +220,13 @@ def file_frames(
     *,
     file: str,
     group: str,
-    labels: Callable[[int], Pixels] | None,
+    mask: Callable[[int], Drawn] | None,
     unlabelled: Container[int] = (),
     official: SplitName | None = None,
     stacks: Stacks | None = None,
     channels: Sequence[int] | None = None,
 ) -> list[SourceImage]:
-    """The records of all frames of a file on disk; `labels` reads the class codes (H, W) of a frame that has a mask.
+    """The records of all frames of a file on disk; `mask` reads that of a frame which has one.
 
     `channels` are the numbers, from 0, of those to take; None: all. Their `load` raises `DataError` where the mask has
     another shape than the image.
@@ -225,14 +237,14 @@ def file_frames(
         pixels = read_frame(info.path, frame, stacks)
         if channels is not None:
             pixels = pixels[list(channels)]
-        codes = None if labels is None or frame in unlabelled else labels(frame)
-        if codes is not None and codes.shape != pixels.shape[1:]:
+        drawn = None if mask is None or frame in unlabelled else mask(frame)
+        if drawn is not None and drawn.labels.shape != pixels.shape[1:]:
             raise DataError(
-                f"The mask of {file} is {_size(codes.shape)} pixels, the image {_size(pixels.shape[1:])}",
+                f"The mask of {file} is {_size(drawn.labels.shape)} pixels, the image {_size(pixels.shape[1:])}",
                 where=info.path,
                 fix="Export the mask at the image's own size.",
             )
-        return pixels, codes
+        return Loaded(pixels, drawn)
 
     return [
         SourceImage(
@@ -240,7 +252,7 @@ def file_frames(
             frame=frame,
             shape=(info.height, info.width),
             group=group,
-            labelled=labels is not None and frame not in unlabelled,
+            labelled=mask is not None and frame not in unlabelled,
             load=partial(load, frame),
             file_hash=file_hash,
             official=official,

@@ -158,6 +158,7 @@ def _write(
         image_shape=(collection.channels, *size),
         image_dtype=collection.dtype,
         label_dtype=collection.label_dtype,
+        objects=collection.numbers_objects,
         overwrite=overwrite,
     ) as writer:
         pack = partial(_pack, writer, drawn_in_part=collection.drawn_in_part)
@@ -208,16 +209,18 @@ def _pack(
 ) -> tuple[Fingerprint, list[PackedItem]]:
     """All of the work on one image that needs no other."""
     image, split, crops = planned
-    pixels, labels = image.load()
+    pixels, drawn = image.load()
     fingerprint = Fingerprint.of(pixels)
     file_hash = fingerprint.sha256 if image.file_hash is None else image.file_hash()
     items = []
+    labels, objects = (None, None) if drawn is None else drawn
     for crop, (part, codes) in zip(crops, cut_items(pixels, labels, crops, writer.ignore), strict=True):
         plane = None if image.plane is None else crop.plane(image.plane)
         if drawn_in_part and codes is not None and (codes == writer.ignore).all():
             codes = None  # a part of the image in which nobody drew has no label
         source = ItemSource(image.file, file_hash, image.frame, (crop.y, crop.x), image.shape, plane)
-        items.append(writer.pack(Item(part, codes, split, image.group, source)))
+        numbers = None if objects is None or codes is None else crop.cut(objects, 0)
+        items.append(writer.pack(Item(part, codes, split, image.group, source, numbers)))
     return fingerprint, items
 
 

@@ -248,4 +248,4 @@ def test_selections_of_a_stack_are_drawn_on_their_frames_and_others_are_refused(
     archive(drawn / "RoiSet_a0.zip", outline=bounded(ROI_TYPE.RECT, 5, 6, 20, 16, name="cell"))
     result = bioseg("prepare", "folder", "--images", blank_images, "--masks", drawn, "--out", blank_images / "x.h5")
     assert result.exit_code == 3
-    assert "Selection one was drawn on no frame in particular" in " ".join(result.output.split())
+    assert "Selection outline was drawn on no frame in particular" in " ".join(result.output.split())

@@ -61,6 +61,10 @@ def test_equal_shapes_make_equal_data_sets_in_all_formats(bioseg, blank_images) 
         write_all(folder, files, kind)
         dataset, output = prepared(bioseg, blank_images, folder, "--classes", "background,cell,nucleus")
         hashes[kind] = dataset.content_hash
+        assert dataset.numbers_objects == (kind != "png")  # a mask of classes does not tell which shape a pixel is of
+        if dataset.numbers_objects:
+            numbers = [np.unique(dataset.objects(0)[shape.pixels]).tolist() for shape in shapes()]
+            assert len({number for (number,) in numbers} - {0}) == len(shapes())
         assert "over each other" not in output or kind == "napari"  # a hole of napari is a shape on a shape
         drawn = np.sum([shape.pixels for shape in shapes()])
         assert [np.count_nonzero(dataset.labels(i)) for i in range(6)] == [drawn] * 6

@@ -393,3 +393,53 @@ def test_items_packed_in_threads_make_the_same_data_set(write: Write, tmp_path: 
         for packed in pool.map(writer.pack, items):
             writer.add_packed(packed)
         assert writer.finish(INFO) == expected
+
+
+def numbered(count: int = 3) -> list[Item]:
+    """Items with the numbers of their objects; the last one has no mask."""
+    random = np.random.default_rng(5)
+    return [
+        dataclasses.replace(item(index), objects=random.integers(0, 70000, SHAPE[1:], dtype=np.int64))
+        for index in range(count - 1)
+    ] + [item(count - 1, labelled=False)]
+
+
+def write_numbered(path: Path, items: list[Item]) -> str:
+    with DatasetWriter(path, count=len(items), image_shape=SHAPE, image_dtype=np.uint16, objects=True) as writer:
+        for given in items:
+            writer.add(given)
+        return writer.finish(INFO)
+
+
+def test_numbers_of_objects_come_out_as_they_went_in(tmp_path: Path, write: Write) -> None:
+    items = numbered()
+    content_hash = write_numbered(tmp_path / "numbered.h5", items)
+    with Dataset(tmp_path / "numbered.h5") as dataset:
+        assert dataset.numbers_objects
+        for index, given in enumerate(items):
+            expected = np.zeros(SHAPE[1:]) if given.objects is None else given.objects
+            np.testing.assert_array_equal(dataset.objects(index), expected)
+    with Dataset(write([dataclasses.replace(given, objects=None) for given in items])) as plain:
+        assert not plain.numbers_objects
+        assert plain.content_hash == content_hash  # no training depends on the numbers
+    with h5py.File(tmp_path / "numbered.h5") as file:
+        before = file.attrs["objects_hash"]
+    write_numbered(tmp_path / "other.h5", [dataclasses.replace(items[0], objects=np.zeros(SHAPE[1:])), *items[1:]])
+    with h5py.File(tmp_path / "other.h5") as file:
+        assert file.attrs["objects_hash"] != before
+
+
+def test_a_data_set_numbers_the_objects_of_all_masks_or_of_none(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"the mask of a1.tif numbers no objects"):
+        write_numbered(tmp_path / "d.h5", [numbered()[0], item(1)])
+    with pytest.raises(ValueError, match="objects are"):
+        write_numbered(tmp_path / "d.h5", [dataclasses.replace(item(0), objects=np.zeros((2, 2)))])
+
+
+def test_objects_of_another_shape_are_damage(tmp_path: Path) -> None:
+    write_numbered(tmp_path / "d.h5", numbered())
+    with h5py.File(tmp_path / "d.h5", "a") as file:
+        del file["objects"]
+        file["objects"] = np.zeros((3, 2, 2), np.uint32)
+    with pytest.raises(DataError, match="objects and labels are of different shapes"):
+        Dataset(tmp_path / "d.h5")

@@ -196,3 +196,17 @@ def test_strokes_are_no_objects(bioseg: Bioseg, disc_run: Path, tmp_path: Path) 
 def test_cross_validation_has_no_objects(bioseg: Bioseg, disc_run: Path) -> None:
     result = bioseg("evaluate", disc_run, "--objects", "--cross-validate")
     assert result.exit_code == 2 and "--cross-validate trains anew" in " ".join(result.output.split())
+
+
+def test_numbers_of_a_data_set_are_the_true_objects(score: Score, bioseg: Bioseg, tmp_path: Path) -> None:
+    data = tmp_path / "nuclei.h5"
+    made = bioseg("prepare", "demo", "--kind", "nuclei", "--images", 6, "--size", 256, "--out", data, "--quiet")
+    assert made.exit_code == 0, made.output
+    trained = bioseg("train-uda", data, "--run", tmp_path / "run", "--width", 2, "--steps", 1, "--quiet")
+    assert trained.exit_code == 0, trained.output
+    found = score(tmp_path / "run", "--split", "val")
+    with Dataset(data) as dataset:
+        shown = [dataset.objects(index) for index in map(int, dataset.indices("val"))]
+        pieces = sum(connected_objects(dataset.labels(int(i)), 2).classes.size for i in dataset.indices("val"))
+    assert found["objects"]["nucleus"]["true_objects"] == sum(len(np.unique(numbers)) - 1 for numbers in shown) > pieces
+    assert "True objects have the numbers of the masks." in found["notes"]

@@ -153,7 +153,7 @@ def test_images_are_compared_in_order_whatever_the_batch(truth, batch):
         return images
 
     network = NetworkOnGroundTruth(truth, batch, forward, lambda images: [image[0] for image in images])
-    found = list(network.compared(lambda labels, predicted: (labels, predicted)))
+    found = list(network.compared(lambda _, labels, predicted: (labels, predicted)))
     assert len(found) == 8
     for number, (labels, predicted) in enumerate(found):
         np.testing.assert_array_equal(labels, truth.labels(number))
@@ -164,7 +164,7 @@ def test_images_are_compared_in_order_whatever_the_batch(truth, batch):
 
 
 def test_an_image_that_does_not_fit_is_named(truth):
-    def compare(labels, predicted):
+    def compare(number, labels, predicted):
         if predicted:
             raise DataError("It does not fit")
         return 0
@@ -187,6 +187,6 @@ def test_what_stops_the_network_stops_its_threads(truth, error):
 
     network = NetworkOnGroundTruth(truth, 1, forward, list)
     with pytest.raises(error):
-        list(network.compared(lambda labels, predicted: 0))
+        list(network.compared(lambda *_: 0))
     assert len(passes) == 3
     assert not [thread for thread in threading.enumerate() if thread.name.startswith(("prefetch", "counting"))]

@@ -8,7 +8,7 @@ from helpers.blobs import disc
 from scipy import ndimage
 
 from bioseg_cli.objects.instances import ObjectRule, ObjectRules, find_objects
-from bioseg_cli.objects.labelled import connected_objects, numbered_objects
+from bioseg_cli.objects.labelled import connected_objects, numbered_objects, objects_of_classes
 
 RULE = ObjectRule(smoothing=1, seed_height=1, smallest=16)
 
@@ -94,3 +94,17 @@ def test_numbers_are_objects_even_in_pieces_unless_they_are_used_again() -> None
     assert len(numbered_objects(reused).classes) == 6
     assert numbered_objects(np.full((3, 3), 4)).numbers.tolist() == np.ones((3, 3)).tolist()
     assert len(numbered_objects(np.zeros((3, 3), int)).classes) == 0
+
+
+def test_numbered_objects_are_of_the_class_of_most_of_their_pixels() -> None:
+    numbers, codes = np.zeros((6, 8), np.uint32), np.zeros((6, 8), np.uint8)
+    numbers[1, 1:5], codes[1, 1:5] = 70, (1, 2, 2, 255)
+    numbers[3, 1:3], codes[3, 1:3] = 9, 1
+    numbers[5, 1:3] = 4  # of the background
+    found = objects_of_classes(numbers, codes, 3)
+    assert found.classes.tolist() == [1, 2]  # of 9 and of 70
+    expected = np.zeros((6, 8), np.int32)
+    expected[3, 1:3], expected[1, 1:4] = 1, 2
+    np.testing.assert_array_equal(found.numbers, expected)
+    nothing = objects_of_classes(np.zeros((2, 2), np.uint32), np.full((2, 2), 255), 2)
+    assert nothing.classes.size == 0 and not nothing.numbers.any()

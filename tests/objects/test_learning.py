@@ -12,7 +12,14 @@ from helpers.blobs import disc
 
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.objects.instances import ObjectRule, ObjectRules, find_objects
-from bioseg_cli.objects.learning import learnt_rule, pushed_together, surely_single, whole_objects
+from bioseg_cli.objects.learning import (
+    learnt_rule,
+    pushed_together,
+    rule_of_numbered,
+    surely_single,
+    whole_clumps,
+    whole_objects,
+)
 from bioseg_cli.objects.of_run import rules_of_run
 from bioseg_cli.runs.directory import RunDirectory
 
@@ -121,3 +128,52 @@ def test_without_its_data_a_run_has_the_default_rule(disc_run: Path, tmp_path: P
     assert rules == ObjectRules() and said.endswith("gone.h5 cannot be read")
     write_discs(tmp_path / "gone.h5", wrong=(0,))
     assert rules_of_run(moved)[1].endswith("gone.h5 has changed")
+
+
+def clumps(count: int, *, one: bool) -> list[np.ndarray]:
+    """Two discs that touch by a shallow neck, numbered as one object or as two."""
+    shapes = [(disc(30, 50, 15, 14, 9), disc(30, 50, 15, 29 + number % 3, 9)) for number in range(count)]
+    return [np.where(first, 1, np.where(second, 1 if one else 2, 0)) for first, second in shapes]
+
+
+def test_numbered_objects_say_themselves_whether_a_neck_is_a_border() -> None:
+    apart, together = rule_of_numbered(clumps(6, one=False)), rule_of_numbered(clumps(6, one=True))
+    assert apart.learnt_from == 12 and together.learnt_from == 6
+    for clump in clumps(6, one=False):
+        assert find_objects(clump > 0, [apart]).numbers.max() == 2
+        assert find_objects(clump > 0, [together]).numbers.max() == 1
+    assert rule_of_numbered(clumps(2, one=False)) == ObjectRule()  # four objects are too few
+    assert rule_of_numbered([]) == ObjectRule()
+
+
+def test_the_smallest_object_is_learnt_from_numbers_not_from_clumps() -> None:
+    area = np.count_nonzero(clumps(1, one=False)[0] == 2)
+    rule = rule_of_numbered(clumps(6, one=False))
+    assert rule.smallest < area / 4 < rule_of_numbered(clumps(6, one=True)).smallest * 4
+
+
+def test_whole_clumps_have_the_numbers_of_their_own_component_alone() -> None:
+    codes = np.zeros((20, 20), np.uint8)
+    codes[3:6, 3:9] = 1
+    codes[7, 10] = 1  # within the window of the other with its margin, but no part of it
+    codes[0, 15:] = 1  # at the edge
+    numbers = np.arange(400).reshape(20, 20) * (codes > 0)
+    first, second = whole_clumps(codes, 1, 255, numbers)
+    np.testing.assert_array_equal(first[1:-1, 1:-1], numbers[3:6, 3:9])
+    assert np.count_nonzero(first) == 18 and np.unique(second).tolist() == [0, 150]
+
+
+def test_a_run_learns_from_the_numbers_that_its_data_set_holds(bioseg: Bioseg, tmp_path: Path) -> None:
+    data = tmp_path / "nuclei.h5"
+    made = bioseg("prepare", "demo", "--kind", "nuclei", "--images", 6, "--size", 192, "--out", data, "--quiet")
+    assert made.exit_code == 0, made.output
+    run = bioseg("train-uda", data, "--run", tmp_path / "run", "--labels", 2, "--width", 2, "--steps", 1, "--quiet")
+    assert run.exit_code == 0, run.output
+    with Dataset(data) as dataset:
+        shown = [
+            clump
+            for index in map(int, dataset.label_subset(count=2))
+            for clump in whole_clumps(dataset.labels(index), 1, dataset.ignore, dataset.objects(index))
+        ]
+    assert rules_of_run(tmp_path / "run")[0].learnt == (rule_of_numbered(shown),)
+    assert max(len(np.unique(clump)) for clump in shown) > 2  # some of them touch

@@ -10,6 +10,7 @@ from skimage.filters import threshold_otsu
 
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.metrics.confusion import confusion_counts, iou_per_class
+from bioseg_cli.objects.labelled import connected_objects
 from bioseg_cli.prepare import session
 from bioseg_cli.prepare.recipes.settings import DemoConfig
 from bioseg_cli.prepare.recipes.synthetic import nuclei, phase_cells
@@ -20,10 +21,10 @@ def otsu_iou(kind: Callable, count: int = 6) -> float:
     """IoU of the foreground by Otsu's threshold, brighter or darker side, whichever is better."""
     counts = np.zeros((2, 2, 2), dtype=np.int64)
     for number in range(count):
-        pixels, mask = kind(np.random.default_rng([0, number]), 256)
+        pixels, numbers = kind(np.random.default_rng([0, number]), 256)
         bright = (pixels > threshold_otsu(pixels)).astype(np.uint8)
         for side, prediction in enumerate((bright, 1 - bright)):
-            counts[side] += confusion_counts(mask.astype(np.uint8), prediction, 2)
+            counts[side] += confusion_counts((numbers > 0).astype(np.uint8), prediction, 2)
     return float(iou_per_class(counts)[:, 1].max())
 
 
@@ -37,10 +38,27 @@ def test_a_threshold_nearly_solves_nuclei_and_fails_in_phase_contrast() -> None:
 def test_images_of_any_size(kind, dtype, size) -> None:
     shares = []
     for number in range(12):
-        pixels, mask = kind(np.random.default_rng(number), size)
-        assert (pixels.shape, pixels.dtype, mask.shape) == ((size, size), dtype, (size, size))
-        shares.append(mask.mean())
+        pixels, numbers = kind(np.random.default_rng(number), size)
+        assert (pixels.shape, pixels.dtype, numbers.shape) == ((size, size), dtype, (size, size))
+        shares.append((numbers > 0).mean())
     assert 0.03 < np.mean(shares) < 0.4
+
+
+@pytest.mark.parametrize("kind", [nuclei, phase_cells])
+def test_objects_that_touch_have_numbers_of_their_own(kind) -> None:
+    numbers = kind(np.random.default_rng(0), 512)[1]
+    objects = len(np.unique(numbers)) - 1
+    assert 0 < connected_objects(numbers > 0, 2).classes.size < objects <= numbers.max()
+    pieces = sum(connected_objects(numbers == number, 2).classes.size for number in np.unique(numbers)[1:])
+    assert objects <= pieces <= 1.3 * objects  # few objects are cut in two by those that lie on them
+
+
+def test_a_data_set_holds_the_numbers(tmp_path) -> None:
+    session.run(DemoConfig(out=tmp_path / "d.h5", images=5, size=128), ConsoleOutput(quiet=True), overwrite=False)
+    with Dataset(tmp_path / "d.h5") as dataset:
+        for index in range(dataset.size):
+            np.testing.assert_array_equal(dataset.objects(index) > 0, dataset.labels(index) == 1)
+            assert dataset.objects(index).max() > 1
 
 
 def test_the_same_seed_the_same_data(tmp_path) -> None:

@@ -64,6 +64,8 @@ def test_both_touching_nuclei_are_foreground(source) -> None:
         expected = np.zeros(SHAPE, np.uint8)
         expected[10:20, 10:28] = 1
         np.testing.assert_array_equal(dataset.labels(0), expected)
+        assert [len(np.unique(dataset.objects(index)[10:20, 10:28])) for index in (0, 1)] == [2, 2]
+        assert not dataset.objects(dataset.size - 1).any()
 
 
 @pytest.mark.parametrize(("purpose", "side"), [("semi-supervised", 512), ("self-supervised", 128)])

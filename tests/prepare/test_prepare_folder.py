@@ -347,6 +347,23 @@ def test_numbered_objects_become_foreground(folder) -> None:
     assert "every numbered object is 'foreground'" in summary["masks"]
     with Dataset(folder.out) as dataset:
         np.testing.assert_array_equal(dataset.labels(0), mask > 0)
+        np.testing.assert_array_equal(dataset.objects(0), mask)
+
+
+def test_tiles_keep_the_numbers_of_objects_and_class_masks_have_none(folder) -> None:
+    for number in range(6):
+        folder.image(f"c{number}.png")
+        mask = np.kron(np.arange(16).reshape(4, 4), np.ones((8, 8))).astype(np.uint16)
+        iio.imwrite(folder.masks / f"c{number}.png", mask)
+    folder.prepare(masks_are="instances", crop=20, split_by="group")
+    with Dataset(folder.out) as dataset:
+        for index in range(dataset.size):
+            row, column = dataset.source(index).origin
+            np.testing.assert_array_equal(dataset.objects(index), mask[row : row + 20, column : column + 20])
+    folder.out = folder.out.with_name("classes.h5")
+    folder.prepare(masks_are="binary")
+    with Dataset(folder.out) as dataset:
+        assert not dataset.numbers_objects
 
 
 def test_pixel_size_is_kept_where_all_agree(folder) -> None:

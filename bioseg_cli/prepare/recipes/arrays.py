@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from bioseg_cli.config import IGNORE_BY_DTYPE, SplitName
-from bioseg_cli.dataset.schema import label_dtype
+from bioseg_cli.dataset.schema import Drawn, label_dtype
 from bioseg_cli.errors import DataError, UsageError
 from bioseg_cli.io.arrays import channels_first, checked_values
 from bioseg_cli.io.pixel_size import PixelSize
@@ -156,10 +156,10 @@ def collect(config: ArraysConfig, arrays: ImageArrays) -> Collection:
 def _load(image: Array, labels: Array | None, config: ArraysConfig, name: str) -> Loaded:
     pixels = checked_values(image, name)
     if labels is None:
-        return pixels, None
+        return Loaded(pixels, None)
     count, drawn = len(config.class_names), _drawn(labels, config)
     if not drawn.any():
-        return pixels, None
+        return Loaded(pixels, None)
     if wrong := sorted({int(value) for value in np.unique(labels[drawn]) if not 0 <= value < count}):
         shown = ", ".join(map(str, wrong[:5])) + (", ..." if len(wrong) > 5 else "")
         raise DataError(
@@ -170,7 +170,7 @@ def _load(image: Array, labels: Array | None, config: ArraysConfig, name: str) -
         )
     dtype = label_dtype(count)
     codes = np.where(drawn, labels, IGNORE_BY_DTYPE[dtype]).astype(dtype)
-    return pixels, codes
+    return Loaded(pixels, Drawn(codes))
 
 
 def _drawn(labels: Array, config: ArraysConfig) -> NDArray[np.bool_]:

@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from bioseg_cli.config import ClassInfo
+from bioseg_cli.dataset.schema import Drawn
 from bioseg_cli.errors import BiosegError, DataError, UsageError
 from bioseg_cli.figures.palette import PALETTE
 from bioseg_cli.io.files import sha256_of, write_text
@@ -145,7 +146,7 @@ def _record(
     plane = pictures.planes[place]
 
     def load() -> Loaded:
-        return pictures.slice(place)[None], None if labelled is None else labelled.labels(index)
+        return Loaded(pictures.slice(place)[None], None if labelled is None else Drawn(labelled.labels(index)))
 
     return SourceImage(
         file=image.path.name,

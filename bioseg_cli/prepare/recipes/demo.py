@@ -7,6 +7,7 @@ from functools import partial
 import numpy as np
 
 from bioseg_cli.config import ClassInfo
+from bioseg_cli.dataset.schema import Drawn
 from bioseg_cli.figures.palette import PALETTE
 from bioseg_cli.io.pixel_size import PixelSize
 from bioseg_cli.masks.classes import BACKGROUND
@@ -29,6 +30,7 @@ def collect(config: DemoConfig, output: Output) -> Collection:
         dtype=np.dtype(np.uint16 if is_nuclei else np.uint8),
         keep_groups=True,
         masks_read_as="exact, generated with the images",
+        numbers_objects=True,
         pixel_size=PIXEL_SIZE,
     )
 
@@ -47,5 +49,5 @@ def _image(config: DemoConfig, number: int) -> SourceImage:
 
 def _generate(config: DemoConfig, number: int) -> Loaded:
     rng = np.random.default_rng([config.seed, number])
-    pixels, mask = (nuclei if config.kind == "nuclei" else phase_cells)(rng, config.size)
-    return pixels[None], mask.astype(np.uint8)
+    pixels, objects = (nuclei if config.kind == "nuclei" else phase_cells)(rng, config.size)
+    return Loaded(pixels[None], Drawn((objects > 0).astype(np.uint8), objects))

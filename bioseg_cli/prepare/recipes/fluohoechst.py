@@ -14,12 +14,13 @@ from pathlib import Path
 import numpy as np
 
 from bioseg_cli.config import ClassInfo, SplitName
-from bioseg_cli.dataset.schema import Pixels
+from bioseg_cli.dataset.schema import Drawn, Pixels
 from bioseg_cli.errors import DataError
 from bioseg_cli.figures.palette import PALETTE
 from bioseg_cli.io.folders import list_images
 from bioseg_cli.masks.classes import BACKGROUND
 from bioseg_cli.masks.mask_file import read_mask
+from bioseg_cli.objects.labelled import numbered_objects
 from bioseg_cli.prepare.download import Publication, Remote, fetch_unpacked
 from bioseg_cli.prepare.recipe import Collection, SourceImage, common_pixel_size, file_frames, inspect_images
 from bioseg_cli.prepare.recipes.settings import FluoHoechstConfig
@@ -78,7 +79,7 @@ def collect(config: FluoHoechstConfig, output: Output) -> Collection:
             info,
             file=info.path.name,
             group=well[1] if well else stem,
-            labels=partial(_read_labels, mask) if mask.is_file() else None,
+            mask=partial(_read_mask, mask) if mask.is_file() else None,
             official=splits.get(stem),
         )
     return Collection(
@@ -87,20 +88,21 @@ def collect(config: FluoHoechstConfig, output: Output) -> Collection:
         channels=infos[0].channels,
         dtype=infos[0].dtype,
         keep_groups=config.split_by != "random",
+        numbers_objects=True,
         masks_read_as="red above 0 is 'nucleus', the rest 'background'",
         pixel_size=pixel_size,
         notes=(*notes, *remarks),
     )
 
 
-def foreground(mask: Pixels) -> Pixels:
-    """Class codes (H, W) of a mask (H, W, 3), or (H, W) where nothing is drawn: 1 where red is above 0."""
+def drawn_nuclei(mask: Pixels) -> Drawn:
+    """Foreground and nuclei of a mask (H, W, 3), or (H, W) where nothing is drawn: where red is above 0."""
     red = mask if mask.ndim == 2 else mask[..., 0]
-    return (red > 0).astype(np.uint8)
+    return Drawn((red > 0).astype(np.uint8), numbered_objects(red).numbers)
 
 
-def _read_labels(path: Path, _frame: int) -> Pixels:
-    return foreground(read_mask(path))
+def _read_mask(path: Path, _frame: int) -> Drawn:
+    return drawn_nuclei(read_mask(path))
 
 
 def _official_splits(source: Path, notes: list[str]) -> dict[str, SplitName]:

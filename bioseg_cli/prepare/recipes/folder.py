@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 from bioseg_cli.annotations.survey import SurveyedAnnotations, survey_annotations
 from bioseg_cli.config import ClassInfo
-from bioseg_cli.dataset.schema import Pixels
 from bioseg_cli.errors import BiosegError, DataError
 from bioseg_cli.figures.palette import PALETTE
 from bioseg_cli.io.axes import Stacks
@@ -61,12 +60,13 @@ def collect(config: FolderConfig, output: Output) -> Collection:
                 info,
                 file=_name(info.path, config),
                 group=_group(info.path, config),
-                labels=_labels_of(surveyed, info.path),
+                mask=None if surveyed is None else surveyed.mask_of(info.path),
                 unlabelled=() if surveyed is None else surveyed.unlabelled_frames(info.path),
                 stacks=config.stacks,
                 channels=channels.of_image.get(info.path),
             )
         ),
+        numbers_objects=surveyed is not None and surveyed.numbers_objects,
         drawn_in_part=surveyed is not None and surveyed.drawn_in_part,
         classes=surveyed.classes if surveyed else (BACKGROUND, ClassInfo(name="foreground", colour=PALETTE[0])),
         channels=infos[0].channels,
@@ -137,10 +137,6 @@ def _left_out(
     if config.masks is not None and surveyed is None:
         rejected.refuse(files.total, "No mask is left that --skip-bad could go on with.")
     return tuple(rejected.in_order())
-
-
-def _labels_of(surveyed: SurveyedMasks | SurveyedAnnotations | None, image: Path) -> Callable[[int], Pixels] | None:
-    return None if surveyed is None else surveyed.labels_of(image)
 
 
 def _name(path: Path, config: FolderConfig) -> str:

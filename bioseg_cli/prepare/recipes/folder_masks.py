@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from bioseg_cli.config import IGNORE_BY_DTYPE, ClassInfo
-from bioseg_cli.dataset.schema import Pixels, label_dtype
+from bioseg_cli.dataset.schema import Drawn, label_dtype
 from bioseg_cli.errors import BiosegError, DataError, UsageError
 from bioseg_cli.io.axes import Stacks
 from bioseg_cli.io.images import ImageInfo, inspect_image
@@ -69,13 +69,19 @@ class SurveyedMasks:
         """Whether masks have pixels that nobody drew."""
         return self.reading.undrawn is not None
 
-    def labels_of(self, image: Path) -> Callable[[int], Pixels] | None:
-        """Reads the class codes of a frame; None for an image without a mask."""
-        return partial(self._labels, self.masks[image]) if image in self.masks else None
+    @property
+    def numbers_objects(self) -> bool:
+        """Whether masks number single objects."""
+        return self.reading.numbers_objects
 
-    def _labels(self, mask: Path, frame: int) -> Pixels:
+    def mask_of(self, image: Path) -> Callable[[int], Drawn] | None:
+        """Reads the mask of a frame; None for an image without a mask."""
+        return partial(self._read, self.masks[image]) if image in self.masks else None
+
+    def _read(self, mask: Path, frame: int) -> Drawn:
         values = self.declared.values(mask, read_mask(mask, frame, self.stacks))
-        return self.reading.labels(values, mask_traits(mask))
+        objects = self.reading.objects(values).numbers if self.numbers_objects else None
+        return Drawn(self.reading.labels(values, mask_traits(mask)), objects)
 
     def unlabelled_frames(self, image: Path) -> frozenset[int]:
         """The frames in whose mask nothing is drawn."""

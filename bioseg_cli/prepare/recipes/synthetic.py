@@ -15,6 +15,7 @@ from scipy.ndimage import gaussian_filter
 
 Field = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
+Numbers = npt.NDArray[np.int32]
 Rng = np.random.Generator
 
 CAMERA_OFFSET, COUNTS_PER_ELECTRON, READ_NOISE = 100.0, 2.0, 5.0
@@ -41,6 +42,18 @@ class Outlines:
         """(n, P, P) the objects themselves."""
         return self.ratio < 1
 
+    def numbers(self, size: int) -> Numbers:
+        """The number (size, size) of the object, from 1, that a pixel lies deepest in; 0 = none."""
+        side = self.ratio.shape[-1]
+        least = np.ones((size + 2 * side, size + 2 * side))
+        numbers = np.zeros(least.shape, np.int32)
+        for number, (ratio, (y, x)) in enumerate(zip(self.ratio, self.corners + side, strict=True), 1):
+            if 0 <= y <= size + side and 0 <= x <= size + side:
+                window = np.s_[y : y + side, x : x + side]
+                deeper = ratio < least[window]
+                least[window][deeper], numbers[window][deeper] = ratio[deeper], number
+        return numbers[side : side + size, side : side + size]
+
     def place(self, patches: npt.NDArray[np.generic], size: int) -> Field:
         """Add the patches up on an image of `size` x `size` pixels."""
         side = patches.shape[-1]
@@ -51,8 +64,8 @@ class Outlines:
         return canvas[side : side + size, side : side + size]
 
 
-def nuclei(rng: Rng, size: int) -> tuple[npt.NDArray[np.uint16], Mask]:
-    """Stained nuclei in fluorescence, `size` x `size` pixels of 16 bit, and where they are.
+def nuclei(rng: Rng, size: int) -> tuple[npt.NDArray[np.uint16], Numbers]:
+    """Stained nuclei in fluorescence, `size` x `size` pixels of 16 bit, and the number of the nucleus at each.
 
     About 30 by 22 pixels each; some touch, a few are out of focus, condensed, or lobed.
     """
@@ -83,11 +96,11 @@ def nuclei(rng: Rng, size: int) -> tuple[npt.NDArray[np.uint16], Mask]:
     light = (light + 18.0) * _illumination(rng, size, depth=0.3)
     electrons = rng.poisson(light / COUNTS_PER_ELECTRON)
     counts = CAMERA_OFFSET + COUNTS_PER_ELECTRON * electrons + rng.normal(0, READ_NOISE, light.shape)
-    return np.rint(counts.clip(0, 65535)).astype(np.uint16), outlines.place(outlines.inside, size) > 0
+    return np.rint(counts.clip(0, 65535)).astype(np.uint16), outlines.numbers(size)
 
 
-def phase_cells(rng: Rng, size: int) -> tuple[npt.NDArray[np.uint8], Mask]:
-    """Spread cells in phase contrast, `size` x `size` pixels of 8 bit, and where they are."""
+def phase_cells(rng: Rng, size: int) -> tuple[npt.NDArray[np.uint8], Numbers]:
+    """Spread cells in phase contrast, `size` x `size` pixels of 8 bit, and the number of the cell at each."""
     radius = 24.0
     centres = _scatter(rng, size, per_256=9, radius=radius * 1.4, touching=0.3)
     count = len(centres)
@@ -102,7 +115,8 @@ def phase_cells(rng: Rng, size: int) -> tuple[npt.NDArray[np.uint8], Mask]:
     rim = np.exp(-(((spread - 0.9) / 0.09) ** 2))
     inside = outlines.inside
 
-    mask = outlines.place(inside, size) > 0
+    numbers = outlines.numbers(size)
+    mask = numbers > 0
     body = outlines.place((0.55 + 0.35 * (1 - spread) + 0.25 * rim) * inside, size).clip(0, 1.3)
     kernels = outlines.place(nucleus * inside, size).clip(0, 1)
     grain = outlines.place((0.25 + organelles) * inside, size).clip(0, 1.3)
@@ -120,7 +134,7 @@ def phase_cells(rng: Rng, size: int) -> tuple[npt.NDArray[np.uint8], Mask]:
     field = 0.45 * (1 + 0.02 * _texture(rng, size, fine=3.0, coarse=12.0)) + 0.26 * gaussian_filter(contrast, 0.7)
     field *= _illumination(rng, size, depth=0.22)
     field += rng.normal(0, 0.011, field.shape)
-    return np.rint((field * 255).clip(0, 255)).astype(np.uint8), mask
+    return np.rint((field * 255).clip(0, 255)).astype(np.uint8), numbers
 
 
 def _scatter(rng: Rng, size: int, *, per_256: float, radius: float, touching: float) -> Field:

@@ -17,7 +17,7 @@ from typing import Literal
 import numpy as np
 
 from bioseg_cli.config import IGNORE_BY_DTYPE, ClassInfo, SplitName
-from bioseg_cli.dataset.schema import Pixels
+from bioseg_cli.dataset.schema import Drawn
 from bioseg_cli.errors import DataError
 from bioseg_cli.figures.palette import PALETTE
 from bioseg_cli.io.pixel_size import PixelSize
@@ -109,13 +109,13 @@ def _collect(config: TrackingConfig, challenge: Challenge, output: Output) -> Co
             if split == GAP:
                 left_out += 1
                 continue
-            labels: Callable[[int], Pixels] | None = None
+            mask: Callable[[int], Drawn] | None = None
             if number in video.masks:
                 whole = config.truth == "silver" or video.shows_every_cell(number)
                 drawn_whole += whole
-                labels = partial(_read_labels, video.masks[number], whole, config.border)
+                mask = partial(_read_mask, video.masks[number], whole, config.border)
             file = f"{video.name}/{info.path.name}"
-            images += file_frames(info, file=file, group=video.name, labels=labels, official=split)
+            images += file_frames(info, file=file, group=video.name, mask=mask, official=split)
     notes: list[str] = []
     if left_out:
         notes.append(f"{left_out} frames between the blocks of video {names[0]} were left out (--gap {config.gap})")
@@ -211,13 +211,14 @@ def _splits_of(video: _Video, names: list[str], config: TrackingConfig) -> list[
     )
 
 
-def _read_labels(path: Path, complete: bool, border: int, _frame: int) -> Pixels:
-    """Class codes (H, W) of an instance mask; where it is not complete, 0 says nothing and is ignored."""
-    labels = (read_mask(path) > 0).astype(np.uint8)
+def _read_mask(path: Path, complete: bool, border: int, _frame: int) -> Drawn:
+    """Class codes and objects of an instance mask; where it is not complete, 0 says nothing and is ignored."""
+    numbers = read_mask(path)
+    labels = (numbers > 0).astype(np.uint8)
     if not complete:
         labels[labels == 0] = IGNORE
     if border:
         inside = np.zeros(labels.shape, dtype=bool)
         inside[border:-border, border:-border] = True
         labels[~inside] = IGNORE
-    return labels
+    return Drawn(labels, numbers)

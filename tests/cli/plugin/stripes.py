@@ -15,6 +15,7 @@ from bioseg_cli.compute.device import Precision
 from bioseg_cli.config import ClassInfo, StateName
 from bioseg_cli.dataset.batches import ImageBatch, ImageSource, looped_order, random_stream
 from bioseg_cli.dataset.reader import Dataset
+from bioseg_cli.dataset.schema import Drawn
 from bioseg_cli.masks.classes import BACKGROUND
 from bioseg_cli.metrics.confusion import confusion_counts, mean_iou
 from bioseg_cli.model.unet import UNet
@@ -65,7 +66,8 @@ def stripe(seed: int, number: int) -> Loaded:
     labels = np.zeros((SIDE, SIDE), np.uint8)
     first = int(rng.integers(2, SIDE - 12))
     labels[first : first + 10] = 1
-    return (150 * labels + rng.integers(0, 60, labels.shape)).astype(np.uint8)[None], labels
+    pixels = (150 * labels + rng.integers(0, 60, labels.shape)).astype(np.uint8)[None]
+    return Loaded(pixels, Drawn(labels))
 
 
 class PlainConfig(TrainConfig):
