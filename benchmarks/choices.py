@@ -21,7 +21,7 @@ from benchmarks.timing import Action, interleaved, printer, show, table_of
 from bioseg_cli.compute.device import Precision, resolve_device, resolve_precision
 from bioseg_cli.config import UNetConfig
 from bioseg_cli.model.unet import UNet, folded
-from bioseg_cli.training.loop import OPTIMIZERS
+from bioseg_cli.training.optimisation import OPTIMIZERS
 
 
 class Choices:

@@ -13,8 +13,9 @@ import torch
 from benchmarks.data import noise_dataset
 from bioseg_cli.compute.device import Precision, resolve_device, resolve_precision
 from bioseg_cli.dataset.reader import Dataset
-from bioseg_cli.training.loop import OPTIMIZERS, build_network
 from bioseg_cli.training.method import Method
+from bioseg_cli.training.network import build_network
+from bioseg_cli.training.optimisation import OPTIMIZERS
 from bioseg_cli.training.settings import TrainConfig
 
 RATE = 1e-5

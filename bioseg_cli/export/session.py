@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bioseg_cli.compute.device import resolve_device, resolve_precision
-from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.errors import DataError, UsageError
 from bioseg_cli.export.graph import CHECKED_SIZES, largest_difference, write_graph
 from bioseg_cli.export.package import About, write_package
@@ -18,8 +17,9 @@ from bioseg_cli.export.result import ExportResult
 from bioseg_cli.export.settings import ExportConfig
 from bioseg_cli.io.files import refuse_existing, replacing
 from bioseg_cli.io.images import read_frame
-from bioseg_cli.model.saved import LoadedModel, load_model
+from bioseg_cli.model.saved import load_model
 from bioseg_cli.prediction.predictor import Predictor
+from bioseg_cli.runs.dataset import dataset_of
 from bioseg_cli.runs.directory import RunDirectory, checkpoint_of
 from bioseg_cli.runs.output import Output
 
@@ -48,7 +48,7 @@ def run(config: ExportConfig, output: Output, *, overwrite: bool) -> ExportResul
     out = config.out or FOLDER / f"{config.run.name.removesuffix('.safetensors')}{SUFFIXES[config.format]}"
     refuse_existing(out, overwrite=overwrite)
     # What is missing is said before the graph is made, which takes some seconds.
-    pixels = example_image(config, model) if config.format == "bioimageio" else None
+    pixels = example_image(config) if config.format == "bioimageio" else None
     output.say(f"{model.path}: the network becomes an ONNX graph, which is then compared with the network")
     with tempfile.TemporaryDirectory() as folder, replacing(out) as temporary:
         graph = Path(folder) / "weights.onnx"
@@ -65,7 +65,7 @@ def run(config: ExportConfig, output: Output, *, overwrite: bool) -> ExportResul
     return ExportResult(model.path, config.format, out, difference, CHECKED_SIZES)
 
 
-def example_image(config: ExportConfig, model: LoadedModel) -> NDArray[Any]:
+def example_image(config: ExportConfig) -> NDArray[Any]:
     """An image (C, H, W) in its own type, like those of the training: the given one, or one of the run's data set.
 
     Raises:
@@ -76,10 +76,11 @@ def example_image(config: ExportConfig, model: LoadedModel) -> NDArray[Any]:
     fix = "Give an image like those of the training: --image FILE."
     if config.run.suffix == ".safetensors":
         raise UsageError("A model file names no data set to take an image from", where=config.run, fix=fix)
-    data = Path(RunDirectory.open(config.run).manifest.data.path)
+    run = RunDirectory.open(config.run)
+    data = run.manifest.data.path
     try:
-        with Dataset(data) as dataset:
-            if dataset.content_hash != model.card.dataset_hash:
+        with dataset_of(run) as dataset:
+            if dataset is None:
                 raise UsageError("The data set is not the one the run was trained on", where=data, fix=fix)
             indices = np.concatenate([dataset.indices("val"), dataset.indices("train")])
             index = int(indices[0])

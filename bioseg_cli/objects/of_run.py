@@ -9,6 +9,7 @@ from bioseg_cli.dataset.schema import IntArray, Pixels
 from bioseg_cli.errors import DataError
 from bioseg_cli.objects.instances import Mask, ObjectRule, ObjectRules
 from bioseg_cli.objects.learning import learnt_rule, rule_of_numbered, whole_clumps, whole_objects
+from bioseg_cli.runs.dataset import dataset_of
 from bioseg_cli.runs.directory import RunDirectory
 
 
@@ -23,11 +24,12 @@ def rules_of_run(run: Path) -> tuple[ObjectRules, str]:
     """
     if not run.is_dir():
         return ObjectRules(), "Objects are told apart by the default rule: a model without its run knows no labels"
-    manifest = RunDirectory.open(run).manifest
+    directory = RunDirectory.open(run)
+    manifest = directory.manifest
     try:
-        with Dataset(Path(manifest.data.path)) as dataset:
-            if dataset.content_hash != manifest.data.content_hash:
-                return ObjectRules(), f"Objects are told apart by the default rule: {dataset.path} has changed"
+        with dataset_of(directory) as dataset:
+            if dataset is None:
+                return ObjectRules(), f"Objects are told apart by the default rule: {manifest.data.path} has changed"
             record = manifest.labelled_images
             named = dataset.named(record.images) if record is not None and record.images is not None else None
             images = dataset.label_order if named is None else named

@@ -6,9 +6,8 @@ are read, predicted and written a row of tiles at a time.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from typing import Any
 
 import numpy as np
@@ -16,73 +15,22 @@ from numpy.typing import NDArray
 
 from bioseg_cli.compute.device import is_device_failure, is_out_of_memory
 from bioseg_cli.errors import BiosegError, OutputError
-from bioseg_cli.io.prefetch import prefetched, prefetched_map
 from bioseg_cli.objects.instances import ObjectRules
-from bioseg_cli.prediction.failures import failure_of
-from bioseg_cli.prediction.gathered import GatheredFrame
+from bioseg_cli.prediction.frames import Frame, FrameReader, ImageFailed, Unreadable, of_image
 from bioseg_cli.prediction.outputs import Outputs
 from bioseg_cli.prediction.predictor import Predictor
 from bioseg_cli.prediction.record import FileEntry
 from bioseg_cli.prediction.settings import PredictConfig
-from bioseg_cli.prediction.sources import OpenSource, Source
+from bioseg_cli.prediction.sources import Source
 from bioseg_cli.runs.output import ProgressDisplay
 
-PREFETCHED_FILES = 8
-"""Images that are read before they are needed at most."""
 WHOLE = 100
 """Steps of the progress of a single image."""
-
-
-@dataclass(frozen=True)
-class _Opened:
-    """A source whose frames are still to be read."""
-
-    source: Source
-    opened: OpenSource
-
-
-@dataclass(frozen=True)
-class _Frame:
-    """One frame on its way to the network."""
-
-    source: Source
-    opened: OpenSource
-    number: int
-    pixels: NDArray[np.float32] | None
-    """Normalised, (C, H, W); None where the frame is larger than a tile, and read row by row."""
-    gathered: GatheredFrame | None
-
-
-@dataclass(frozen=True)
-class _Unreadable:
-    """Why a source cannot be read, or not any further."""
-
-    source: Source
-    error: BiosegError
-
-
-class _ImageFailed(Exception):
-    """Reading or writing the image at hand failed; the network has nothing to do with it."""
-
-    def __init__(self, source: Source, error: Exception) -> None:
-        super().__init__()
-        self.failure = _Unreadable(source, failure_of(source, error))
 
 
 def _of_all(error: Exception) -> bool:
     """Whether other images would meet the same: in smaller batches or tiles they may not."""
     return isinstance(error, OutputError) or is_out_of_memory(error) or is_device_failure(error)
-
-
-@contextmanager
-def _of_image(source: Source) -> Iterator[None]:
-    """Whatever fails within it is the failure of one image, but for an output that no image could be written to."""
-    try:
-        yield
-    except (OutputError, _ImageFailed):
-        raise
-    except Exception as error:
-        raise _ImageFailed(source, error) from error
 
 
 class ImagePrediction:
@@ -108,12 +56,13 @@ class ImagePrediction:
     ) -> None:
         self._predictor = predictor
         self._config = config
+        self._reader = FrameReader(predictor, config)
         self._done = done
         self._leave_out = leave_out
         self._progress = progress
         self._rules = rules
         self._settled: set[str] = set()  # names of the sources that are done or left out
-        self._current: _Frame | None = None  # that the network has come to
+        self._current: Frame | None = None  # that the network has come to
         self._single = False
         self._steps = 0
 
@@ -140,14 +89,13 @@ class ImagePrediction:
                 self._drop(source, self._predictor.out_of_memory(height, width, source.path))
 
     def _attempt(self, sources: Sequence[Source]) -> None:
-        waiting: list[_Frame] = []  # of one size, to be predicted together
+        waiting: list[Frame] = []  # of one size, to be predicted together
         with (
             Outputs(self._config, self._predictor.decoder, self._rules, self._written, self._drop) as outputs,
-            prefetched_map(self._open, sources, most=PREFETCHED_FILES) as opened,
-            closing(self._frames(opened)) as frames,
+            closing(self._reader.frames(sources)) as frames,
         ):
             for frame in frames:
-                if isinstance(frame, _Unreadable):
+                if isinstance(frame, Unreadable):
                     waiting = [other for other in waiting if other.source is not frame.source]
                     self._abandon(frame, outputs)
                     continue
@@ -166,70 +114,7 @@ class ImagePrediction:
             if waiting:
                 self._predict_whole(waiting, outputs)
 
-    def _open(self, source: Source) -> _Opened | _Frame | _Unreadable:
-        """Open a source; an image that needs no tiles is read at once. Called in threads."""
-        try:
-            with _of_image(source):
-                opened = source.open(self._predictor.card.architecture.in_channels)
-            try:
-                with _of_image(source):
-                    channels, height, width = opened.shape
-                    self._predictor.check(channels, opened.dtype, source.path)
-                    if opened.frames > 1 or len(self._predictor.plan(height, width, source.path)) > 1:
-                        return _Opened(source, opened)
-                    frame = self._read_whole(source, opened, 0)
-            except BaseException:
-                opened.close()
-                raise
-        except _ImageFailed as error:
-            return error.failure
-        opened.close()
-        return frame
-
-    def _frames(self, sources: Iterator[_Opened | _Frame | _Unreadable]) -> Generator[_Frame | _Unreadable]:
-        """Every frame of every source, in order."""
-        for item in sources:
-            if not isinstance(item, _Opened):
-                yield item
-                continue
-            source, opened = item.source, item.opened
-            with closing(opened):
-                if len(self._predictor.plan(*opened.shape[1:], source.path)) > 1:
-                    for number in range(opened.frames):
-                        try:
-                            with _of_image(source):
-                                gathered = self._gathered(opened)
-                        except _ImageFailed as error:
-                            yield error.failure
-                            break
-                        yield _Frame(source, opened, number, None, gathered)
-                else:
-                    with closing(prefetched(self._whole_frames(source, opened))) as frames:
-                        yield from frames
-
-    def _whole_frames(self, source: Source, opened: OpenSource) -> Iterator[_Frame | _Unreadable]:
-        for number in range(opened.frames):
-            try:
-                with _of_image(source):
-                    frame = self._read_whole(source, opened, number)
-            except _ImageFailed as error:
-                yield error.failure
-                return
-            yield frame
-
-    def _read_whole(self, source: Source, opened: OpenSource, number: int) -> _Frame:
-        pixels = opened.read(number, 0, opened.shape[1])
-        gathered = self._gathered(opened)
-        if gathered is not None:
-            gathered.take_pixels(0, pixels)
-        return _Frame(source, opened, number, self._predictor.normalised(pixels), gathered)
-
-    def _gathered(self, opened: OpenSource) -> GatheredFrame | None:
-        if not (self._config.overlay or self._config.objects):
-            return None
-        return GatheredFrame(opened.shape, opened.dtype, self._predictor.label_dtype, whole=self._config.objects)
-
-    def _predict_whole(self, frames: Sequence[_Frame], outputs: Outputs) -> None:
+    def _predict_whole(self, frames: Sequence[Frame], outputs: Outputs) -> None:
         """Predict frames of one size together."""
         self._current = frames[0]
         images = np.stack([frame.pixels for frame in frames if frame.pixels is not None])
@@ -242,25 +127,25 @@ class ImagePrediction:
                 for frame in frames:
                     self._predict_whole([frame], outputs)
             else:
-                self._abandon(_ImageFailed(self._current.source, error).failure, outputs)
+                self._abandon(ImageFailed(self._current.source, error).failure, outputs)
             return
         for frame, probabilities in zip(frames, predicted, strict=True):
             if frame.source.name in self._settled:
                 continue  # an earlier frame of it could not be written
             try:
-                with _of_image(frame.source):
+                with of_image(frame.source):
                     outputs.take(frame.source, frame.opened, frame.number, 0, probabilities, frame.gathered)
-            except _ImageFailed as error:
+            except ImageFailed as error:
                 self._abandon(error.failure, outputs)
 
-    def _predict_rows(self, frame: _Frame, outputs: Outputs) -> None:
+    def _predict_rows(self, frame: Frame, outputs: Outputs) -> None:
         """Predict a frame that is larger than a tile."""
         self._current = frame
         opened, number, gathered = frame.opened, frame.number, frame.gathered
         _, height, width = opened.shape
 
         def read(start: int, stop: int) -> NDArray[Any]:
-            with _of_image(frame.source):
+            with of_image(frame.source):
                 pixels = opened.read(number, start, stop)
                 if gathered is not None:
                     gathered.take_pixels(start, pixels)
@@ -269,17 +154,17 @@ class ImagePrediction:
         try:
             with closing(self._predictor.finished_rows(read, height, width)) as finished:
                 for top, probabilities in finished:
-                    with _of_image(frame.source):
+                    with of_image(frame.source):
                         outputs.take(frame.source, opened, number, top, probabilities, gathered)
                     self._show((number + (top + probabilities.shape[-2]) / height) / opened.frames)
-        except _ImageFailed as error:
+        except ImageFailed as error:
             self._abandon(error.failure, outputs)
         except Exception as error:
             if _of_all(error):
                 raise
-            self._abandon(_ImageFailed(frame.source, error).failure, outputs)
+            self._abandon(ImageFailed(frame.source, error).failure, outputs)
 
-    def _abandon(self, failure: _Unreadable, outputs: Outputs) -> None:
+    def _abandon(self, failure: Unreadable, outputs: Outputs) -> None:
         """Leave an image out, and what is written of it."""
         outputs.abandon(failure.source)
         self._drop(failure.source, failure.error)

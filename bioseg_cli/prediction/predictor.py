@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bioseg_cli.compute.device import Precision, is_out_of_memory
-from bioseg_cli.errors import DataError, RunError
+from bioseg_cli.errors import RunError
 from bioseg_cli.io.prefetch import prefetched
 from bioseg_cli.model.saved import LoadedModel
 from bioseg_cli.model.unet import folded
 from bioseg_cli.prediction.head_decoder import HeadDecoder
+from bioseg_cli.prediction.likeness import refuse_unlike
 from bioseg_cli.prediction.memory import activation_bytes, fitting_tile, may_halve, sees_the_tile, usable_bytes
 from bioseg_cli.prediction.settings import DEFAULT_TILE, PredictConfig
 from bioseg_cli.prediction.tiling import TilePlan, blended_rows, gathered, lossless_overlap, plan_tiles, tile_rows
@@ -28,8 +29,6 @@ BATCH_LIMIT = 64
 
 SYMMETRIES = tuple((turns, mirrored) for turns in range(4) for mirrored in (False, True))
 """Quarter turns and reflections that bring a square onto itself: an image is reflected first, then turned."""
-
-CHANNEL_WORDS = {1: "1 channel (grey)", 3: "3 channels (colour)"}
 
 
 class Predictor:
@@ -118,18 +117,7 @@ class Predictor:
 
     def check(self, channels: int, dtype: np.dtype[Any], where: Path | None = None) -> None:
         """Raise `DataError` where an image of this kind is not what the model was trained on."""
-        trained = self.card.architecture.in_channels
-        if channels != trained:
-            what = f"The image has {_channels(channels)}, the model was trained on {_channels(trained)}"
-            fix = "Save it as a grey image." if trained == 1 else "Give images like those it was trained on."
-            raise DataError(what, where=where, fix=fix)
-        if not self._any_dtype and _family(dtype) != _family(np.dtype(self.card.image_dtype)):
-            raise DataError(
-                f"The image is {dtype}, the model was trained on {self.card.image_dtype}: the numbers differ",
-                where=where,
-                fix=f"Give {self.card.image_dtype} images"
-                + ("." if self._any_dtype is None else ", or --any-dtype if the numbers mean the same."),
-            )
+        refuse_unlike(self.card, channels, dtype, where, any_dtype=self._any_dtype)
 
     @property
     def overlap(self) -> int:
@@ -303,11 +291,3 @@ class Predictor:
         joined = torch.cat([logits[head].contiguous().softmax(dim=1, dtype=torch.float32) for head in heads], dim=1)
         joined = torch.rot90(joined, -turns, (-2, -1)) if turns else joined
         return joined.flip(-1) if mirrored else joined
-
-
-def _channels(count: int) -> str:
-    return CHANNEL_WORDS.get(count, f"{count} channels")
-
-
-def _family(dtype: np.dtype[Any]) -> str:
-    return "float" if dtype.kind == "f" else dtype.name

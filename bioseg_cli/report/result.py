@@ -11,8 +11,8 @@ from bioseg_cli.report.paper import published, published_head
 from bioseg_cli.report.strips import Album
 from bioseg_cli.report.summary import sentences
 from bioseg_cli.study.cells import Cell
+from bioseg_cli.study.document import document
 from bioseg_cli.study.statistics import Comparison
-from bioseg_cli.study.table import document
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,8 @@ from collections.abc import Iterable, Sequence
 from bioseg_cli.dataset.area import shown_share
 from bioseg_cli.metrics.intervals import MeanInterval, as_text
 from bioseg_cli.report.paper import PIPELINES
-from bioseg_cli.study.grid import CONTROL, Budget
+from bioseg_cli.study.grid import CONTROL, METHOD_NAMES, Budget
 from bioseg_cli.study.statistics import Estimate
-from bioseg_cli.study.table import NAMES
 
 MINUS = "\N{MINUS SIGN}"
 DASH = "\N{EN DASH}"
@@ -38,7 +37,7 @@ LONGEST_REASON = 90
 
 def method(loss: str) -> str:
     """What the page calls a method."""
-    return "supervised control" if loss == CONTROL else NAMES.get(loss, loss)
+    return "supervised control" if loss == CONTROL else METHOD_NAMES.get(loss, loss)
 
 
 def state(name: str) -> str:

@@ -24,6 +24,17 @@ CONTROL = "none"
 """The unsupervised loss of a supervised control."""
 IIC = "iic"
 
+METHOD_NAMES = {
+    CONTROL: "control",
+    "kl": "KL",
+    "iid": "IID",
+    "fixmatch": "FixMatch",
+    alike.DENOISED: "denoising",
+    alike.PSEUDO_LABELLED: "pseudo-labels",
+    IIC: "IIC",
+}
+"""What tables call a method."""
+
 HASH_SHOWN = 8
 """Characters of its hash in the name of a run: with other settings it is another folder, and nothing is replaced."""
 

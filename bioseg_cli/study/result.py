@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bioseg_cli.study.document import document
 from bioseg_cli.study.grid import PlannedRun
 from bioseg_cli.study.results import StudyResults
 
@@ -28,3 +29,8 @@ class StudyResult:
     entries: Sequence[Mapping[str, Any]]
     results: StudyResults | None
     failures: Mapping[str, str]
+
+    def to_json(self) -> dict[str, Any]:
+        """The document of `bioseg study --json`; without results that of `--dry-run`, the planned runs."""
+        found: dict[str, Any] = {"runs": self.entries} if self.results is None else document(self.results)
+        return {"study": str(self.path), **found}

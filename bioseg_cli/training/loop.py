@@ -24,6 +24,7 @@ from bioseg_cli.training.average import WeightAverage
 from bioseg_cli.training.distributed import Alone
 from bioseg_cli.training.method import Method
 from bioseg_cli.training.network import build_network, saved_part
+from bioseg_cli.training.optimisation import OPTIMIZERS, learning_rate
 from bioseg_cli.training.record import TrainingRun
 from bioseg_cli.training.settings import TrainConfig
 from bioseg_cli.training.state import Stateful, TrainingState, load_state
@@ -34,25 +35,6 @@ SAVE_SECONDS = 300.0
 
 UNTIMED_STEPS, TIMED_STEPS = 3, 10
 """Of the steps that tell how long one takes, the first ones also find memory and choose kernels."""
-
-STEP_PHASE = 0.3
-STEP_FACTOR = 0.1
-"""The step schedule multiplies the rate by this after each `STEP_PHASE` of the budget: epochs 30, 60, 90 of 100."""
-
-OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
-    "adam": partial(torch.optim.Adam, fused=True),
-    "rmsprop": torch.optim.RMSprop,
-}
-
-
-def learning_rate(schedule: str, initial: float, progress: float, *, risen: float = 1.0) -> float:
-    """The learning rate at a share of the budget, `progress` in [0, 1), of which `risen` is reached in the warm-up."""
-    initial *= risen
-    if schedule == "cosine":
-        return initial * 0.5 * (1 + math.cos(math.pi * progress))
-    if schedule == "step":
-        return initial * STEP_FACTOR ** math.floor(progress / STEP_PHASE + 1e-9)
-    return initial
 
 
 class Trainer:

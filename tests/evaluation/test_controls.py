@@ -17,12 +17,12 @@ from conftest import write_discs
 from helpers.studies import Page, kl_wins, page_of, study
 from rich.console import Console
 
+from bioseg_cli.cli.tables.study import render
 from bioseg_cli.compute.device import resolve_precision
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.runs.manifest import NO_MATTER, Manifest
 from bioseg_cli.study.cells import cells
 from bioseg_cli.study.collect import with_controls
-from bioseg_cli.study.table import render
 from bioseg_cli.training import alike
 from bioseg_cli.training.loop import build_network
 from bioseg_cli.training.uda import UDA

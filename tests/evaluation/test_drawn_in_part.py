@@ -18,6 +18,7 @@ from click.testing import Result
 from conftest import SIZE, discs, write_discs
 from helpers.studies import kl_wins, study
 
+from bioseg_cli.cli.tables.study import notes, render
 from bioseg_cli.config import build_config
 from bioseg_cli.dataset.area import AREA, labelled_area, per_cent, unlabelled_pool, with_share
 from bioseg_cli.dataset.batches import ImageSource
@@ -30,8 +31,8 @@ from bioseg_cli.report.session import make_page
 from bioseg_cli.runs.console import ConsoleOutput, PlainConsole
 from bioseg_cli.study.cells import cells
 from bioseg_cli.study.collect import results_of
+from bioseg_cli.study.document import document
 from bioseg_cli.study.grid import Budget, DataFacts, _facts
-from bioseg_cli.study.table import document, notes, render
 from bioseg_cli.training.fit import fitted_to_images, object_diameter
 from bioseg_cli.training.uda import UDA
 from bioseg_cli.training.uda_settings import TrainUDAConfig

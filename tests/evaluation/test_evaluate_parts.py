@@ -1,33 +1,21 @@
-"""The parts of an evaluation: scores, baselines, the table, the figure."""
+"""The parts of an evaluation: scores, baselines, the CSV table, the figure."""
 
 from __future__ import annotations
 
-import io
-from pathlib import Path
-
 import numpy as np
 import pytest
-from rich.console import Console
+from helpers.reports import NAMES, cluster_report, counts_of, report
 
 from bioseg_cli.config import ClassInfo
 from bioseg_cli.errors import DataError
 from bioseg_cli.evaluation.baselines import all_background, brightness_bands, can_divide, fit_baseline, score_baselines
 from bioseg_cli.evaluation.clusters import cluster_tables, counts_of_clusters
-from bioseg_cli.evaluation.document import ClusterMapping, LabelBudget
-from bioseg_cli.evaluation.report import Evaluation, Report, table_csv
+from bioseg_cli.evaluation.document import ClusterMapping
+from bioseg_cli.evaluation.report import table_csv
 from bioseg_cli.evaluation.scores import ImageCounts, Resampling, difference, score_images
-from bioseg_cli.evaluation.table import render
 from bioseg_cli.evaluation.thresholding import block_size, kmeans_bands, local_bands, otsu_bands
 from bioseg_cli.figures.difference import ADDED, CONFUSED, IGNORED, MISSED, RIGHT, difference_map
 from bioseg_cli.runs.console import ConsoleOutput
-
-NAMES = ("background", "nucleus")
-
-
-def counts_of(*matrices, groups=None) -> ImageCounts:
-    names = tuple(f"image{i}" for i in range(len(matrices)))
-    return ImageCounts(names, groups or names, np.array(matrices, dtype=np.int64))
-
 
 FAIR = counts_of([[80, 5], [5, 10]], [[90, 2], [1, 7]], [[70, 10], [4, 16]])
 
@@ -300,93 +288,10 @@ def test_the_oracle_is_fitted_on_all_counted_pixels_together():
     np.testing.assert_array_equal(counts.mapped("main", stored).counts[0], [[0, 52], [0, 10]])
 
 
-# What is shown --------------------------------------------------------------------------------------------------------
+# What is written ------------------------------------------------------------------------------------------------------
 
 
-def report(names=("runs/nuclei-uda-kl-5labels-seed0",), classes=NAMES, states=("best-supervised",), **extra) -> Report:
-    size = len(classes)
-    random = np.random.default_rng(0)
-    images = counts_of(*random.integers(1, 100, (4, size, size)))
-    score = score_images(images, classes, Resampling(draws=100))
-    rows = tuple(
-        Evaluation(
-            name,
-            images,
-            score,
-            state,
-            LabelBudget(count=5, of=100, pixels=None, share=None),
-            difference(images, images, Resampling(draws=100)),
-        )
-        for name in names
-        for state in states
-    )
-    baselines = (Evaluation("otsu", images, score), Evaluation("all-background", images, score))
-    return Report("data/nuclei.h5", "val", rows, baselines, **extra)
-
-
-def cluster_report(name: str = "runs/nuclei-iic-stable-4+10clusters-seed0", states=("best-final",)) -> Report:
-    """The rows of a run without labels, beside one with."""
-    of_classes = report()
-    (example,) = of_classes.evaluations
-    mappings = [
-        ClusterMapping(kind=kind, rule=rule, split="val", images=images, classes=(0, 1))
-        for rule in ("hungarian", "majority")
-        for kind, images in (("stored", 1), ("oracle", 50))
-    ]
-    rows = [
-        Evaluation(name, example.images, example.score, state, head=head, mapping=mapping)
-        for state in states
-        for head, mapping in zip(("main", "main", "aux", "aux"), mappings, strict=True)
-    ]
-    return Report(of_classes.data, "val", (example, *rows), of_classes.baselines)
-
-
-def shown(what: Report, width: int = 80) -> str:
-    stream = io.StringIO()
-    Console(file=stream, width=width, highlight=False).print(render(what))
-    return stream.getvalue()
-
-
-MANY = tuple(f"class {i}" for i in range(9))
-
-
-@pytest.mark.parametrize(
-    "what",
-    [
-        report(),
-        report(states=("best-supervised", "best-final", "best-miou", "last")),
-        report(names=("runs/a-rather-long-name-of-a-data-set-uda-iid-100labels-seed12/copied/again", "b")),
-        report(classes=("background", "cortical grey", "white", "layer 1")),
-        report(classes=MANY),
-        cluster_report(),
-        cluster_report(states=("best-final", "last")),
-    ],
-    ids=["one", "states", "long names", "four classes", "nine classes", "clusters", "states of clusters"],
-)
-def test_the_table_fits_80_columns_and_cuts_nothing(what):
-    text = shown(what)
-    assert max(map(len, text.splitlines())) <= 80
-    assert "…" not in text
-    for row in what.rows:
-        assert f"{row.score.mean_iou:.4f}" in text
-        assert all(f"{value:.4f}" in text for value in (*row.score.iou, *row.score.dice))
-    wide = shown(what, 200)
-    assert all(Path(row.name).name in wide for row in what.rows)
-    assert all(name in wide for name in what.classes)
-
-
-def test_runs_of_one_name_are_told_apart():
-    text = shown(report(names=("first/run", "second/run", "third/other")))
-    assert "first/run" in text
-    assert "second/run" in text
-    assert "third/other" not in text
-
-
-def test_rows_of_clusters_say_how_they_were_mapped():
-    text = shown(cluster_report(), 200)
-    assert "stored (1 image)" in text
-    assert "oracle (seen)" in text
-    assert "head" not in shown(report(), 200)
+def test_csv_says_how_clusters_were_mapped():
     header, *rows = table_csv([cluster_report()]).splitlines()
     places = [header.split(",").index(name) for name in ("head", "mapping")]
     cells = [[row.split(",")[place] for place in places] for row in rows]
@@ -394,20 +299,6 @@ def test_rows_of_clusters_say_how_they_were_mapped():
         ["", ""], ["main", "stored"], ["main", "oracle"], ["aux", "stored"], ["aux", "oracle"], ["", ""], ["", ""],
     ]  # fmt: skip
     assert "mapping" not in table_csv([report()])
-
-
-def test_square_brackets_in_names_are_no_markup():
-    what = report(names=("[red]data[b]",), classes=("[bold]", "b"))
-    assert "[red]data[b]" in shown(what)
-    assert "[bold]" in shown(what)
-
-
-def test_the_control_has_a_row_and_a_table_of_differences():
-    control = report(names=("runs/control",)).evaluations[0]
-    text = shown(report(control=control))
-    assert "control (control)" in text
-    assert "mIoU minus that of the control" in text
-    assert "+0.0000 to +0.0000" in text
 
 
 def test_csv_has_a_column_for_every_class_of_every_data_set():

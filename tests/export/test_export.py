@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import zipfile
 from collections.abc import Callable
@@ -15,6 +16,7 @@ import pytest
 import tifffile
 import torch
 from click.testing import Result
+from conftest import write_discs
 from helpers.networks import CPU
 
 from bioseg_cli import load_model as load
@@ -24,7 +26,7 @@ from bioseg_cli.errors import RunError, UsageError
 from bioseg_cli.export.graph import largest_difference, write_graph
 from bioseg_cli.model.saved import LoadedModel, ModelCard, load_model
 from bioseg_cli.model.unet import UNet
-from bioseg_cli.runs.directory import checkpoint_of
+from bioseg_cli.runs.directory import RunDirectory, checkpoint_of
 
 pytestmark = pytest.mark.slow
 
@@ -136,6 +138,22 @@ def test_an_image_of_ones_own_stands_in_for_a_data_set_that_is_gone(
     refused = bioseg("export", weights, *PACKAGE, "--image", tmp_path / "image.tif", "--out", tmp_path / "a.zip")
     assert refused.exit_code == 3 and "float64" in refused.output
     assert not list(tmp_path.glob("*.zip*"))
+
+
+@pytest.mark.parametrize(("wrong", "said"), [(None, "cannot be read"), ((0,), "is not the one the run was trained on")])
+def test_a_data_set_that_is_gone_or_another_gives_no_image(
+    wrong: tuple[int, ...] | None, said: str, bioseg: Cli, disc_run: Path, tmp_path: Path
+) -> None:
+    run = shutil.copytree(disc_run, tmp_path / "run")
+    manifest = run / "manifest.yaml"
+    data = RunDirectory.open(run).manifest.data.path
+    manifest.write_text(manifest.read_text().replace(data, str(tmp_path / "discs.h5")))
+    if wrong is not None:
+        write_discs(tmp_path / "discs.h5", wrong=wrong)
+    refused = bioseg("export", run, *PACKAGE, "--out", tmp_path / "a.zip")
+    assert refused.exit_code == 2
+    assert said in refused.output and "--image FILE" in refused.output
+    assert not (tmp_path / "a.zip").exists()
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,11 @@ from helpers.studies import Page, kl_wins, page_of, score_row, study
 from rich.console import Console
 from scipy import stats
 
+from bioseg_cli.cli.tables.study import render
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.runs.console import ConsoleOutput
 from bioseg_cli.study.collect import results_of_study
+from bioseg_cli.study.document import document
 from bioseg_cli.study.folder import StudyFolder
 from bioseg_cli.study.forest import forest_rows, score_forest
 from bioseg_cli.study.grid import expand, read_plan
@@ -26,7 +28,6 @@ from bioseg_cli.study.job import BaselinesJob
 from bioseg_cli.study.results import ScoreRow, baselines_request, write_scores
 from bioseg_cli.study.session import _Study
 from bioseg_cli.study.settings import Plan, StudyConfig
-from bioseg_cli.study.table import document, render
 from bioseg_cli.study.worker import perform
 from bioseg_cli.training.alike import DENOISED
 

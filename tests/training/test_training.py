@@ -21,7 +21,7 @@ from bioseg_cli.compute.torchrun import Launch
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.errors import UsageError
 from bioseg_cli.model.saved import load_model
-from bioseg_cli.training.loop import learning_rate
+from bioseg_cli.training.optimisation import learning_rate
 from bioseg_cli.training.record import UnwrittenRun
 from bioseg_cli.training.single_run import check_shares
 from bioseg_cli.training.uda_settings import TrainUDAConfig

@@ -9,9 +9,9 @@ from bioseg_cli.runs.console import ConsoleOutput
 
 def evaluate(config: EvaluateConfig, output: ConsoleOutput, overwrite: bool) -> None:
     """Score runs on a data set, or masks of any tool against the truth: IoU and Dice per class, with intervals."""
+    from bioseg_cli.cli.tables.evaluation import render
     from bioseg_cli.evaluation import session
     from bioseg_cli.evaluation.result import EvaluationResult
-    from bioseg_cli.evaluation.table import render
 
     def show(result: EvaluationResult) -> None:
         for report in result.reports:

@@ -9,17 +9,16 @@ from bioseg_cli.study.settings import StudyConfig
 
 def study(config: StudyConfig, output: ConsoleOutput, overwrite: bool) -> None:
     """Compare methods on label budgets, label draws and seeds, with their controls: run what a plan still lacks."""
+    from bioseg_cli.cli.tables.study import render, render_runs
     from bioseg_cli.study import session
     from bioseg_cli.study.result import StudyResult
-    from bioseg_cli.study.table import document, render, render_runs
 
     def show(result: StudyResult) -> None:
         if result.results is None:
             output.show(render_runs(result.runs))
-            output.result({"study": str(result.path), "runs": result.entries})
-            return
-        output.show(render(result.results))
-        output.show(f"Tables and figures: bioseg report {result.path}")
-        output.result({"study": str(result.path), **document(result.results)})
+        else:
+            output.show(render(result.results))
+            output.show(f"Tables and figures: bioseg report {result.path}")
+        output.result(result.to_json())
 
     show_done(lambda: session.run(config, output, overwrite=overwrite), show)

@@ -1,9 +1,8 @@
-"""The study on the screen, narrow enough for 80 columns, and as JSON."""
+"""The study on the screen: its tables, or the runs that it plans."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from rich import box
 from rich.console import Group, RenderableType
@@ -13,20 +12,8 @@ from rich.text import Text
 from bioseg_cli.dataset.area import AREA, shown_share, with_share
 from bioseg_cli.metrics.intervals import MeanInterval, as_text
 from bioseg_cli.study.cells import Cell, cells
-from bioseg_cli.study.grid import CONTROL, IIC, PlannedRun
+from bioseg_cli.study.grid import METHOD_NAMES, PlannedRun
 from bioseg_cli.study.results import ForestScore, StudyResults
-from bioseg_cli.training.alike import DENOISED, PSEUDO_LABELLED
-
-NAMES = {
-    CONTROL: "control",
-    "kl": "KL",
-    "iid": "IID",
-    "fixmatch": "FixMatch",
-    DENOISED: "denoising",
-    PSEUDO_LABELLED: "pseudo-labels",
-    IIC: "IIC",
-}
-"""What tables call a method."""
 
 
 def render(results: StudyResults) -> RenderableType:
@@ -78,27 +65,6 @@ def render_runs(runs: Iterable[tuple[PlannedRun, str, str | None]]) -> Renderabl
     return Group(table, Text(f"{count} runs"))
 
 
-def document(results: StudyResults) -> dict[str, Any]:
-    """The cells, baselines and runs, with the keys of docs/study.md."""
-    return {
-        "split": results.split,
-        "cells": [cell.to_json() for cell in cells(results)],
-        "baselines": {data: {row.name: row.mean_iou for row in rows} for data, rows in results.baselines.items()},
-        "runs": [
-            {
-                "name": run.name,
-                "hash": run.hash,
-                "status": run.status,
-                "failure": run.failure,
-                "labelled_share": run.labelled_share,
-                "unseen": list(run.unseen),
-                "unlike_control": list(run.unlike_control),
-            }
-            for run in results.runs
-        ],
-    }
-
-
 def _means(found: Sequence[Cell], results: StudyResults) -> Table:
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     for heading in ("labels", "method", "output"):
@@ -112,7 +78,7 @@ def _means(found: Sequence[Cell], results: StudyResults) -> Table:
         ended = f"{0 if estimate is None else estimate.runs}/{len(cell.runs)}"
         table.add_row(
             Text(title),
-            Text(NAMES.get(cell.loss, cell.loss)),
+            Text(METHOD_NAMES.get(cell.loss, cell.loss)),
             Text(cell.state if cell.head is None else f"{cell.head}, {cell.mapping}"),
             ended,
             "-" if estimate is None else f"{estimate.mean:.4f}",

@@ -1,4 +1,4 @@
-"""The table on the screen: narrow enough for 80 columns, with what a reader must know underneath."""
+"""Scores on the screen: tables, with what a reader must know underneath."""
 
 from __future__ import annotations
 
