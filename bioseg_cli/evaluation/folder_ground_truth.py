@@ -36,6 +36,8 @@ class FolderGroundTruth:
         reader: reads the masks.
         output: for the progress bar.
         unlabelled: value of the pixels that nobody drew, or that there are none; None: not said.
+        recursive: also take the masks in subfolders. Their images are in the same subfolders.
+        without: a subfolder that holds other masks.
 
     Raises:
         DataError: no masks, masks that cannot be read or fit no reading, a mask without an image.
@@ -51,10 +53,13 @@ class FolderGroundTruth:
         reader: MaskReader,
         output: Output,
         unlabelled: str | None = None,
+        *,
+        recursive: bool = False,
+        without: Path | None = None,
     ) -> None:
         self.folder = folder
         self._reader = reader
-        files = mask_files(folder)
+        files = mask_files(folder, recursive=recursive, without=without)
         declared = Declared.of(files, masks_are, names, unlabelled)
         reader.labkit = declared.labkit
         found = look_at_files(files, reader, output, "Looking at the true masks")
@@ -71,14 +76,19 @@ class FolderGroundTruth:
             raise DataError(error.what, where=error.where or folder, fix=error.fix) from None
         self.classes = self.reading.classes
         self.ignore = IGNORE_BY_DTYPE[label_dtype(len(self.classes))]
-        self.names = tuple(one.path.stem if one.of == 1 else f"{one.path.stem}_f{one.frame:03d}" for one in self.frames)
         # A file is the largest unit that is known to belong together.
-        self.groups = tuple(one.path.stem for one in self.frames)
+        self.groups = tuple(one.path.relative_to(folder).with_suffix("").as_posix() for one in self.frames)
+        self.names = tuple(
+            file if one.of == 1 else f"{file}_f{one.frame:03d}"
+            for one, file in zip(self.frames, self.groups, strict=True)
+        )
         undrawn = self.reading.undrawn is not None
         self.drawn_in = sum(math.prod(one.shape) for one in self.frames) if undrawn else None
         self._numbered = self.reading.kind == "instances"
         self.objects_are = "True objects have the numbers of the masks." if self._numbered else CONNECTED
-        self._images = None if images is None else images_of([one.path for one in self.frames], images)
+        self._images = None
+        if images is not None:
+            self._images = images_of([one.path for one in self.frames], folder, images, recursive=recursive)
 
     def labels(self, number: int) -> Pixels:
         """(H, W) class codes or `ignore`."""
