@@ -22,6 +22,7 @@ from matplotlib.path import Path as Curve
 from bioseg_cli.annotations.folder import find_annotations
 from bioseg_cli.annotations.shape import Bitmap, Shape, Stroke
 from bioseg_cli.annotations.survey import SurveyedAnnotations, survey_annotations
+from bioseg_cli.errors import DataError
 from bioseg_cli.figures.palette import in_class_colours
 from bioseg_cli.io.images import inspect_image
 
@@ -72,9 +73,15 @@ def read(folder: Path) -> tuple[SurveyedAnnotations, Path, tuple[Shape, ...]]:
     rois = list(selections())
     names = [f"{roi.name}-{number}" for number, roi in enumerate(rois)]
     roifile.roiwrite(folder / "drawn" / "image_RoiSet.zip", rois, name=names)
-    found = find_annotations(folder / "drawn", [image])
+    found = find_annotations(folder / "drawn", [image], refuse)
     assert found is not None
-    return survey_annotations(found, [inspect_image(image)], ()), image, found.of_image[image].shapes
+    surveyed = survey_annotations(found, [inspect_image(image)], (), refuse)
+    assert surveyed is not None
+    return surveyed, image, found.of_image[image].shapes
+
+
+def refuse(path: Path, error: DataError) -> None:
+    raise error
 
 
 def draw(shape: Shape, axes: Axes) -> None:

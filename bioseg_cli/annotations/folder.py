@@ -6,13 +6,19 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bioseg_cli.annotations.formats import KNOWN, SUFFIXES, AnnotationFile, annotated_stem, read_annotations
+from bioseg_cli.annotations.formats import (
+    AnnotationFile,
+    annotated_stem,
+    known_formats,
+    read_annotations,
+    suffixes,
+)
 from bioseg_cli.annotations.napari import joined
-from bioseg_cli.annotations.shape import Annotation
+from bioseg_cli.annotations.shape import Annotation, Refuse
 from bioseg_cli.errors import DataError
 from bioseg_cli.io.folders import IMAGE_SUFFIXES, natural_key
 from bioseg_cli.io.names import stem_of
-from bioseg_cli.masks.folders import refuse_doubts
+from bioseg_cli.masks.folders import doubt_of
 from bioseg_cli.masks.pairing import pair
 from bioseg_cli.printable import listing
 
@@ -24,57 +30,68 @@ class FoundAnnotations:
     Attributes:
         formats: names of their formats.
         of_image: the annotation of each image that has one.
+        paths: what messages call the annotation of each such image: its file, or the name that a file for several
+            images gives it, below the file.
         notes: what the user should know of names that were paired.
+        total: annotations that were looked at, those that cannot be used among them.
     """
 
     formats: tuple[str, ...]
     of_image: dict[Path, Annotation] = field(default_factory=dict)
+    paths: dict[Path, Path] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    total: int = 0
 
 
-def find_annotations(masks: Path, images: Sequence[Path]) -> FoundAnnotations | None:
+def find_annotations(masks: Path, images: Sequence[Path], refuse: Refuse) -> FoundAnnotations | None:
     """The annotations that a folder holds for images; None where its masks are images.
 
     Args:
         masks: the folder of the images, or another one.
         images: all images.
+        refuse: is told of each file that is damaged or of no known format, of each annotation without an image, and of
+            annotations and images whose names could go together in several ways.
 
     Raises:
-        DataError: a file that is damaged or of no known format, masks of both kinds, an annotation without an image, or
-            names that could go together in several ways.
+        DataError: masks of both kinds, or neither.
+        UsageError: an installed package that reads annotations is broken.
     """
     beside_images = any(image.parent.resolve() == masks.resolve() for image in images)
-    read = _read_all(masks, {stem_of(image) for image in images}, beside_images=beside_images)
-    if not read:
+    read, faults = _read_all(masks, {stem_of(image) for image in images}, beside_images=beside_images)
+    if not read and not faults:
         return None
+    for path, fault in faults.items():
+        refuse(path, fault)
+    annotations = _annotations(read)
     found = FoundAnnotations(tuple(dict.fromkeys(file.format for file in read.values())))
-    _pair_by_name(_annotations(read), images, masks, found)
+    found.total = len(annotations) + len(faults)
+    _pair_by_name(annotations, images, found, refuse)
     found.notes += _without_shapes(read)
     return found
 
 
-def _read_all(masks: Path, stems: Collection[str], *, beside_images: bool) -> dict[Path, AnnotationFile]:
-    """What every annotation file holds; nothing where the folder holds masks that are images."""
+def _read_all(
+    masks: Path, stems: Collection[str], *, beside_images: bool
+) -> tuple[dict[Path, AnnotationFile], dict[Path, DataError]]:
+    """What every annotation file holds, and why others cannot be used; nothing of masks that are images."""
     inside = [path for path in masks.iterdir() if not path.name.startswith(".")]
-    files = sorted((path for path in inside if path.name.lower().endswith(SUFFIXES)), key=natural_key)
+    files = sorted((path for path in inside if path.name.lower().endswith(suffixes())), key=natural_key)
     pictures = [path.name for path in inside if path.name.lower().endswith(IMAGE_SUFFIXES)]
     read: dict[Path, AnnotationFile] = {}
-    others: list[Path] = []
-    damaged: list[DataError] = []
+    faults: dict[Path, DataError] = {}
     for path in files:
         try:
             found = read_annotations(path, stems)
         except DataError as error:
-            damaged.append(error)
+            faults[path] = error
             continue
-        if found is None:
-            others.append(path)
-        else:
+        if found is not None:
             read[path] = found
+        elif not pictures:  # beside images there may be any file
+            fix = f"Known are {known_formats()}. Export the shapes in one of these formats, or move the file away."
+            faults[path] = DataError("The file is of no format of annotations", where=path, fix=fix)
     if pictures and not read:
-        return {}
-    if damaged:
-        raise damaged[0]
+        return {}, {}
     if pictures and not beside_images:
         masks_there, annotations_there = listing(sorted(pictures), 2), listing([*map(_name, read)], 2)
         raise DataError(
@@ -82,31 +99,27 @@ def _read_all(masks: Path, stems: Collection[str], *, beside_images: bool) -> di
             where=masks,
             fix="Move those of one kind away. If the pictures are the images, give --images the same folder.",
         )
-    if others and not pictures:
-        raise DataError(
-            f"{listing([*map(_name, others)])} {'is' if len(others) == 1 else 'are'} of no format of annotations",
-            where=masks,
-            fix=f"Known are {KNOWN}. Export the shapes in one of these formats, or move other files away.",
-        )
-    if inside and not pictures and not read:
+    if inside and not files and not pictures:
         raise DataError(
             f"The folder holds neither masks nor annotations, but {listing(sorted(map(_name, inside)), 3)}",
             where=masks,
-            fix=f"Masks are images ({', '.join(IMAGE_SUFFIXES)}). Annotations are {KNOWN}.",
+            fix=f"Masks are images ({', '.join(IMAGE_SUFFIXES)}). Annotations are {known_formats()}.",
         )
-    return read
+    return read, faults
 
 
 def _annotations(read: Mapping[Path, AnnotationFile]) -> dict[Path, Annotation]:
-    """All annotations by a path that is named like the image of each: the file, or the name that it gives below it."""
-    found: list[Annotation] = []
-    for file in read.values():
-        if file.format != "napari":
-            found += file.annotations
-    found += joined(layer for file in read.values() if file.format == "napari" for layer in file.annotations)
-    return {
-        annotation.source if annotation.image is None else annotation.source / annotation.image: annotation
-        for annotation in found
+    """All annotations by what messages call them, see `FoundAnnotations.paths`."""
+    found = {
+        path if annotation.image is None else path / annotation.image: annotation
+        for path, file in read.items()
+        if file.format != "napari"
+        for annotation in file.annotations
+    }
+    layers = joined(layer for file in read.values() if file.format == "napari" for layer in file.annotations)
+    # The name of a layer's file names the image; layers of one image are in several files.
+    return found | {
+        layer.source if layer.source in read else layer.source / str(layer.image): layer for layer in layers
     }
 
 
@@ -121,23 +134,32 @@ def _without_shapes(read: Mapping[Path, AnnotationFile]) -> tuple[str, ...]:
 
 
 def _pair_by_name(
-    annotations: Mapping[Path, Annotation], images: Sequence[Path], masks: Path, found: FoundAnnotations
+    annotations: Mapping[Path, Annotation], images: Sequence[Path], found: FoundAnnotations, refuse: Refuse
 ) -> None:
     """Find the image of each annotation by its name."""
     stems = {path: annotation.image or annotated_stem(path) for path, annotation in annotations.items()}
     pairing = pair(stems, {image: stem_of(image) for image in images}, images=True)
-    refuse_doubts(pairing, masks)
-    if alone := [path for path in annotations if path not in pairing.found]:
-        source = annotations[alone[0]].source
-        listed = source.suffix.lower() == ".json" and alone[0] != source
-        named = f"Name each annotation like its image (image.tif, image{source.suffix or '.csv'}), or move these away."
-        raise DataError(
-            f"{len(alone)} of {len(annotations)} annotations have no image: {listing([*map(_name, alone)])}",
-            where=source if listed else masks,
-            fix="Add the images, or leave them out of the file." if listed else named,
-        )
-    found.of_image.update({image: annotations[path] for path, image in pairing.found.items()})
+    in_doubt: set[Path] = set()
+    for doubt in pairing.doubts:
+        what, fix = doubt_of(doubt)
+        for alike in (doubt.wanted, doubt.offered):
+            for path in alike if len(alike) > 1 else ():
+                refuse(path, DataError(what, where=path, fix=fix))
+            in_doubt.update(alike)
+    for path, annotation in annotations.items():
+        image = pairing.found.get(path)
+        if image is None and path not in in_doubt:
+            refuse(path, DataError("The annotation has no image", where=path, fix=_named_like_image(path, annotation)))
+        elif image is not None and not in_doubt & {path, image}:
+            found.of_image[image], found.paths[image] = annotation, path
     found.notes += pairing.remarks(_name, _name)
+
+
+def _named_like_image(path: Path, annotation: Annotation) -> str:
+    if path.parent == annotation.source and annotation.source.is_file():
+        return "Add the image, or leave it out of the file."
+    suffix = annotation.source.suffix or ".csv"
+    return f"Name the annotation like its image (image.tif, image{suffix}), or move it away."
 
 
 def _name(path: Path) -> str:

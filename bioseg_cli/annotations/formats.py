@@ -1,4 +1,4 @@
-"""The formats of annotation files, recognised by what a file holds."""
+"""The formats of annotation files, recognised by what a file holds; those of installed packages by the suffix."""
 
 from __future__ import annotations
 
@@ -8,15 +8,27 @@ from pathlib import Path
 
 from bioseg_cli.annotations import coco, geojson, imagej, labelme, napari
 from bioseg_cli.annotations.documents import read_document
+from bioseg_cli.annotations.installed import installed_suffixes, read_installed
 from bioseg_cli.annotations.shape import Annotation
 from bioseg_cli.io.folders import IMAGE_SUFFIXES
 from bioseg_cli.io.names import stem_of
 
-SUFFIXES = (".geojson", ".json", ".roi", ".zip", ".csv")
-KNOWN = (
+_SUFFIXES = (".geojson", ".json", ".roi", ".zip", ".csv")
+_KNOWN = (
     "GeoJSON (QuPath), selections of ImageJ (IMAGE.roi, or IMAGE.zip of the ROI Manager), CSV of a shapes layer "
     "(napari), COCO and LabelMe (JSON)"
 )
+
+
+def suffixes() -> tuple[str, ...]:
+    """What the names of annotation files end in."""
+    return tuple(dict.fromkeys((*_SUFFIXES, *installed_suffixes())))
+
+
+def known_formats() -> str:
+    """The formats in words."""
+    added = [suffix for suffix in installed_suffixes() if suffix not in _SUFFIXES]
+    return _KNOWN + (f", {' and '.join(added)} (of installed packages)" if added else "")
 
 
 @dataclass(frozen=True)
@@ -43,7 +55,15 @@ def read_annotations(path: Path, images: Container[str]) -> AnnotationFile | Non
 
     Raises:
         DataError: the file is damaged, or holds a shape that cannot become pixels.
+        UsageError: an installed package reads such files, and is broken.
     """
+    if path.suffix.lower() in _SUFFIXES and (found := _read_own(path, images)) is not None:
+        return found
+    added = read_installed(path)
+    return None if added is None else AnnotationFile(*added)
+
+
+def _read_own(path: Path, images: Container[str]) -> AnnotationFile | None:
     suffix = path.suffix.lower()
     if suffix == ".roi" or (suffix == ".zip" and imagej.is_roi_set(path)):
         return AnnotationFile("ImageJ", (imagej.annotation(path),))

@@ -5,7 +5,7 @@ Coordinates (x, y) count pixels from the outer corner of the image's first pixel
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,9 @@ Points = npt.NDArray[np.float64]
 """Corners (n, 2), each x and y."""
 Bounds = tuple[float, float, float, float]
 """Least x and y, greatest x and y."""
+
+Refuse = Callable[[Path, DataError], None]
+"""Called with the path of each file that cannot be used, and why; whoever calls it goes on with the other files."""
 
 REDRAW = "Delete the shape, or draw it again as an area (polygon, rectangle, ellipse or freehand selection)."
 DAMAGED = "It is damaged, or another program wrote it: export it again."

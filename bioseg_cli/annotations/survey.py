@@ -13,7 +13,7 @@ import numpy as np
 from bioseg_cli.annotations.classes import UNCLASSIFIED, ShapeClasses, shape_classes
 from bioseg_cli.annotations.folder import FoundAnnotations
 from bioseg_cli.annotations.raster import covered
-from bioseg_cli.annotations.shape import Annotation, Outline, Shape
+from bioseg_cli.annotations.shape import Annotation, Outline, Refuse, Shape
 from bioseg_cli.config import ClassInfo
 from bioseg_cli.dataset.schema import OBJECT_DTYPE, Drawn, Pixels, label_dtype
 from bioseg_cli.errors import DataError
@@ -58,26 +58,35 @@ class SurveyedAnnotations:
 
 
 def survey_annotations(
-    annotations: FoundAnnotations, infos: Sequence[ImageInfo], names: Sequence[str]
-) -> SurveyedAnnotations:
-    """Look at the annotations of all images.
+    annotations: FoundAnnotations, infos: Sequence[ImageInfo], names: Sequence[str], refuse: Refuse
+) -> SurveyedAnnotations | None:
+    """Look at the annotations of all images; None where annotations are refused, and none is left.
 
     Args:
         annotations: of the images that have one.
         infos: of all images.
         names: of the classes, the background first; none: those of the shapes, sorted.
+        refuse: is told of each annotation that was drawn on an image of another size, or that has a shape outside of
+            its image, or on a frame that the image lacks.
 
     Raises:
-        DataError: no shapes, a shape outside of its image, or on a frame that the image lacks.
+        DataError: there are no shapes.
         UsageError: `names` leaves out a class that was drawn.
     """
     of_image = annotations.of_image
     annotated = {info.path: (info, of_image[info.path]) for info in infos if info.path in of_image}
+    for image, (info, annotation) in list(annotated.items()):
+        try:
+            _check(info, annotation)
+        except DataError as error:
+            refuse(annotations.paths[image], error)
+            del annotated[image]
+            if not annotated:
+                return None
     drawn = [shape.class_name for _, annotation in annotated.values() for shape in annotation.shapes]
     found = shape_classes(drawn, names)
     remarks = _Remarks()
     for info, annotation in annotated.values():
-        _check(info, annotation)
         _remark(info, annotation, found, remarks)
     notes = [*annotations.notes, *remarks.sentences()]
     if 0 < (without := drawn.count(None)) < len(drawn):

@@ -16,7 +16,7 @@ from bioseg_cli.dataset.schema import IntArray
 from bioseg_cli.errors import DataError, UsageError
 from bioseg_cli.evaluation.controls import statistics_notes
 from bioseg_cli.evaluation.folds import Fold, leave_out
-from bioseg_cli.evaluation.settings import EvaluateConfig
+from bioseg_cli.evaluation.settings import MOST_HELD_OUT, EvaluateConfig
 from bioseg_cli.evaluation.states import SavedState, data_path
 from bioseg_cli.runs.directory import RunDirectory, default_state
 from bioseg_cli.training.alike import not_supervised, unlike_control
@@ -27,8 +27,6 @@ from bioseg_cli.training.uda_settings import TrainUDAConfig
 BUDGET_SHARE = 0.25
 LEAST_UPDATES = 300
 """Each training has this share of the run's updates, and no fewer than these where the run had as many."""
-MOST_LABELS = 10
-"""With more labelled images a validation split costs little and says more."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,9 +65,9 @@ class Arm:
                 "Only runs of train-uda learn from labels that could be left out", where=path, fix="Leave the run out."
             )
         names = labels.images
-        if len(names) > MOST_LABELS:
+        if len(names) > MOST_HELD_OUT:
             raise UsageError(
-                f"The run has {len(names)} labelled images, and --cross-validate is for {MOST_LABELS} at most",
+                f"The run has {len(names)} labelled images, and --cross-validate is for {MOST_HELD_OUT} at most",
                 where=path,
                 fix="Score it on its validation split: leave out --cross-validate.",
             )

@@ -35,6 +35,8 @@ class FolderGroundTruth:
         reader: reads the masks.
         output: for the progress bar.
         unlabelled: value of the pixels that nobody drew, or that there are none; None: not said.
+        recursive: also take the masks in subfolders. Their images are in the same subfolders.
+        without: a subfolder that holds other masks.
 
     Raises:
         DataError: no masks, masks that cannot be read or fit no reading, a mask without an image.
@@ -50,10 +52,13 @@ class FolderGroundTruth:
         reader: MaskReader,
         output: Output,
         unlabelled: str | None = None,
+        *,
+        recursive: bool = False,
+        without: Path | None = None,
     ) -> None:
         self.folder = folder
         self._reader = reader
-        files = mask_files(folder)
+        files = mask_files(folder, recursive=recursive, without=without)
         declared = Declared.of(files, masks_are, names, unlabelled)
         reader.labkit = declared.labkit
         found = look_at_files(files, reader, output, "Looking at the true masks")
@@ -70,15 +75,18 @@ class FolderGroundTruth:
             raise DataError(error.what, where=error.where or folder, fix=error.fix) from None
         self.classes = self.reading.classes
         self.ignore = IGNORE_BY_DTYPE[label_dtype(len(self.classes))]
-        self.names = tuple(
-            frame.path.stem if frame.of == 1 else f"{frame.path.stem}_f{frame.frame:03d}" for frame in self.frames
-        )
         # A file is the largest unit that is known to belong together.
-        self.groups = tuple(frame.path.stem for frame in self.frames)
+        self.groups = tuple(frame.path.relative_to(folder).with_suffix("").as_posix() for frame in self.frames)
+        self.names = tuple(
+            file if frame.of == 1 else f"{file}_f{frame.frame:03d}"
+            for frame, file in zip(self.frames, self.groups, strict=True)
+        )
         undrawn = self.reading.undrawn is not None
         self.drawn_in = sum(math.prod(frame.shape) for frame in self.frames) if undrawn else None
         self.objects_are = NUMBERED if self.reading.numbers_objects else CONNECTED
-        self._images = None if images is None else images_of([frame.path for frame in self.frames], images)
+        self._images = None
+        if images is not None:
+            self._images = images_of([frame.path for frame in self.frames], folder, images, recursive=recursive)
 
     def labels(self, number: int) -> Pixels:
         """(H, W) class codes or `ignore`."""

@@ -10,7 +10,7 @@ from bioseg_cli.evaluation.baselines import score_baselines
 from bioseg_cli.evaluation.folder_ground_truth import FolderGroundTruth
 from bioseg_cli.evaluation.ground_truth import DatasetGroundTruth, GroundTruth, count_images, remarks
 from bioseg_cli.evaluation.objects import count_objects, refuse_strokes
-from bioseg_cli.evaluation.predicted_masks import PredictedMasks, masks_for_dataset, masks_for_folder
+from bioseg_cli.evaluation.predicted_masks import PredictedFolder, PredictedMasks, masks_for_dataset, masks_for_folder
 from bioseg_cli.evaluation.report import Evaluation, Figures, Report
 from bioseg_cli.evaluation.scores import Resampling, score_images
 from bioseg_cli.evaluation.settings import EvaluateConfig
@@ -37,17 +37,27 @@ def evaluate_masks(config: EvaluateConfig, output: Output, figures: Figures) -> 
     if config.predictions is None or config.truth is None:
         raise ValueError("predicted and true masks are needed")
     reader = MaskReader(stacks=config.stacks)
+    without = None if config.truth_is_dataset else config.truth
+    predicted = PredictedFolder.of(config.predictions, recursive=config.recursive, without=without)
     if config.truth_is_dataset:
         from bioseg_cli.dataset.reader import Dataset
 
         with Dataset(config.truth) as dataset:
             truth = DatasetGroundTruth(dataset, config.split)
-            masks = masks_for_dataset(config.predictions, truth, reader, output)
+            masks = masks_for_dataset(predicted, truth, reader, output)
             return _report(config, truth, dataset, masks, list(truth.remarks), output, figures)
     folder = FolderGroundTruth(
-        config.truth, config.masks_are, config.classes, config.images, reader, output, config.unlabelled_value
+        config.truth,
+        config.masks_are,
+        config.classes,
+        config.images,
+        reader,
+        output,
+        config.unlabelled_value,
+        recursive=config.recursive,
+        without=config.predictions,
     )
-    masks = masks_for_folder(config.predictions, folder, reader, output)
+    masks = masks_for_folder(predicted, folder, reader, output)
     notes = [f"True masks: {folder.reading.sentence}.", *folder.notes]
     if sentence := count_of_frames(len(set(folder.groups)), len(folder.frames)):
         notes.append(f"True masks: {sentence}.")

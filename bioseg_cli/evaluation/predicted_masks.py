@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
 from bioseg_cli.config import ClassInfo
@@ -16,17 +16,45 @@ from bioseg_cli.evaluation.folder_ground_truth import FolderGroundTruth
 from bioseg_cli.evaluation.ground_truth import DatasetGroundTruth
 from bioseg_cli.evaluation.predicted_values import Read, holds_numbers, interpret, look_at, refuse_doubt
 from bioseg_cli.io.axes import count_of_frames
-from bioseg_cli.io.names import as_seen, stem_of
+from bioseg_cli.io.names import as_seen, stem_of, stem_within
 from bioseg_cli.io.notes import reading_notes
 from bioseg_cli.masks.folders import mask_files, predictions_of
 from bioseg_cli.masks.frames import Frame, MaskReader, frames_of
-from bioseg_cli.masks.pairing import pair
+from bioseg_cli.masks.pairing import pair_in_subfolders
 from bioseg_cli.objects.instances import Objects
 from bioseg_cli.objects.labelled import connected_objects, numbered_objects
+from bioseg_cli.prediction.settings import BESIDE_MASKS, records_in
 from bioseg_cli.printable import listing
 from bioseg_cli.runs.output import Output
 
 FoundT = TypeVar("FoundT")
+
+
+@dataclass(frozen=True)
+class PredictedFolder:
+    """A folder of predicted masks.
+
+    Attributes:
+        path: of the folder.
+        files: the masks, those in subfolders among them if they are asked for.
+        recursive: whether they are.
+    """
+
+    path: Path
+    files: tuple[Path, ...]
+    recursive: bool
+
+    @classmethod
+    def of(cls, path: Path, *, recursive: bool, without: Path | None) -> PredictedFolder:
+        """The masks of a folder but for those in a subfolder of it, and for what `bioseg predict` writes beside masks.
+
+        Raises:
+            DataError: no such folder, or no masks in it.
+        """
+        files = mask_files(path, recursive=recursive, without=without)
+        if recursive and records_in(path):
+            files = [file for file in files if file.relative_to(path).parts[0] not in BESIDE_MASKS]
+        return cls(path, tuple(files), recursive)
 
 
 @dataclass(frozen=True)
@@ -99,11 +127,14 @@ def _as_large_as_truth(values: Pixels, pair: Pair) -> Pixels:
     )
 
 
-def masks_for_folder(folder: Path, truth: FolderGroundTruth, reader: MaskReader, output: Output) -> PredictedMasks:
+def masks_for_folder(
+    folder: PredictedFolder, truth: FolderGroundTruth, reader: MaskReader, output: Output
+) -> PredictedMasks:
     """Pair predicted with true mask files by name.
 
     Args:
-        folder: of predicted masks, named like the true ones (an ending such as `_mask` may differ).
+        folder: of predicted masks, named like the true ones (an ending such as `_mask` may differ), in the same
+            subfolders.
         truth: the true masks.
         reader: reads them.
         output: for the progress bar.
@@ -112,8 +143,8 @@ def masks_for_folder(folder: Path, truth: FolderGroundTruth, reader: MaskReader,
         DataError: predictions are missing (they are listed), hold another number of frames, or values that are no
             class.
     """
-    pairing = predictions_of([frame.path for frame in truth.frames], folder)
-    paths = _complete([pairing.found.get(frame.path) for frame in truth.frames], truth.names, folder)
+    pairing = predictions_of([frame.path for frame in truth.frames], truth.folder, folder.files, folder.path)
+    paths = _complete([pairing.found.get(frame.path) for frame in truth.frames], truth.names, folder.path)
     pairs = []
     for frame, path in zip(truth.frames, paths, strict=True):
         frames = frames_of(path, reader.stacks)
@@ -128,11 +159,13 @@ def masks_for_folder(folder: Path, truth: FolderGroundTruth, reader: MaskReader,
     return _predicted(folder, pairs, truth, truth.classes, reader, output, said)
 
 
-def masks_for_dataset(folder: Path, truth: DatasetGroundTruth, reader: MaskReader, output: Output) -> PredictedMasks:
+def masks_for_dataset(
+    folder: PredictedFolder, truth: DatasetGroundTruth, reader: MaskReader, output: Output
+) -> PredictedMasks:
     """Pair predicted mask files with images of a data set.
 
-    A file is named like the image (`bioseg predict DATA.h5` does so), or like the file the image came from; then it
-    is cut as the image was cut.
+    A file is named like the image (`bioseg predict DATA.h5` does so), or like the file the image came from, with its
+    subfolder where masks in subfolders are asked for; then it is cut as the image was cut.
 
     Args:
         folder: of predicted masks.
@@ -148,11 +181,13 @@ def masks_for_dataset(folder: Path, truth: DatasetGroundTruth, reader: MaskReade
     # All images take part, whatever is scored: each finds the prediction that is named like it and like no other.
     names = [dataset.name(index) for index in range(dataset.size)]
     files = list(dict.fromkeys(dataset.source(index).file for index in range(dataset.size)))
-    stems = {file: stem_of(Path(file)) for file in files}
+    stems = {file: PurePosixPath(file).with_name(stem_of(Path(file))) for file in files}
+    if not folder.recursive:
+        stems = {file: PurePosixPath(stem.name) for file, stem in stems.items()}
     # Two sequences may both have a t001: such a name says nothing.
-    shared = Counter(map(as_seen, stems.values()))
-    own, said = _predictions(folder, {name: name for name in names}, set(truth.names))
-    telling = {file: stem for file, stem in stems.items() if shared[as_seen(stem)] == 1}
+    shared = Counter(as_seen(str(stem)) for stem in stems.values())
+    own, said = _predictions(folder, {name: PurePosixPath(name) for name in names}, set(truth.names))
+    telling = {file: stem for file, stem in stems.items() if shared[as_seen(str(stem))] == 1}
     whole, also_said = _predictions(folder, telling, {source.file for source in sources})
     found: list[Frame | None] = []
     for name, source in zip(truth.names, sources, strict=True):
@@ -162,7 +197,7 @@ def masks_for_dataset(folder: Path, truth: DatasetGroundTruth, reader: MaskReade
             found.append(frames[0])
         else:
             found.append(frames[source.frame] if source.frame < len(frames) else None)
-    complete = _complete(found, truth.names, folder)
+    complete = _complete(found, truth.names, folder.path)
     shape = dataset.image_shape[1:]
     pairs = [
         Pair(frame, shape, Crop(*source.origin, *shape), source.shape)
@@ -171,28 +206,31 @@ def masks_for_dataset(folder: Path, truth: DatasetGroundTruth, reader: MaskReade
     return _predicted(folder, pairs, None, truth.classes, reader, output, dict.fromkeys([*said, *also_said]))
 
 
-def _predictions(folder: Path, images: dict[str, str], wanted: set[str]) -> tuple[dict[str, Path], tuple[str, ...]]:
+def _predictions(
+    folder: PredictedFolder, images: dict[str, PurePosixPath], wanted: set[str]
+) -> tuple[dict[str, Path], tuple[str, ...]]:
     """The predictions of images in a folder, by the key of the image, and what a reader must know of their names.
 
     Args:
         folder: of predictions.
-        images: their names, by a key.
+        images: their names, with the subfolder that their predictions are in, by a key.
         wanted: keys of those that matter; of the others, names that could go together in several ways are none's.
 
     Raises:
         DataError: several predictions are named like one wanted image, or one like several.
     """
-    pairing = pair({path: stem_of(path) for path in mask_files(folder)}, images, images=True)
+    files = {path: PurePosixPath(stem_within(path, folder.path)) for path in folder.files}
+    pairing = pair_in_subfolders(files, images, images=True)
     for doubt in pairing.doubts:
         if wanted.intersection(doubt.offered):
-            files, names = sorted(path.name for path in doubt.wanted), sorted(images[key] for key in doubt.offered)
+            alike, names = sorted(path.name for path in doubt.wanted), sorted(images[key].name for key in doubt.offered)
             raise DataError(
-                f"{listing(files)} {'is' if len(files) == 1 else 'are all'} named like {' and '.join(names)}",
-                where=folder,
+                f"{listing(alike)} {'is' if len(alike) == 1 else 'are all'} named like {' and '.join(names)}",
+                where=folder.path,
                 fix="Name each prediction like its image, and keep one of each.",
             )
     found = {image: path for path, image in pairing.found.items()}
-    return found, pairing.remarks(lambda prediction: prediction.name, lambda image: images[image])
+    return found, pairing.remarks(lambda prediction: prediction.name, lambda image: images[image].name)
 
 
 def _complete(found: Sequence[FoundT | None], names: Sequence[str], folder: Path) -> list[FoundT]:
@@ -207,7 +245,7 @@ def _complete(found: Sequence[FoundT | None], names: Sequence[str], folder: Path
 
 
 def _predicted(
-    folder: Path,
+    folder: PredictedFolder,
     pairs: Sequence[Pair],
     truth: FolderGroundTruth | None,
     classes: Sequence[ClassInfo],
@@ -217,7 +255,7 @@ def _predicted(
 ) -> PredictedMasks:
     """Decide what the values of all masks mean, and say so."""
     frames = list(dict.fromkeys(pair.frame for pair in pairs))
-    seen = look_at(folder, frames, reader, output)
+    seen = look_at(folder.path, frames, reader, output)
     if truth is not None and truth.recognised:
         refuse_doubt(seen, truth)
     names = [class_info.name for class_info in classes]
@@ -226,7 +264,7 @@ def _predicted(
     notes = [f"Predicted masks: {meaning}.", *said, *read_as]
     if sentence := count_of_frames(len({frame.path for frame in frames}), len(frames)):
         notes.append(f"Predicted masks: {sentence}.")
-    unused = len(mask_files(folder)) - len({frame.path for frame in frames})
+    unused = len(folder.files) - len({frame.path for frame in frames})
     if unused:
         notes.append(f"{unused} predicted masks have no truth and were left out.")
     return PredictedMasks(pairs, reader, read, notes, numbered=holds_numbers(seen, names))

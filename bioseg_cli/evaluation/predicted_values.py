@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 
-from bioseg_cli.config import read_yaml
 from bioseg_cli.dataset.schema import Pixels
 from bioseg_cli.errors import DataError
 from bioseg_cli.evaluation.folder_ground_truth import FolderGroundTruth
@@ -20,6 +19,7 @@ from bioseg_cli.masks.reading import MaskReading
 from bioseg_cli.masks.smear import refuse_pictures
 from bioseg_cli.masks.survey import MaskSurvey
 from bioseg_cli.masks.values import pack
+from bioseg_cli.prediction.record import PredictionRecord
 from bioseg_cli.prediction.settings import OBJECTS_FOLDER, records_in
 from bioseg_cli.printable import listing
 from bioseg_cli.runs.output import Output
@@ -55,11 +55,15 @@ def look_at(folder: Path, frames: Sequence[Frame], reader: MaskReader, output: O
         output: for the progress bar.
 
     Raises:
-        DataError: a mask cannot be read, or they are pictures, probabilities or bare clusters and no labels.
+        DataError: a mask cannot be read, or they are pictures, probabilities or bare clusters and no labels; or two
+            predictions made them.
     """
-    records = records_in(folder)
-    of_bioseg = bool(records)
-    if any(read_yaml(record).get("values") == "clusters" for record in records):
+    of_objects = folder.name == OBJECTS_FOLDER and bool(records_in(folder.parent))
+    out = folder.parent if of_objects else folder
+    records = [PredictionRecord.read(path) for path in records_in(out)]
+    _refuse_mixture(records, out, frames)
+    of_bioseg = bool(records) and not of_objects
+    if of_bioseg and any(record.values == "clusters" for record in records):
         raise DataError(
             "The masks hold numbers of clusters, which are no classes",
             where=folder,
@@ -79,9 +83,21 @@ def look_at(folder: Path, frames: Sequence[Frame], reader: MaskReader, output: O
         coloured=any(values.ndim == 3 for _, values in looks),
         values=frozenset(value for _, values in looks for value in values.reshape(-1).tolist()),
         of_bioseg=of_bioseg,
-        of_objects=folder.name == OBJECTS_FOLDER and bool(records_in(folder.parent)),
+        of_objects=of_objects,
         survey=survey,
     )
+
+
+def _refuse_mixture(records: Sequence[PredictionRecord], out: Path, frames: Sequence[Frame]) -> None:
+    """Raise `DataError` for masks that an earlier prediction made: one score would be of two models."""
+    older = (entry for record in records for earlier in record.earlier for entry in earlier.files)
+    replaced = {out / output for entry in older for output in entry.outputs}
+    if names := list(dict.fromkeys(frame.path.name for frame in frames if frame.path in replaced)):
+        raise DataError(
+            f"An earlier prediction made {listing(names)}, and the one that replaces such masks is not complete",
+            where=out,
+            fix="Go on with it by `bioseg predict` and --skip-existing, or move these masks away.",
+        )
 
 
 def interpret(seen: MaskValues, truth: MaskReading | None, names: Sequence[str]) -> tuple[Read, str]:

@@ -29,6 +29,9 @@ from bioseg_cli.prediction.settings import DATASET_SUFFIXES
 FOLDER_OPTIONS = "--masks-are, --unlabelled-value, --classes and --images"
 BASELINES = ("otsu", "kmeans", "local", "forest", "all-background")
 NO_BASELINES = ("none",)
+MOST_HELD_OUT = 10
+"""Labelled images that `--cross-validate` leaves out one by one at most. With more, a validation split costs little and
+says more."""
 
 
 class EvaluateConfig(Config):
@@ -46,6 +49,7 @@ class EvaluateConfig(Config):
             "classes",
             "unlabelled_value",
             "images",
+            "recursive",
             "axes",
             "planes",
         ),
@@ -96,6 +100,11 @@ class EvaluateConfig(Config):
     images: Path | None = Field(
         default=None, description="Folder of the images, for the baselines and the figure of --out."
     )
+    recursive: bool = Field(
+        default=False,
+        description="Also score the masks in the subfolders of --predictions, such as `bioseg predict --recursive` "
+        "writes. The truth is in the same subfolders of --truth.",
+    )
     axes: AxisLetters | None = Field(default=None, description=AXES_ABOUT)
     planes: bool = Field(default=False, description=PLANES_ABOUT)
     baselines: Names = Field(
@@ -106,7 +115,7 @@ class EvaluateConfig(Config):
     cross_validate: bool = Field(
         default=False,
         description="Score the recipe of runs of train-uda on their own labelled images: each image is left out of a "
-        "short training and then scored. For up to 10 labelled images. For several runs with the same "
+        f"short training and then scored. For up to {MOST_HELD_OUT} labelled images. For several runs with the same "
         "labels the command says which run to use.",
     )
     calibrate: bool = Field(
@@ -164,9 +173,10 @@ class EvaluateConfig(Config):
                 raise ValueError("--cross-validate trains runs again; masks have nothing to train")
         elif self.cross_validate and self.state is not None:
             raise ValueError("--cross-validate trains anew: --state, which is of saved runs, does not fit")
-        elif self.truth is not None or self._folder_options or self.stacks != Stacks():
+        elif self.truth is not None or self._folder_options or self.recursive or self.stacks != Stacks():
             raise ValueError(
-                f"--truth, --axes, --planes, {FOLDER_OPTIONS} go with --predictions; runs have a data set (--data)"
+                f"--truth, --recursive, --axes, --planes, {FOLDER_OPTIONS} go with --predictions; runs have a data set "
+                "(--data)"
             )
         return self
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from bioseg_cli.errors import DataError
@@ -112,6 +112,14 @@ def files_in(folder: Path, *, recursive: bool = False, without: Path | None = No
 def with_suffix(paths: Sequence[Path], suffixes: tuple[str, ...]) -> list[Path]:
     """Those of the paths whose names end in one of the suffixes, in capitals or not."""
     return [path for path in paths if path.name.lower().endswith(suffixes)]
+
+
+def by_subfolder(paths: Iterable[Path], folder: Path) -> dict[Path, list[Path]]:
+    """The files by the subfolder that they are in."""
+    places: dict[Path, list[Path]] = {}
+    for path in paths:
+        places.setdefault(path.relative_to(folder).parent, []).append(path)
+    return places
 
 
 def natural_key(path: Path) -> list[tuple[int, int | str]]:

@@ -17,6 +17,11 @@ def stem_of(path: Path) -> str:
     return without_second_suffix(path.stem)
 
 
+def stem_within(path: Path, folder: Path) -> Path:
+    """The path of a file within a folder, without its suffix."""
+    return path.relative_to(folder).with_name(stem_of(path))
+
+
 def without_second_suffix(stem: str) -> str:
     """A name from which the suffix was taken, without the one that may stand before it: `a.ome`, `a.nii`."""
     return _SECOND_SUFFIX.sub("", stem)

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Generic, TypeVar
 
 from bioseg_cli.io.names import as_seen, on_any_disk, stem_of, without_second_suffix
@@ -96,6 +96,34 @@ def pair(masks: Mapping[WantedT, str], others: Mapping[OfferedT, str], *, images
             _pair_at(levels, masks_left, others_left, pairing, loose=loose)
     _find_rivals(pairing, every_mask, every_other)
     return pairing
+
+
+def pair_in_subfolders(
+    masks: Mapping[WantedT, PurePath], others: Mapping[OfferedT, PurePath], *, images: bool
+) -> Pairing[WantedT, OfferedT]:
+    """Find for each mask the image, or the other mask, of its name in the same subfolder; see `pair`.
+
+    Args:
+        masks: paths of masks within their folder, without suffix.
+        others: paths of images, or of other masks, within theirs.
+        images: which of them the others are.
+    """
+    whole: Pairing[WantedT, OfferedT] = Pairing()
+    offered = _by_subfolder(others)
+    for subfolder, names in _by_subfolder(masks).items():
+        pairing = pair(names, offered.get(subfolder, {}), images=images)
+        whole.found.update(pairing.found)
+        whole.loose += pairing.loose
+        whole.doubts += pairing.doubts
+    return whole
+
+
+def _by_subfolder(paths: Mapping[WantedT, PurePath]) -> dict[PurePath, dict[WantedT, str]]:
+    """The names by the subfolder that they are in."""
+    found: dict[PurePath, dict[WantedT, str]] = {}
+    for key, path in paths.items():
+        found.setdefault(path.parent, {})[key] = path.name
+    return found
 
 
 def _spellings(name: str, *, image: bool) -> tuple[str, ...]:

@@ -29,14 +29,16 @@ class EarlierPrediction:
     Attributes:
         out: the folder.
         entries: of each file by its name.
+        made_by: the record that says what made the file, by the name of the file.
         own: names of the files in the record that is written anew: those of other parts of a job array are not there.
-        same: whether each entry was made by the model and with the settings of now.
+        fitting: names of the files that were made by the model and with the settings of now.
     """
 
     out: Path
     entries: Mapping[str, FileEntry] = field(default_factory=dict)
+    made_by: Mapping[str, PredictionRecord] = field(default_factory=dict)
     own: frozenset[str] = frozenset()
-    same: bool = True
+    fitting: frozenset[str] = frozenset()
 
     @classmethod
     def read(cls, config: PredictConfig, model_hash: str, rules: ObjectRules) -> EarlierPrediction:
@@ -52,23 +54,25 @@ class EarlierPrediction:
         """
         settings = _lasting(config.model_dump(mode="json"))
         entries: dict[str, FileEntry] = {}
+        made_by: dict[str, PredictionRecord] = {}
         own: set[str] = set()
-        same = True
+        unfit: set[str] = set()
         for path in records_in(config.out):
-            record = PredictionRecord.read(path)
-            found = {entry.name: entry for entry in record.files}
-            entries |= found
-            if config.part is None or path.name == config.record_name:
-                own |= set(found)
-            same &= record.model.sha256 == model_hash and _lasting(record.config) == settings
-            same &= not config.objects or record.object_rules == rules.learnt
-        return cls(config.out, entries, frozenset(own), same)
+            whole = PredictionRecord.read(path)
+            for record in (whole, *whole.earlier):
+                found = {entry.name: entry for entry in record.files}
+                entries |= found
+                made_by |= dict.fromkeys(found, record)
+                if config.part is None or path.name == config.record_name:
+                    own |= set(found)
+                same = record.model.sha256 == model_hash and _lasting(record.config) == settings
+                if not same or (config.objects and record.object_rules != rules.learnt):
+                    unfit |= set(found)
+        return cls(config.out, entries, made_by, frozenset(own), frozenset(entries) - unfit)
 
     def done(self, sources: Sequence[AnySource]) -> dict[str, FileEntry]:
         """The entries of those of the files that need no new prediction: equal in content, with all outputs there."""
-        if not self.same:
-            return {}
-        known = [source for source in sources if source.name in self.entries]
+        known = [source for source in sources if source.name in self.fitting]
         with prefetched_map(self._is_done, known, most=WORKERS) as found:
             return {source.name: self.entries[source.name] for source, done in zip(known, found, strict=True) if done}
 
@@ -82,26 +86,62 @@ class EarlierPrediction:
             return False  # the prediction says what is wrong with it
 
     def without_image(self, sources: Sequence[AnySource]) -> dict[str, FileEntry]:
-        """The entries of files that are not given any more.
+        """The entries of files that are not given any more, and whose outputs are there.
 
         Raises:
-            UsageError: another model, or other settings, made them: one record cannot hold both.
+            UsageError: another model, or other settings, made some of them: a folder would have masks of both for good.
         """
         given = {source.name for source in sources}
-        left = {name: entry for name, entry in self.entries.items() if name in self.own and name not in given}
-        if left and not self.same:
-            count = len(left)
+        left = {
+            name: entry for name, entry in self.entries.items() if name in self.own - given and self._is_there(name)
+        }
+        if unfit := [name for name in left if name not in self.fitting]:
             raise UsageError(
-                f"Another model or other settings made {count} masks whose images are not given any more, such as "
-                f"{next(iter(left))}",
+                f"Another model or other settings made {len(unfit)} masks whose images are not given any more, such as "
+                f"{unfit[0]}",
                 where=self.out,
-                fix="Choose another --out, or give --overwrite instead of --skip-existing: it removes all masks there.",
+                fix="Move these masks away, choose another --out, or give --overwrite instead of --skip-existing: it "
+                "removes all masks there.",
             )
         return left
 
-    def outputs(self, names: Iterable[str]) -> list[Path]:
-        """The outputs of the named files."""
-        return [self.out / output for name in names for output in self.entries[name].outputs]
+    def outdated(self, names: Iterable[str]) -> Outdated:
+        """What is there of the named files, to be replaced."""
+        files: dict[int, list[FileEntry]] = {}
+        records = {id(record): record for record in self.made_by.values()}
+        for name in filter(self._is_there, names):
+            files.setdefault(id(self.made_by[name]), []).append(self.entries[name])
+        return Outdated(self.out, tuple(records[number].of_files(entries) for number, entries in files.items()))
+
+    def _is_there(self, name: str) -> bool:
+        return any((self.out / output).is_file() for output in self.entries[name].outputs)
+
+
+@dataclass(frozen=True)
+class Outdated:
+    """Files of earlier predictions that are predicted again. Each stays until its replacement is there.
+
+    Attributes:
+        out: the output folder.
+        records: that say what made the files, each of such files alone.
+    """
+
+    out: Path
+    records: tuple[PredictionRecord, ...] = ()
+
+    def without(self, replacements: Iterable[FileEntry]) -> tuple[PredictionRecord, ...]:
+        """The records of the files that have no replacement yet."""
+        replaced = {entry.name for entry in replacements}
+        left = [(record, [entry for entry in record.files if entry.name not in replaced]) for record in self.records]
+        return tuple(record.of_files(files) for record, files in left if files)
+
+    def remove_leftovers(self, replacements: Iterable[FileEntry]) -> None:
+        """Remove what only the replaced files had, such as pictures that are not asked for any more."""
+        outputs = {entry.name: entry.outputs for entry in replacements}
+        taken = {output for names in outputs.values() for output in names}
+        replaced = (entry for record in self.records for entry in record.files if entry.name in outputs)
+        left = (output for entry in replaced for output in entry.outputs if output not in taken)
+        remove_outputs(self.out, [self.out / output for output in left])
 
 
 def remove_outputs(out: Path, paths: Iterable[Path]) -> None:

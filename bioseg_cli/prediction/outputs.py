@@ -30,7 +30,7 @@ from bioseg_cli.prediction.head_decoder import HeadDecoder
 from bioseg_cli.prediction.object_files import ObjectFiles
 from bioseg_cli.prediction.pages import STRIP_BYTES, Scratch, write_pages
 from bioseg_cli.prediction.record import FileEntry
-from bioseg_cli.prediction.settings import PredictConfig
+from bioseg_cli.prediction.settings import OVERLAYS_FOLDER, PROBABILITIES_FOLDER, PredictConfig
 from bioseg_cli.prediction.sources import OpenSource, Source, mask_path
 
 WAITING = 16
@@ -143,7 +143,7 @@ class ImageOutput:
             temporary = files.enter_context(replacing(written[0]))
             scratch = None
             if self._config.probabilities:
-                written.append(out / "probabilities" / f"{self.source.name}.tif")
+                written.append(out / PROBABILITIES_FOLDER / f"{self.source.name}.tif")
                 temporary_probabilities = files.enter_context(replacing(written[-1]))
                 scratch = Scratch(files, written[-1], len(self._decoder.values), self._height, self._width)
             labels = (rows.labels for rows in self._kept(given, scratch, files, written))
@@ -202,7 +202,7 @@ class ImageOutput:
             self._objects.take(frame, gathered.labels, gathered.pixels, files)
         if self._config.overlay:
             suffix = f"_f{frame:03d}" if self._opened.frames > 1 else ""
-            written.append(self._config.out / "overlays" / f"{self.source.name}{suffix}.png")
+            written.append(self._config.out / OVERLAYS_FOLDER / f"{self.source.name}{suffix}.png")
             picture = Image.fromarray(gathered.draw(self._decoder))
             picture.save(files.enter_context(replacing(written[-1])))
 

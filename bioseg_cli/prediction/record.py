@@ -5,6 +5,7 @@ Records of earlier versions lack what is younger, so that every key has a defaul
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -173,6 +174,7 @@ class PredictionRecord(Decoding, Outcome):
         classes: what each value of a mask means.
         counts: with `--skip-existing`.
         object_rules: how objects were told apart, by class, where they were asked for.
+        earlier: records of earlier predictions, each with those of its files alone that this one has not replaced yet.
     """
 
     command: str = "predict"
@@ -183,7 +185,14 @@ class PredictionRecord(Decoding, Outcome):
     classes: tuple[MaskValue, ...] = ()
     counts: Counts | None = None
     object_rules: tuple[ObjectRule, ...] | None = None
+    earlier: tuple[PredictionRecord, ...] = ()
     finished: str | None = None
+
+    def of_files(self, files: Sequence[FileEntry]) -> Self:
+        """The record of some of its files alone: what made them, and nothing of other files."""
+        of_others = ("counts", "failures", "earlier")
+        given = {name: value for name, value in self.given().items() if name not in of_others}
+        return type(self).model_validate({**given, "files": tuple(files)})
 
     @classmethod
     def read(cls, path: Path) -> Self:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from bioseg_cli.prediction.earlier import Outdated
 from bioseg_cli.prediction.record import FileEntry, Outcome, PredictionRecord
 from bioseg_cli.runs.manifest import now, write_manifest
 from bioseg_cli.runs.sections import Status
@@ -26,6 +27,7 @@ class RecordFile:
         outcome: says what has come of the prediction so far.
         kept: entries of files that are not predicted again.
         order: names of the files as they were given. Entries of other files come last.
+        outdated: files of earlier predictions that are replaced one by one.
     """
 
     def __init__(
@@ -35,12 +37,14 @@ class RecordFile:
         outcome: Callable[[], Outcome],
         kept: Sequence[FileEntry],
         order: Sequence[str],
+        outdated: Outdated,
     ) -> None:
         self._path = path
         self._begun = begun
         self._outcome = outcome
         self._kept = kept
         self._place = {name: number for number, name in enumerate(order)}
+        self._outdated = outdated
         self._next = 0.0
 
     def record(self) -> PredictionRecord:
@@ -48,12 +52,16 @@ class RecordFile:
         outcome = self._outcome()
         entries = (*self._kept, *outcome.files)
         files = sorted(entries, key=lambda entry: self._place.get(entry.name, len(self._place)))
-        return self._begun.having(**{**outcome.given(), "files": tuple(files)})
+        record = self._begun.having(**{**outcome.given(), "files": tuple(files)})
+        earlier = self._outdated.without(outcome.files)
+        return record.having(earlier=earlier) if earlier else record
 
     def write(self) -> None:
-        """Write the file."""
+        """Write the file, when nothing is left of the files that were replaced."""
         begun = time.monotonic()
-        write_manifest(self._path, self.record().model_dump())
+        record = self.record()
+        self._outdated.remove_leftovers(record.files)
+        write_manifest(self._path, record.model_dump())
         ended = time.monotonic()
         self._next = ended + max(LEAST_PAUSE, (ended - begun) / SHARE_OF_WRITING)
 
@@ -61,7 +69,7 @@ class RecordFile:
         """Write the file for the last time, and return what it says; without a mask to tell of there is none."""
         self._begun = self._begun.having(status=status, finished=now())
         record = self.record()
-        if record.files:
+        if record.files or record.earlier:
             self.write()
             return record
         self._path.unlink(missing_ok=True)

@@ -25,7 +25,7 @@ from bioseg_cli.objects.instances import ObjectRules
 from bioseg_cli.objects.of_run import rules_of_run
 from bioseg_cli.objects.tables import check_parquet
 from bioseg_cli.prediction.distributed import DistributedPrediction
-from bioseg_cli.prediction.earlier import EarlierPrediction, remove_outputs
+from bioseg_cli.prediction.earlier import EarlierPrediction, Outdated, remove_outputs
 from bioseg_cli.prediction.estimate import estimate_sentence
 from bioseg_cli.prediction.head_decoder import HeadDecoder
 from bioseg_cli.prediction.local import LocalPrediction
@@ -78,11 +78,11 @@ def run(config: PredictConfig, output: Output, *, overwrite: bool) -> Prediction
             raise UsageError(what, where=model.path, fix="Leave out --lut.")
         begun = _new_record(config, model, decoder, plan, rules)
         order = [source.name for source in given]
-        file = RecordFile(config.record_path, begun, lambda: prediction.outcome, plan.kept, order)
+        file = RecordFile(config.record_path, begun, lambda: prediction.outcome, plan.kept, order, plan.outdated)
         if not config.skip_existing and config.zarr_labels is None:
             _remove_earlier(config)
         file.write()
-        _remove_outdated(config, plan)
+        _remove_stale(config)
         if plan.sources:
             output.say(f"Predicting {_counted(plan.sources)} {prediction.manner}")
         for sentence in filter(None, (decoder.sentence(), whence)):
@@ -95,6 +95,9 @@ def run(config: PredictConfig, output: Output, *, overwrite: bool) -> Prediction
         record = _ended(config, file, Status.FINISHED)
     if predicted := prediction.outcome.files:
         _say(predicted, output, model.card.training_pixel_size(), calibrated=record.temperature is not None)
+    if left := sum(len(older.files) for older in record.earlier):
+        images = "an image that" if left == 1 else f"{left} images that"
+        output.warn(f"The earlier mask of {images} failed stays: `earlier` in {config.record_name} says what made it")
     result = PredictionResult(config.out, record)
     _raise_failures(failures, len(plan.sources), result, config.record_name)
     return result
@@ -107,13 +110,13 @@ class _Plan:
     Attributes:
         sources: what is predicted.
         kept: entries of the record of files that are left.
-        outdated: outputs of an earlier prediction of these files, to be replaced.
+        outdated: what an earlier prediction made of these files, to be replaced.
         counts: of the files, for the record; None unless an earlier prediction is gone on with.
     """
 
     sources: list[AnySource]
     kept: list[FileEntry]
-    outdated: list[Path]
+    outdated: Outdated
     counts: Counts | None
 
 
@@ -135,7 +138,7 @@ def _plan(config: PredictConfig, given: list[AnySource], checkpoint: Path, rules
         UsageError: a data set is to be gone on with, or another model made masks whose images are not given any more.
     """
     if not config.skip_existing:
-        return _Plan(given, [], [], None)
+        return _Plan(given, [], Outdated(config.out), None)
     if dataset := next((source.path for source in given if is_dataset(source.path)), None):
         raise UsageError("--skip-existing is for files, and this is a data set", where=dataset)
     earlier = EarlierPrediction.read(config, sha256_of(checkpoint), rules)
@@ -148,7 +151,7 @@ def _plan(config: PredictConfig, given: list[AnySource], checkpoint: Path, rules
         skipped=len(done),
         without_image=len(left),
     )
-    return _Plan(sources, [*done.values(), *left.values()], earlier.outputs(again), counts)
+    return _Plan(sources, [*done.values(), *left.values()], earlier.outdated(again), counts)
 
 
 def _is_distributed(config: PredictConfig, sources: Sequence[AnySource], output: Output) -> bool:
@@ -174,12 +177,11 @@ def _remove_earlier(config: PredictConfig) -> None:
             shutil.rmtree(folder)  # of a command that was killed
 
 
-def _remove_outdated(config: PredictConfig, plan: _Plan) -> None:
-    remove_outputs(config.out, plan.outdated)
+def _remove_stale(config: PredictConfig) -> None:
+    """Remove tables that are not written any more, and records whose entries are in this one now."""
     stale = set(table_names(config.record_name, OBJECT_FORMATS)) - set(_tables(config))
     remove_outputs(config.out, [config.out / name for name in stale])
     if config.skip_existing and config.part is None:
-        # What other records said is in this one now.
         for path in records_in(config.out):
             if path.name != config.record_name:
                 remove_outputs(config.out, [config.out / name for name in table_names(path.name, OBJECT_FORMATS)])

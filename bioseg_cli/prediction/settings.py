@@ -38,6 +38,12 @@ DEFAULT_TILE = 1024
 OBJECTS_FOLDER = "objects"
 """In the output folder: the files of the objects of each image. The tables of all images have this name too."""
 
+OVERLAYS_FOLDER, PROBABILITIES_FOLDER = "overlays", "probabilities"
+"""In the output folder: what else was asked for of each image."""
+
+BESIDE_MASKS = (OBJECTS_FOLDER, OVERLAYS_FOLDER, PROBABILITIES_FOLDER)
+"""Folders in the output folder that hold no masks."""
+
 OBJECT_FORMATS = ("labels", "table", "parquet", "rois", "geojson")
 """Files of objects, by what `--objects-format` calls them."""
 

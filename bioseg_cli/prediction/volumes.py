@@ -26,7 +26,7 @@ from bioseg_cli.prediction.estimate import estimated_iou
 from bioseg_cli.prediction.overlay import draw_overlay
 from bioseg_cli.prediction.predictor import Predictor
 from bioseg_cli.prediction.record import FileEntry
-from bioseg_cli.prediction.settings import PredictConfig
+from bioseg_cli.prediction.settings import OVERLAYS_FOLDER, PredictConfig
 from bioseg_cli.prediction.sources import VolumeSource, mask_path
 from bioseg_cli.prediction.writing import Writing
 from bioseg_cli.runs.output import Output
@@ -140,7 +140,7 @@ def predict_volume(source: VolumeSource, predictor: Predictor, config: PredictCo
             first += len(labels)
             progress.advance(len(labels))
     for number, picture in pictures.items():
-        written.append(config.out / "overlays" / f"{source.name}_s{number:03d}.png")
+        written.append(config.out / OVERLAYS_FOLDER / f"{source.name}_s{number:03d}.png")
         write_png(written[-1], picture)
     entry = FileEntry(
         input=str(source.path),

@@ -123,9 +123,13 @@ class Rejected:
         except OutputError:
             raise
         except DataError as error:
-            # Some decoders name the file with its folder, which is none of the data set's business.
-            reason = error.what.replace(str(path), path.name)
-            self.add(path, folder, kind, reason, error.fix or "Repair the file, or move it away.")
+            self.take(path, folder, kind, error)
+
+    def take(self, path: Path, folder: Path, kind: Kind, error: DataError) -> None:
+        """Collect a file for what an error says of it."""
+        # Some decoders name the file with its folder, which is none of the data set's business.
+        reason = error.what.replace(str(path), path.name)
+        self.add(path, folder, kind, reason, error.fix or "Repair the file, or move it away.")
 
     def ask(self, folder: Path, kind: Kind, error: BiosegError) -> None:
         """Collect an error that is about the whole folder."""

@@ -42,7 +42,8 @@ def sentences(findings: Findings) -> list[str]:
 def _compared(findings: Findings) -> str:
     results = findings.results
     with_labels = [run for run in results.runs if run.loss != IIC]
-    said = f"{words.counted(len(results.runs), 'run')} on {words.listed(results.data)}, scored on the {results.split} "
+    count = len({run.name for run in results.runs})
+    said = f"{words.counted(count, 'run')} on {words.listed(results.data)}, scored on the {results.split} "
     said += f"split ({_images(findings)})."
     losses = [words.method(loss) for loss in results.losses]
     if losses:

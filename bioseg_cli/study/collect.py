@@ -60,17 +60,27 @@ def results_of_study(folder: StudyFolder) -> StudyResults:
     try:
         plan = Plan.model_validate(manifest["config"])
         runs = [_run_of_study(folder, plan, entry) for entry in manifest["runs"]]
+        named = {_title(entry): entry["data"] for entry in manifest["runs"]}
         files = {data: {name: Path(file) for name, file in of.items()} for data, of in manifest["data"].items()}
+        baselines = {data: _baselines(folder, plan, data) for data in files}
         return StudyResults(
             title=manifest["title"],
             split=plan.split,
-            files=files,
+            files={title: files[data] for title, data in named.items()},
             runs=with_controls(runs, [_manifest(run) for run in runs]),
-            baselines={data: (*_baselines(folder, plan, data), *_forests(folder, plan, runs, data)) for data in files},
+            baselines={
+                title: (*baselines[data], *_forests(folder, plan, [run for run in runs if run.data == title], data))
+                for title, data in named.items()
+            },
             settings=manifest["config"],
         )
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"The manifest of the study is damaged ({error})", where=folder.manifest) from None
+
+
+def _title(entry: Mapping[str, Any]) -> str:
+    """What tables call the data set of a run; runs of other settings have a table of their own."""
+    return f"{entry['data']} ({entry['variant']})" if "variant" in entry else str(entry["data"])
 
 
 def _run_of_study(folder: StudyFolder, plan: Plan, entry: dict[str, Any]) -> RunResult:
@@ -86,7 +96,7 @@ def _run_of_study(folder: StudyFolder, plan: Plan, entry: dict[str, Any]) -> Run
     return RunResult(
         name=entry["name"],
         path=path,
-        data=entry["data"],
+        data=_title(entry),
         loss=entry["loss"],
         budget=None if entry["budget"] is None else Budget(**entry["budget"]),
         draw=entry["draw"],
@@ -145,12 +155,12 @@ def _baselines(folder: StudyFolder, plan: Plan, data: str) -> tuple[ScoreRow, ..
 
 
 def _forests(folder: StudyFolder, plan: Plan, runs: Sequence[RunResult], data: str) -> tuple[ScoreRow, ...]:
-    """Those of a data set, as far as they are scored."""
+    """Those of runs on a data set, as far as they are scored."""
     if FOREST not in plan.baselines:
         return ()
     found: dict[int, dict[int, ScoreRow]] = {}
     for run in runs:
-        if run.data == data and run.count is not None:
+        if run.count is not None:
             path = folder.scores(forest_file(data, run.count, run.draw))
             for row in read_scores(path, forest_request(plan.split, run.count, run.draw), None) or ():
                 found.setdefault(run.count, {})[run.draw] = row

@@ -24,6 +24,6 @@ def document(results: StudyResults) -> dict[str, Any]:
                 "unseen": list(run.unseen),
                 "unlike_control": list(run.unlike_control),
             }
-            for run in results.runs
+            for run in {run.name: run for run in results.runs}.values()
         ],
     }

@@ -1,9 +1,9 @@
-"""From a plan to its runs: data sets x label budgets x losses x label draws x seeds, controls, further methods."""
+"""From a plan to its runs: data sets x settings x label budgets x losses x label draws x seeds, and controls."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from bioseg_cli.io.files import sha256_of
 from bioseg_cli.runs.directory import checkpoint_of
 from bioseg_cli.runs.manifest import run_hash
 from bioseg_cli.study.settings import DEFAULT_RATIOS, Plan, file_key
+from bioseg_cli.study.variants import Variant, variants_of
 from bioseg_cli.training import alike
 from bioseg_cli.training.labels import refuse_single_class
 from bioseg_cli.training.settings import TrainConfig
@@ -60,7 +61,9 @@ class PlannedRun:
         name: of its run directory.
         data: name of the data set in the plan.
         command: of bioseg that trains it.
-        loss: unsupervised loss, `none` for a supervised control; of other methods than UDA their name.
+        variant: what tables call its settings, where the plan compares several; see `variants.Variant`.
+        loss: what tables call its method: the unsupervised loss, or one of the names of `training.alike`, `none` for a
+            supervised control; of other methods than UDA their name.
         budget: labelled images; None without labels.
         draw: which choice of them.
         seed: of the run.
@@ -71,6 +74,7 @@ class PlannedRun:
     name: str
     data: str
     command: str
+    variant: str
     loss: str
     budget: Budget | None
     draw: int
@@ -97,6 +101,8 @@ def read_plan(path: Path) -> Plan:
 def expand(plan: Plan, source: Path) -> list[PlannedRun]:
     """Every run of a plan, whole repeats one after the other, so that a study cut short is a balanced one.
 
+    Several settings may share a control: it is one training, of one name, and here for each of them.
+
     Beside what the plan names there are, without asking, the supervised control with the same labels, images and
     seed of each run, and the one with all labels.
 
@@ -109,11 +115,12 @@ def expand(plan: Plan, source: Path) -> list[PlannedRun]:
         UsageError: settings that do not exist, more labels than there are, or labels that show a single class.
     """
     facts = {file: _facts(file) for file in dict.fromkeys(_files(plan))}
-    runs: dict[str, PlannedRun] = {}
+    variants = variants_of(plan, source)
+    runs: dict[tuple[str, str], PlannedRun] = {}
     for draw, seed in plan.repeats:
         for data in plan.data:
-            for run in _runs_of(plan, data, facts, draw, seed, source):
-                runs.setdefault(run.name, run)
+            for run in _runs_of(plan, variants, data, facts, draw, seed, source):
+                runs.setdefault((run.name, run.variant), run)
     for data in plan.data:
         if (file := plan.file_of(data, "uda")) is not None:
             of_data = (run for run in runs.values() if run.data == data)
@@ -144,17 +151,27 @@ def _facts(path: Path) -> DataFacts:
 
 
 def _runs_of(
-    plan: Plan, data: str, facts: Mapping[Path, DataFacts], draw: int, seed: int, source: Path
+    plan: Plan,
+    variants: Sequence[Variant],
+    data: str,
+    facts: Mapping[Path, DataFacts],
+    draw: int,
+    seed: int,
+    source: Path,
 ) -> Iterator[PlannedRun]:
     """The runs of one repeat on one data set."""
     if (file := plan.file_of(data, "uda")) is not None:
         known = facts[file]
         budgets = _budgets(plan, known, source)
-        for budget in budgets:
-            for loss in (CONTROL, *plan.losses):
-                yield _uda(plan, data, known, loss, budget, draw, seed, source)
-        if all(budget.count < known.labelled for budget in budgets):
-            yield _uda(plan, data, known, CONTROL, Budget(known.labelled, "all"), 0, seed, source)
+        for variant in variants:
+            for budget in budgets:
+                yield _control(plan, data, known, variant, budget, draw, seed, source)
+                for loss in variant.losses:
+                    run = _uda(plan, data, known, variant, loss, budget, draw, seed, source)
+                    if run.loss != CONTROL:
+                        yield run
+            if all(budget.count < known.labelled for budget in budgets):
+                yield _control(plan, data, known, variant, Budget(known.labelled, "all"), 0, seed, source)
     for name, settings in plan.further.items():
         model = plan.method(name)
         if (file := plan.file_of(data, file_key(model))) is None:
@@ -187,22 +204,37 @@ def _budgets(plan: Plan, facts: DataFacts, source: Path) -> list[Budget]:
     return [unique[count] for count in sorted(unique)]
 
 
+def _control(
+    plan: Plan, data: str, facts: DataFacts, variant: Variant, budget: Budget, draw: int, seed: int, source: Path
+) -> PlannedRun:
+    supervised = replace(variant, settings={**variant.control, **alike.CONTROL})
+    return _uda(plan, data, facts, supervised, CONTROL, budget, draw, seed, source)
+
+
 def _uda(
-    plan: Plan, data: str, facts: DataFacts, loss: str, budget: Budget, draw: int, seed: int, source: Path
+    plan: Plan,
+    data: str,
+    facts: DataFacts,
+    variant: Variant,
+    loss: str,
+    budget: Budget,
+    draw: int,
+    seed: int,
+    source: Path,
 ) -> PlannedRun:
     values = {
-        **plan.uda,
+        **variant.settings,
         **plan.budget,
         "labels": budget.count,
         "label_draw": draw,
         "unsup_loss": loss,
         "seed": seed,
-        **(alike.CONTROL if loss == CONTROL else {}),
     }
+    learnt_by = alike.learnt_by(values, loss)
     which = "all" if budget.title == "all" else f"{budget.count}labels-draw{draw}"
-    method = "supervised" if loss == CONTROL else loss
+    method = "supervised" if learnt_by == CONTROL else learnt_by
     name = f"{data}-{method}-{which}-seed{seed}"
-    return _planned(data, facts, TrainUDAConfig, values, name, loss, budget, draw, source)
+    return _planned(data, facts, TrainUDAConfig, values, name, learnt_by, budget, draw, source, variant.name)
 
 
 def _planned(
@@ -215,6 +247,7 @@ def _planned(
     budget: Budget | None,
     draw: int,
     source: Path,
+    variant: str = "",
 ) -> PlannedRun:
     config = build_config(model, {**values, "data": facts.path}, source=source).model_dump(mode="json")
     start = config["init_from"]
@@ -224,6 +257,7 @@ def _planned(
         name=f"{name}-{identity[:HASH_SHOWN]}",
         data=data,
         command=model.command,
+        variant=variant,
         loss=loss,
         budget=budget,
         draw=draw,

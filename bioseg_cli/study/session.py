@@ -44,7 +44,7 @@ def run(config: StudyConfig, output: Output, *, overwrite: bool) -> StudyResult:
     result = study.result(results_of_study(folder))
     if study.problems:
         raise PartialFailure(
-            f"{len(study.problems)} of {len(runs)} runs failed; the others are done",
+            f"{len(study.problems)} of {len(study.trainings)} runs failed; the others are done",
             where=folder.path,
             fix="The reasons are above and in logs/; the same command tries them again.",
             done=result,
@@ -56,6 +56,7 @@ class _Study:
     """A study being carried out.
 
     Attributes:
+        trainings: the runs, each once: settings that share a control have it in common.
         problems: what went wrong, by the name of the run.
     """
 
@@ -64,6 +65,7 @@ class _Study:
         self.plan = plan
         self.folder = folder
         self.runs = runs
+        self.trainings = tuple({run.name: run for run in runs}.values())
         self.problems: dict[str, str] = {}
         self._started = now()
 
@@ -76,17 +78,17 @@ class _Study:
 
     def result(self, results: StudyResults | None) -> StudyResult:
         """How far it is, with what was found."""
-        runs = tuple((run, *self.status(run)) for run in self.runs)
+        runs = tuple((run, *self.status(run)) for run in self.trainings)
         return StudyResult(self.folder.path, runs, self.record()["runs"], results, dict(self.problems))
 
     def _forget(self) -> None:
-        for run in self.runs:
+        for run in self.trainings:
             shutil.rmtree(self.folder.run(run.name), ignore_errors=True)
             self.folder.scores(run.name).unlink(missing_ok=True)
 
     def carry_out(self, output: Output, *, overwrite: bool) -> None:
         """Do what is missing, or with `overwrite` all of the plan."""
-        jobs: list[Job] = [*self._baselines(), *self._forests(), *map(self._job, self.runs)]
+        jobs: list[Job] = [*self._baselines(), *self._forests(), *map(self._job, self.trainings)]
         if overwrite:
             # Not before it is known that all can be scored: what is refused loses nothing.
             self._forget()
@@ -228,6 +230,7 @@ class _Study:
             "hash": run.hash,
             "status": status,
         }
+        entry |= {"variant": run.variant} if run.variant else {}
         return entry if failure is None else {**entry, "failure": failure}
 
     def _save(self, status: str) -> None:

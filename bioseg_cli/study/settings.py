@@ -20,7 +20,7 @@ DEFAULT_RATIOS = (0.1, 0.25, 0.5)
 DEFAULT_STEPS = 5000
 """Updates of each run where a plan names neither `steps` nor `epochs`."""
 BY_THE_PLAN = frozenset(
-    {"data", "run", "resume", "ratio", "labels", "label_draw", "label_images", "unsup_loss", "seed", "steps", "epochs"}
+    {"data", "run", "resume", "ratio", "labels", "label_draw", "label_images", "seed", "steps", "epochs"}
 )
 """Settings of train-uda that a plan varies or fixes itself; under `uda:` they would say something else."""
 BY_THE_PLAN_WITHOUT_LABELS = frozenset({"data", "run", "resume", "seed"})
@@ -96,7 +96,9 @@ class Plan(Config):
     epochs: int | None = Field(
         default=None, ge=1, description="Passes instead of updates. Some ratios then have fewer updates."
     )
-    uda: dict[str, Any] = Field(default={}, description="Further settings of train-uda.")
+    uda: dict[str, Any] | tuple[dict[str, Any], ...] = Field(
+        default={}, description="Further settings of train-uda; several of them are compared, each with its control."
+    )
     iic: dict[str, Any] | None = Field(
         default=None, description="Settings of train-iic. Without this key train-iic is not run."
     )
@@ -124,7 +126,9 @@ class Plan(Config):
             raise ValueError("ratios lie above 0 and up to 1, labels are whole numbers from 1")
         if unknown := [name for name in self.baselines if name not in BASELINES]:
             raise ValueError(f"baselines: unknown {', '.join(unknown)} (known: {', '.join(BASELINES)})")
-        for name, given in {"uda": self.uda, **self.further}.items():
+        if not self.variants:
+            raise ValueError("uda: the list is empty")
+        for name, given in [*(("uda", entry) for entry in self.variants), *self.further.items()]:
             own = BY_THE_PLAN if self.method(name).learns_from_labels else BY_THE_PLAN_WITHOUT_LABELS
             if taken := sorted(own & set(given)):
                 raise ValueError(f"{name}: {', '.join(taken)} {'is' if len(taken) == 1 else 'are'} set by the plan")
@@ -141,6 +145,11 @@ class Plan(Config):
             ):
                 raise ValueError(f"data: {name} has a file for iic alone, and the plan has no iic")
         return self
+
+    @property
+    def variants(self) -> tuple[dict[str, Any], ...]:
+        """The settings of train-uda that are compared: one or several."""
+        return (self.uda,) if isinstance(self.uda, dict) else self.uda
 
     @property
     def label_free_baselines(self) -> tuple[str, ...]:

@@ -136,10 +136,11 @@ def _said(name: str, ours: Any, theirs: Any) -> str:
         if len(ours) != len(theirs):
             return f"the number of labelled images ({len(ours)} and {len(theirs)})"
         return f"the labelled images ({len(ours & theirs)} of {len(ours)} are the same)"
-    return f"{name} ({_shown(ours)} and {_shown(theirs)})"
+    return f"{name} ({shown(ours)} and {shown(theirs)})"
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """The value of a setting in words."""
     if isinstance(value, bool):
         return "on" if value else "off"
     return "none" if value is None else str(value)

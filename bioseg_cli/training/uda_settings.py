@@ -34,6 +34,9 @@ BEST: dict[str, Any] = {
 }
 """What `train-uda --preset best` sets where nothing else was given; docs/training.md says why."""
 
+CHOSEN_BY_BEST = frozenset({"width", "crop", "epoch_steps"})
+"""Settings that fit the images and the machine with `--preset best`, where nothing was given; see `training.fit`."""
+
 BEST_STEPS = 1000
 """Its updates where no budget was given."""
 

@@ -76,8 +76,8 @@ def test_an_image_that_is_not_there_or_of_another_size_is_refused(bioseg, blank_
     arguments = ("prepare", "folder", "--images", blank_images, "--masks", drawn, "--out", blank_images / "x.h5")
     result = bioseg(*arguments)
     assert result.exit_code == 3
-    assert "1 of 2 annotations have no image: b" in " ".join(result.output.split())
-    assert "Add the images, or leave them out of the file" in result.output
+    assert f"The annotation has no image in {drawn / 'some.json' / 'b'} " in " ".join(result.output.split())
+    assert "Add the image, or leave it out of the file" in result.output
     text = (drawn / "some.json").read_text().replace("b.tif", "a0.tif")
     (drawn / "some.json").write_text(text.replace(f'"height": {SIDE}', '"height": 65'))
     result = bioseg(*arguments)

@@ -103,8 +103,8 @@ def test_a_border_that_crosses_itself_and_a_border_on_centres(bioseg, blank_imag
         (lambda path: write(path, feature(circle(9, 9, 5), kind="LineString")), "Feature 1 is of the type LineString"),
         (lambda path: write(path, feature(np.ones((4, 2)))), "Feature 1 encloses no area"),
         (lambda path: path.write_text('{"type": "FeatureCollection", "feat'), "The JSON file cannot be read"),
-        (lambda path: path.write_text('{"some": "thing"}'), "a0.geojson is of no format of annotations"),
-        (lambda path: path.rename(path.with_name("b.geojson")), "1 of 6 annotations have no image: b.geojson"),
+        (lambda path: path.write_text('{"some": "thing"}'), "The file is of no format of annotations"),
+        (lambda path: path.rename(path.with_name("b.geojson")), "The annotation has no image"),
         (lambda path: path.with_name("a1.png").touch(), "The folder holds masks (a1.png) and annotations"),
     ],
 )

@@ -68,7 +68,7 @@ def test_without_masks_the_images_are_unlabelled(bioseg, objects) -> None:
         ),
         (lambda root: write(root / "a0" / "images" / "2.png"), "The folder holds 2 images: 2.png, a0.tif in"),
         (lambda root: (root / "a0" / "images" / "a0.tif").unlink(), "The folder holds no images"),
-        (lambda root: (root / "results").mkdir(), "1 of 7 folders have no images/ in them: results"),
+        (lambda root: (root / "results").mkdir(), "The folder has no images/ in it"),
         (
             lambda root: (root / "a0" / "images" / "a0.tif").rename(root / "a0" / "images" / "a1.tif"),
             "2 images are called a1.tif",

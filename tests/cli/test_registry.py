@@ -14,6 +14,7 @@ import typer
 from PIL import Image
 from typer.testing import CliRunner
 
+from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.errors import UsageError
 from bioseg_cli.prepare.registry import RECIPES
 from bioseg_cli.prepare.settings import PrepareConfig
@@ -45,7 +46,7 @@ def test_preparing_a_folder_imports_no_other_recipe_and_no_library_of_volumes(tm
     assert done.returncode == 0, done.stderr
     modules = done.stdout.split()
     recipes = {name for name in modules if name.startswith(("bioseg_cli.prepare.recipes.", "bioseg_cli.prepare.sl"))}
-    parts = ("folder", "folder_channels", "folder_files", "folder_masks", "settings")
+    parts = ("folder", "folder_annotations", "folder_channels", "folder_files", "folder_masks", "settings")
     assert recipes == {f"bioseg_cli.prepare.recipes.{part}" for part in parts}
     assert not {"numba", "nibabel", "torch", "matplotlib", "bioseg_cli.io.volumes"} & set(modules)
 
@@ -105,16 +106,16 @@ baselines: [otsu]
 
 @pytest.fixture
 def installed(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run bioseg beside an installed package that adds the recipe `stripes` and the method `plain`."""
+    """Run bioseg beside an installed package that adds a recipe, a method, a loss and a reader of annotations."""
     paths = [str(PLUGIN), str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
 
-    def run(*words: object) -> subprocess.CompletedProcess[str]:
+    def run(*words: object, exits: int = 0) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
             [sys.executable, "-m", "bioseg_cli", *map(str, words)],
             cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=900, check=False,
         )  # fmt: skip
-        assert done.returncode == 0, done.stderr
+        assert done.returncode == exits, done.stderr
         return done
 
     return run
@@ -143,6 +144,50 @@ def test_a_recipe_and_a_method_of_another_package_go_through_all_commands(instal
     assert set(found) == {("none", 4), ("none", 12), ("stripes-mse", 4), ("plain", 4)}
     assert found["plain", 4] > 0.8
     installed("report", "studies/plan")
+
+
+def test_annotations_of_another_package_become_a_data_set(installed, tmp_path: Path) -> None:
+    for name in ("images", "drawn"):
+        (tmp_path / name).mkdir()
+    for number in range(5):
+        Image.fromarray(stripe_image()).save(tmp_path / "images" / f"t{number}.png")
+    for number in range(3):
+        (tmp_path / "drawn" / f"t{number}.bars").write_text("stripe 8 18\nedge 0 2\n")
+    prepared = installed("prepare", "folder", "--images", "images", "--masks", "drawn", "--out", "set.h5", "--json")
+    document = json.loads(prepared.stdout)
+    assert document["classes"] == ["background", "edge", "stripe"]
+    assert document["masks"].startswith("shapes of bars: 3 'edge', 3 'stripe'")
+    with Dataset(tmp_path / "set.h5") as dataset:
+        expected = np.zeros((32, 32), np.uint8)
+        expected[8:18], expected[:2] = 2, 1
+        np.testing.assert_array_equal(dataset.labels(dataset.indices("train", labelled=True)[0]), expected)
+    # A file that the reader cannot read is in the table with the others.
+    (tmp_path / "drawn" / "t3.bars").write_text("stripe 8\n")
+    (tmp_path / "drawn" / "t9.bars").write_text("stripe 8 18\n")
+    given = ("prepare", "folder", "--images", "images", "--masks", "drawn", "--out", "other.h5", "--json")
+    refused = installed(*given, exits=3)
+    said = {file["file"]: file["reason"] for file in json.loads(refused.stdout)["rejected"]}
+    assert said.keys() == {"t3.bars", "t9.bars"} and said["t3.bars"].startswith("Line 1 not enough values")
+    beside = installed("prepare", "folder", "--images", "images", "--out", "plain.h5")
+    assert "annotations" not in beside.stdout
+
+
+@pytest.mark.parametrize(
+    ("suffix", "said"),
+    [
+        ("broken", "The reader of .broken files is no function"),
+        ("lost", "The reader of .lost files cannot be loaded"),
+        ("wrong", "The reader of .wrong files returns something else than one annotation per image"),
+    ],
+)
+def test_a_broken_reader_is_named_with_its_package(installed, tmp_path: Path, suffix: str, said: str) -> None:
+    for name in ("images", "drawn"):
+        (tmp_path / name).mkdir()
+    Image.fromarray(stripe_image()).save(tmp_path / "images" / "t.png")
+    (tmp_path / "drawn" / f"t.{suffix}").write_text("stripe 8 18\n")
+    given = ("prepare", "folder", "--images", "images", "--masks", "drawn", "--out", "set.h5")
+    refused = installed(*given, exits=2)
+    assert said in refused.stderr and "in stripes:" in refused.stderr
 
 
 def stripe_image() -> np.ndarray:

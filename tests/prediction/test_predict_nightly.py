@@ -128,9 +128,47 @@ def test_another_model_or_setting_predicts_everything_again(
     other = save_random_model(tmp_path / "other.safetensors", norm="group")
     (images / "t12.tif").unlink()
     result = bioseg("predict", other, images, *out, "--tta")
-    # The mask of t12 is of the first model, and one record cannot tell of both.
+    # The mask of t12 is of the first model, and would stay beside those of the other.
     assert result.exit_code == 2 and "t12" in result.stderr and "--overwrite instead" in result.stderr
     assert len(contents(tmp_path / "out")) == 13
+    (tmp_path / "out" / "t12.tif").unlink()  # as the message advises
+    assert "0 predicted, 12 predicted again, 0 skipped" in bioseg("predict", other, images, *out, "--tta").stdout
+    assert "earlier" not in record_of(tmp_path / "out") and len(names(tmp_path / "out")) == 12
+
+
+def test_an_earlier_mask_stays_where_its_image_fails(bioseg: Bioseg, model: Path, images: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    command = ("predict", model, images, "--out", out, "--skip-existing")
+    assert bioseg(*command, "--overlay").exit_code == 0
+    before = contents(out)
+    (images / "t3.tif").write_bytes((images / "t3.tif").read_bytes()[:200])
+    result = bioseg(*command, "--tta")
+    assert result.exit_code == 1 and "earlier mask of an image that failed stays" in result.stderr
+    record = record_of(out)
+    (older,) = record["earlier"]
+    assert [entry["name"] for entry in older["files"]] == ["t3"] and len(record["files"]) == 12
+    assert (older["config"]["tta"], record["config"]["tta"]) == (False, True)
+    assert [name for name, mask in contents(out).items() if mask == before[name]] == ["t3.tif"]
+    # What only the earlier prediction wrote is left of the file that it made, and of no other.
+    assert [path.name for path in (out / "overlays").iterdir()] == ["t3.png"]
+    scored = bioseg("evaluate", "--predictions", out, "--truth", out)
+    assert scored.exit_code == 3 and "An earlier prediction made t3.tif" in scored.stderr
+    write_image(images / "t3.tif", discs(3)[0][0])
+    assert "0 predicted, 1 predicted again, 12 skipped" in bioseg(*command, "--tta").stdout
+    assert "earlier" not in record_of(out) and not list((out / "overlays").iterdir())
+
+
+def test_who_goes_back_to_the_first_model_keeps_its_masks(
+    bioseg: Bioseg, model: Path, images: Path, tmp_path: Path
+) -> None:
+    command = ("predict", model, images, "--out", tmp_path / "out", "--skip-existing")
+    assert bioseg(*command).exit_code == 0
+    sound = (images / "t3.tif").read_bytes()
+    (images / "t3.tif").write_bytes(sound[:200])
+    assert bioseg(*command, "--tta").exit_code == 1
+    (images / "t3.tif").write_bytes(sound)
+    assert "0 predicted, 12 predicted again, 1 skipped" in bioseg(*command).stdout
+    assert len(names(tmp_path / "out")) == 13 and "earlier" not in record_of(tmp_path / "out")
 
 
 def test_parts_share_a_folder(bioseg: Bioseg, model: Path, images: Path, tmp_path: Path) -> None:
@@ -189,6 +227,47 @@ def test_a_prediction_that_is_terminated_goes_on(bioseg: Bioseg, model: Path, im
     whole = ("predict", model, images, "--out", tmp_path / "whole", *given[5:])
     assert bioseg(*whole).exit_code == 0
     assert contents(out) == contents(tmp_path / "whole")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM to send")
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_another_model_replaces_masks_one_by_one(
+    bioseg: Bioseg, model: Path, images: Path, tmp_path: Path, how: signal.Signals
+) -> None:
+    for number in range(13, 40):
+        shutil.copy(images / "t1.tif", images / f"t{number}.tif")
+    out = tmp_path / "out"
+    other = save_random_model(tmp_path / "other.safetensors", norm="group")
+    given = [images, "--out", out, "--skip-existing", "--tta", "--precision", "fp32"]
+    assert bioseg("predict", model, *given).exit_code == 0
+    first = contents(out)
+    command = [sys.executable, "-m", "bioseg_cli", "predict", *map(str, [other, *given])]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    replaced: set[str] = set()
+
+    def some_are_replaced() -> bool:
+        found = {path.name: path.read_bytes() for path in out.glob("t*.tif")}
+        assert set(found) == set(first)  # complete at every moment
+        replaced.update(name for name in found if found[name] != first[name])
+        return len(replaced) > 4
+
+    until(some_are_replaced, process)
+    process.send_signal(how)
+    _, said = process.communicate()
+    assert process.returncode not in (0, -signal.SIGTERM), said
+    record, left = record_of(out), {name: (out / name).read_bytes() for name in first}
+    (older,) = record["earlier"]
+    old, new = ({entry["name"] for entry in made["files"]} for made in (older, record))
+    assert len(old | new) == 40 and not old & new
+    assert older["model"]["path"] == str(model) and record["model"]["path"] == str(other)
+    whole = tmp_path / "whole"
+    assert bioseg("predict", other, images, "--out", whole, *given[3:]).exit_code == 0
+    assert all(left[f"{name}.tif"] == contents(whole)[f"{name}.tif"] for name in new)
+    if how == signal.SIGTERM:
+        assert all(left[f"{name}.tif"] == first[f"{name}.tif"] for name in old) and new
+    result = bioseg("predict", other, *given)
+    assert f"0 predicted, {len(old)} predicted again, {len(new)} skipped" in result.stdout
+    assert contents(out) == contents(whole) and "earlier" not in record_of(out)
 
 
 def test_signals_are_given_back() -> None:

@@ -10,7 +10,8 @@ import yaml
 from bioseg_cli.errors import DataError
 from bioseg_cli.io.pixel_size import PixelSize
 from bioseg_cli.prediction.distributed import merged_manner
-from bioseg_cli.prediction.record import FailureEntry, FileEntry, Outcome, PredictionRecord, Tiles
+from bioseg_cli.prediction.earlier import Outdated
+from bioseg_cli.prediction.record import FailureEntry, FileEntry, Origin, Outcome, PredictionRecord, Tiles
 from bioseg_cli.prediction.record_file import RecordFile
 from bioseg_cli.runs.manifest import write_manifest
 from bioseg_cli.runs.sections import Environment, Status
@@ -65,6 +66,7 @@ def test_a_record_on_its_way_has_the_files_in_the_order_in_which_they_were_given
         lambda: Outcome(device="cpu", files=tuple(found), failures=(FailureEntry(name="d"),)),
         [FileEntry(name="gone"), FileEntry(name="b")],
         ["a", "b", "c", "d"],
+        Outdated(tmp_path / "out"),
     )
     file.write()
     written = yaml.safe_load((tmp_path / "out" / "predictions.yaml").read_text())
@@ -78,10 +80,48 @@ def test_a_record_on_its_way_has_the_files_in_the_order_in_which_they_were_given
 
 
 def test_without_a_mask_there_is_no_record(tmp_path: Path) -> None:
-    file = RecordFile(tmp_path / "out" / "predictions.yaml", PredictionRecord(), Outcome, [], [])
+    file = RecordFile(
+        tmp_path / "out" / "predictions.yaml", PredictionRecord(), Outcome, [], [], Outdated(tmp_path / "out")
+    )
     file.write()
     assert file.end(Status.FAILED).status == "failed"
     assert not (tmp_path / "out").exists()
+
+
+def test_a_replaced_file_is_in_the_earlier_record_until_its_replacement_is_in_this_one(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    (out / "overlays").mkdir(parents=True)
+    for name in ("a.tif", "overlays/a.png", "b.tif", "c.tif"):
+        (out / name).write_text(f"old {name}")
+    old = PredictionRecord(model=Origin(sha256="old"), config={"tta": True}, counts=None, failures=())
+    entries = (FileEntry(name="a", outputs=("a.tif", "overlays/a.png")), FileEntry(name="b", outputs=("b.tif",)))
+    outdated = Outdated(out, (old.of_files(entries),))
+    found: list[FileEntry] = []
+    begun = PredictionRecord(model=Origin(sha256="new"), files=())
+    file = RecordFile(out / "predictions.yaml", begun, lambda: Outcome(files=tuple(found)), [], ["a", "b"], outdated)
+    file.write()
+    (written,) = PredictionRecord.read(out / "predictions.yaml").earlier
+    assert written.files == entries and written.config == {"tta": True} and written.model.sha256 == "old"
+    assert "counts" not in written.given() and "failures" not in written.given()
+    assert (out / "overlays" / "a.png").is_file()
+    found.append(FileEntry(name="a", outputs=("a.tif",)))
+    file.write()
+    (written,) = PredictionRecord.read(out / "predictions.yaml").earlier
+    assert [entry.name for entry in written.files] == ["b"]
+    # What the new outputs lack is gone, and nothing else.
+    assert not (out / "overlays" / "a.png").exists() and (out / "a.tif").is_file() and (out / "c.tif").is_file()
+    found.append(FileEntry(name="b", outputs=("b.tif",)))
+    assert "earlier" not in file.end(Status.FINISHED).given()
+    assert "earlier" not in yaml.safe_load((out / "predictions.yaml").read_text())
+
+
+def test_a_record_of_earlier_files_alone_stays(tmp_path: Path) -> None:
+    (tmp_path / "a.tif").write_text("old")
+    old = PredictionRecord(model=Origin(sha256="old")).of_files([FileEntry(name="a", outputs=("a.tif",))])
+    outdated = Outdated(tmp_path, (old,))
+    file = RecordFile(tmp_path / "predictions.yaml", PredictionRecord(files=()), Outcome, [], ["a"], outdated)
+    file.end(Status.INTERRUPTED)
+    assert PredictionRecord.read(tmp_path / "predictions.yaml").earlier == (old,)
 
 
 def test_what_workers_differ_in_is_listed() -> None:

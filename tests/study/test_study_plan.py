@@ -49,6 +49,72 @@ def test_a_control_denoises_nothing(disc_dataset: Path, tmp_path: Path) -> None:
     assert {run.config["pseudo_labels"] for run in runs if run.loss != "none"} == {"forest"}
 
 
+def test_settings_that_differ_have_controls_of_their_own(disc_dataset: Path, tmp_path: Path) -> None:
+    entries = [{"width": 4, "lr": 0.01}, {"width": 8, "lr": 0.01}]
+    runs = runs_of(write_plan(tmp_path / "plan.yaml", disc_dataset, uda=entries))
+    # 4 repeats x 2 settings x (2 budgets x (control, KL, IID) + the control with all labels)
+    assert len({run.name for run in runs}) == len({run.hash for run in runs}) == len(runs) == 4 * 2 * (2 * 3 + 1)
+    assert {(run.variant, run.config["width"], run.config["lr"]) for run in runs} == {
+        ("width 4", 4, 0.01), ("width 8", 8, 0.01),
+    }  # fmt: skip
+    for run in (candidate for candidate in runs if candidate.loss != "none"):
+        (control,) = (
+            other
+            for other in runs
+            if (other.loss, other.variant, other.budget, other.draw, other.seed)
+            == ("none", run.variant, run.budget, run.draw, run.seed)
+        )
+        assert {name for name in run.config if run.config[name] != control.config[name]} == {"unsup_loss"}
+    seeds = [run.seed for run in runs]
+    assert seeds == sorted(seeds)
+
+
+def test_settings_of_unlabelled_images_share_a_control(disc_dataset: Path, tmp_path: Path) -> None:
+    entries = [{"width": 4}, {"width": 4, "denoise": 0.5, "confidence": 0.9}, {"width": 8, "confidence": 0.9}]
+    runs = runs_of(write_plan(tmp_path / "plan.yaml", disc_dataset, uda=entries, losses=["kl"], draws=1, seeds=1))
+    controls = [run for run in runs if run.loss == "none" and run.budget is not None and run.budget.count == 2]
+    assert [run.variant for run in controls] == [
+        "width 4, confidence none, denoise 0.0",
+        "width 4, confidence 0.9, denoise 0.5",
+        "width 8, confidence 0.9, denoise 0.0",
+    ]
+    assert controls[0].name == controls[1].name != controls[2].name
+    assert controls[0].config["confidence"] is None and controls[0].config["denoise"] == 0
+    assert len({run.name for run in runs}) == len(runs) - 3  # two budgets, and all labels
+
+
+def test_one_entry_is_the_plan_without_a_list(disc_dataset: Path, tmp_path: Path) -> None:
+    entry = {"width": 4, "denoise": 0.5}
+    alone, listed = (
+        runs_of(write_plan(tmp_path / "plan.yaml", disc_dataset, uda=given, iic={"epochs": 1}))
+        for given in (entry, [entry])
+    )
+    assert alone == listed and {run.variant for run in alone} == {""}
+
+
+def test_an_entry_may_say_its_loss(disc_dataset: Path, tmp_path: Path) -> None:
+    entries = [{"unsup_loss": "none", "pseudo_labels": "forest"}, {"unsup_loss": "iid"}, {"denoise": 0.5}]
+    changes = {"uda": entries, "losses": ["kl"], "labels": [2], "draws": 1, "seeds": 1}
+    runs = runs_of(write_plan(tmp_path / "plan.yaml", disc_dataset, **changes))
+    assert [(run.variant, run.loss) for run in runs if run.config["labels"] == 2] == [
+        ("pseudo_labels forest, unsup_loss none, denoise 0.0", "none"),
+        ("pseudo_labels forest, unsup_loss none, denoise 0.0", "pseudo-labels"),
+        ("pseudo_labels none, unsup_loss iid, denoise 0.0", "none"),
+        ("pseudo_labels none, unsup_loss iid, denoise 0.0", "iid"),
+        ("pseudo_labels none, unsup_loss of the plan, denoise 0.5", "none"),
+        ("pseudo_labels none, unsup_loss of the plan, denoise 0.5", "kl"),
+    ]
+    assert len({run.name for run in runs if run.loss == "none"}) == 2
+    supervised = runs_of(write_plan(tmp_path / "plan.yaml", disc_dataset, **{**changes, "uda": {"unsup_loss": "none"}}))
+    assert {run.loss for run in supervised} == {"none"}
+
+
+def test_what_a_preset_leaves_open_is_called_default(disc_dataset: Path, tmp_path: Path) -> None:
+    entries = [{"preset": "best"}, {"preset": "best", "lr": 0.001, "width": 64}]
+    runs = runs_of(write_plan(tmp_path / "plan.yaml", disc_dataset, uda=entries))
+    assert {run.variant for run in runs} == {"lr 0.002, width default", "lr 0.001, width 64"}
+
+
 def test_ratios_that_mean_as_many_images_are_one_budget(disc_dataset: Path, tmp_path: Path) -> None:
     plan = write_plan(tmp_path / "plan.yaml", disc_dataset, ratios=[0.25, 0.3, 0.5], labels=[2])
     budgets = {run.budget.count: run.budget.title for run in runs_of(plan) if run.budget is not None}
@@ -71,6 +137,10 @@ def test_label_draws_differ_and_each_is_nested(disc_dataset: Path) -> None:
         ({"losses": ["kl", "mse"]}, "mse"),
         ({"uda": {"widht": 4}}, "widht"),
         ({"uda": {"seed": 4}}, "set by the plan"),
+        ({"uda": [{"width": 4}, {"seed": 4}]}, "set by the plan"),
+        ({"uda": [{"width": 4}, {"widht": 4}]}, "widht"),
+        ({"uda": [{}, {"lr": 0.1}, {"width": 64}]}, "entries 1 and 3 are the same"),
+        ({"uda": []}, "the list is empty"),
         ({"iic": {"data": "x.h5"}}, "set by the plan"),
         ({"labels": [2, 9]}, "more than its 8 labelled"),
         ({"labels": [8]}, "leaves nothing unlabelled"),

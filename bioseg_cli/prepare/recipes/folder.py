@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from bioseg_cli.annotations.survey import SurveyedAnnotations, survey_annotations
+from bioseg_cli.annotations.survey import SurveyedAnnotations
 from bioseg_cli.config import ClassInfo
-from bioseg_cli.errors import BiosegError, DataError
+from bioseg_cli.errors import DataError
 from bioseg_cli.figures.palette import PALETTE
 from bioseg_cli.io.axes import Stacks
 from bioseg_cli.io.images import ImageFile, ImageInfo
@@ -18,6 +18,7 @@ from bioseg_cli.io.notes import reading_notes
 from bioseg_cli.io.prefetch import WORKERS, prefetched_map
 from bioseg_cli.masks.classes import BACKGROUND
 from bioseg_cli.prepare.recipe import Collection, common_pixel_size, file_frames, read_headers, stack_notes
+from bioseg_cli.prepare.recipes.folder_annotations import survey_usable
 from bioseg_cli.prepare.recipes.folder_channels import choose_channels
 from bioseg_cli.prepare.recipes.folder_files import FolderFiles, find_files
 from bioseg_cli.prepare.recipes.folder_masks import SurveyedMasks, survey_masks
@@ -109,13 +110,7 @@ def _survey(
     if config.masks is None:
         return None
     if files.annotations is not None:
-        unusable = rejected.paths
-        usable = [info for info in infos if info.path not in unusable]
-        try:
-            return survey_annotations(files.annotations, usable, config.classes)
-        except BiosegError as error:
-            rejected.ask(config.masks, "mask", error)
-            return None
+        return survey_usable(files.annotations, infos, config, config.masks, rejected)
     if not files.masks:
         return None
     return survey_masks(infos, files.masks, config.masks, config, rejected, output)

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bioseg_cli.annotations.folder import FoundAnnotations, find_annotations
-from bioseg_cli.annotations.formats import KNOWN
-from bioseg_cli.annotations.formats import SUFFIXES as ANNOTATION_SUFFIXES
+from bioseg_cli.annotations.folder import FoundAnnotations
 from bioseg_cli.annotations.image_folders import image_folders, object_masks
-from bioseg_cli.errors import BiosegError, DataError, UsageError
-from bioseg_cli.io.folders import IMAGE_SUFFIXES, files_in, no_images, with_suffix
-from bioseg_cli.io.names import stem_of
+from bioseg_cli.errors import BiosegError, DataError
+from bioseg_cli.io.folders import IMAGE_SUFFIXES, by_subfolder, files_in, no_images, with_suffix
+from bioseg_cli.io.names import stem_of, stem_within
 from bioseg_cli.io.other_formats import OTHER_SUFFIXES, what_it_is
 from bioseg_cli.masks.folders import doubt_of
-from bioseg_cli.masks.pairing import Pairing, has_mask_suffix, is_mask_name, pair
+from bioseg_cli.masks.pairing import Pairing, has_mask_suffix, is_mask_name, pair, pair_in_subfolders
+from bioseg_cli.prepare.recipes.folder_annotations import (
+    annotations_of,
+    refuse_options_of_images,
+    refusing,
+    shapes_beside,
+)
 from bioseg_cli.prepare.recipes.settings import FolderConfig
 from bioseg_cli.prepare.rejected import Kind, Rejected
 from bioseg_cli.printable import listing
 
-_SHAPE_SUFFIXES = (".geojson", ".json", ".zip", ".roi", ".xml")
-"""Beside images, files of these names may hold shapes that somebody drew."""
 _HDF5_SUFFIXES = (".h5", ".hdf5")
 
 
@@ -56,7 +58,7 @@ def find_files(config: FolderConfig, rejected: Rejected) -> FolderFiles:
         if folder is not None and not folder.is_dir():
             raise DataError("There is no such folder", where=folder, fix="Check the path.")
     shared = config.masks is not None and config.masks.resolve() == config.images.resolve()
-    in_folders = None if config.recursive else image_folders(config.images)
+    in_folders = None if config.recursive else image_folders(config.images, refusing(config, rejected))
     inside = (
         files_in(config.images, recursive=config.recursive, without=None if shared else config.masks)
         if in_folders is None
@@ -64,20 +66,27 @@ def find_files(config: FolderConfig, rejected: Rejected) -> FolderFiles:
     )
     files = FolderFiles(with_suffix(inside, IMAGE_SUFFIXES))
     unread = with_suffix(inside, OTHER_SUFFIXES)
+    files.total = len({*files.images, *unread, *rejected.paths})
     if not files.images and not unread:
+        rejected.refuse(files.total)
         raise _no_images(config)
-    files.total = len(files.images) + len(unread)
     unread, notes = _reject_unread(unread, files.images, config.images, "image", rejected)
     files.notes += notes
     if config.masks is None:
         _reject_masks_among(files.images, config, rejected)
-        files.notes += _shapes_beside(inside)
+        files.notes += shapes_beside(inside)
         return files
     try:
-        objects = object_masks(in_folders) if in_folders is not None and shared else None
-        files.annotations = _annotations(config, config.masks, [*files.images, *unread], objects, rejected)
+        refuse = refusing(config, rejected, config.masks, [*files.images, *unread])
+        objects = object_masks(in_folders, refuse) if in_folders is not None and shared else None
+        files.annotations = objects or annotations_of(config, config.masks, [*files.images, *unread], refuse)
         if files.annotations is None:
             _pair(files, unread, config, config.masks, rejected, shared=shared)
+        else:
+            files.total += files.annotations.total
+            refuse_options_of_images(config, files.annotations)
+            moved = "Move it away: annotations are used."
+            _reject_masks_among([*files.images, *unread], config, rejected, fix=moved)
     except BiosegError as error:
         rejected.ask(config.masks, "mask", error)
     return files
@@ -98,8 +107,8 @@ def _reject_unread(
     Returns the rejected files, and the remark on the others.
     """
     alone: list[Path] = []
-    of_place = _by_place(readable, folder)
-    for place, paths in _by_place(unread, folder).items():
+    of_place = by_subfolder(readable, folder)
+    for place, paths in by_subfolder(unread, folder).items():
         pairing = pair(_stems(paths), _stems(of_place.get(place, [])), images=kind == "image")
         beside = {*pairing.found, *(path for doubt in pairing.doubts for path in doubt.wanted)}
         alone += [path for path in paths if path not in beside]
@@ -115,57 +124,6 @@ def _reject_unread(
         else "are not read: readable files of the same names lie beside them"
     )
     return alone, [f"{listing(names, 3)} {said}"]
-
-
-def _shapes_beside(inside: Sequence[Path]) -> list[str]:
-    """The remark on files beside the images that may hold shapes."""
-    names = [path.name for path in with_suffix(inside, _SHAPE_SUFFIXES)]
-    if not names:
-        return []
-    known = " or ".join(ANNOTATION_SUFFIXES)
-    return [
-        f"{listing(names, 3)} beside the images may hold annotations, which --masks FOLDER would read from files named "
-        f"{known}: {KNOWN}; the folder may be that of the images"
-    ]
-
-
-def _annotations(
-    config: FolderConfig, masks: Path, images: Sequence[Path], objects: FoundAnnotations | None, rejected: Rejected
-) -> FoundAnnotations | None:
-    """The annotations of images, `objects` or those of a folder; None where masks are images."""
-    found = objects or _found_annotations(config, masks, images)
-    if found is None:
-        return None
-    if config.masks_are is not None or config.unlabelled_value is not None:
-        raise UsageError(
-            f"--masks-are and --unlabelled-value are for masks that are images, not for {' and '.join(found.formats)}",
-            fix="Leave the option out: the classes of the shapes say what they are.",
-        )
-    _reject_masks_among(images, config, rejected, fix="Move it away: annotations are used.")
-    return found
-
-
-def _found_annotations(config: FolderConfig, masks: Path, images: Sequence[Path]) -> FoundAnnotations | None:
-    """The annotations of all folders together."""
-    if not config.recursive:
-        return find_annotations(masks, images)
-    drawn = with_suffix(files_in(masks, recursive=True), ANNOTATION_SUFFIXES)
-    of_place = _by_place(images, config.images)
-    inside_each = [find_annotations(masks / place, of_place.get(place, [])) for place in _by_place(drawn, masks)]
-    found = [inside for inside in inside_each if inside is not None]
-    if not found:
-        return None
-    pictures = with_suffix(files_in(masks, recursive=True, without=config.images), IMAGE_SUFFIXES)
-    if pictures and not set(pictures) & set(images):
-        raise DataError(
-            f"The folder holds masks ({listing([path.name for path in pictures], 2)}) and annotations "
-            f"({listing([path.name for path in drawn], 2)})",
-            where=masks,
-            fix="Move those of one kind away.",
-        )
-    formats = dict.fromkeys(name for inside in found for name in inside.formats)
-    of_image = {image: annotation for inside in found for image, annotation in inside.of_image.items()}
-    return FoundAnnotations(tuple(formats), of_image, tuple(note for inside in found for note in inside.notes))
 
 
 def _pair(
@@ -196,7 +154,8 @@ def _pair(
     else:
         files.total += len(masks) + len(foreign)
     files.total += len(hdf5)
-    pairing = _pairing(masks, folder, [*files.images, *unread], config.images)
+    images = {path: stem_within(path, config.images) for path in (*files.images, *unread)}
+    pairing = pair_in_subfolders({path: stem_within(path, folder) for path in masks}, images, images=True)
     files.masks = {image: mask for mask, image in pairing.found.items() if image not in unread}
     files.notes += _reject_unread(foreign, masks, folder, "mask", rejected)[1]
     for path in hdf5:
@@ -210,18 +169,6 @@ def _pair(
     unlabelled = [path for path in files.images if path not in files.masks and path not in in_doubt]
     _reject_masks_among(unlabelled, config, rejected, files.images, fix="Move it to the masks, or away.")
     files.notes += pairing.remarks(lambda mask: mask.name, lambda image: image.name)
-
-
-def _pairing(masks: Sequence[Path], masks_folder: Path, images: Sequence[Path], folder: Path) -> Pairing[Path, Path]:
-    """The image of each mask in the same subfolder."""
-    whole: Pairing[Path, Path] = Pairing()
-    of_place = _by_place(images, folder)
-    for place, inside in _by_place(masks, masks_folder).items():
-        pairing = pair(_stems(inside), _stems(of_place.get(place, [])), images=True)
-        whole.found.update(pairing.found)
-        whole.loose += pairing.loose
-        whole.doubts += pairing.doubts
-    return whole
 
 
 def _reject_doubts(
@@ -257,8 +204,8 @@ def _reject_masks_among(
         images: where masks are given, all images: a suspect is then one that is named like the mask of another.
         fix: what to do.
     """
-    others_of_place = _by_place(images or suspects, config.images)
-    for place, inside in _by_place(suspects, config.images).items():
+    others_of_place = by_subfolder(images or suspects, config.images)
+    for place, inside in by_subfolder(suspects, config.images).items():
         named_so = [path for path in inside if is_mask_name(path)]
         others = [path for path in others_of_place[place] if path not in set(named_so)]
         of_others = pair(_stems(named_so), _stems(others), images=True)
@@ -269,14 +216,6 @@ def _reject_masks_among(
             masks = inside  # of --recursive, in a folder of masks
         for path in masks:
             rejected.add(path, config.images, "image", "The file looks like a mask among the images", fix)
-
-
-def _by_place(paths: Iterable[Path], folder: Path) -> Mapping[Path, list[Path]]:
-    """The files by the subfolder that they are in."""
-    places: dict[Path, list[Path]] = {}
-    for path in paths:
-        places.setdefault(path.relative_to(folder).parent, []).append(path)
-    return places
 
 
 def _stems(paths: Iterable[Path]) -> dict[Path, str]:

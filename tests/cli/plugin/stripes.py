@@ -1,9 +1,13 @@
-"""A recipe, a method and a loss as another package adds them; `tests/cli/test_registry.py` uses all three."""
+"""A recipe, a method, a loss and a reader of annotations as another package adds them.
+
+`tests/cli/test_registry.py` uses all four.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,6 +15,8 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from bioseg_cli.annotations.geometry import box
+from bioseg_cli.annotations.shape import Annotation, Shape, shape_errors
 from bioseg_cli.compute.device import Precision
 from bioseg_cli.config import ClassInfo, StateName
 from bioseg_cli.dataset.batches import ImageBatch, ImageSource, looped_order, random_stream
@@ -39,6 +45,21 @@ def mean_square(weak_logits: Tensor, strong_probabilities: Tensor, weight: Tenso
 
 
 mse_loss = UnsupervisedLoss(mean_square)
+
+
+def read_bars(path: Path) -> list[Annotation]:
+    """The bars of a file: a line for each, with its class, its first row and the row behind its last."""
+    shapes = []
+    for number, line in enumerate(path.read_text().splitlines(), 1):
+        with shape_errors(path, f"line {number}"):
+            class_name, first, end = line.split()
+            shapes.append(Shape(f"line {number}", class_name, box(0, int(first), SIDE, int(end))))
+    return [Annotation(path, tuple(shapes))]
+
+
+def stripe_names(path: Path) -> list[str]:
+    """No annotations, as a reader must not return them."""
+    return [path.name]
 
 
 class StripesConfig(FrameConfig):
