@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from bioseg_cli.api.settings import ArgumentNames, settings_of
 from bioseg_cli.compute.device import resolve_device, resolve_precision
 from bioseg_cli.config import DeviceName, PrecisionName, StateName
+from bioseg_cli.errors import Interrupted
 from bioseg_cli.io.arrays import channels_first, checked_values
 from bioseg_cli.io.pixel_size import PixelSize
 from bioseg_cli.model import saved
@@ -22,6 +24,9 @@ from bioseg_cli.prediction.session import other_pixel_size
 from bioseg_cli.prediction.settings import PredictConfig
 from bioseg_cli.runs.directory import checkpoint_of
 from bioseg_cli.runs.logged import LoggedOutput
+
+OnShare = Callable[[float], bool | None]
+"""Is called with the share of an image that is done, from 0 to 1; returning False stops the prediction."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +58,7 @@ class Model:
         path: file of the weights.
         state: of the run that it is, such as best-supervised.
         classes: names of the classes, the background first; a label is an index into them.
+        colours: that show the classes: red, green and blue, from 0 to 255.
         channels: C, that images must have.
         pixel_size: of the training images, where known.
         device: on which it predicts.
@@ -65,11 +71,14 @@ class Model:
         self._model = saved.load_model(checkpoint_of(config.run, config.state), device)
         self._lock = threading.Lock()
         self._output = LoggedOutput()
+        self._progress: OnShare | None = None
         self._made = config, self._predictor(config)
         card = self._model.card
         self.path = self._model.path
         self.state = card.state
-        self.classes = tuple(info.name for info in self._made[1].decoder.values)
+        values = self._made[1].decoder.values
+        self.classes = tuple(value.name for value in values)
+        self.colours = tuple(value.colour for value in values)
         self.channels = card.architecture.in_channels
         self.pixel_size = card.training_pixel_size()
         self.device = str(device)
@@ -87,6 +96,7 @@ class Model:
         tile: int | None = None,
         overlap: int | None = None,
         any_dtype: bool = False,
+        progress: OnShare | None = None,
     ) -> Prediction:
         """Predict one image of any size: the labels and probabilities that `bioseg predict` writes for its file.
 
@@ -98,12 +108,15 @@ class Model:
             tile: side of the tiles of larger images, in pixels.
             overlap: pixels that neighbouring tiles share.
             any_dtype: accept another pixel type, whose intensities mean the same.
+            progress: called after each tile with the share of the image that is done; returning False stops. Where
+                memory runs out, the image begins again in smaller tiles.
 
         Raises:
             UsageError: nothing says which axis holds the channels, or tiles that do not fit.
             DataError: another number of channels or pixel type than the training images', or values that are not
                 finite.
             RunError: memory ran out.
+            Interrupted: `progress` returned False.
         """
         size = PixelSize(pixel_size, pixel_size) if isinstance(pixel_size, float | int) else pixel_size
         asked = {"tta": tta, "tile": tile, "overlap": overlap, "any_dtype": any_dtype}
@@ -112,7 +125,7 @@ class Model:
             pixels = checked_values(channels_first(np.asarray(image), axes, self.channels), None)
             if config != self._made[0]:
                 self._made = config, self._predictor(config)
-            predictor = self._made[1]
+            predictor, self._progress = self._made[1], progress
             raw = predictor.probabilities(pixels)
             labels = predictor.labels(raw)
             probabilities = predictor.decoder.probabilities(raw)
@@ -132,7 +145,11 @@ class Model:
         )
 
     def _predictor(self, config: PredictConfig) -> Predictor:
-        return Predictor.of(self._model, config, self._precision, say=self._output.say)
+        return Predictor.of(self._model, config, self._precision, say=self._output.say, progress=self._tell)
+
+    def _tell(self, share: float) -> None:
+        if self._progress is not None and self._progress(share) is False:
+            raise Interrupted("The prediction was stopped")
 
 
 def load_model(

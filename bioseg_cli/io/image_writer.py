@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -16,50 +14,13 @@ from PIL import Image
 
 from bioseg_cli.errors import DataError
 from bioseg_cli.io.files import replacing
+from bioseg_cli.io.legend import Legend
 from bioseg_cli.io.pixel_size import MICROMETRE, PixelSize
 
 Array = NDArray[Any]
 
 _LARGEST_CLASSIC_TIFF_BYTES = 2**32 - 2**25
 _TYPES_OF_IMAGEJ = ("uint8", "uint16", "int16", "float32")
-COLOURS = 256
-"""Entries of the colour table of a mask, at 8 bits."""
-_COLOUR_MAP_TAG = 320
-
-
-@dataclass(frozen=True)
-class Legend:
-    """What the values 0, 1, 2, ... of a mask mean, for the viewers that show the mask.
-
-    Attributes:
-        names: of the values. A viewer shows 0 black and the last value white.
-        colours: of the values, red, green and blue; None leaves the mask grey. Only 8-bit masks can have colours.
-    """
-
-    names: tuple[str, ...]
-    colours: Sequence[tuple[int, int, int]] | None = None
-
-    @property
-    def text(self) -> str:
-        """A line per value."""
-        return "\n".join(f"{value} = {name}" for value, name in enumerate(self.names))
-
-    def metadata(self) -> dict[str, Any]:
-        """The names and the display range in the metadata of an ImageJ TIFF."""
-        last = len(self.names) if self.colours is None else COLOURS
-        return {"Info": self.text, "min": 0.0, "max": float(max(1, last - 1))}
-
-    def tags(self) -> list[tuple[Any, ...]]:
-        """The colours as a tag of each page, as tifffile takes tags.
-
-        ImageJ takes the colours of a single channel from the colour map of a page that is grey by its photometric
-        interpretation. Programs that know nothing of it see a grey page, and not the colours instead of the values.
-        """
-        if self.colours is None:
-            return []
-        table = np.zeros((3, COLOURS), np.uint16)
-        table[:, : len(self.colours)] = np.array(self.colours, np.uint16).T * 257  # from 8 to 16 bits
-        return [(_COLOUR_MAP_TAG, "H", table.size, table.tobytes(), False)]
 
 
 def write_labels(path: Path, labels: Array, pixel_size: PixelSize | None, legend: Legend | None = None) -> None:
@@ -81,19 +42,22 @@ def write_probabilities(path: Path, probabilities: Array, pixel_size: PixelSize 
 
 
 def write_image(path: Path, pixels: Array, pixel_size: PixelSize | None) -> None:
-    """Write an image (C, H, W) in its own values as a compressed TIFF, of 8-bit colours as programs expect them.
+    """Write an image (C, H, W), or frames (F, C, H, W), in its own values as a compressed TIFF.
+
+    Three channels of 8 bits are colours, as programs expect them.
 
     Raises:
         DataError: a full disk.
     """
     if pixels.dtype == np.float16:  # few programs read it, and float32 has the same values
         pixels = pixels.astype(np.float32)
-    if len(pixels) == 1:
-        _write_tiff(path, pixels[0], "YX", pixel_size)
-    elif len(pixels) == 3 and pixels.dtype == np.uint8:
-        _write_tiff(path, np.ascontiguousarray(np.moveaxis(pixels, 0, -1)), "YXS", pixel_size)
+    channels, frames = pixels.shape[-3], "T" * (pixels.ndim - 3)
+    if channels == 1:
+        _write_tiff(path, pixels[..., 0, :, :], f"{frames}YX", pixel_size)
+    elif channels == 3 and pixels.dtype == np.uint8:
+        _write_tiff(path, np.ascontiguousarray(np.moveaxis(pixels, -3, -1)), f"{frames}YXS", pixel_size)
     else:
-        _write_tiff(path, pixels, "CYX", pixel_size)
+        _write_tiff(path, pixels, f"{frames}CYX", pixel_size)
 
 
 def write_png(path: Path, rgb: NDArray[np.uint8]) -> None:

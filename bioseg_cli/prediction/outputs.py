@@ -21,7 +21,7 @@ from PIL import Image
 
 from bioseg_cli.errors import BiosegError, OutputError
 from bioseg_cli.io.files import replacing
-from bioseg_cli.io.image_writer import Legend
+from bioseg_cli.io.legend import Legend
 from bioseg_cli.objects.instances import ObjectRules
 from bioseg_cli.prediction.estimate import estimated_iou
 from bioseg_cli.prediction.failures import failure_of

@@ -13,7 +13,8 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from bioseg_cli.io.image_writer import Legend, tiff_options
+from bioseg_cli.io.image_writer import tiff_options
+from bioseg_cli.io.legend import Legend
 from bioseg_cli.io.pixel_size import PixelSize
 from bioseg_cli.io.prefetch import prefetched_map
 

@@ -22,7 +22,15 @@ from bioseg_cli.prediction.head_decoder import HeadDecoder
 from bioseg_cli.prediction.likeness import refuse_unlike
 from bioseg_cli.prediction.memory import activation_bytes, fitting_tile, may_halve, sees_the_tile, usable_bytes
 from bioseg_cli.prediction.settings import DEFAULT_TILE, PredictConfig
-from bioseg_cli.prediction.tiling import TilePlan, blended_rows, gathered, lossless_overlap, plan_tiles, tile_rows
+from bioseg_cli.prediction.tiling import (
+    TilePlan,
+    blended_rows,
+    gathered,
+    lossless_overlap,
+    plan_tiles,
+    telling,
+    tile_rows,
+)
 
 BATCH_LIMIT = 64
 """Small images predicted at once at most; more only make the first wait."""
@@ -46,6 +54,8 @@ class Predictor:
         any_dtype: accept pixel types other than the training images'. None: no, and the command has none of the options
             of `predict`, which errors then do not advise.
         say: is told once when memory ran out and smaller batches or tiles took over.
+        progress: is told after each tile which share of the tiles of an image is done. Where memory ran out, the image
+            begins again. What `progress` raises ends the prediction.
         processes: that share the memory evenly.
         tta: average over the eight quarter turns and reflections of each tile (test-time augmentation).
 
@@ -70,6 +80,7 @@ class Predictor:
         overlap: int | None = None,
         any_dtype: bool | None = None,
         say: Callable[[str], None] | None = None,
+        progress: Callable[[float], None] | None = None,
         processes: int = 1,
         tta: bool = False,
     ) -> None:
@@ -87,6 +98,7 @@ class Predictor:
         self._batch_limit = BATCH_LIMIT
         self._last_batch = 1
         self._say = say
+        self._progress = progress
         self._any_dtype = any_dtype
         self._views = SYMMETRIES if tta else SYMMETRIES[:1]
         self._normalisation = model.card.intensities()
@@ -99,6 +111,7 @@ class Predictor:
         precision: Precision,
         *,
         say: Callable[[str], None],
+        progress: Callable[[float], None] | None = None,
         processes: int = 1,
     ) -> Self:
         """The predictor that the settings of `bioseg predict` describe; raises what the class raises."""
@@ -111,6 +124,7 @@ class Predictor:
             overlap=config.overlap,
             any_dtype=config.any_dtype,
             say=say,
+            progress=progress,
             processes=processes,
             tta=config.tta,
         )
@@ -189,8 +203,10 @@ class Predictor:
         self, heads: Sequence[str], read: Callable[[int, int], NDArray[Any]], plan: TilePlan
     ) -> Generator[tuple[int, NDArray[np.float32]]]:
         rows = tile_rows(lambda top, bottom: self.normalised(read(top, bottom)), plan)
+        predict = partial(self._predict_tile, heads)
         with closing(prefetched(rows) if len(plan.rows) > 1 else rows) as next_rows:
-            yield from blended_rows(partial(self._predict_tile, heads), next_rows, plan)
+            told = predict if self._progress is None else telling(predict, len(plan), self._progress)
+            yield from blended_rows(told, next_rows, plan)
 
     def back_off(self) -> bool:
         """Halve the batch, or else the tile, after an allocation failed; False where neither can be any smaller."""

@@ -17,7 +17,7 @@ from pathlib import Path
 from bioseg_cli.errors import BiosegError, DataError, PartialFailure, UsageError
 from bioseg_cli.io.axes import count_of_frames
 from bioseg_cli.io.files import discard_partial, refuse_existing, sha256_of
-from bioseg_cli.io.image_writer import COLOURS
+from bioseg_cli.io.legend import COLOURS
 from bioseg_cli.io.notes import reading_notes
 from bioseg_cli.io.pixel_size import PixelSize, unusable_sizes
 from bioseg_cli.model.saved import LoadedModel

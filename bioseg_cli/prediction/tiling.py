@@ -151,6 +151,22 @@ def blended_rows(
         held[..., len(below) - finished :, :] = 0
 
 
+def telling(
+    predict: Callable[[NDArray[Any]], Floats], tiles: int, progress: Callable[[float], None]
+) -> Callable[[NDArray[Any]], Floats]:
+    """`predict` of a tile, after which `progress` is told which share of so many `tiles` is done."""
+    done = 0
+
+    def predict_and_tell(pixels: NDArray[Any]) -> Floats:
+        nonlocal done
+        probabilities = predict(pixels)
+        done += 1
+        progress(done / tiles)
+        return probabilities
+
+    return predict_and_tell
+
+
 def predict_tiled(predict: Callable[[NDArray[Any]], Floats], pixels: NDArray[Any], plan: TilePlan) -> Floats:
     """Class probabilities (..., K, H, W) of an image (C, H, W) or several (B, C, H, W), tile by tile.
 

@@ -101,6 +101,19 @@ def test_an_image_of_another_pixel_size_is_predicted_with_a_warning(disc_run: Pa
     assert found.pixel_size == bioseg.PixelSize(1.0, 1.0) and "another pixel size" in found.warnings[0]
 
 
+def test_a_prediction_tells_its_progress_and_stops_when_told_to(disc_run: Path) -> None:
+    model = bioseg.load_model(disc_run, precision="fp32")
+    image, shares = discs(40, size=100)[0], list[float]()
+    told = model.predict(image, tile=64, overlap=16, progress=shares.append)
+    assert shares == pytest.approx([1 / 4, 2 / 4, 3 / 4, 1])
+    shares.clear()
+    with pytest.raises(bioseg.Interrupted):
+        model.predict(image, tile=64, overlap=16, progress=lambda share: shares.append(share) or share < 0.5)
+    assert len(shares) == 2
+    assert np.array_equal(model.predict(image, tile=64, overlap=16).probabilities, told.probabilities)
+    assert len(shares) == 2 and model.colours[0] == (0, 0, 0) != model.colours[1]
+
+
 @pytest.mark.parametrize(
     ("image", "settings", "error", "message"),
     [

@@ -24,8 +24,9 @@ from helpers.streaming import CPU, left_in, limit, predict_files, predictor_of
 from PIL import Image
 
 from bioseg_cli.errors import DataError, RunError
-from bioseg_cli.io.image_writer import Legend, write_labels, write_probabilities
+from bioseg_cli.io.image_writer import write_labels, write_probabilities
 from bioseg_cli.io.images import read_frame
+from bioseg_cli.io.legend import Legend
 from bioseg_cli.io.pixel_size import PixelSize
 from bioseg_cli.masks.mask_file import read_mask
 from bioseg_cli.model.saved import load_model

@@ -15,7 +15,8 @@ from helpers.volumes import write_nifti
 from PIL import Image
 
 from bioseg_cli.io.axes import NamedAxes
-from bioseg_cli.io.image_writer import Legend, tiff_options
+from bioseg_cli.io.image_writer import tiff_options
+from bioseg_cli.io.legend import Legend
 from bioseg_cli.masks.mask_file import read_mask
 
 Bioseg = Callable[..., Result]
