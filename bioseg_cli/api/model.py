@@ -19,8 +19,8 @@ from bioseg_cli.errors import Interrupted
 from bioseg_cli.io.arrays import channels_first, checked_values
 from bioseg_cli.io.pixel_size import PixelSize
 from bioseg_cli.model import saved
+from bioseg_cli.prediction.likeness import deviations, refuse_meaningless
 from bioseg_cli.prediction.predictor import Predictor
-from bioseg_cli.prediction.session import other_pixel_size
 from bioseg_cli.prediction.settings import PredictConfig
 from bioseg_cli.runs.directory import checkpoint_of
 from bioseg_cli.runs.logged import LoggedOutput
@@ -97,6 +97,7 @@ class Model:
         overlap: int | None = None,
         any_dtype: bool = False,
         progress: OnShare | None = None,
+        force: bool = False,
     ) -> Prediction:
         """Predict one image of any size: the labels and probabilities that `bioseg predict` writes for its file.
 
@@ -110,30 +111,35 @@ class Model:
             any_dtype: accept another pixel type, whose intensities mean the same.
             progress: called after each tile with the share of the image that is done; returning False stops. Where
                 memory runs out, the image begins again in smaller tiles.
+            force: also predict an image in which the network can see nothing.
 
         Raises:
             UsageError: nothing says which axis holds the channels, or tiles that do not fit.
-            DataError: another number of channels or pixel type than the training images', or values that are not
-                finite.
+            DataError: another number of channels or pixel type than the training images', values that are not finite,
+                or an image in which the network can see nothing.
             RunError: memory ran out.
             Interrupted: `progress` returned False.
         """
         size = PixelSize(pixel_size, pixel_size) if isinstance(pixel_size, float | int) else pixel_size
-        asked = {"tta": tta, "tile": tile, "overlap": overlap, "any_dtype": any_dtype}
+        asked = {"tta": tta, "tile": tile, "overlap": overlap, "any_dtype": any_dtype, "force": force}
         with ArgumentNames(PredictConfig), self._lock:
             config = settings_of(PredictConfig, {**dict(self._config), **asked})
             pixels = checked_values(channels_first(np.asarray(image), axes, self.channels), None)
             if config != self._made[0]:
                 self._made = config, self._predictor(config)
             predictor, self._progress = self._made[1], progress
+            predictor.check(len(pixels), pixels.dtype)
+            unlike = deviations(self._model.card, pixels, size)
+            if not force:
+                refuse_meaningless(unlike, None)
             raw = predictor.probabilities(pixels)
             labels = predictor.labels(raw)
             probabilities = predictor.decoder.probabilities(raw)
         expected = predictor.decoder.expected_iou()
         if expected is not None:
             expected.add(probabilities, labels)
-        warning = other_pixel_size([] if size is None else [size], self.pixel_size)
-        if warning is not None:
+        warnings = tuple(deviation.sentence for deviation in unlike)
+        for warning in warnings:
             self._output.warn(warning)
         return Prediction(
             labels,
@@ -141,7 +147,7 @@ class Model:
             self.classes,
             size,
             None if expected is None else expected.mean(),
-            () if warning is None else (warning,),
+            warnings,
         )
 
     def _predictor(self, config: PredictConfig) -> Predictor:

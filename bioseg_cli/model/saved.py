@@ -19,6 +19,7 @@ from torch import Tensor
 from bioseg_cli.config import ClassInfo, Config, SplitName, UNetConfig
 from bioseg_cli.errors import DataError
 from bioseg_cli.io.files import write_bytes
+from bioseg_cli.io.intensities import SeenIntensities
 from bioseg_cli.io.normalisation import Normalisation
 from bioseg_cli.io.pixel_size import PixelSize
 from bioseg_cli.model.unet import UNet
@@ -60,6 +61,8 @@ class ModelCard(Config):
     """Pixel type of the training images: other types carry other intensities."""
     pixel_size: dict[str, Any] | None
     """JSON form of `images.PixelSize` of the training images, where known."""
+    training_images: dict[str, Any] | None = None
+    """JSON form of `intensities.SeenIntensities` of the training images; models of earlier versions have none."""
     dataset_hash: str
     method: str
     state: str
@@ -76,6 +79,10 @@ class ModelCard(Config):
     def intensities(self) -> Normalisation:
         """The normalisation that turns pixels into what the network was trained on."""
         return Normalisation.from_json(self.normalisation)
+
+    def training_intensities(self) -> SeenIntensities | None:
+        """Grey levels of the training images, where known."""
+        return None if self.training_images is None else SeenIntensities.from_json(self.training_images)
 
     def training_pixel_size(self) -> PixelSize | None:
         """Pixel size of the training images, where known."""
@@ -119,7 +126,7 @@ def load_model(path: Path, device: torch.device) -> LoadedModel:
         raise DataError("The file holds weights, but not of bioseg", where=path, fix="Give a checkpoint bioseg wrote.")
     try:
         card = ModelCard.model_validate(json.loads(metadata[CARD_KEY]))
-        card.intensities(), card.training_pixel_size()
+        card.intensities(), card.training_pixel_size(), card.training_intensities()
         network = UNet(card.architecture)
         network.load_state_dict(tensors)
     except (ValidationError, KeyError, TypeError, ValueError, RuntimeError) as error:

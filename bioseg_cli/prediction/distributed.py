@@ -23,6 +23,7 @@ from bioseg_cli.io.files import write_failure
 from bioseg_cli.model.saved import load_model
 from bioseg_cli.objects.instances import ObjectRules
 from bioseg_cli.prediction.head_decoder import HeadDecoder
+from bioseg_cli.prediction.likeness import unlike_training
 from bioseg_cli.prediction.local import left_out
 from bioseg_cli.prediction.part import WANTED, Part, PartEnd, do_part, lost_part
 from bioseg_cli.prediction.record import FailureEntry, FileEntry, Outcome
@@ -168,6 +169,8 @@ class DistributedPrediction:
             for name in entry.outputs:
                 _move(end.out / name, self._config.out / name)
             self._files.append(entry)
+            if entry.unlike_training:
+                self._output.warn(unlike_training(Path(entry.input).name, entry.unlike_training))
         for failure in end.outcome.failures:
             path = failure.input
             error = failure.error.replace(printable(path), printable(given[path]))

@@ -16,7 +16,7 @@ from bioseg_cli.prediction.settings import PredictConfig, records_in
 from bioseg_cli.prediction.sources import AnySource
 
 OF_ONE_COMMAND = frozenset(
-    {"run", "state", "inputs", "recursive", "files_from", "skip_existing", "part", "split"}
+    {"run", "state", "inputs", "recursive", "files_from", "skip_existing", "part", "split", "force"}
     | {"out", "device", "precision", "jobs", "scheduler"}
 )
 """Settings that say what is predicted and where it is computed: masks do not depend on them, but for rounding."""

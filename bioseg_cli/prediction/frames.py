@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from bioseg_cli.errors import BiosegError, OutputError
 from bioseg_cli.io.prefetch import prefetched, prefetched_map
 from bioseg_cli.prediction.failures import failure_of
 from bioseg_cli.prediction.gathered import GatheredFrame
+from bioseg_cli.prediction.likeness import deviations, refuse_meaningless, sampled
 from bioseg_cli.prediction.predictor import Predictor
 from bioseg_cli.prediction.settings import PredictConfig
 from bioseg_cli.prediction.sources import OpenSource, Source
@@ -96,8 +98,10 @@ class FrameReader:
                     channels, height, width = opened.shape
                     self._predictor.check(channels, opened.dtype, source.path)
                     if opened.frames > 1 or len(self._predictor.plan(height, width, source.path)) > 1:
-                        return _Opened(source, opened)
-                    frame = self._read_whole(source, opened, 0)
+                        sample = sampled(opened.shape, opened.frames, opened.read)
+                        return _Opened(source, self._compared(source, opened, sample))
+                    pixels = opened.read(0, 0, height)
+                    frame = self._whole(source, self._compared(source, opened, pixels), 0, pixels)
             except BaseException:
                 opened.close()
                 raise
@@ -105,6 +109,16 @@ class FrameReader:
             return error.failure
         opened.close()
         return frame
+
+    def _compared(self, source: Source, opened: OpenSource, pixels: NDArray[Any]) -> OpenSource:
+        """The source with what is unlike the training images; raises `DataError` where its mask would mean nothing."""
+        found = deviations(self._predictor.card, pixels, opened.pixel_size)
+        if not self._config.force:
+            refuse_meaningless(found, source.path)
+        if not found:
+            return opened
+        sentences = tuple(deviation.sentence for deviation in found)
+        return replace(opened, about=opened.about.having(unlike_training=sentences))
 
     def _frames_of(self, item: _Opened | Frame | Unreadable) -> Generator[Frame | Unreadable]:
         if not isinstance(item, _Opened):
@@ -129,14 +143,13 @@ class FrameReader:
         for number in range(opened.frames):
             try:
                 with of_image(source):
-                    frame = self._read_whole(source, opened, number)
+                    frame = self._whole(source, opened, number, opened.read(number, 0, opened.shape[1]))
             except ImageFailed as error:
                 yield error.failure
                 return
             yield frame
 
-    def _read_whole(self, source: Source, opened: OpenSource, number: int) -> Frame:
-        pixels = opened.read(number, 0, opened.shape[1])
+    def _whole(self, source: Source, opened: OpenSource, number: int, pixels: NDArray[Any]) -> Frame:
         gathered = self._gathered(opened)
         if gathered is not None:
             gathered.take_pixels(0, pixels)

@@ -10,6 +10,7 @@ from bioseg_cli.errors import BiosegError, OutputError
 from bioseg_cli.model.saved import load_model
 from bioseg_cli.objects.instances import ObjectRules
 from bioseg_cli.prediction.failures import failure_of
+from bioseg_cli.prediction.likeness import unlike_training
 from bioseg_cli.prediction.pipeline import WHOLE, ImagePrediction
 from bioseg_cli.prediction.predictor import Predictor
 from bioseg_cli.prediction.record import FailureEntry, FileEntry, Outcome, Tiles
@@ -94,13 +95,16 @@ class LocalPrediction:
             self._files.append(entry)
             ended()
 
+        def unlike(source: AnySource, sentences: Sequence[str]) -> None:
+            self._output.warn(unlike_training(source.path.name, sentences))
+
         images = [source for source in sources if isinstance(source, Source)]
         if images:
             single = len(images) == 1
             what, total = (f"Predicting {images[0].name}, per cent", WHOLE) if single else ("Predicting", len(images))
             with self._output.progress(what, total) as progress:
-                prediction = ImagePrediction(self._predictor, self._config, done, leave_out, progress, self._rules)
-                prediction.run(images)
+                told = (done, leave_out, unlike)
+                ImagePrediction(self._predictor, self._config, *told, progress, self._rules).run(images)
         for source in sources:
             if isinstance(source, Source):
                 continue

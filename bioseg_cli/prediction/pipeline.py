@@ -41,6 +41,7 @@ class ImagePrediction:
         config: what is written, and where.
         done: called with the record's entry of each image that is done, in order.
         leave_out: called with each image that cannot be read or predicted, and why.
+        unlike: called with each image that is unlike the training images, before its mask is written, and in what.
         progress: counts images, or the hundredths of a single one.
         rules: how objects are told apart, where they are written.
     """
@@ -51,6 +52,7 @@ class ImagePrediction:
         config: PredictConfig,
         done: Callable[[FileEntry], None],
         leave_out: Callable[[Source, BiosegError], None],
+        unlike: Callable[[Source, Sequence[str]], None],
         progress: ProgressDisplay,
         rules: ObjectRules,
     ) -> None:
@@ -59,6 +61,7 @@ class ImagePrediction:
         self._reader = FrameReader(predictor, config)
         self._done = done
         self._leave_out = leave_out
+        self._unlike = unlike
         self._progress = progress
         self._rules = rules
         self._settled: set[str] = set()  # names of the sources that are done or left out
@@ -101,6 +104,8 @@ class ImagePrediction:
                     continue
                 if frame.source.name in self._settled:
                     continue  # an earlier frame of it failed
+                if frame.number == 0 and frame.opened.about.unlike_training:
+                    self._unlike(frame.source, frame.opened.about.unlike_training)
                 if waiting and (frame.pixels is None or frame.opened.shape != waiting[0].opened.shape):
                     self._predict_whole(waiting, outputs)
                     waiting = []

@@ -42,6 +42,7 @@ class FileFacts(Section):
         axes_by: what named them.
         no_pixel_size: why a stated pixel size is not used.
         notes: what else must be known of how it was read, in sentences.
+        unlike_training: in what it is unlike the training images of the model, in sentences.
     """
 
     sha256: str | None = None
@@ -49,6 +50,7 @@ class FileFacts(Section):
     axes_by: str | None = None
     no_pixel_size: str | None = None
     notes: tuple[str, ...] = ()
+    unlike_training: tuple[str, ...] = ()
 
 
 class FileEntry(FileFacts):

@@ -40,9 +40,6 @@ from bioseg_cli.runs.manifest import now
 from bioseg_cli.runs.output import Output
 from bioseg_cli.runs.sections import Status
 
-PIXEL_SIZE_TOLERANCE = 1.1
-"""Pixel sizes that differ by a larger factor than this show objects of another size than in training."""
-
 
 def run(config: PredictConfig, output: Output, *, overwrite: bool) -> PredictionResult:
     """Predict every input of `config` and write masks and record to `config.out`.
@@ -242,13 +239,21 @@ def _say(files: Sequence[FileEntry], output: Output, trained: PixelSize | None, 
     """What a user must know of the masks."""
     for sentence in _remarks_on_files(files):
         output.say(sentence)
-    sizes = [entry.pixel_size for entry in files if entry.pixel_size is not None]
-    if warning := other_pixel_size(sizes, trained):
-        output.warn(warning)
+    if remark := _without_size(files, trained):
+        output.say(remark)
     for note in reading_notes({entry.name: entry.notes for entry in files}, "images"):
         output.say(note)
     if estimate := estimate_sentence(files, calibrated=calibrated):
         output.say(estimate)
+
+
+def _without_size(files: Sequence[FileEntry], trained: PixelSize | None) -> str | None:
+    """The remark on images of which nothing says whether they show objects of the size of the training's."""
+    silent = sum(entry.pixel_size is None for entry in files)
+    if trained is None or not silent:
+        return None
+    which = "The image states" if silent == len(files) == 1 else f"{silent} of {len(files)} images state"
+    return f"{which} no pixel size. The training images have {trained}; objects of another size may be missed"
 
 
 def _remarks_on_files(entries: Sequence[FileEntry]) -> list[str]:
@@ -282,18 +287,3 @@ def _raise_failures(failures: Sequence[BiosegError], total: int, result: Predict
         fix=f"{name} lists them.",
         done=result,
     )
-
-
-def other_pixel_size(sizes: Sequence[PixelSize], trained: PixelSize | None) -> str | None:
-    """The warning about images that show objects of another size than those of the training; None without such."""
-    if trained is None or not (others := sum(differs(size, trained) for size in sizes)):
-        return None
-    return (
-        f"{others} of the images have another pixel size than the training images ({trained.x:g} {trained.unit}): "
-        "objects of another size may be missed. Rescale the images to it."
-    )
-
-
-def differs(size: PixelSize, trained: PixelSize) -> bool:
-    """Whether images of this pixel size show objects of another size than those of the training."""
-    return size.unit == trained.unit and size.differs(trained, PIXEL_SIZE_TOLERANCE)

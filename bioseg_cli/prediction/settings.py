@@ -69,7 +69,18 @@ class PredictConfig(Config):
     example: ClassVar[str] = "runs/cells images --out predicted --overlay"
     panels: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "Output": ("out", "overlay", "objects", "objects_format", "lut", "probabilities", "raw_clusters"),
-        "Images": ("recursive", "files_from", "skip_existing", "part", "axes", "planes", "split", "axis", "any_dtype"),
+        "Images": (
+            "recursive",
+            "files_from",
+            "skip_existing",
+            "part",
+            "axes",
+            "planes",
+            "split",
+            "axis",
+            "any_dtype",
+            "force",
+        ),
         "Network": ("tta", "state", "head"),
         "Machine": ("device", "jobs", "tile", "overlap", "precision", "scheduler"),
     }
@@ -132,6 +143,11 @@ class PredictConfig(Config):
     any_dtype: bool = Field(
         default=False,
         description="Accept images of another pixel type than the training images, if their intensities mean the same.",
+    )
+    force: bool = Field(
+        default=False,
+        description="Also predict images in which the network can see nothing, since their grey levels lie outside of "
+        "the range of the training images or are all the same.",
     )
     tile: int | None = Field(
         default=None,

@@ -19,10 +19,12 @@ from numpy.typing import NDArray
 from bioseg_cli.errors import DataError
 from bioseg_cli.io.files import sha256_of
 from bioseg_cli.io.image_writer import write_png
+from bioseg_cli.io.intensities import Deviation
 from bioseg_cli.io.pixel_size import PixelSize
 from bioseg_cli.io.prefetch import prefetched
 from bioseg_cli.io.volumes import Volume, open_volume, writing_labels
 from bioseg_cli.prediction.estimate import estimated_iou
+from bioseg_cli.prediction.likeness import deviations, of_slices, unlike_training
 from bioseg_cli.prediction.overlay import draw_overlay
 from bioseg_cli.prediction.predictor import Predictor
 from bioseg_cli.prediction.record import FileEntry
@@ -119,6 +121,7 @@ def predict_volume(source: VolumeSource, predictor: Predictor, config: PredictCo
     drawn = slicing.drawn() if config.overlay else []
     pictures: dict[int, NDArray[np.uint8]] = {}
     expected = predictor.decoder.expected_iou()
+    looked_at: list[list[Deviation]] = []
     first = 0
     batch = predictor.batch_size(*slicing.shape)
     with (
@@ -128,6 +131,8 @@ def predict_volume(source: VolumeSource, predictor: Predictor, config: PredictCo
         Writing() as writing,
     ):
         for pixels in prefetched(_slices(volume, slicing.axis, batch)):
+            if np.ptp(pixels[0]):  # slices at the ends of a volume are empty
+                looked_at.append(deviations(predictor.card, pixels[:1], slicing.pixel_size))
             probabilities = predictor.probabilities(pixels[:, None], volume.path)
             labels = predictor.labels(probabilities)
             if expected is not None:
@@ -152,6 +157,10 @@ def predict_volume(source: VolumeSource, predictor: Predictor, config: PredictCo
     )
     if (estimate := estimated_iou([expected], predictor.decoder)) is not None:
         entry = entry.having(estimated_iou=estimate)
+    if unlike := of_slices(looked_at):
+        sentences = tuple(deviation.sentence for deviation in unlike)
+        output.warn(unlike_training(source.path.name, sentences))
+        entry = entry.having(unlike_training=sentences)
     return entry.having(sha256=sha256)
 
 

@@ -14,8 +14,8 @@ from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.dataset.schema import IntArray, Pixels
 from bioseg_cli.errors import DataError, UsageError
 from bioseg_cli.model.saved import load_model
+from bioseg_cli.prediction.likeness import is_other_size
 from bioseg_cli.prediction.predictor import SYMMETRIES, Predictor
-from bioseg_cli.prediction.session import differs
 from bioseg_cli.runs.directory import RunDirectory, checkpoint_of
 from bioseg_cli.runs.output import Output
 from bioseg_cli.suggest.settings import SuggestConfig
@@ -49,10 +49,10 @@ class Views:
         self._predictor = Predictor(model, precision, raw_clusters=self.of_clusters, say=output.say)
         self._predictor.check(dataset.image_shape[0], dataset.image_dtype, dataset.path)
         size, trained = dataset.info.pixel_size, model.card.training_pixel_size()
-        if size is not None and trained is not None and differs(size, trained):
+        if is_other_size(size, trained):
             output.warn(
-                f"The images have another pixel size than the training images ({trained.x:g} {trained.unit}): objects "
-                "of another size may be missed, and the network may doubt what is new in size alone."
+                f"The images have another pixel size than the training images ({trained}): objects of another size may "
+                "be missed, and the network may doubt what is new in size alone."
             )
         self._dataset = dataset
         self._run = run

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -13,8 +13,10 @@ from torch import Tensor
 
 from bioseg_cli.compute.device import Precision, is_out_of_memory
 from bioseg_cli.config import STATES, StateName
+from bioseg_cli.dataset.intensities import training_intensities
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.errors import Interrupted, RunError
+from bioseg_cli.io.intensities import SeenIntensities
 from bioseg_cli.io.prefetch import prefetched_map
 from bioseg_cli.model.saved import ModelCard
 from bioseg_cli.model.unet import UNet
@@ -232,6 +234,10 @@ class Trainer:
         _, tensors = saved_part(self.kept, self.method.training_heads)
         self.run.save_checkpoint(name, tensors, self.card(name))
 
+    @cached_property
+    def _intensities(self) -> SeenIntensities:
+        return training_intensities(self.dataset)
+
     def card(self, name: StateName) -> ModelCard:
         """All that prediction needs to know of the network as it is, saved as that state."""
         dataset, info = self.dataset, self.dataset.info
@@ -243,6 +249,7 @@ class Trainer:
             normalisation=info.normalisation.to_json(),
             image_dtype=str(dataset.image_dtype),
             pixel_size=None if info.pixel_size is None else info.pixel_size.to_json(),
+            training_images=self._intensities.to_json(),
             dataset_hash=dataset.content_hash,
             method=self.method.name,
             state=name,

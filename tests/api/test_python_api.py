@@ -98,7 +98,7 @@ def test_an_image_of_another_pixel_size_is_predicted_with_a_warning(disc_run: Pa
     model = bioseg.load_model(disc_run)
     assert model.predict(discs(3)[0], pixel_size=0.5).warnings == ()
     found = model.predict(discs(3)[0], pixel_size=1.0)
-    assert found.pixel_size == bioseg.PixelSize(1.0, 1.0) and "another pixel size" in found.warnings[0]
+    assert found.pixel_size == bioseg.PixelSize(1.0, 1.0) and "Its pixels are 1 x 1 µm" in found.warnings[0]
 
 
 def test_a_prediction_tells_its_progress_and_stops_when_told_to(disc_run: Path) -> None:

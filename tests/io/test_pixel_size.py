@@ -228,7 +228,7 @@ def test_a_height_of_another_size_than_in_training_is_seen(bioseg: Bioseg, tmp_p
     model = save_random_model(tmp_path / "m.safetensors")  # trained at 0.5 µm
     written(tmp_path / "a.tif", ome('PhysicalSizeX="0.5" PhysicalSizeY="1"'))
     result = bioseg("predict", model, tmp_path / "a.tif", "--out", tmp_path / "out")
-    assert "1 of the images have another pixel size than the training images" in result.stderr
+    assert "a.tif is unlike the training images. Its pixels are 1 x 0.5 µm" in " ".join(result.stderr.split())
 
 
 def test_what_tifffile_logs_does_not_reach_the_terminal(tmp_path: Path) -> None:

@@ -274,7 +274,7 @@ def test_another_pixel_size_is_said(disc_run: Path, unlabelled: Path, bioseg: Cl
             normalisation = Normalisation("minmax", (500.0,), (3200.0,))
             writer.finish(DatasetInfo("sized", {}, CLASSES, normalisation, PixelSize(width, width, "µm")))
         said_of[width] = said(bioseg("suggest", path, "--run", disc_run, "--count", 1))
-    assert "another pixel size than the training images (0.5 µm)" in said_of[0.7]
+    assert "another pixel size than the training images (0.5 x 0.5 µm)" in said_of[0.7]
     assert "pixel size" not in said_of[0.5]
 
 
