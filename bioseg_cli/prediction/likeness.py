@@ -47,14 +47,6 @@ def refuse_unlike(
         )
 
 
-def _channels(count: int) -> str:
-    return CHANNEL_WORDS.get(count, f"{count} channels")
-
-
-def _family(dtype: np.dtype[Any]) -> str:
-    return "float" if dtype.kind == "f" else dtype.name
-
-
 def deviations(card: ModelCard, pixels: NDArray[Any], pixel_size: PixelSize | None) -> list[Deviation]:
     """In what an image is unlike the training images of a model.
 
@@ -119,3 +111,11 @@ def sampled(shape: tuple[int, int, int], frames: int, read: Callable[[int, int, 
     chosen = sorted({round(place) for place in np.linspace(0, frames - 1, min(frames, FRAMES)).tolist()})
     parts = [read(frame, start, start + rows) for frame in chosen for start in starts]
     return np.concatenate(parts, axis=1)
+
+
+def _channels(count: int) -> str:
+    return CHANNEL_WORDS.get(count, f"{count} channels")
+
+
+def _family(dtype: np.dtype[Any]) -> str:
+    return "float" if dtype.kind == "f" else dtype.name
