@@ -13,6 +13,7 @@ from bioseg_cli.cli.commands.doctor import doctor
 from bioseg_cli.cli.commands.evaluate import evaluate
 from bioseg_cli.cli.commands.examples import ExamplesConfig, examples
 from bioseg_cli.cli.commands.export import export
+from bioseg_cli.cli.commands.init import init
 from bioseg_cli.cli.commands.predict import predict
 from bioseg_cli.cli.commands.prepare import prepare as make_data_set
 from bioseg_cli.cli.commands.preview import preview
@@ -25,6 +26,7 @@ from bioseg_cli.compute.torchrun import run_launched
 from bioseg_cli.doctor.settings import DoctorConfig
 from bioseg_cli.evaluation.settings import EvaluateConfig
 from bioseg_cli.export.settings import ExportConfig
+from bioseg_cli.init.settings import InitConfig
 from bioseg_cli.prediction.settings import PredictConfig
 from bioseg_cli.prepare.registry import RECIPES
 from bioseg_cli.preview.settings import PreviewConfig
@@ -65,6 +67,7 @@ prepare = typer.Typer(
 )
 bind_registry(prepare, RECIPES, make_data_set)
 
+bind(app, InitConfig, init, name="init")
 app.add_typer(prepare)
 bind(app, PreviewConfig, preview, name="preview")
 bind(app, SuggestConfig, suggest, name="suggest")

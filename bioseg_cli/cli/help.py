@@ -22,11 +22,12 @@ ARGUMENTS_PANEL, OPTIONS_PANEL = "Arguments", "Options"
 
 
 class OrderedGroup(TyperGroup):
-    """Commands in the order of the work: those that make a data set come first."""
+    """Commands in the order of the work: that to begin with and those that make a data set come first."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Names of the commands; Typer puts groups of commands behind all others."""
-        return sorted(super().list_commands(ctx), key=lambda name: name != "prepare")
+        first = ("init", "prepare")
+        return sorted(super().list_commands(ctx), key=lambda name: first.index(name) if name in first else len(first))
 
 
 class PanelledCommand(TyperCommand):

@@ -7,9 +7,7 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
-import pooch
 import requests
 
 from bioseg_cli.errors import DataError
@@ -89,11 +87,12 @@ def fetch_unpacked(publication: Publication, folder: Path, *, mirror: str | None
 
 
 def _fetch_file(remote: Remote, url: str, target: Path, publication: Publication, output: Output) -> None:
-    downloader = ResumingDownloader(target.with_name(target.name + ".part"), output)
-    pooch.get_logger().setLevel("ERROR")
+    part = target.with_name(target.name + ".part")
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        pooch.retrieve(url, known_hash=None, fname=target.name, path=target.parent, downloader=downloader)
+        if not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            _download(url, part, output)
+            part.replace(target)
     except requests.HTTPError as error:
         answer = "with an error" if error.response is None else f"{error.response.status_code} {error.response.reason}"
         raise DataError(
@@ -102,7 +101,7 @@ def _fetch_file(remote: Remote, url: str, target: Path, publication: Publication
             fix=f"Check the address, or name another with --mirror. {publication.by_hand}",
         ) from None
     except requests.RequestException as error:
-        kept = downloader.part.stat().st_size if downloader.part.exists() else 0
+        kept = part.stat().st_size if part.exists() else 0
         offline = isinstance(error, requests.ConnectionError | requests.Timeout)
         state = "No connection" if offline else "The download failed"
         if kept:
@@ -119,64 +118,59 @@ def _fetch_file(remote: Remote, url: str, target: Path, publication: Publication
         )
 
 
-class ResumingDownloader:
-    """A pooch downloader that goes on where an earlier transfer stopped, by HTTP ranges over a `.part` file.
+def _download(url: str, part: Path, output: Output) -> None:
+    """Fetch a file, from where an earlier transfer stopped.
 
     Args:
-        part: the file that grows; it survives a failure and is gone after success.
+        url: of the file.
+        part: the file that grows; what arrived stays there when a transfer breaks.
         output: for the progress.
+
+    Raises:
+        requests.RequestException: no connection, an error from the server, or `ATTEMPTS` broken transfers.
     """
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            _transfer(url, part, output)
+        except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError):
+            # Without a first byte there is nothing to take up: the machine is offline, or the name is wrong.
+            if attempt == ATTEMPTS or not part.exists():
+                raise
+        else:
+            return
 
-    def __init__(self, part: Path, output: Output) -> None:
-        self.part = part
-        self._output = output
 
-    def __call__(self, url: str, output_file: str | IO[bytes], _pooch: object) -> None:
-        """Fetch `url` into `output_file`, as pooch asks for it.
-
-        Raises:
-            requests.RequestException: no connection, an error from the server, or `ATTEMPTS` broken transfers.
-        """
-        for attempt in range(1, ATTEMPTS + 1):
-            try:
-                self._transfer(url)
-                break
-            except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError):
-                # Without a first byte there is nothing to take up: the machine is offline, or the name is wrong.
-                if attempt == ATTEMPTS or not self.part.exists():
-                    raise
-        shutil.move(self.part, str(output_file))
-
-    def _transfer(self, url: str) -> None:
-        held = self.part.stat().st_size if self.part.exists() else 0
-        # Ranges count bytes of the file itself: a server that compresses on the way would shift them.
-        headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={held}-"} if held else {})
-        with requests.get(url, headers=headers, stream=True, timeout=(CONNECT_SECONDS, SILENCE_SECONDS)) as response:
-            if response.status_code == requests.codes.requested_range_not_satisfiable:
-                if response.headers.get("Content-Range") == f"bytes */{held}":
-                    return
-                # What is held is part of another file.
-                self.part.unlink()
-                self._transfer(url)
+def _transfer(url: str, part: Path, output: Output) -> None:
+    """Ask for what is missing of a file, by an HTTP range, and add what arrives."""
+    held = part.stat().st_size if part.exists() else 0
+    # Ranges count bytes of the file itself: a server that compresses on the way would shift them.
+    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={held}-"} if held else {})
+    with requests.get(url, headers=headers, stream=True, timeout=(CONNECT_SECONDS, SILENCE_SECONDS)) as response:
+        if response.status_code == requests.codes.requested_range_not_satisfiable:
+            if response.headers.get("Content-Range") == f"bytes */{held}":
                 return
-            response.raise_for_status()
-            resumed = response.status_code == requests.codes.partial_content
-            if resumed and not response.headers.get("Content-Range", "").startswith(f"bytes {held}-"):
-                raise requests.ConnectionError("the server sent another part than was asked for")
-            held = held if resumed else 0
-            length = response.headers.get("Content-Length")
-            total = held if length is None else held + int(length)
-            name = url.rsplit("/", 1)[-1]
-            with (
-                self.part.open("ab" if resumed else "wb") as stream,
-                self._output.progress(f"Downloading {name}, MB:", _megabytes(total), _megabytes(held)) as progress,
-            ):
-                for block in response.iter_content(BLOCK_BYTES):
-                    stream.write(block)
-                    progress.advance(_megabytes(held + len(block)) - _megabytes(held))
-                    held += len(block)
-        if held < total:
-            raise requests.ConnectionError(f"{held} of {total} bytes arrived")
+            # What is held is part of another file.
+            part.unlink()
+            _transfer(url, part, output)
+            return
+        response.raise_for_status()
+        resumed = response.status_code == requests.codes.partial_content
+        if resumed and not response.headers.get("Content-Range", "").startswith(f"bytes {held}-"):
+            raise requests.ConnectionError("the server sent another part than was asked for")
+        held = held if resumed else 0
+        length = response.headers.get("Content-Length")
+        total = held if length is None else held + int(length)
+        name = url.rsplit("/", 1)[-1]
+        with (
+            part.open("ab" if resumed else "wb") as stream,
+            output.progress(f"Downloading {name}, MB:", _megabytes(total), _megabytes(held)) as progress,
+        ):
+            for block in response.iter_content(BLOCK_BYTES):
+                stream.write(block)
+                progress.advance(_megabytes(held + len(block)) - _megabytes(held))
+                held += len(block)
+    if held < total:
+        raise requests.ConnectionError(f"{held} of {total} bytes arrived")
 
 
 def _megabytes(count: int) -> int:

@@ -23,6 +23,7 @@ from bioseg_cli.cli.binding import bind
 from bioseg_cli.config import Config, Names, flag_of
 from bioseg_cli.errors import BiosegError, DataError, Interrupted, PartialFailure, RunError, UsageError
 from bioseg_cli.evaluation.settings import EvaluateConfig
+from bioseg_cli.init.settings import InitConfig
 from bioseg_cli.prediction.settings import PredictConfig
 from bioseg_cli.runs.output import Output
 from bioseg_cli.training.iic_settings import TrainIICConfig
@@ -75,7 +76,7 @@ class Bound:
         return self(*arguments)
 
 
-WITH_PANELS = (TrainUDAConfig, TrainIICConfig, EvaluateConfig, PredictConfig)
+WITH_PANELS = (InitConfig, TrainUDAConfig, TrainIICConfig, EvaluateConfig, PredictConfig)
 
 
 @pytest.mark.parametrize("model", WITH_PANELS)
@@ -103,7 +104,8 @@ def test_the_help_cuts_no_name_short_and_has_the_panels_in_order(model: type[Con
     assert max(map(len, lines)) <= min(width, 100)
     assert "…" not in "".join(lines)
     titles = [line.split(" ─")[0].removeprefix("╭─ ") for line in lines if line.startswith("╭─ ")]
-    assert titles == ["Arguments", *model.panels, "Shared by all commands"]
+    arguments = [] if model is InitConfig else ["Arguments"]
+    assert titles == [*arguments, *model.panels, "Shared by all commands"]
     flags = [match.group() for line in lines if (match := re.search(r"(?<=^│ )--[a-z-]+", line))]
     declared = [flag_of(field) for fields in model.panels.values() for field in fields]
     assert flags == [*declared, "--config", "--json", "--quiet", "--overwrite", "--debug"]
@@ -124,7 +126,9 @@ def test_the_help_says_what_an_option_takes_and_does() -> None:
 def test_commands_stand_in_the_order_of_the_work_and_show_a_call_that_they_accept() -> None:
     group = typer.main.get_command(app)
     names = group.list_commands(None)
-    assert names[0] == "prepare" and names.index("train-uda") < names.index("predict") < names.index("evaluate")
+    assert names[:2] == ["init", "prepare"] and names.index("train-uda") < names.index("predict") < names.index(
+        "evaluate"
+    )
     commands = {name: group.get_command(None, name) for name in names if name != "prepare"}
     prepare = group.get_command(None, "prepare")
     commands |= {f"prepare {name}": prepare.get_command(None, name) for name in prepare.commands}

@@ -30,9 +30,9 @@ from bioseg_cli.training.uda_settings import TrainUDAConfig
 
 PACKAGE = Path(bioseg_cli.__file__).parent
 
-FOLDERS = ("prepare folder", "predict", "evaluate")
+FOLDERS = ("prepare folder", "init", "predict", "evaluate")
 STUDY = ("prepare fluohoechst", "prepare phc", "prepare fluogfp")
-SPLIT = ("prepare folder", *STUDY, "prepare bigbrain")
+SPLIT = ("prepare folder", "init", *STUDY, "prepare bigbrain")
 PREPARE = ("prepare demo", *SPLIT)
 TRAIN = ("train-uda", "train-iic")
 
@@ -50,19 +50,20 @@ REACHED_BY: dict[str, tuple[str, ...]] = {
     "evaluation/": ("evaluate",),
     "export/": ("export",),
     "doctor/": ("doctor",),
+    "init/": ("init",),
     "prediction/": ("predict",),
     "preview/": ("preview",),
     "prepare/recipes/bigbrain": ("prepare bigbrain",),
     "prepare/session.py": SPLIT,  # every image of the demo has a mask
     "prepare/download.py": (*STUDY, "prepare bigbrain"),
     "prepare/recipes/fluohoechst.py": ("prepare fluohoechst",),
-    "prepare/recipes/folder": ("prepare folder",),
-    "masks/": ("prepare folder", "evaluate"),
-    "annotations/": ("prepare folder",),
+    "prepare/recipes/folder": ("prepare folder", "init"),
+    "masks/": ("prepare folder", "init", "evaluate"),
+    "annotations/": ("prepare folder", "init"),
     "objects/": ("predict",),
     "prepare/slicing/": ("prepare bigbrain",),
     "prepare/recipe.py": PREPARE,
-    "prepare/splits.py": ("prepare folder", *STUDY),
+    "prepare/splits.py": ("prepare folder", "init", *STUDY),
     "prepare/counts.py": PREPARE,
     "prepare/recipes/tracking_challenge.py": ("prepare phc", "prepare fluogfp"),
     "report/": ("report",),
@@ -208,4 +209,4 @@ def test_the_search_finds_advice(options: dict[str, set[str]]) -> None:
         "FolderConfig",
         "--masks",
     ) in ADVICE
-    assert len(ADVICE) > 80 and len(options) == 17
+    assert len(ADVICE) > 80 and len(options) == 18

@@ -2,36 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from bioseg_cli.cli.rejected import rejected_shown, table_of_files
 from bioseg_cli.errors import Interrupted
 from bioseg_cli.prepare.settings import PrepareConfig
 from bioseg_cli.runs.console import ConsoleOutput
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
-    from bioseg_cli.prepare.rejected import RejectedFile
     from bioseg_cli.prepare.result import PreparationResult
-
-_NAME_WIDTH = 30
-"""Names of files up to this length stay on one line in a narrow terminal."""
 
 
 def prepare(config: PrepareConfig, output: ConsoleOutput, overwrite: bool) -> None:
     """Make the data set of a recipe."""
     from bioseg_cli.prepare import session
-    from bioseg_cli.prepare.rejected import FilesRejected
 
     try:
-        result = session.run(config, output, overwrite=overwrite)
-    except FilesRejected as rejected:
-        output.result(rejected.to_json())
-        if len(rejected.files) == 1:
-            raise
-        output.show(_table_of(rejected.files, "Files that cannot be used"))
-        raise rejected.beside_table() from None
+        with rejected_shown(output):
+            result = session.run(config, output, overwrite=overwrite)
     except KeyboardInterrupt:
         if config.workspace is None or not config.workspace.is_dir():
             raise
@@ -62,7 +51,7 @@ def _show(result: PreparationResult, output: ConsoleOutput) -> None:
         table.add_row(split, with_share(counts["labelled"], [area.get("share")]), str(counts["unlabelled"]), *cells)
     output.show(table)
     if result.left_out:
-        output.show(_table_of(result.left_out, "Files that are left out"))
+        output.show(table_of_files(result.left_out, "Files that are left out"))
     normalisation = result.normalisation
     ranges = ", ".join(f"{low:g} to {high:g}" for low, high in zip(normalisation.low, normalisation.high, strict=True))
     method = "minimum and maximum" if normalisation.method == "minmax" else "0.1 and 99.9 percentiles"
@@ -76,25 +65,6 @@ def _show(result: PreparationResult, output: ConsoleOutput) -> None:
         *([f"picture  {result.picture}"] if result.picture else []),
     ]
     output.show(Text("\n".join(lines)))
-
-
-def _table_of(files: Sequence[RejectedFile], title: str) -> RenderableType:
-    """Files that cannot be used, those with the same reason in one row, each with the folder where there are two."""
-    from rich.table import Table
-    from rich.text import Text
-
-    folders = {file.folder for file in files}
-    rows: dict[tuple[str, str], list[str]] = {}
-    for file in files:
-        name = file.name if len(folders) == 1 else f"{file.folder.resolve().name}/{file.name}"
-        rows.setdefault((file.reason, file.remedy), []).append(name)
-    widest = max(len(name) for names in rows.values() for name in names)
-    table = Table(title=title, show_lines=True)
-    table.add_column("file", overflow="fold", min_width=min(widest, _NAME_WIDTH))
-    table.add_column("what is wrong, and what to do", overflow="fold")
-    for (reason, remedy), names in rows.items():
-        table.add_row(Text("\n".join(names)), Text(f"{reason}.\n{remedy}"))
-    return table
 
 
 def _labelled_lines(areas: Mapping[str, Mapping[str, float]]) -> list[str]:

@@ -1,0 +1,1 @@
+"""`bioseg init`: from a folder of images to the settings and the commands of the work on it."""

@@ -1,0 +1,125 @@
+"""`bioseg init` at a terminal: a real one, whose other end answers."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Self
+
+import pytest
+import tifffile
+import yaml
+from conftest import discs
+from PIL import Image
+
+pty = pytest.importorskip("pty", reason="Windows has no such terminals")
+pytestmark = pytest.mark.slow
+
+PATIENCE = 300.0
+"""Seconds after which an answer has not come, however busy the machine is."""
+
+
+class Terminal:
+    """`bioseg init` in a terminal of 60 columns."""
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        self._end, other = pty.openpty()
+        environment = {**os.environ, "COLUMNS": "60", "TERM": "dumb"}
+        command = [sys.executable, "-m", "bioseg_cli", "init", *options]
+        self.process = subprocess.Popen(
+            command, cwd=folder, env=environment, stdin=other, stdout=other, stderr=other, start_new_session=True
+        )
+        os.close(other)
+        self.seen = ""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.wait()
+        os.close(self._end)
+
+    def answer(self, question: str, reply: str) -> None:
+        """Wait for the words of a question, and type a reply."""
+        begun = time.monotonic()
+        asked = len(self.seen)
+        while question not in " ".join(self.seen[asked:].split()):
+            assert time.monotonic() - begun < PATIENCE and self._read(), self.seen
+        os.write(self._end, f"{reply}\n".encode())
+
+    def ends_with(self) -> int:
+        """The exit status, when all is said."""
+        while self._read():
+            pass
+        return self.process.wait(PATIENCE)
+
+    def _read(self) -> bool:
+        try:
+            part = os.read(self._end, 4096)
+        except OSError:  # what Linux says when the other end is closed
+            return False
+        self.seen += part.decode()
+        return bool(part)
+
+
+@pytest.fixture
+def plate(tmp_path: Path) -> Path:
+    folder = tmp_path / "plate"
+    for name in ("images", "drawn"):
+        (folder / name).mkdir(parents=True)
+    for number in range(6):
+        image, mask = discs(number)
+        tifffile.imwrite(folder / "images" / f"t{number}.tif", image[0])
+        if number < 3:
+            Image.fromarray(mask).save(folder / "drawn" / f"t{number}.png")
+    return folder
+
+
+@pytest.fixture
+def terminal(plate: Path) -> Iterator[Terminal]:
+    with Terminal(plate) as opened:
+        yield opened
+
+
+def test_answers_become_settings_and_commands(plate: Path, terminal: Terminal) -> None:
+    terminal.answer("Folder of the images (images)", "nowhere")
+    terminal.answer("There is no folder nowhere", "")
+    terminal.answer("there are none yet) (none)", "drawn")
+    terminal.answer("understood rightly", "")
+    terminal.answer("Names of the classes", "background,nucleus")
+    terminal.answer("Minutes that the training may take (5.0)", "0")
+    terminal.answer("A number above 0 is needed", "0.5")
+    assert terminal.ends_with() == 0, terminal.seen
+    assert yaml.safe_load((plate / "plate.yaml").read_text()) == {
+        "images": "images", "masks": "drawn", "classes": ["background", "nucleus"], "out": "data/plate.h5",
+    }  # fmt: skip
+    assert "--minutes 0.5" in (plate / "plate.sh").read_text()
+    assert "3 of 6 images have one" in terminal.seen and (plate / "plate.png").is_file()
+
+
+def test_what_an_error_asks_for_is_asked(plate: Path, terminal: Terminal) -> None:
+    (plate / "images" / "t9.tif").write_bytes(b"")
+    for number in range(3):  # two values beside 0 that may be classes, or strokes on a ground that nobody drew
+        labels = discs(number)[1]
+        labels[:2] = 2
+        Image.fromarray(labels).save(plate / "drawn" / f"t{number}.png")
+    terminal.answer("Folder of the images (images)", "")
+    terminal.answer("there are none yet) (none)", "drawn")
+    terminal.answer("Leave these files out and go on?", "y")
+    terminal.answer("understood rightly", "classes")
+    terminal.answer("Names of the classes", "")
+    terminal.answer("Minutes", "")
+    assert terminal.ends_with() == 0, terminal.seen
+    settings = yaml.safe_load((plate / "plate.yaml").read_text())
+    assert settings["skip_bad"] is True and settings["masks_are"] == "classes"
+
+
+def test_who_closes_the_input_stops_it(plate: Path, terminal: Terminal) -> None:
+    terminal.answer("Folder of the images (images)", "\x04")
+    assert terminal.ends_with() == 130, terminal.seen
+    assert "Stopped" in terminal.seen and sorted(path.name for path in plate.iterdir()) == ["drawn", "images"]
