@@ -20,6 +20,9 @@ Points = npt.NDArray[np.float64]
 Bounds = tuple[float, float, float, float]
 """Least x and y, greatest x and y."""
 
+MOST_PIXELS = 2**28
+"""Of an area that a file gives pixel by pixel."""
+
 REDRAW = "Delete the shape, or draw it again as an area (polygon, rectangle, ellipse or freehand selection)."
 DAMAGED = "It is damaged, or another program wrote it: export it again."
 

@@ -5,6 +5,7 @@ In a table of columns a narrow terminal would cut names short and break words; h
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,11 @@ class OrderedGroup(TyperGroup):
     def list_commands(self, ctx: Any) -> list[str]:
         """Names of the commands; Typer puts groups of commands behind all others."""
         return sorted(super().list_commands(ctx), key=lambda name: name != "prepare")
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Print the help. Where its reader has gone, Rich would exit with 1: `bioseg --help | head` is no failure."""
+        with contextlib.suppress(SystemExit):
+            super().format_help(ctx, formatter)
 
 
 class PanelledCommand(TyperCommand):

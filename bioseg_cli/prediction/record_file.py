@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from bioseg_cli.io.ownership import Ownership
 from bioseg_cli.prediction.record import FileEntry, Outcome, PredictionRecord
 from bioseg_cli.runs.manifest import now, write_manifest
 from bioseg_cli.runs.sections import Status
@@ -26,6 +26,7 @@ class RecordFile:
         outcome: says what has come of the prediction so far.
         kept: entries of files that are not predicted again.
         order: names of the files as they were given. Entries of other files come last.
+        ownership: of the folder.
     """
 
     def __init__(
@@ -35,12 +36,14 @@ class RecordFile:
         outcome: Callable[[], Outcome],
         kept: Sequence[FileEntry],
         order: Sequence[str],
+        ownership: Ownership,
     ) -> None:
         self._path = path
         self._begun = begun
         self._outcome = outcome
         self._kept = kept
         self._place = {name: number for number, name in enumerate(order)}
+        self._ownership = ownership
         self._next = 0.0
 
     def record(self) -> PredictionRecord:
@@ -52,6 +55,7 @@ class RecordFile:
 
     def write(self) -> None:
         """Write the file."""
+        self._ownership.check()
         begun = time.monotonic()
         write_manifest(self._path, self.record().model_dump())
         ended = time.monotonic()
@@ -65,8 +69,6 @@ class RecordFile:
             self.write()
             return record
         self._path.unlink(missing_ok=True)
-        with contextlib.suppress(OSError):
-            self._path.parent.rmdir()  # only where nothing else is in it
         return record
 
     def keep_up(self) -> None:
