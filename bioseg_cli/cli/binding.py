@@ -18,6 +18,7 @@ import typer
 from typer.models import ArgumentInfo
 
 from bioseg_cli.cli.help import SHARED_PANEL, PanelledCommand
+from bioseg_cli.compute.memory import is_out_of_memory, refuse_small_address_space
 from bioseg_cli.compute.signals import ended_by_signals
 from bioseg_cli.compute.torchrun import tell_launcher, this_launch
 from bioseg_cli.config import Config, build_config, flag_of, read_config
@@ -61,6 +62,7 @@ def bind(
         shared = {key: values.pop(key) for key in SHARED}
         output = ConsoleOutput(as_json=shared["json"], quiet=shared["quiet"])
         with _errors_shown(fields, debug=shared["debug"]), ended_by_signals():
+            refuse_small_address_space()
             if this_launch().count > 1 and not model.several_processes:
                 raise UsageError(f"torchrun is for train-uda, not for {name}", fix=f"Start `bioseg {name}` without it.")
             given = _given(values, fields)
@@ -166,10 +168,12 @@ class _errors_shown:  # noqa: N801 - reads as a statement
             shown = error
         elif isinstance(error, KeyboardInterrupt):
             shown = Interrupted("Stopped", fix="Nothing half-written was left.")
-        elif isinstance(error, MemoryError):
+        elif is_out_of_memory(error):
             shown = RunError(
                 "Memory ran out", fix=f"Use smaller images{self.smaller and f' or a smaller {self.smaller}'}."
             )
+        elif isinstance(error, FileNotFoundError) and not _works_somewhere():
+            shown = DataError("The working folder is gone", fix="Change to a folder that exists (cd), and repeat.")
         elif isinstance(error, OSError) and error.filename is not None:
             shown = DataError(
                 f"The system refuses: {error.strerror}", where=os.fsdecode(error.filename), fix="Check the path."
@@ -182,6 +186,13 @@ class _errors_shown:  # noqa: N801 - reads as a statement
         show_error(shown)
         tell_launcher(shown)
         raise typer.Exit(shown.exit_code) from None
+
+
+def _works_somewhere() -> bool:
+    try:
+        return Path.cwd().is_dir()
+    except OSError:
+        return False
 
 
 def show_error(error: BiosegError) -> None:
