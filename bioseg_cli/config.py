@@ -67,6 +67,9 @@ AXES_ABOUT = (
 )
 PLANES_ABOUT = "Take every plane of a TIFF stack with a Z axis as an image of its own."
 
+LONGEST_SHOWN = 200
+"""Characters of a value that an error shows."""
+
 MaskKind = Literal["binary", "instances", "classes", "colours"]
 """What the values of masks mean: object or not, a number an object, a number a class, a colour a class."""
 ALL_DRAWN = "none"
@@ -179,16 +182,18 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML mapping with string keys.
 
     Raises:
-        UsageError: no such file, not YAML, or not a mapping.
+        UsageError: no such file, not YAML, not a mapping, or what `yaml_text` refuses.
     """
-    import yaml  # most commands read none
+    from bioseg_cli.io.yaml_text import parse_yaml  # most commands read none
 
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"The file could not be read ({error})", where=path) from None
-    except yaml.YAMLError as error:
-        raise UsageError(f"The file is not valid YAML ({' '.join(str(error).split())})", where=path) from None
+    try:
+        content = parse_yaml(text)
+    except ValueError as error:
+        raise UsageError(f"The file is not valid YAML ({error})", where=path) from None
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
         raise UsageError("The file is not a YAML mapping of names to values", where=path)
     return content
@@ -209,8 +214,14 @@ def _describe(problem: Any, model: type[Config]) -> str:
         return f"{_shown(location[0], model)} is needed"
     if problem["type"] == "string_pattern_mismatch" and (about := model.model_fields[str(location[0])].description):
         # A regular expression tells a user little; the help says in words which forms there are.
-        return f"{_shown(location[0], model)}: {problem['input']!r} does not fit ({about.rstrip('.')})"
-    return f"{_shown(location[0], model)}: {message[0].lower()}{message[1:]}, got {problem['input']!r}"
+        return f"{_shown(location[0], model)}: {_shortened(problem['input'])} does not fit ({about.rstrip('.')})"
+    return f"{_shown(location[0], model)}: {message[0].lower()}{message[1:]}, got {_shortened(problem['input'])}"
+
+
+def _shortened(value: object) -> str:
+    """A value as Python writes it, or the beginning of it."""
+    shown = repr(value)
+    return shown if len(shown) <= LONGEST_SHOWN else f"{shown[:LONGEST_SHOWN]}..."
 
 
 def _shown(field: str | int, model: type[Config]) -> str:

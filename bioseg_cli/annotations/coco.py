@@ -10,10 +10,8 @@ from typing import Any
 import numpy as np
 
 from bioseg_cli.annotations.geometry import multipolygon
-from bioseg_cli.annotations.shape import Annotation, Area, Bitmap, Shape, shape_errors
+from bioseg_cli.annotations.shape import MOST_PIXELS, Annotation, Area, Bitmap, Shape, shape_errors
 from bioseg_cli.io.names import stem_of
-
-_MOST_PIXELS = 2**28
 
 
 def is_coco(document: Any) -> bool:
@@ -81,7 +79,7 @@ def _points(ring: Sequence[float]) -> Any:
 def _pixels(counts: Sequence[int], height: int, width: int) -> Any:
     """(height, width) which pixels belong to the area: runs of those outside and inside in turn, down each column."""
     runs = np.asarray(counts, dtype=np.int64)
-    if height < 1 or width < 1 or height * width > _MOST_PIXELS:
+    if height < 1 or width < 1 or height * width > MOST_PIXELS:
         raise ValueError(f"is a mask of {height} x {width} pixels")
     if runs.ndim != 1 or (runs < 0).any() or (runs > height * width).any() or runs.sum() != height * width:
         raise ValueError(f"has runs that do not make {height} x {width} pixels")

@@ -9,7 +9,6 @@ import logging
 import re
 import struct
 import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +19,7 @@ from roifile import ROI_SUBTYPE, ROI_TYPE, ImagejRoi
 from bioseg_cli.annotations.geometry import alternating, box, corners, ellipse, pixel, polygon, stroke
 from bioseg_cli.annotations.shape import DAMAGED, Annotation, Area, Points, Shape, frame_of, shape_errors
 from bioseg_cli.errors import DataError
+from bioseg_cli.io.archives import opened_zip
 
 _MOST_BYTES = 256 * 2**20
 """Of all selections in a file; a million corners of one take 12."""
@@ -37,7 +37,7 @@ _SHOWN_ALONE = {ROI_SUBTYPE.TEXT: "a text", ROI_SUBTYPE.ARROW: "an arrow", ROI_S
 
 def is_roi_set(path: Path) -> bool:
     """Whether a `.zip` holds selections, or nothing at all; raises `DataError` where it cannot be read."""
-    with _zip_errors(path), zipfile.ZipFile(path) as archive:
+    with _opened(path) as archive:
         names = archive.namelist()
         return not names or any(name.lower().endswith(".roi") for name in names)
 
@@ -64,7 +64,7 @@ def annotation(path: Path) -> Annotation:
 
 def _unpacked(path: Path) -> list[tuple[str, bytes]]:
     """Name and bytes of every selection of a `.zip`."""
-    with _zip_errors(path), zipfile.ZipFile(path) as archive:
+    with _opened(path) as archive:
         inside = [entry for entry in archive.infolist() if not entry.is_dir() and "__MACOSX" not in entry.filename]
         if others := [entry.filename for entry in inside if not entry.filename.lower().endswith(".roi")]:
             raise DataError(
@@ -79,10 +79,11 @@ def _unpacked(path: Path) -> list[tuple[str, bytes]]:
 
 
 @contextmanager
-def _zip_errors(path: Path) -> Iterator[None]:
+def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
     try:
-        yield
-    except (OSError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+        with opened_zip(path, DAMAGED) as archive:
+            yield archive
+    except OSError as error:
         raise DataError(f"The archive cannot be read ({error})", where=path, fix=DAMAGED) from None
 
 

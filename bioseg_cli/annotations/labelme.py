@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from bioseg_cli.annotations.geometry import box, corners, ellipse, pixel, polygon, stroke
-from bioseg_cli.annotations.shape import Annotation, Area, Bitmap, Points, Shape, shape_errors
+from bioseg_cli.annotations.shape import MOST_PIXELS, Annotation, Area, Bitmap, Points, Shape, shape_errors
 
 _LINES = ("line", "linestrip")
 
@@ -76,6 +76,8 @@ def _bitmap(encoded: str, points: Points) -> Bitmap:
             # What lies between two fractions is rounded to a pixel more or less.
             if abs(image.width - (right - left + 1)) > 1 or abs(image.height - (bottom - top + 1)) > 1:
                 raise ValueError(f"has a mask of {image.height} x {image.width} pixels for another rectangle")
+            if image.width * image.height > MOST_PIXELS:
+                raise ValueError(f"is a mask of {image.height} x {image.width} pixels")
             inside = np.asarray(image) != 0
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError(f"has a mask that cannot be read ({error})") from None

@@ -23,6 +23,9 @@ Bounds = tuple[float, float, float, float]
 Refuse = Callable[[Path, DataError], None]
 """Called with the path of each file that cannot be used, and why; whoever calls it goes on with the other files."""
 
+MOST_PIXELS = 2**28
+"""Of an area that a file gives pixel by pixel."""
+
 REDRAW = "Delete the shape, or draw it again as an area (polygon, rectangle, ellipse or freehand selection)."
 DAMAGED = "It is damaged, or another program wrote it: export it again."
 

@@ -5,10 +5,12 @@ Nothing heavy is imported here: torch, numpy and matplotlib come in with the com
 
 from __future__ import annotations
 
+import sys
+
 import typer
 
 from bioseg_cli import __version__
-from bioseg_cli.cli.binding import bind
+from bioseg_cli.cli.binding import bind, show_error
 from bioseg_cli.cli.commands.doctor import doctor
 from bioseg_cli.cli.commands.evaluate import evaluate
 from bioseg_cli.cli.commands.examples import ExamplesConfig, examples
@@ -31,7 +33,8 @@ from bioseg_cli.prediction.settings import PredictConfig
 from bioseg_cli.prepare.registry import RECIPES
 from bioseg_cli.preview.settings import PreviewConfig
 from bioseg_cli.report.settings import ReportConfig
-from bioseg_cli.runs.console import show_every_character
+from bioseg_cli.runs.console import PlainConsole, output_failure
+from bioseg_cli.runs.streams import let_go, prepare_streams
 from bioseg_cli.study.settings import StudyConfig
 from bioseg_cli.suggest.settings import SuggestConfig
 from bioseg_cli.training.registry import METHODS
@@ -48,7 +51,7 @@ app = typer.Typer(
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"bioseg {__version__}")
+        PlainConsole(sys.stdout).print(f"bioseg {__version__}")
         raise typer.Exit
 
 
@@ -83,5 +86,10 @@ bind(app, ExamplesConfig, examples, name="examples")
 
 def main() -> None:
     """Entry point of the `bioseg` program."""
-    show_every_character()
-    run_launched(app)
+    prepare_streams()
+    try:
+        run_launched(app)
+    except OSError as error:  # of the help and the version; commands say themselves what they met
+        let_go(sys.stdout)
+        show_error(failure := output_failure(error))
+        sys.exit(failure.exit_code)

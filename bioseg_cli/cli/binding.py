@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import inspect
 import os
-import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -19,10 +18,12 @@ import typer
 from typer.models import ArgumentInfo
 
 from bioseg_cli.cli.help import SHARED_PANEL, PanelledCommand
+from bioseg_cli.compute.memory import is_out_of_memory, refuse_small_address_space
+from bioseg_cli.compute.signals import ended_by_signals
 from bioseg_cli.compute.torchrun import tell_launcher, this_launch
 from bioseg_cli.config import Config, build_config, flag_of, read_config
 from bioseg_cli.errors import BiosegError, DataError, Interrupted, RunError, UsageError
-from bioseg_cli.runs.console import ConsoleOutput, PlainConsole
+from bioseg_cli.runs.console import ConsoleOutput, error_console
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
@@ -60,7 +61,8 @@ def bind(
     def command(**values: Any) -> None:
         shared = {key: values.pop(key) for key in SHARED}
         output = ConsoleOutput(as_json=shared["json"], quiet=shared["quiet"])
-        with _errors_shown(fields, debug=shared["debug"]):
+        with _errors_shown(fields, debug=shared["debug"]), ended_by_signals():
+            refuse_small_address_space()
             if this_launch().count > 1 and not model.several_processes:
                 raise UsageError(f"torchrun is for train-uda, not for {name}", fix=f"Start `bioseg {name}` without it.")
             given = _given(values, fields)
@@ -159,21 +161,19 @@ class _errors_shown:  # noqa: N801 - reads as a statement
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         if error is None or isinstance(error, typer.Exit | SystemExit):
             return
-        if isinstance(error, BrokenPipeError):
-            # The reader of our output has gone (`| head`): nothing is wrong, and nothing more can be said.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise typer.Exit(0)
         if self.debug:
-            traceback.print_exception(error)
+            error_console().print("".join(traceback.format_exception(error)))
         shown: BiosegError
         if isinstance(error, BiosegError):
             shown = error
         elif isinstance(error, KeyboardInterrupt):
             shown = Interrupted("Stopped", fix="Nothing half-written was left.")
-        elif isinstance(error, MemoryError):
+        elif is_out_of_memory(error):
             shown = RunError(
                 "Memory ran out", fix=f"Use smaller images{self.smaller and f' or a smaller {self.smaller}'}."
             )
+        elif isinstance(error, FileNotFoundError) and not _works_somewhere():
+            shown = DataError("The working folder is gone", fix="Change to a folder that exists (cd), and repeat.")
         elif isinstance(error, OSError) and error.filename is not None:
             shown = DataError(
                 f"The system refuses: {error.strerror}", where=os.fsdecode(error.filename), fix="Check the path."
@@ -188,8 +188,15 @@ class _errors_shown:  # noqa: N801 - reads as a statement
         raise typer.Exit(shown.exit_code) from None
 
 
+def _works_somewhere() -> bool:
+    try:
+        return Path.cwd().is_dir()
+    except OSError:
+        return False
+
+
 def show_error(error: BiosegError) -> None:
     """Print an error: what happened, where, what to do."""
-    console = PlainConsole(sys.stderr, soft_wrap=True)
+    console = error_console()
     console.print("Error: ", style="bold red", end="")
     console.print(str(error))

@@ -5,6 +5,7 @@ In a table of columns a narrow terminal would cut names short and break words; h
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,11 @@ class OrderedGroup(TyperGroup):
         """Names of the commands; Typer puts groups of commands behind all others."""
         first = ("init", "prepare")
         return sorted(super().list_commands(ctx), key=lambda name: first.index(name) if name in first else len(first))
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Print the help. Where its reader has gone, Rich would exit with 1: `bioseg --help | head` is no failure."""
+        with contextlib.suppress(SystemExit):
+            super().format_help(ctx, formatter)
 
 
 class PanelledCommand(TyperCommand):

@@ -78,13 +78,6 @@ def _cpu_features() -> set[str]:
     return set(flags.split())
 
 
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an allocation failed, on a GPU or in main memory."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
-        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
-    )
-
-
 def is_device_failure(error: BaseException) -> bool:
     """Whether the device itself has failed: nothing more can be computed on it."""
     return isinstance(error, RuntimeError) and "CUDA error" in str(error)

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from bioseg_cli.compute.memory import is_out_of_memory
 from bioseg_cli.errors import BiosegError, Interrupted
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
@@ -87,7 +88,9 @@ def answer(perform: Callable[[bytes], dict[str, Any]]) -> None:
         raise SystemExit(error.exit_code) from None
     except BiosegError as error:
         found = {"problem": ". ".join(str(error).splitlines())}
-    except MemoryError:
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
         found = {"problem": "Memory ran out"}
     sys.stdout.write(json.dumps(found) + "\n")
     sys.stdout.flush()

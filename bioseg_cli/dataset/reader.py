@@ -13,10 +13,9 @@ import numpy.typing as npt
 from bioseg_cli.config import IGNORE_BY_DTYPE, ClassInfo, SplitName
 from bioseg_cli.dataset.budgets import LabelBudgets
 from bioseg_cli.dataset.chunks import read_image
+from bioseg_cli.dataset.layout import check_layout, read_texts
 from bioseg_cli.dataset.schema import (
     DRAWN_IN_PART,
-    NAME_ERRORS,
-    PLANE_SHAPE,
     SCHEMA_ATTRIBUTE,
     SCHEMA_VERSION,
     DatasetInfo,
@@ -83,7 +82,10 @@ class Dataset:
         file = self._file
         if SCHEMA_ATTRIBUTE not in file.attrs:
             raise DataError("The HDF5 file is not a bioseg data set", where=self.path, fix=PREPARE_AGAIN)
-        version = int(file.attrs[SCHEMA_ATTRIBUTE])
+        try:
+            version = int(file.attrs[SCHEMA_ATTRIBUTE])
+        except (OSError, TypeError, ValueError) as error:
+            raise DataError(f"The data set is damaged ({error})", where=self.path, fix=PREPARE_AGAIN) from None
         if version != SCHEMA_VERSION:
             newer = version > SCHEMA_VERSION
             raise DataError(
@@ -94,28 +96,22 @@ class Dataset:
         try:
             self.info = DatasetInfo.from_json(file.attrs["info"])
             self.content_hash = str(file.attrs["content_hash"])
+            check_layout(file, self.path)
             self.size, *shape = file["images"].shape
             self.image_shape: tuple[int, int, int] = (shape[0], shape[1], shape[2])
             self.image_dtype: np.dtype[np.generic] = file["images"].dtype
             self.ignore = IGNORE_BY_DTYPE[str(file["labels"].dtype)]
             self.numbers_objects = "objects" in file
             self.labelled: npt.NDArray[np.bool_] = file["labelled"][:]
-            self.split: npt.NDArray[np.str_] = file["split"].asstr()[:].astype(str)
-            self.group: npt.NDArray[np.str_] = file["group"].asstr(errors=NAME_ERRORS)[:].astype(str)
-            self._files: npt.NDArray[np.str_] = file["source/file"].asstr(errors=NAME_ERRORS)[:].astype(str)
-            self._hashes: npt.NDArray[np.str_] = file["source/sha256"].asstr()[:].astype(str)
+            self.split = read_texts(file, "split")
+            self.group = read_texts(file, "group")
+            self._files = read_texts(file, "source/file")
+            self._hashes = read_texts(file, "source/sha256")
             self._frames: IntArray = file["source/frame"][:]
             self._origins: IntArray = file["source/origin"][:]
             self._shapes: IntArray = file["source/shape"][:]
             self._planes: npt.NDArray[np.float64] | None = file["source/plane"][:] if "source/plane" in file else None
             self.label_order: IntArray = file["label_order"][:]
-            lengths = {len(column) for column in (self.labelled, self.split, self.group, self._files, self._frames)}
-            if lengths != {self.size} or file["labels"].shape != (self.size, *self.image_shape[1:]):
-                raise ValueError("arrays of different lengths")
-            if self.numbers_objects and file["objects"].shape != file["labels"].shape:
-                raise ValueError("objects and labels are of different shapes")
-            if self._planes is not None and self._planes.shape != (self.size, *PLANE_SHAPE):
-                raise ValueError(f"source/plane is not a matrix {PLANE_SHAPE} an image")
             if unknown := set(self.split.tolist()) - set(get_args(SplitName)):
                 raise ValueError(f"unknown split {', '.join(sorted(unknown))}")
             if not np.isin(self.label_order, self.indices("train", labelled=True)).all():

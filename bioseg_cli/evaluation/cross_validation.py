@@ -26,6 +26,7 @@ from bioseg_cli.evaluation.ground_truth import DatasetGroundTruth, counts_of_ima
 from bioseg_cli.evaluation.report import Evaluation, Report, shown_path
 from bioseg_cli.evaluation.scores import Resampling, difference, score_images
 from bioseg_cli.evaluation.settings import EvaluateConfig
+from bioseg_cli.io.ownership import owned_folder
 from bioseg_cli.metrics.confusion import confusion_counts
 from bioseg_cli.model.saved import LoadedModel
 from bioseg_cli.prediction.predictor import Predictor
@@ -121,8 +122,9 @@ class _Trainings:
         fitted = held_out.temperature
         if self.config.calibrate and fitted is not None:
             source = HeldOut(folds=len(arm.folds), updates=arm.updates)
-            arm.run.manifest.calibration = store_held_out_temperature(arm.run, fitted, len(arm.labelled), source)
-            arm.run.save_manifest()
+            with owned_folder(arm.run.path, say=self.output.say):
+                arm.run.manifest.calibration = store_held_out_temperature(arm.run, fitted, len(arm.labelled), source)
+                arm.run.save_manifest()
         images = counts_of_images(truth, [held_out.counts[index] for index in truth.indices.tolist()])
         names = [class_info.name for class_info in truth.classes]
         row = Evaluation(

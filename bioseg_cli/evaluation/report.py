@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,6 +22,7 @@ from bioseg_cli.evaluation.document import (
 from bioseg_cli.evaluation.ground_truth import GroundTruth, Predict, Segment
 from bioseg_cli.evaluation.objects import ImageObjects
 from bioseg_cli.evaluation.scores import Difference, ImageCounts, Score
+from bioseg_cli.io.csv_cells import write_csv
 from bioseg_cli.metrics.confusion import iou_per_class
 
 UNSEEN = "*"
@@ -236,9 +236,7 @@ def _csv(rows: Iterator[dict[str, Any]]) -> str:
     # Data sets with other classes have other columns: all of them, in order of appearance.
     columns = list(dict.fromkeys(key for record in records for key in record))
     text = io.StringIO()
-    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(records)
+    write_csv(text, columns, records)
     return text.getvalue()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 from bioseg_cli.errors import DataError, PartialFailure
@@ -14,6 +15,7 @@ from bioseg_cli.evaluation.report import Evaluation, Figures, images_csv, table_
 from bioseg_cli.evaluation.result import EvaluationResult
 from bioseg_cli.evaluation.settings import EvaluateConfig
 from bioseg_cli.io.files import refuse_existing, write_text
+from bioseg_cli.io.ownership import owned_folder
 from bioseg_cli.runs.output import Output
 from bioseg_cli.runs.sections import Environment
 
@@ -32,9 +34,14 @@ def run(config: EvaluateConfig, output: Output, *, overwrite: bool) -> Evaluatio
         PartialFailure: some of several runs cannot be scored; `done` holds the others, and what was asked for is
             written.
     """
-    for path in (config.csv, config.out):
-        if path is not None:
-            refuse_existing(path, overwrite=overwrite)
+    with nullcontext() if config.out is None else owned_folder(config.out, say=output.say):
+        for path in (config.csv, config.out):
+            if path is not None:
+                refuse_existing(path, overwrite=overwrite)
+        return _run(config, output)
+
+
+def _run(config: EvaluateConfig, output: Output) -> EvaluationResult:
     several = len(config.runs) > 1 or config.state == "all"
     figures: Figures = NoFigures() if config.out is None else FiguresIn(config.out, several=several)
     failures = RunFailures(several=len(config.runs) > 1)

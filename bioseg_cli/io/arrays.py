@@ -57,12 +57,13 @@ def checked_values(frame: Array, where: str | PathLike[str] | None) -> Array:
     """A contiguous copy of an image in the processor's byte order; `bool` becomes 0 and 1.
 
     Raises:
-        DataError: complex numbers or text, or values that are not finite.
+        DataError: complex numbers, dates, texts or records, or values that are not finite.
     """
+    if frame.dtype.kind not in "buif":
+        fix = "Give whole or real numbers; of complex numbers, export the magnitude."
+        raise DataError(f"Pixels of type {frame.dtype} are no intensities", where=where, fix=fix)
     native = np.uint8 if frame.dtype == bool else frame.dtype.newbyteorder("=")
     frame = np.array(frame, native, order="C")
-    if frame.dtype.kind not in "uif":
-        raise DataError(f"Pixels of type {frame.dtype} are no intensities", where=where, fix="Export the magnitude.")
     if frame.dtype.kind == "f" and (bad := frame.size - int(np.isfinite(frame).sum())):
         fix = "Replace them with numbers, or leave the file out."
         raise DataError(f"{bad} values are not finite numbers (NaN or infinity)", where=where, fix=fix)

@@ -17,6 +17,8 @@ from bioseg_cli.errors import DataError, OutputError, UsageError
 
 HASH_BLOCK_BYTES = 1 << 20
 PARTIAL = ".partial"
+OWNER, CLAIMING = ".owner", ".claiming"
+"""What the names of the hidden files end in by which processes keep out of each other's way; see `ownership`."""
 LONGEST_NAME = 255
 """Bytes that most file systems allow a name."""
 _OF_ONE_FILE = (errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL, errno.EISDIR, errno.ENOENT)
@@ -25,9 +27,15 @@ _OF_ONE_FILE = (errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL, errno.EISDIR, er
 
 def refuse_existing(path: Path, *, overwrite: bool) -> None:
     """Raise `UsageError` where `path` exists (a folder: exists and is not empty) and may not be replaced."""
-    occupied = path.exists() and not (path.is_dir() and not any(path.iterdir()))
-    if occupied and not overwrite:
+    if is_occupied(path) and not overwrite:
         raise UsageError("The output exists already", where=path, fix="Choose another --out, or give --overwrite.")
+
+
+def is_occupied(path: Path) -> bool:
+    """Whether there is a file, or a folder that holds more than the signs of its owner."""
+    if not path.is_dir():
+        return path.exists()
+    return any(not (place.name.startswith(".") and place.suffix in (OWNER, CLAIMING)) for place in path.iterdir())
 
 
 @contextlib.contextmanager
@@ -54,12 +62,22 @@ def replacing(path: Path) -> Iterator[Path]:
 
 def _temporary(path: Path) -> Path:
     # The suffix stays last because writers of images choose the format by it.
-    ending = f".{os.getpid()}{PARTIAL}{path.suffix}"
-    name = f".{path.stem}{ending}"
+    return path.with_name(hidden_name(path.stem, f".{os.getpid()}{PARTIAL}{path.suffix}", of=path.name))
+
+
+def hidden_name(stem: str, ending: str, *, of: str | None = None) -> str:
+    """A name that listings of folders skip: the stem and the ending, or for a stem that is too long its hash.
+
+    Args:
+        stem: of the name.
+        ending: of the name.
+        of: what is hashed instead of the stem.
+    """
+    name = f".{stem}{ending}"
     if len(os.fsencode(name)) > LONGEST_NAME:
-        # The name itself may be just short enough.
-        name = f".{hashlib.sha256(os.fsencode(path.name)).hexdigest()}{ending}"
-    return path.with_name(name)
+        # The stem itself may be just short enough.
+        name = f".{hashlib.sha256(os.fsencode(of or stem)).hexdigest()}{ending}"
+    return name
 
 
 def discard_partial(folder: Path) -> None:

@@ -25,6 +25,7 @@ from bioseg_cli.io.axes import NamedAxes, Stacks
 from bioseg_cli.io.channel_names import COLOURS, channel_names
 from bioseg_cli.io.files import sha256_of
 from bioseg_cli.io.folders import is_zarr
+from bioseg_cli.io.limits import check_memory
 from bioseg_cli.io.orientation import ORIENTATION_TAG, TURNED, UPRIGHT, orientation_of, swaps_sides, upright
 from bioseg_cli.io.pixel_size import PixelSize, stated_pixel_size
 from bioseg_cli.io.rasters import decode_raster, raster_header
@@ -66,6 +67,11 @@ class ImageInfo:
     orientation: int = UPRIGHT
     notes: tuple[str, ...] = ()
     channel_names: tuple[str, ...] = ()
+
+    @property
+    def frame_bytes(self) -> int:
+        """Memory that a frame takes."""
+        return self.channels * self.height * self.width * self.dtype.itemsize
 
     @property
     def stored_shape(self) -> tuple[int, int]:
@@ -122,6 +128,7 @@ class ImageFile:
                     series = checked_series(self._tif, path)
                     axes = axes_of(self._tif, series, stacks, path)
                     self._frames = TiffFrames(self._tif, series, axes.letters)
+                    self._frames.check_sizes(path)
                 self._appearance = appearance(self._tif, series, path)
                 self.info = self._tiff_info(self._tif, series, axes)
             except BaseException:
@@ -168,7 +175,12 @@ class ImageFile:
         with reading_errors(self.path):
             if not 0 <= frame < self.info.frames:
                 raise DataError(f"There is no frame {frame}: the file holds {self.info.frames}", where=self.path)
-            rows, columns = slice(*rows.indices(self.info.height)[:2]), slice(*columns.indices(self.info.width)[:2])
+            info = self.info
+            rows, columns = slice(*rows.indices(info.height)[:2]), slice(*columns.indices(info.width)[:2])
+            whole = (rows.stop - rows.start, columns.stop - columns.start) == (info.height, info.width)
+            if whole or info.orientation != UPRIGHT:
+                # A region is as large as its reader can bear; who reads a frame whole may not know how large it is.
+                check_memory(self.path, f"A frame of {info.height} x {info.width} pixels", info.frame_bytes)
             if self._zarr is not None:
                 return checked_values(self._zarr.region(frame, rows, columns), self.path)
             if self._tif is not None and self.info.orientation == UPRIGHT:

@@ -19,10 +19,12 @@ from numpy.typing import NDArray
 
 from bioseg_cli.errors import BiosegError, DataError
 from bioseg_cli.io.hdf5 import open_hdf5
+from bioseg_cli.io.limits import check_declared, check_memory
 
 _IMAGE = "minc-2.0/image/0"
 _AGAIN = "Copy or download it again."
 _SMALLEST_CACHE_BYTES = 1 << 20
+_MOST_SLOTS = 10_000_019
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +71,7 @@ class MincFile:
                     raise DataError(f"Voxels of type {stored} are neither intensities nor labels", where=path)
                 if 0 in shape:
                     raise DataError(f"The volume is empty ({' x '.join(map(str, shape))})", where=path, fix=_AGAIN)
+                _check_sizes(image, path)
                 slope, inter, limits = _scaling(file[_IMAGE], path)
                 chunks = image.chunks
         except BiosegError:
@@ -107,11 +110,20 @@ class MincFile:
         across = math.prod(math.ceil(n / c) for n, c in zip(self.shape[1:], self.chunks[1:], strict=True))
         layer = across * math.prod(self.chunks) * self.stored.itemsize
         # HDF5 keeps nothing that has been read in full (w0 = 1), and wants many more slots than chunks.
-        return {"rdcc_nbytes": max(layer, _SMALLEST_CACHE_BYTES), "rdcc_nslots": 100 * across + 1, "rdcc_w0": 1.0}
+        slots = min(100 * across + 1, _MOST_SLOTS)
+        return {"rdcc_nbytes": max(layer, _SMALLEST_CACHE_BYTES), "rdcc_nslots": slots, "rdcc_w0": 1.0}
 
 
 def _type_range(stored: np.dtype[Any]) -> tuple[int, int]:
     return int(np.iinfo(stored).min), int(np.iinfo(stored).max)
+
+
+def _check_sizes(image: h5py.Dataset, path: Path) -> None:
+    """Refuse planes and chunks that take too much memory, and more voxels than the file can hold; see `limits`."""
+    voxel, shape = image.dtype.itemsize, " x ".join(map(str, image.shape))
+    for what, piece in (("plane", image.shape[1:]), ("chunk", image.chunks or ())):
+        check_memory(path, f"A {what} of {' x '.join(map(str, piece))} voxels", math.prod(piece) * voxel)
+    check_declared(path, f"The volume of {shape} voxels", math.prod(image.shape) * voxel, path.stat().st_size)
 
 
 def _scaling(group: h5py.Group, path: Path) -> tuple[NDArray[np.float64], NDArray[np.float64], tuple[int, int] | None]:
@@ -127,9 +139,11 @@ def _scaling(group: h5py.Group, path: Path) -> tuple[NDArray[np.float64], NDArra
     ends = []
     for name in ("image-min", "image-max"):
         values = group[name]
-        real = np.asarray(values[()], np.float64)
-        if real.shape != image.shape[: real.ndim] or _order(values)[: real.ndim] != _order(image)[: real.ndim]:
+        axes = min(values.ndim, 2)
+        if values.shape != image.shape[:axes] or _order(values)[:axes] != _order(image)[:axes]:
             raise DataError(f"{name} does not follow the slow axes of the image", where=path)
+        check_memory(path, f"The array {name}", values.size * np.dtype(np.float64).itemsize)
+        real = np.asarray(values[()], np.float64)
         if not np.isfinite(real).all():
             raise DataError(f"{name} holds values that are not finite numbers", where=path)
         ends.append(real.reshape(real.shape + (1,) * (3 - real.ndim)))

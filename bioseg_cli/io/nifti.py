@@ -20,6 +20,7 @@ from nibabel.imageglobals import LoggingOutputSuppressor
 from numpy.typing import NDArray
 
 from bioseg_cli.errors import BiosegError, DataError
+from bioseg_cli.io.limits import check_declared, check_memory
 
 MILLIMETRES = {1: 1000.0, 2: 1.0, 3: 0.001}
 """Length in millimetres of the unit in the lowest three bits of `xyzt_units`, which nibabel leaves to its caller."""
@@ -136,6 +137,10 @@ class NiftiFile:
         if not self._compressed and size < needed:
             what = f"The file is truncated: {size} of {needed} bytes are there"
             raise DataError(what, where=self.path, fix=_AGAIN)
+        depth, height, width = self.shape
+        plane = f"A plane of {height} x {width} voxels of the type {self.stored}"
+        check_memory(self.path, plane, height * width * self.stored.itemsize)
+        check_declared(self.path, f"The volume of {depth} x {height} x {width} voxels", needed, size)
 
     def _stream(self) -> BinaryIO:
         return cast(BinaryIO, gzip.open(self.path)) if self._compressed else self.path.open("rb")

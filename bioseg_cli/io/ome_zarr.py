@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from bioseg_cli.errors import DataError, UsageError
 from bioseg_cli.io.axes import NamedAxes, Stacks, name_axes
 from bioseg_cli.io.files import HASH_BLOCK_BYTES
 from bioseg_cli.io.folders import natural_key
+from bioseg_cli.io.limits import check_declared, check_memory, largest_bytes
 from bioseg_cli.io.pixel_size import PixelSize, usable_pixel_size
 
 try:
@@ -67,6 +69,16 @@ class OmeZarrImage:
         self._labels = [channel.get("label") for channel in metadata.get("omero", {}).get("channels", ())]
         self._axes: Sequence[Mapping[str, Any]] = self.multiscales["axes"]
         self.letters = _letters(self._axes, self.shape, path)
+        self._check_sizes()
+
+    def _check_sizes(self) -> None:
+        """Refuse chunks that take too much memory, and more pixels than the folder can hold; see `limits`."""
+        level, itemsize = self.levels[0], self.dtype.itemsize
+        chunk = f"A chunk of {' x '.join(map(str, level.chunks))} pixels"
+        check_memory(self.path, chunk, math.prod(level.chunks) * itemsize)
+        if (size := math.prod(self.shape) * itemsize) > largest_bytes():
+            stored = sum(path.stat().st_size for path in (self.path / level.basename).rglob("*"))
+            check_declared(self.path, f"The image of {' x '.join(map(str, self.shape))} pixels", size, stored)
 
     @property
     def shape(self) -> tuple[int, ...]:

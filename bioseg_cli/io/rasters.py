@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -12,9 +15,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bioseg_cli.errors import DataError
+from bioseg_cli.io.limits import GIB, LARGEST, check_memory, largest_bytes
 from bioseg_cli.io.orientation import ORIENTATION_TAG, UPRIGHT, orientation_of, swaps_sides, upright
 
-Image.MAX_IMAGE_PIXELS = None  # Pillow's guard against decompression bombs is smaller than a microscope's mosaic
+Image.MAX_IMAGE_PIXELS = largest_bytes()  # Pillow's own guard is smaller than a microscope's mosaic
+warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # `check_memory` refuses what it warns of
 
 _FORMATS = ("PNG", "JPEG", "MPO", "BMP")  # MPO is a JPEG with further pictures behind it, which viewers do not show
 _PNG_GREY = (0, 4)  # colour types, without and with alpha
@@ -36,9 +41,10 @@ def raster_header(path: Path) -> RasterHeader:
     """What the file holds.
 
     Raises:
-        DataError: another format under this name, an animation, or colours that are inks.
+        DataError: another format under this name, an animation, colours that are inks, or more pixels than memory
+            should hold.
     """
-    with Image.open(path) as image:
+    with _opened(path) as image:
         _check(image, path)
         channels = 1 if image.mode in ("1", "L") else 3
         dtype: np.dtype[Any] = np.dtype(np.uint8)
@@ -47,6 +53,8 @@ def raster_header(path: Path) -> RasterHeader:
                 depth, colour_type = stream.read(26)[24:]
                 dtype = np.dtype(np.uint16 if depth == 16 else np.uint8)
                 channels = 1 if colour_type in _PNG_GREY else 3
+            shape = f"{image.height} x {image.width} pixels, {channels} channel{'s' * (channels > 1)} of {dtype}"
+            check_memory(path, f"The image ({shape})", image.height * image.width * channels * dtype.itemsize)
             orientation = _orientation(image, stream)
         height, width = (image.width, image.height) if swaps_sides(orientation) else (image.height, image.width)
         return RasterHeader(dtype, channels, height, width, orientation)
@@ -73,6 +81,16 @@ def decode_raster(path: Path, *, numbers: bool = False) -> NDArray[Any]:
         else:
             pixels = np.asarray(image.convert("L" if header.channels == 1 else "RGB"))
     return upright(np.moveaxis(np.atleast_3d(pixels)[..., : header.channels], -1, 0), header.orientation)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    try:
+        with Image.open(path) as image:
+            yield image
+    except Image.DecompressionBombError as error:
+        what = f"The image takes more memory than the limit of {largest_bytes() / GIB:g} GiB allows ({error})"
+        raise DataError(what, where=path, fix=f"Where it is what it should be, set {LARGEST}.") from None
 
 
 def _check(image: Image.Image, path: Path) -> None:

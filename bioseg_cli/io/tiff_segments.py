@@ -6,12 +6,14 @@ import math
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
+from bioseg_cli.io.limits import check_declared, check_memory
 from bioseg_cli.io.tiff import alpha_channels, frame_layout
 
 Array = NDArray[Any]
@@ -46,6 +48,26 @@ class TiffFrames:
         self._offset = series.dataoffset
         self._whole: Array | None = None
         self._kept: dict[tuple[int, int], Array | None] = {}
+
+    def check_sizes(self, path: Path) -> None:
+        """Refuse what takes more memory than is allowed, or is more than the file can hold; see `limits`.
+
+        Raises:
+            DataError: a strip or tile of the file, or all of it where it is decoded whole, or the declared size.
+        """
+        series, keyframe = self._series, self._series.keyframe
+        if self._offset is not None:
+            return  # every byte is in the file, or reading it fails
+        shape = " x ".join(map(str, series.shape))
+        what = f"The image ({shape} values of the type {series.dtype})"
+        if not _in_pages(series, self._axes):
+            check_memory(path, what, series.nbytes)
+        elif not keyframe.is_final:
+            rows = min(keyframe.rowsperstrip, self.shape[1])
+            tall, wide = (keyframe.tilelength, keyframe.tilewidth) if keyframe.is_tiled else (rows, self.shape[2])
+            piece = f"A {'tile' if keyframe.is_tiled else 'strip'} of {tall} x {wide} pixels"
+            check_memory(path, piece, tall * wide * keyframe.shaped[-1] * series.dtype.itemsize)
+            check_declared(path, what, series.nbytes, self._file.size)
 
     def region(self, number: int, rows: slice, columns: slice) -> Array:
         """Pixels (C, h, w) of frame `number`, in the type of the file and its byte order.

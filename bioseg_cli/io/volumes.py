@@ -190,6 +190,8 @@ def _invertible(affine: NDArray[np.float64]) -> bool:
 
 
 def _is_hdf5(path: Path) -> bool:
+    if path.exists() and not path.is_file():
+        raise DataError("The volume is no ordinary file", where=path, fix="Give a file on a disk.")
     try:
         with path.open("rb") as stream:
             signature = stream.read(8)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from bioseg_cli.errors import UsageError
+from bioseg_cli.io.csv_cells import restored, write_csv
 from bioseg_cli.io.files import replacing
 from bioseg_cli.objects.measurements import Row
 
@@ -17,14 +18,15 @@ NAMES = ("image", "class")
 def write_rows(path: Path, rows: Sequence[Row]) -> None:
     """Write rows of the same columns as CSV; without any the file is empty."""
     with path.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]) if rows else [], lineterminator="\n")
         if rows:
-            writer.writeheader()
-        writer.writerows(rows)
+            write_csv(file, list(rows[0]), rows)
 
 
 def join_tables(paths: Sequence[Path], joined: Path) -> None:
-    """Write the rows of several tables as one. A row has nothing in the columns that its own table lacks."""
+    """Write the rows of several tables as one, each cell as it is.
+
+    A row has nothing in the columns that its own table lacks.
+    """
     columns = list(dict.fromkeys(name for path in paths for name in _columns(path)))
     with replacing(joined) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, columns, restval="", lineterminator="\n")
@@ -43,6 +45,8 @@ def write_parquet(table: Path, path: Path) -> None:
     else:
         types = dict.fromkeys(NAMES, str)
         frame = pd.read_csv(table, dtype=types, keep_default_na=False, na_values=[""])
+        for name in NAMES:
+            frame[name] = frame[name].map(restored, na_action="ignore")
     with replacing(path) as temporary:
         frame.to_parquet(temporary, index=False)
 

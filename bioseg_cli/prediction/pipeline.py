@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bioseg_cli.compute.device import is_device_failure, is_out_of_memory
+from bioseg_cli.compute.device import is_device_failure
+from bioseg_cli.compute.memory import is_out_of_memory
 from bioseg_cli.errors import BiosegError, OutputError
 from bioseg_cli.objects.instances import ObjectRules
 from bioseg_cli.prediction.frames import Frame, FrameReader, ImageFailed, Unreadable, of_image

@@ -13,7 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bioseg_cli.compute.device import Precision, is_out_of_memory
+from bioseg_cli.compute.device import Precision
+from bioseg_cli.compute.memory import is_out_of_memory
 from bioseg_cli.errors import RunError
 from bioseg_cli.io.prefetch import prefetched
 from bioseg_cli.model.saved import LoadedModel

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from bioseg_cli.io.ownership import Ownership
 from bioseg_cli.prediction.earlier import Outdated
 from bioseg_cli.prediction.record import FileEntry, Outcome, PredictionRecord
 from bioseg_cli.runs.manifest import now, write_manifest
@@ -28,6 +28,7 @@ class RecordFile:
         kept: entries of files that are not predicted again.
         order: names of the files as they were given. Entries of other files come last.
         outdated: files of earlier predictions that are replaced one by one.
+        ownership: of the folder.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class RecordFile:
         kept: Sequence[FileEntry],
         order: Sequence[str],
         outdated: Outdated,
+        ownership: Ownership,
     ) -> None:
         self._path = path
         self._begun = begun
@@ -45,6 +47,7 @@ class RecordFile:
         self._kept = kept
         self._place = {name: number for number, name in enumerate(order)}
         self._outdated = outdated
+        self._ownership = ownership
         self._next = 0.0
 
     def record(self) -> PredictionRecord:
@@ -58,6 +61,7 @@ class RecordFile:
 
     def write(self) -> None:
         """Write the file, when nothing is left of the files that were replaced."""
+        self._ownership.check()
         begun = time.monotonic()
         record = self.record()
         self._outdated.remove_leftovers(record.files)
@@ -73,8 +77,6 @@ class RecordFile:
             self.write()
             return record
         self._path.unlink(missing_ok=True)
-        with contextlib.suppress(OSError):
-            self._path.parent.rmdir()  # only where nothing else is in it
         return record
 
     def keep_up(self) -> None:

@@ -19,6 +19,7 @@ from bioseg_cli.io.axes import count_of_frames
 from bioseg_cli.io.files import discard_partial, refuse_existing, sha256_of
 from bioseg_cli.io.legend import COLOURS
 from bioseg_cli.io.notes import reading_notes
+from bioseg_cli.io.ownership import owned_folder
 from bioseg_cli.io.pixel_size import PixelSize, unusable_sizes
 from bioseg_cli.model.saved import LoadedModel
 from bioseg_cli.objects.instances import ObjectRules
@@ -51,12 +52,15 @@ def run(config: PredictConfig, output: Output, *, overwrite: bool) -> Prediction
         PartialFailure: some could not be predicted; the others are, which is in `done`, and the record lists the
             failures.
     """
-    _check_output(config, overwrite=overwrite)
     if "parquet" in config.objects_format:
         check_parquet()
     checkpoint = checkpoint_of(config.run, config.state)
     rules, whence = rules_of_run(config.run) if config.objects else (ObjectRules(), None)
     with ExitStack() as opened:
+        # The parts of a job array share a folder.
+        part = None if config.part is None else config.part.replace("/", "-")
+        ownership = opened.enter_context(owned_folder(config.out, part=part, say=output.say))
+        _check_output(config, overwrite=overwrite)
         given = find_sources(config, opened)
         if config.zarr_labels is not None:
             from bioseg_cli.prediction.zarr_masks import check_labels  # not installed with every bioseg
@@ -75,7 +79,9 @@ def run(config: PredictConfig, output: Output, *, overwrite: bool) -> Prediction
             raise UsageError(what, where=model.path, fix="Leave out --lut.")
         begun = _new_record(config, model, decoder, plan, rules)
         order = [source.name for source in given]
-        file = RecordFile(config.record_path, begun, lambda: prediction.outcome, plan.kept, order, plan.outdated)
+        file = RecordFile(
+            config.record_path, begun, lambda: prediction.outcome, plan.kept, order, plan.outdated, ownership
+        )
         if not config.skip_existing and config.zarr_labels is None:
             _remove_earlier(config)
         file.write()

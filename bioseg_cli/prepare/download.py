@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import shutil
-import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import requests
 
 from bioseg_cli.errors import DataError
+from bioseg_cli.io.archives import opened_zip
 from bioseg_cli.io.files import sha256_of, write_failure
+from bioseg_cli.io.ownership import owned_folder
 from bioseg_cli.runs.output import Output
 
 ATTEMPTS = 4
@@ -19,6 +20,10 @@ ATTEMPTS = 4
 CONNECT_SECONDS, SILENCE_SECONDS = 10, 60
 BLOCK_BYTES = 1 << 14
 """Written at a time; of a transfer that breaks, at most this much is lost."""
+MOST_BYTES = 8 * 2**30
+"""No file of a publication is nearly as large: a server that sends more sends something else."""
+WRONG = ".wrong"
+"""Ends the name of a file that is not the published one."""
 
 
 @dataclass(frozen=True)
@@ -28,10 +33,12 @@ class Remote:
     Attributes:
         name: its path below the publication's address.
         sha256: None where no one has published it.
+        refuse: raises `DataError` where a file cannot be the published one, of which no hash is known.
     """
 
     name: str
     sha256: str | None
+    refuse: Callable[[Path], None] = lambda path: None
 
 
 @dataclass(frozen=True)
@@ -71,6 +78,14 @@ def fetch(publication: Publication, folder: Path, *, mirror: str | None, output:
             what was published.
     """
     paths = publication.paths(folder)
+    if all(path.is_file() for path in paths):
+        return _fetch_missing(publication, folder, mirror=mirror, output=output)
+    with owned_folder(folder, say=output.say):
+        return _fetch_missing(publication, folder, mirror=mirror, output=output)
+
+
+def _fetch_missing(publication: Publication, folder: Path, *, mirror: str | None, output: Output) -> list[Path]:
+    paths = publication.paths(folder)
     address = (mirror or publication.address).rstrip("/")
     for remote, path in zip(publication.files, paths, strict=True):
         _fetch_file(remote, f"{address}/{remote.name}", path, publication, output)
@@ -82,7 +97,8 @@ def fetch_unpacked(publication: Publication, folder: Path, *, mirror: str | None
     unpacked = folder / "files"
     if not unpacked.is_dir():
         output.say(f"{publication.name}: {publication.terms}")
-        _unpack(fetch(publication, folder, mirror=mirror, output=output), unpacked)
+        with owned_folder(folder, say=output.say):
+            _unpack(_fetch_missing(publication, folder, mirror=mirror, output=output), unpacked)
     return unpacked
 
 
@@ -110,12 +126,18 @@ def _fetch_file(remote: Remote, url: str, target: Path, publication: Publication
         raise DataError(f"{state} ({_reason(error)})", where=url, fix=f"{again} {publication.by_hand}") from None
     except OSError as error:
         raise write_failure(error, target) from error
-    if remote.sha256 is not None and sha256_of(target) != remote.sha256:
+    try:
+        if remote.sha256 is not None and sha256_of(target) != remote.sha256:
+            raise DataError("its SHA-256 differs")
+        remote.refuse(target)
+    except DataError as error:
+        wrong = target.with_name(target.name + WRONG)
+        target.replace(wrong)
         raise DataError(
-            "The file is not the published one: its SHA-256 differs",
-            where=target,
-            fix=f"Delete it and run again. {publication.by_hand}",
-        )
+            f"The file is not the published one: {error.what}",
+            where=wrong,
+            fix=f"Run again to fetch it anew. {publication.by_hand}",
+        ) from None
 
 
 def _download(url: str, part: Path, output: Output) -> None:
@@ -158,19 +180,39 @@ def _transfer(url: str, part: Path, output: Output) -> None:
         if resumed and not response.headers.get("Content-Range", "").startswith(f"bytes {held}-"):
             raise requests.ConnectionError("the server sent another part than was asked for")
         held = held if resumed else 0
-        length = response.headers.get("Content-Length")
-        total = held if length is None else held + int(length)
+        total = held + _announced(response)
+        if total > MOST_BYTES:
+            raise _too_much(url, part)
         name = url.rsplit("/", 1)[-1]
         with (
             part.open("ab" if resumed else "wb") as stream,
             output.progress(f"Downloading {name}, MB:", _megabytes(total), _megabytes(held)) as progress,
         ):
             for block in response.iter_content(BLOCK_BYTES):
+                if held + len(block) > MOST_BYTES:
+                    raise _too_much(url, part)
                 stream.write(block)
                 progress.advance(_megabytes(held + len(block)) - _megabytes(held))
                 held += len(block)
     if held < total:
         raise requests.ConnectionError(f"{held} of {total} bytes arrived")
+
+
+def _too_much(url: str, part: Path) -> DataError:
+    part.unlink(missing_ok=True)
+    return DataError(
+        f"The server sends more than {MOST_BYTES / 2**30:g} GiB, which no file of a publication has",
+        where=url,
+        fix="Check the address, or name another with --mirror.",
+    )
+
+
+def _announced(response: requests.Response) -> int:
+    """Bytes that the server says it sends; 0 where it does not say."""
+    length = response.headers.get("Content-Length", "0")
+    if not length.isdecimal():
+        raise requests.exceptions.InvalidHeader(f"Content-Length is {length[:20]!r}")
+    return int(length[:20])
 
 
 def _megabytes(count: int) -> int:
@@ -183,18 +225,16 @@ def _unpack(archives: Sequence[Path], target: Path) -> None:
     shutil.rmtree(temporary, ignore_errors=True)
     try:
         for path in archives:
-            with zipfile.ZipFile(path) as archive:
+            with opened_zip(path, "Run again to fetch it anew.") as archive:
                 # Resource forks of macOS bear the names of the images they stand beside.
                 members = [name for name in archive.namelist() if not name.startswith("__MACOSX/")]
                 archive.extractall(temporary, members)
         temporary.rename(target)
-    except (zipfile.BadZipFile, EOFError) as error:
-        path.unlink()
-        raise DataError(
-            f"The archive is damaged ({error}) and was removed", where=path, fix="Run again to fetch it anew."
-        ) from None
     except OSError as error:
         raise write_failure(error, target) from error
+    except DataError as error:
+        path.unlink()
+        raise DataError(f"{error.what}, so it was removed", where=path, fix=error.fix) from None
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

@@ -20,6 +20,7 @@ from bioseg_cli.dataset.schema import DRAWN_IN_PART, LEFT_OUT, DatasetInfo, Item
 from bioseg_cli.dataset.writer import DatasetWriter, PackedItem
 from bioseg_cli.errors import BiosegError, DataError
 from bioseg_cli.io.files import refuse_existing
+from bioseg_cli.io.ownership import owned_file
 from bioseg_cli.io.prefetch import WORKERS, prefetched_map
 from bioseg_cli.prepare.counts import DatasetCounts, Fingerprint, Repeats
 from bioseg_cli.prepare.recipe import Collection, SourceImage
@@ -51,9 +52,15 @@ def build(
     config: PrepareConfig, collect: Callable[[], Collection], output: Output, *, overwrite: bool
 ) -> PreparationResult:
     """Make a data set of the images that `collect` finds; see `run`."""
-    path, manifest_path = config.path, config.manifest_path
-    for existing in (path, manifest_path, *([config.picture_path] if config.picture else [])):
-        refuse_existing(existing, overwrite=overwrite)
+    with owned_file(config.path, say=output.say):
+        for existing in (config.path, config.manifest_path, *([config.picture_path] if config.picture else [])):
+            refuse_existing(existing, overwrite=overwrite)
+        return _build(config, collect, output, overwrite=overwrite)
+
+
+def _build(
+    config: PrepareConfig, collect: Callable[[], Collection], output: Output, *, overwrite: bool
+) -> PreparationResult:
     started = now()
     collection = collect()
     try:
@@ -65,7 +72,7 @@ def build(
             collection.discard()
         raise
     write_manifest(
-        manifest_path,
+        config.manifest_path,
         {
             "command": config.command,
             "config": config.model_dump(mode="json"),
@@ -81,7 +88,7 @@ def build(
         # Of all that is imported here, only pictures need matplotlib.
         from bioseg_cli.prepare.picture import write_picture
 
-        with Dataset(path) as dataset:
+        with Dataset(config.path) as dataset:
             write_picture(config.picture_path, dataset)
         return dataclasses.replace(result, picture=config.picture_path)
     return result

@@ -9,21 +9,23 @@ escaped.
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import sys
 import time
 from collections.abc import Iterator
-from typing import IO, Any, Self
+from contextlib import contextmanager
+from typing import IO, Any, Self, cast
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.segment import Segment
 from rich.text import Text
 
+from bioseg_cli.errors import OutputError
 from bioseg_cli.printable import printable
 from bioseg_cli.runs.output import Output, PlainProgress
+from bioseg_cli.runs.streams import Unheeded, let_go
 
 PIPE_WIDTH = 200
 """Characters a table may take where standard output is not a terminal."""
@@ -44,7 +46,7 @@ class ConsoleOutput(Output):
         self.json = as_json
         self.quiet = quiet
         self._out = PlainConsole(sys.stdout, width=None if sys.stdout.isatty() else PIPE_WIDTH)
-        self._err = PlainConsole(sys.stderr, soft_wrap=True)
+        self._err = error_console()
         self.bar: Progress | None = None
 
     def say(self, text: str) -> None:
@@ -64,13 +66,15 @@ class ConsoleOutput(Output):
     def show(self, what: RenderableType) -> None:
         """A table or a text that is the command's result; on standard output, unless it goes there as JSON."""
         if not self.json:
-            self._out.print(what)
+            with _standard_output():
+                self._out.print(what)
 
     def result(self, document: dict[str, Any]) -> None:
         """The command's result as JSON, if that was asked for."""
         if self.json:
-            sys.stdout.write(json.dumps(document, indent=2, allow_nan=False, default=_plain) + "\n")
-            sys.stdout.flush()
+            with _standard_output():
+                sys.stdout.write(json.dumps(document, indent=2, allow_nan=False, default=_plain) + "\n")
+                sys.stdout.flush()
 
     def progress(self, description: str, total: int, done: int = 0) -> BarProgress | PlainProgress:
         """A bar on a terminal, else lines."""
@@ -96,23 +100,36 @@ class PlainConsole(Console):
             yield part if part.control or text == part.text else Segment(text, part.style)
 
     def on_broken_pipe(self) -> None:
-        """Leave it to `cli.binding`: Rich would exit with 1, which here means that some inputs failed."""
-        raise
+        """Go on: nothing is wrong where a reader such as `head` has gone, and Rich would exit with 1."""
+        let_go(self.file)
+
+
+def error_console() -> PlainConsole:
+    """A console on standard error, whether anybody reads it or not."""
+    return PlainConsole(cast(IO[str], Unheeded(sys.stderr)), soft_wrap=True)
+
+
+@contextmanager
+def _standard_output() -> Iterator[None]:
+    """Standard output is written within it; raises `OutputError` where that fails for want of more than a reader."""
+    try:
+        yield
+    except BrokenPipeError:
+        let_go(sys.stdout)
+    except OSError as error:
+        let_go(sys.stdout)
+        raise output_failure(error) from None
+
+
+def output_failure(error: OSError) -> OutputError:
+    """The error about a standard output that cannot be written."""
+    reason = error.strerror or str(error)
+    return OutputError(f"Standard output cannot be written ({reason})", fix="Send it to another file or disk.")
 
 
 def _lines(text: str) -> str:
     """A text of lines, each of them printable."""
     return "\n".join(map(printable, text.split("\n")))
-
-
-def show_every_character() -> None:
-    """Have characters that standard output or standard error has no byte for written as escapes.
-
-    A console of an old code page, or a locale without any, would else end a command whose work is done.
-    """
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
 
 
 def _plain(value: Any) -> Any:

@@ -5,7 +5,6 @@ manifest.yaml, metrics.csv (a row an epoch), checkpoints/STATE.safetensors, resu
 
 from __future__ import annotations
 
-import csv
 import io
 import shutil
 from collections.abc import Mapping, Sequence
@@ -14,8 +13,11 @@ from typing import Any, Self
 
 from bioseg_cli.config import STATES, StateName
 from bioseg_cli.errors import DataError, UsageError
-from bioseg_cli.io.files import write_text
-from bioseg_cli.runs.manifest import MANIFEST_NAME, Manifest, write_manifest
+from bioseg_cli.io.csv_cells import write_csv
+from bioseg_cli.io.files import is_occupied, write_text
+from bioseg_cli.io.ownership import Ownership
+from bioseg_cli.runs.manifest import MANIFEST_NAME, Manifest, read_manifest, write_manifest
+from bioseg_cli.runs.sections import Status
 
 
 class RunDirectory:
@@ -24,11 +26,13 @@ class RunDirectory:
     Attributes:
         path: the directory.
         manifest: what `manifest.yaml` says; change it, then `save_manifest`.
+        ownership: by which this process writes it; None where it only reads.
     """
 
     def __init__(self, path: Path, manifest: Manifest) -> None:
         self.path = path
         self.manifest = manifest
+        self.ownership: Ownership | None = None
 
     @classmethod
     def create(cls, path: Path, manifest: Manifest, *, overwrite: bool) -> Self:
@@ -37,7 +41,7 @@ class RunDirectory:
         Raises:
             UsageError: the directory holds a run already, or something that is not a run.
         """
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        if is_occupied(path):
             if not (path / MANIFEST_NAME).is_file():
                 raise UsageError("The run directory exists and is not a run", where=path, fix="Choose another --run.")
             if not overwrite:
@@ -46,9 +50,7 @@ class RunDirectory:
                     where=path,
                     fix=f"Continue it with --resume {path}, choose another --run, or give --overwrite.",
                 )
-            # The manifest is replaced last: after a kill half way the folder is still a run, to be overwritten.
-            for old in (path / "checkpoints", path / "restarts", path / "metrics.csv", path / "resume.pt"):
-                shutil.rmtree(old) if old.is_dir() else old.unlink(missing_ok=True)
+            _remove(path)
         (path / "checkpoints").mkdir(parents=True, exist_ok=True)
         run = cls(path, manifest)
         run.save_manifest()
@@ -85,17 +87,35 @@ class RunDirectory:
             )
         return path
 
+    def check_owned(self) -> None:
+        """Raise `OutputError` where another process has taken the run over."""
+        if self.ownership is not None:
+            self.ownership.check()
+
     def save_manifest(self) -> None:
         """Write `manifest` to its file."""
+        self.check_owned()
         write_manifest(self.path / MANIFEST_NAME, self.manifest.content())
 
     def write_metrics(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Write the epochs so far, whole: a kill never leaves half a row."""
         table = io.StringIO()
-        writer = csv.DictWriter(table, fieldnames=list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+        write_csv(table, list(rows[0]), rows)
         write_text(self.metrics_file, table.getvalue())
+
+
+def _remove(path: Path) -> None:
+    """Remove what an earlier run left, but for its manifest, by which the folder is still a run after a kill."""
+    try:
+        content = read_manifest(path)
+    except DataError:
+        pass  # a damaged one does not say that the run has finished
+    else:
+        # A kill half way must not leave a run that says so, and has no states.
+        ended = {"status": str(Status.INTERRUPTED), "failure": "It was being overwritten"}
+        write_manifest(path / MANIFEST_NAME, {**content, **ended})
+    for old in (path / "resume.pt", path / "checkpoints", path / "restarts", path / "metrics.csv"):
+        shutil.rmtree(old) if old.is_dir() else old.unlink(missing_ok=True)
 
 
 def default_state(run: RunDirectory) -> StateName:

@@ -16,13 +16,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
-import yaml
 from pydantic import ConfigDict, Field, ValidationError
 
 from bioseg_cli import __version__
 from bioseg_cli.config import StateName, read_yaml
 from bioseg_cli.errors import DataError, UsageError
 from bioseg_cli.io.files import write_text
+from bioseg_cli.io.yaml_text import dump_yaml
 from bioseg_cli.runs.section import Section, problems_of
 from bioseg_cli.runs.sections import (
     BestEpoch,
@@ -237,7 +237,7 @@ def run_hash(command: str, config: Mapping[str, Any], content_hash: str, weights
 
 def write_manifest(path: Path, content: dict[str, Any]) -> None:
     """Write a manifest file, whole or not at all."""
-    write_text(path, yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120))
+    write_text(path, dump_yaml(content))
 
 
 def read_manifest(run: Path) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from bioseg_cli.config import read_yaml
 from bioseg_cli.errors import BiosegError, DataError, UsageError
+from bioseg_cli.io.files import is_occupied
 from bioseg_cli.runs.manifest import MANIFEST_NAME, Manifest
 from bioseg_cli.study.settings import Plan
 
@@ -28,7 +29,7 @@ class StudyFolder:
     @classmethod
     def at(cls, path: Path) -> StudyFolder:
         """A new or an earlier study; raises `UsageError` where the folder holds something else."""
-        if path.exists() and (not path.is_dir() or any(path.iterdir())) and not is_study(path):
+        if is_occupied(path) and not is_study(path):
             raise UsageError("The folder exists and is not a study", where=path, fix="Choose another --out.")
         return cls(path)
 

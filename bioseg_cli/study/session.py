@@ -11,6 +11,7 @@ from bioseg_cli.compute.jobs import run_jobs, threads_each
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.errors import Interrupted, PartialFailure
 from bioseg_cli.evaluation.ground_truth import DatasetGroundTruth
+from bioseg_cli.io.ownership import Ownership, owned_folder
 from bioseg_cli.runs.manifest import environment, now, write_manifest
 from bioseg_cli.runs.output import Output
 from bioseg_cli.study.collect import results_of_study
@@ -40,7 +41,8 @@ def run(config: StudyConfig, output: Output, *, overwrite: bool) -> StudyResult:
     study = _Study(config, plan, folder, runs)
     if config.dry_run:
         return study.result(None)
-    study.carry_out(output, overwrite=overwrite)
+    with owned_folder(folder.path, say=output.say) as ownership:
+        study.carry_out(output, ownership, overwrite=overwrite)
     result = study.result(results_of_study(folder))
     if study.problems:
         raise PartialFailure(
@@ -83,10 +85,13 @@ class _Study:
 
     def _forget(self) -> None:
         for run in self.trainings:
-            shutil.rmtree(self.folder.run(run.name), ignore_errors=True)
+            path = self.folder.run(run.name)
+            if path.exists():
+                with owned_folder(path):
+                    shutil.rmtree(path, ignore_errors=True)
             self.folder.scores(run.name).unlink(missing_ok=True)
 
-    def carry_out(self, output: Output, *, overwrite: bool) -> None:
+    def carry_out(self, output: Output, ownership: Ownership, *, overwrite: bool) -> None:
         """Do what is missing, or with `overwrite` all of the plan."""
         jobs: list[Job] = [*self._baselines(), *self._forests(), *map(self._job, self.trainings)]
         if overwrite:
@@ -108,6 +113,7 @@ class _Study:
                         self.problems[job.name] = problem
                         output.warn(f"{job.name} failed: {problem}")
                     progress.advance()
+                    ownership.check()
                     self._save("running")
         except KeyboardInterrupt:
             self._save("interrupted")

@@ -7,14 +7,12 @@ import shutil
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock, Timeout
 from pydantic import TypeAdapter
 
 from bioseg_cli.compute.process import answer
 from bioseg_cli.compute.signals import stop_signals
 from bioseg_cli.config import StateName, build_config
 from bioseg_cli.dataset.reader import Dataset
-from bioseg_cli.errors import RunError
 from bioseg_cli.evaluation.baselines import score_baselines
 from bioseg_cli.evaluation.ground_truth import DatasetGroundTruth, count_images
 from bioseg_cli.evaluation.runs import evaluate_runs
@@ -22,6 +20,7 @@ from bioseg_cli.evaluation.scores import Resampling
 from bioseg_cli.evaluation.session import NoFigures
 from bioseg_cli.evaluation.settings import NO_BASELINES, EvaluateConfig
 from bioseg_cli.io.files import write_text
+from bioseg_cli.io.ownership import owned_file
 from bioseg_cli.runs.console import ConsoleOutput
 from bioseg_cli.runs.output import Output
 from bioseg_cli.study.folder import run_manifest
@@ -32,7 +31,7 @@ from bioseg_cli.training import session
 from bioseg_cli.training.registry import METHODS
 from bioseg_cli.training.watch import Watch
 
-LOCK_SECONDS = 120
+WAIT_SECONDS = 120
 """A job waits this long for remains of an earlier attempt, which save their state and go."""
 
 
@@ -42,24 +41,19 @@ def perform(job: Job, output: Output) -> None:
     Raises:
         BiosegError: it failed.
     """
-    try:
-        with FileLock(job.log.with_name(f"{job.name}.lock"), timeout=LOCK_SECONDS):
-            if is_scored(job.scores, job.request, job.hash):
-                return
-            if isinstance(job, RunJob):
-                train_run(job, output)
-                rows = score_run(job, output)
-            elif isinstance(job, ForestJob):
-                with Dataset(job.data) as dataset:
-                    labelled = dataset.label_subset(count=job.labels, draw=job.draw)
-                    rows = [score_forest(dataset, labelled, job.split, output)]
-            else:
-                rows = score_data(job, output)
-            write_text(job.scores, write_scores(rows, job.request, job.hash))
-    except Timeout:
-        raise RunError(
-            "Another process is at work on this run", where=job.log.parent.parent, fix="Wait until it has ended."
-        ) from None
+    with owned_file(job.scores, wait=WAIT_SECONDS, say=output.say):
+        if is_scored(job.scores, job.request, job.hash):
+            return
+        if isinstance(job, RunJob):
+            train_run(job, output)
+            rows = score_run(job, output)
+        elif isinstance(job, ForestJob):
+            with Dataset(job.data) as dataset:
+                labelled = dataset.label_subset(count=job.labels, draw=job.draw)
+                rows = [score_forest(dataset, labelled, job.split, output)]
+        else:
+            rows = score_data(job, output)
+        write_text(job.scores, write_scores(rows, job.request, job.hash))
 
 
 def train_run(job: RunJob, output: Output) -> None:

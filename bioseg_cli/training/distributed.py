@@ -26,7 +26,7 @@ from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
 from bioseg_cli.compute.torchrun import Launch
-from bioseg_cli.errors import BiosegError, DataError, Interrupted, RunError, UsageError
+from bioseg_cli.errors import BiosegError, DataError, Interrupted, OutputError, RunError, UsageError
 from bioseg_cli.model.unet import UNet
 from bioseg_cli.training.joint_norm import JointBatchNorm2d
 
@@ -36,7 +36,9 @@ TIMEOUT = timedelta(minutes=30)
 FAILURE = "bioseg/failure"
 """Key under which the first process to fail leaves its error."""
 
-ERRORS: dict[str, type[BiosegError]] = {kind.__name__: kind for kind in (UsageError, DataError, RunError, Interrupted)}
+ERRORS: dict[str, type[BiosegError]] = {
+    kind.__name__: kind for kind in (UsageError, DataError, OutputError, RunError, Interrupted)
+}
 
 
 class Alone:

@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bioseg_cli.compute.device import Precision, is_out_of_memory
+from bioseg_cli.compute.device import Precision
+from bioseg_cli.compute.memory import is_out_of_memory
 from bioseg_cli.config import STATES, StateName
 from bioseg_cli.dataset.intensities import training_intensities
 from bioseg_cli.dataset.reader import Dataset

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, Self
 
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from bioseg_cli.io.files import discard_partial
+from bioseg_cli.io.ownership import Ownership, owned_folder
 from bioseg_cli.model.saved import ModelCard, save_model
 from bioseg_cli.runs.directory import RunDirectory
 from bioseg_cli.runs.manifest import Manifest
@@ -19,23 +21,35 @@ from bioseg_cli.training.state import Stateful, TrainingState, save_state
 class TrainingRun(RunDirectory):
     """A run directory that a training writes."""
 
+    @staticmethod
+    def owned(path: Path, say: Callable[[str], None]) -> AbstractContextManager[Ownership | None]:
+        """Keep other processes out of the directory; see `owned_folder`."""
+        return owned_folder(path, say=say)
+
     def discard_partial(self) -> None:
         """Remove what a killed training left half-written."""
         discard_partial(self.path)
 
     def save_checkpoint(self, state: str, tensors: dict[str, Tensor], card: ModelCard) -> None:
         """Write the saved model of a state."""
+        self.check_owned()
         save_model(self.checkpoint(state), tensors, card)
 
     def save_state(
         self, state: TrainingState, parts: Mapping[str, Stateful], data_hash: str, device: torch.device
     ) -> None:
         """Write what it takes to resume."""
+        self.check_owned()
         save_state(self.resume_file, state, parts, data_hash, device)
 
 
 class UnwrittenRun(TrainingRun):
     """The run directory for a process that does not write it: it can be read, and its manifest kept in memory."""
+
+    @staticmethod
+    def owned(path: Path, say: Callable[[str], None]) -> AbstractContextManager[Ownership | None]:
+        """The process that writes keeps others out."""
+        return nullcontext()
 
     @classmethod
     def create(cls, path: Path, manifest: Manifest, *, overwrite: bool) -> Self:

@@ -14,8 +14,9 @@ from bioseg_cli.config import STATES
 from bioseg_cli.dataset.reader import Dataset, find_dataset
 from bioseg_cli.errors import DataError, Interrupted
 from bioseg_cli.io.files import write_bytes
+from bioseg_cli.io.ownership import owned_folder
 from bioseg_cli.runs.directory import RunDirectory
-from bioseg_cli.runs.manifest import now
+from bioseg_cli.runs.manifest import Manifest, now
 from bioseg_cli.runs.output import Output
 from bioseg_cli.runs.sections import Restart, Status
 from bioseg_cli.training.iic_settings import TrainIICConfig
@@ -44,29 +45,31 @@ def train_with_restarts(config: TrainIICConfig, output: Output, *, overwrite: bo
     config = with_resumed_settings(config)
     if config.restarts == 1:
         return train(config, output, overwrite=overwrite, watch=watch)
-    run = _begin(config, output, overwrite=overwrite)
-    try:
-        restarts = [_restart(config, run, number, output, watch) for number in range(config.restarts)]
-        scores = [_score(restart) for restart in restarts]
-        kept = scores.index(max(scores))
-        _keep(run, restarts, kept)
-    except Interrupted as error:
-        record_failure(run, error)
-        # The restart names its own folder; it is the whole that goes on.
-        raise Interrupted(error.what, where=run.path, fix=f"Continue with --resume {run.path}.") from None
-    except BaseException as error:
-        record_failure(run, error)
-        raise
-    output.say(f"{run.path}: the restart of seed {config.seed + kept} is kept")
-    return run
-
-
-def _begin(config: TrainIICConfig, output: Output, *, overwrite: bool) -> RunDirectory:
-    """The run directory of all restarts, new or gone on with."""
     with Dataset(find_dataset(config.data)) as dataset:
         method = config.method(dataset, resolve_device(config.device))
         path = config.run or RUNS_FOLDER / f"{method.run_name}-{config.restarts}restarts"
         record = first_record(config, dataset)
+    with owned_folder(path, say=output.say) as ownership:
+        run = _begin(path, record, config, overwrite=overwrite)
+        run.ownership = ownership
+        try:
+            restarts = [_restart(config, run, number, output, watch) for number in range(config.restarts)]
+            scores = [_score(restart) for restart in restarts]
+            kept = scores.index(max(scores))
+            _keep(run, restarts, kept)
+        except Interrupted as error:
+            record_failure(run, error)
+            # The restart names its own folder; it is the whole that goes on.
+            raise Interrupted(error.what, where=run.path, fix=f"Continue with --resume {run.path}.") from None
+        except BaseException as error:
+            record_failure(run, error)
+            raise
+    output.say(f"{run.path}: the restart of seed {config.seed + kept} is kept")
+    return run
+
+
+def _begin(path: Path, record: Manifest, config: TrainIICConfig, *, overwrite: bool) -> RunDirectory:
+    """The run directory of all restarts, new or gone on with."""
     if config.resume is None:
         return RunDirectory.create(path, record, overwrite=overwrite)
     run = RunDirectory.open(path)

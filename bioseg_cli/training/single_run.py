@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TypeVar
 
@@ -80,7 +81,7 @@ def train(
     data = find_dataset(config.data)
     directory = TrainingRun if launch.first else UnwrittenRun
     stop_requested = watch.stop_requested
-    with joined(launch, device) as processes, Dataset(data) as dataset:
+    with joined(launch, device) as processes, Dataset(data) as dataset, ExitStack() as held:
         start = start_of(config)
         config, said = fitted_to_images(config, dataset, device, start)
         budget = None
@@ -92,6 +93,7 @@ def train(
             config, method = fitted, method.with_budget(fitted)
             said.append(f"{config.steps} updates fit into {budget.minutes:g} minutes on this machine")
         path = config.run or RUNS_FOLDER / method.run_name
+        ownership = held.enter_context(directory.owned(path, output.say))
         taken = None
         if start is not None:
             start.refuse_overwriting(path)
@@ -110,6 +112,7 @@ def train(
         processes.check_alike(f"{manifest.hash} {precision.name}")
         if config.resume is not None:
             run = directory.open(path)
+            run.ownership = ownership
             run.discard_partial()
             manifest.times = resumed(run.manifest.times)
             trainer = Trainer(
@@ -121,6 +124,7 @@ def train(
             trainer.record()
         else:
             run = directory.create(path, manifest, overwrite=overwrite)
+            run.ownership = ownership
             weights = None if taken is None else taken.tensors
             trainer = Trainer(
                 method, dataset, config, precision, run, output, stop_requested, processes, weights, watch.progressed

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from bioseg_cli.cli.shown import show_done
-from bioseg_cli.compute.signals import ended_by_signals
 from bioseg_cli.prediction.settings import PredictConfig
 from bioseg_cli.runs.console import ConsoleOutput
 
@@ -24,5 +23,4 @@ def predict(config: PredictConfig, output: ConsoleOutput, overwrite: bool) -> No
             output.show(f"{count} mask{'s' if count != 1 else ''} written to {result.out}")
         output.result(result.to_json())
 
-    with ended_by_signals():
-        show_done(lambda: session.run(config, output, overwrite=overwrite), show)
+    show_done(lambda: session.run(config, output, overwrite=overwrite), show)

@@ -36,11 +36,22 @@ from bioseg_cli.runs.output import Output
 
 IMAGE_FILE = "3D_Volumes/Histological_Space/nii/full8_200um_optbal.nii.gz"
 LABELS_FILE = "3D_Classified_Volumes/Histological_Space/nii/full_cls_200um_9classes.nii.gz"
+VOXEL = 0.2
+"""Edge of its voxels in millimetres."""
 ADDRESS = "https://ftp.bigbrainproject.org/bigbrain-ftp/BigBrainRelease.2015"
+
+
+def _refuse_another(path: Path) -> None:
+    """Raise `DataError` where a file that was fetched is no volume of that resolution: nobody has published a hash."""
+    size = open_volume(path).voxel_size
+    if not np.allclose(size, VOXEL, rtol=0.01):
+        raise DataError(f"its voxels measure {' x '.join(f'{edge:g}' for edge in size)} mm, and not {VOXEL:g} mm")
+
+
 PUBLICATION = Publication(
     name="BigBrain, 200 µm",
     address=ADDRESS,
-    files=(Remote(IMAGE_FILE, None), Remote(LABELS_FILE, None)),
+    files=tuple(Remote(name, None, _refuse_another) for name in (IMAGE_FILE, LABELS_FILE)),
     terms="CC BY-NC-SA 4.0 (https://creativecommons.org/licenses/by-nc-sa/4.0): not for commercial use, and what is "
     "made from it is shared on the same terms. Please cite Amunts et al., Science 340:1472 (2013).",
     by_hand=f"Or fetch {ADDRESS}/{IMAGE_FILE} and {ADDRESS}/{LABELS_FILE} elsewhere and name them with --image and "

@@ -1,0 +1,59 @@
+"""Commands of bioseg as processes of their own, held while something else is tried."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+PATIENCE = 600
+"""Seconds after which a process that is waited for is taken to hang."""
+
+
+def command(*arguments: object) -> list[str]:
+    """The command line of bioseg."""
+    return [sys.executable, "-m", "bioseg_cli", *map(str, arguments)]
+
+
+def started(*arguments: object, **options: Any) -> subprocess.Popen[str]:
+    """A command that has begun; what it says is kept."""
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL, "text": True}
+    return subprocess.Popen(command(*arguments), **{**pipes, **options})
+
+
+def until(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    """Wait for a condition that a process brings about."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+
+
+def owner_in(folder: Path) -> Callable[[], bool]:
+    """Whether a process owns a folder, or a part or a file in it."""
+    return lambda: any(".partial" not in path.name for path in folder.glob(".*.owner"))
+
+
+@contextlib.contextmanager
+def held(process: subprocess.Popen[str], condition: Callable[[], bool]) -> Iterator[None]:
+    """A process that is stopped as soon as it has brought a condition about, and goes on at the end."""
+    try:
+        until(condition, process)
+        process.send_signal(signal.SIGSTOP)
+        yield
+    finally:
+        process.send_signal(signal.SIGCONT)
+
+
+def ended(process: subprocess.Popen[str], by: signal.Signals | None = None) -> tuple[int, str, str]:
+    """The exit code of a process, and what it said; `by` is sent to it first."""
+    if by is not None:
+        process.send_signal(by)
+    out, errors = process.communicate(timeout=PATIENCE)
+    return process.returncode, out, errors
