@@ -56,8 +56,11 @@ def predict_files(predictor: Predictor, paths: list[Path], out: Path, **options:
     def leave_out(source: Any, error: DataError) -> None:
         raise error
 
+    def unlike(source: Any, sentences: Any) -> None:
+        """Some of the images have another pixel size."""
+
     with ConsoleOutput(quiet=True).progress("", len(paths)) as progress, ExitStack() as opened:
-        run = ImagePrediction(predictor, config, entries.append, leave_out, progress, ObjectRules())
+        run = ImagePrediction(predictor, config, entries.append, leave_out, unlike, progress, ObjectRules())
         run.run([source for source in find_sources(config, opened) if isinstance(source, Source)])
     return entries
 

@@ -209,7 +209,7 @@ def test_an_output_that_cannot_be_written_stops_everything(
     paths = [write_nifti(tmp_path / f"{name}.nii", voxels[..., :2]) for name in "ab"]
     (tmp_path / "out").write_text("a file where the folder should be")
     result = bioseg("predict", model, *paths, "--out", tmp_path / "out", "--overwrite")
-    assert result.exit_code == 3 and "could not be written" in result.stderr
+    assert result.exit_code == 2 and "A file is where the folder would go" in result.stderr
     assert "Left out" not in result.stderr
 
 

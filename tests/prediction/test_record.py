@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
 
 from bioseg_cli.errors import DataError
+from bioseg_cli.io.ownership import owned_folder
 from bioseg_cli.io.pixel_size import PixelSize
 from bioseg_cli.prediction.distributed import merged_manner
 from bioseg_cli.prediction.earlier import Outdated
@@ -57,16 +59,28 @@ def test_a_damaged_record_is_named(text: str, tmp_path: Path) -> None:
     assert refused.value.where == str(tmp_path / "predictions.yaml")
 
 
+def record_file(
+    out: Path,
+    begun: PredictionRecord,
+    outcome: Callable[[], Outcome],
+    kept: list[FileEntry],
+    order: list[str],
+    outdated: Outdated | None = None,
+) -> RecordFile:
+    """The record of a folder that nobody takes over."""
+    with owned_folder(out) as ownership:
+        return RecordFile(out / "predictions.yaml", begun, outcome, kept, order, outdated or Outdated(out), ownership)
+
+
 def test_a_record_on_its_way_has_the_files_in_the_order_in_which_they_were_given(tmp_path: Path) -> None:
     found = [FileEntry(name="c"), FileEntry(name="a")]
     begun = PredictionRecord(status=Status.RUNNING, device=None, tiles=None, files=(), failures=())
-    file = RecordFile(
-        tmp_path / "out" / "predictions.yaml",
+    file = record_file(
+        tmp_path / "out",
         begun,
         lambda: Outcome(device="cpu", files=tuple(found), failures=(FailureEntry(name="d"),)),
         [FileEntry(name="gone"), FileEntry(name="b")],
         ["a", "b", "c", "d"],
-        Outdated(tmp_path / "out"),
     )
     file.write()
     written = yaml.safe_load((tmp_path / "out" / "predictions.yaml").read_text())
@@ -80,12 +94,10 @@ def test_a_record_on_its_way_has_the_files_in_the_order_in_which_they_were_given
 
 
 def test_without_a_mask_there_is_no_record(tmp_path: Path) -> None:
-    file = RecordFile(
-        tmp_path / "out" / "predictions.yaml", PredictionRecord(), Outcome, [], [], Outdated(tmp_path / "out")
-    )
+    file = record_file(tmp_path / "out", PredictionRecord(), Outcome, [], [])
     file.write()
     assert file.end(Status.FAILED).status == "failed"
-    assert not (tmp_path / "out").exists()
+    assert not (tmp_path / "out" / "predictions.yaml").exists()
 
 
 def test_a_replaced_file_is_in_the_earlier_record_until_its_replacement_is_in_this_one(tmp_path: Path) -> None:
@@ -98,7 +110,7 @@ def test_a_replaced_file_is_in_the_earlier_record_until_its_replacement_is_in_th
     outdated = Outdated(out, (old.of_files(entries),))
     found: list[FileEntry] = []
     begun = PredictionRecord(model=Origin(sha256="new"), files=())
-    file = RecordFile(out / "predictions.yaml", begun, lambda: Outcome(files=tuple(found)), [], ["a", "b"], outdated)
+    file = record_file(out, begun, lambda: Outcome(files=tuple(found)), [], ["a", "b"], outdated)
     file.write()
     (written,) = PredictionRecord.read(out / "predictions.yaml").earlier
     assert written.files == entries and written.config == {"tta": True} and written.model.sha256 == "old"
@@ -119,7 +131,7 @@ def test_a_record_of_earlier_files_alone_stays(tmp_path: Path) -> None:
     (tmp_path / "a.tif").write_text("old")
     old = PredictionRecord(model=Origin(sha256="old")).of_files([FileEntry(name="a", outputs=("a.tif",))])
     outdated = Outdated(tmp_path, (old,))
-    file = RecordFile(tmp_path / "predictions.yaml", PredictionRecord(files=()), Outcome, [], ["a"], outdated)
+    file = record_file(tmp_path, PredictionRecord(files=()), Outcome, [], ["a"], outdated)
     file.end(Status.INTERRUPTED)
     assert PredictionRecord.read(tmp_path / "predictions.yaml").earlier == (old,)
 

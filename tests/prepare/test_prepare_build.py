@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +20,12 @@ import yaml
 
 from bioseg_cli.config import ClassInfo, build_config, read_config
 from bioseg_cli.dataset.reader import Dataset
+from bioseg_cli.dataset.schema import Drawn
 from bioseg_cli.errors import BiosegError, DataError, UsageError
 from bioseg_cli.io.files import sha256_of
 from bioseg_cli.masks.classes import BACKGROUND
 from bioseg_cli.prepare import session
-from bioseg_cli.prepare.recipe import Collection, SourceImage
+from bioseg_cli.prepare.recipe import Collection, Loaded, SourceImage
 from bioseg_cli.prepare.recipes.settings import DemoConfig, FolderConfig
 from bioseg_cli.runs.console import ConsoleOutput
 
@@ -235,8 +237,13 @@ def build_from(monkeypatch, tmp_path) -> Callable[..., dict]:
 
     def build(load: Callable[[int], tuple], *, count: int = 12, crop: int = 0, **collected: object) -> dict:
         plane = collected.pop("plane", None)
+
+        def loaded(number: int) -> Loaded:
+            pixels, labels = load(number)
+            return Loaded(pixels, Drawn(labels))
+
         images = tuple(
-            SourceImage(f"s{i}", 0, (SIDE, SIDE), f"g{i}", True, lambda i=i: load(i), plane=plane) for i in range(count)
+            SourceImage(f"s{i}", 0, (SIDE, SIDE), f"g{i}", True, partial(loaded, i), plane=plane) for i in range(count)
         )
         classes = (BACKGROUND, ClassInfo(name="tissue", colour=(1, 2, 3)))
         collection = Collection(images, classes, 1, np.dtype(np.uint8), True, "given", **collected)
@@ -303,7 +310,7 @@ def test_scratch_files_are_discarded_when_they_are_of_no_more_use(build_from, tm
     present: list[list[str]] = []
 
     def discard() -> None:
-        present.append(sorted(path.name for path in tmp_path.iterdir()))
+        present.append(sorted(path.name for path in tmp_path.iterdir() if not path.name.startswith(".")))
 
     with pytest.raises(DataError, match="one value"):
         build_from(lambda number: (np.zeros((1, SIDE, SIDE), np.uint8), np.eye(SIDE, dtype=np.uint8)), discard=discard)
