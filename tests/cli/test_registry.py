@@ -150,7 +150,7 @@ def test_annotations_of_another_package_become_a_data_set(installed, tmp_path: P
     for name in ("images", "drawn"):
         (tmp_path / name).mkdir()
     for number in range(5):
-        Image.fromarray(stripe_image()).save(tmp_path / "images" / f"t{number}.png")
+        Image.fromarray(stripe_image() + np.uint8(number)).save(tmp_path / "images" / f"t{number}.png")
     for number in range(3):
         (tmp_path / "drawn" / f"t{number}.bars").write_text("stripe 8 18\nedge 0 2\n")
     prepared = installed("prepare", "folder", "--images", "images", "--masks", "drawn", "--out", "set.h5", "--json")
@@ -168,8 +168,10 @@ def test_annotations_of_another_package_become_a_data_set(installed, tmp_path: P
     refused = installed(*given, exits=3)
     said = {file["file"]: file["reason"] for file in json.loads(refused.stdout)["rejected"]}
     assert said.keys() == {"t3.bars", "t9.bars"} and said["t3.bars"].startswith("Line 1 not enough values")
+    (tmp_path / "images" / "t0.bars").write_text("stripe 8 18\n")
     beside = installed("prepare", "folder", "--images", "images", "--out", "plain.h5")
-    assert "annotations" not in beside.stdout
+    assert "t0.bars beside the images may hold annotations" in beside.stdout
+    assert ".bars and .broken and .lost and .wrong (of installed packages)" in beside.stdout
 
 
 @pytest.mark.parametrize(
