@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
@@ -128,12 +129,16 @@ def disc_control(tmp_path_factory: pytest.TempPathFactory, disc_dataset: Path, b
 
 
 class Server:
-    """Serves files from memory; can break off, and remembers what was asked for."""
+    """Serves files from memory; can break off, or announce another length, and remembers what was asked for."""
 
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
         self.bytes_before_break: list[int] = []
         self.supports_ranges = True
+        self.announced: str | None = None
+        """What is sent as the length of the content; "" = no length at all."""
+        self.times = 1
+        """The content is sent so many times."""
         self.ranges: list[str | None] = []
         server = self
 
@@ -155,10 +160,14 @@ class Server:
                 self.send_response(206 if start else 200)
                 if start:
                     self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
-                self.send_header("Content-Length", str(len(content) - start))
+                length = str(len(content) - start) if server.announced is None else server.announced
+                if length:
+                    self.send_header("Content-Length", length)
                 self.end_headers()
                 end = start + server.bytes_before_break.pop(0) if server.bytes_before_break else None
-                self.wfile.write(content[start:end])
+                with contextlib.suppress(ConnectionError):  # who asked has gone
+                    for _ in range(server.times):
+                        self.wfile.write(content[start:end])
 
             def log_message(self, *_: object) -> None:
                 pass

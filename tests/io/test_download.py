@@ -12,8 +12,18 @@ import numpy as np
 import pytest
 from conftest import Server
 
-from bioseg_cli.errors import DataError
-from bioseg_cli.prepare.download import ATTEMPTS, BLOCK_BYTES, Publication, Remote, fetch_unpacked
+from bioseg_cli.errors import DataError, OutputError
+from bioseg_cli.io.ownership import owned_folder
+from bioseg_cli.prepare import download
+from bioseg_cli.prepare.download import (
+    ATTEMPTS,
+    BLOCK_BYTES,
+    MOST_BYTES,
+    Publication,
+    Remote,
+    fetch,
+    fetch_unpacked,
+)
 from bioseg_cli.runs.console import ConsoleOutput
 
 QUIET = ConsoleOutput(quiet=True)
@@ -92,17 +102,60 @@ def test_a_part_of_another_file_is_thrown_away(server, tmp_path) -> None:
     assert_complete(tmp_path, fetched(server, tmp_path))
 
 
-def test_another_hash(server, tmp_path) -> None:
-    with pytest.raises(DataError, match="SHA-256 differs") as caught:
+def test_another_file_is_set_aside_and_fetched_anew(server, tmp_path) -> None:
+    with pytest.raises(DataError, match="not the published one: its SHA-256 differs") as caught:
         fetched(server, tmp_path, "0" * 64)
     assert "--source" in str(caught.value)
-    assert not (tmp_path / "files").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["data.zip.wrong"]
+    assert_complete(tmp_path / "again", fetched(server, tmp_path / "again", hashlib.sha256(ARCHIVE).hexdigest()))
+
+
+def test_what_is_no_published_file_by_its_content_is_set_aside(server, tmp_path) -> None:
+    def refuse(path: Path) -> None:
+        assert path.read_bytes() == ARCHIVE
+        raise DataError("its voxels measure 1 mm")
+
+    known = Publication("Set", server.address, (Remote("data.zip", None, refuse),), terms="free", by_hand="By hand.")
+    with pytest.raises(DataError, match="not the published one: its voxels measure 1 mm"):
+        fetch(known, tmp_path, mirror=None, output=QUIET)
+    assert [path.name for path in tmp_path.iterdir()] == ["data.zip.wrong"]
+
+
+@pytest.mark.parametrize("announced", ["many", "-1", "1e9", "²"])
+def test_a_length_that_is_none_is_an_error_of_the_server(server, tmp_path, announced: str) -> None:
+    server.announced = announced.encode().decode("latin-1")
+    with pytest.raises(DataError, match=r"The download failed \(InvalidHeader\)"):
+        fetched(server, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("announced", ["", str(MOST_BYTES + 1), "9" * 400])
+def test_a_server_that_sends_without_end_fills_no_disk(
+    server, tmp_path, monkeypatch: pytest.MonkeyPatch, announced: str
+) -> None:
+    if not announced:
+        monkeypatch.setattr(download, "MOST_BYTES", 2_000_000)
+    server.announced, server.times = announced, 100
+    with pytest.raises(DataError, match=r"sends more than .* GiB, which no file of a publication has"):
+        fetched(server, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_server_that_says_no_length_is_believed(server, tmp_path) -> None:
+    server.announced = ""
+    assert_complete(tmp_path, fetched(server, tmp_path))
+
+
+def test_two_that_fetch_at_once(server, tmp_path) -> None:
+    with owned_folder(tmp_path), pytest.raises(OutputError, match="Another process is writing here"):
+        fetched(server, tmp_path)
+    assert server.ranges == []
 
 
 def test_a_damaged_archive_is_removed(server, tmp_path) -> None:
     middle = len(ARCHIVE) // 2
     server.files["/set/data.zip"] = ARCHIVE[:middle] + b"????????" + ARCHIVE[middle + 8 :]
-    with pytest.raises(DataError, match="damaged"):
+    with pytest.raises(DataError, match=r"The archive cannot be read .* so it was removed"):
         fetched(server, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
