@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.prompt import Confirm, FloatPrompt, Prompt
+from rich.prompt import Confirm, Prompt
 from rich.text import Text
 
 from bioseg_cli.errors import Interrupted
@@ -50,10 +52,9 @@ class Questions:
     def number_above_0(self, question: str, proposal: float) -> float:
         """A number above 0."""
         while True:
-            with _end_of_input():
-                answer: float = FloatPrompt.ask(Text(question), console=self._console, default=proposal)
-            if answer > 0:
-                return answer
+            with contextlib.suppress(ValueError):
+                if 0 < (answer := float(self.text(question, f"{proposal:g}"))) < math.inf:
+                    return answer
             self._console.print(Text("A number above 0 is needed"))
 
     def yes(self, question: str, *, proposal: bool) -> bool:

@@ -16,7 +16,7 @@ from bioseg_cli.errors import UsageError
 from bioseg_cli.init.commands import commands_of, data_path, from_folder, script_of
 from bioseg_cli.init.result import FoundData, InitResult
 from bioseg_cli.init.settings import InitConfig
-from bioseg_cli.io.files import refuse_existing, write_bytes, write_failure, write_text
+from bioseg_cli.io.files import write_bytes, write_failure, write_text
 from bioseg_cli.io.folders import IMAGE_SUFFIXES, VOLUME_SUFFIXES, files_in, with_suffix
 from bioseg_cli.io.names import on_any_disk, stem_within
 from bioseg_cli.prepare import session as prepare
@@ -39,8 +39,8 @@ def run(config: InitConfig, output: Output, *, overwrite: bool) -> InitResult:
 
 def refuse_files(config: InitConfig, *, overwrite: bool) -> None:
     """Raise `UsageError` where a file to write exists already and may not be replaced."""
-    for path in _files(config):
-        refuse_existing(path, overwrite=overwrite)
+    if not overwrite and (existing := next((path for path in _files(config) if path.exists()), None)):
+        raise UsageError("The file exists already", where=existing, fix="Choose another --name, or give --overwrite.")
 
 
 def look(config: InitConfig, output: Output) -> FoundData:
@@ -72,11 +72,15 @@ def look(config: InitConfig, output: Output) -> FoundData:
         )
 
 
+def picture_path(config: InitConfig) -> Path:
+    """Where the picture goes."""
+    return config.folder / f"{config.called}.png"
+
+
 def write_picture(config: InitConfig, found: FoundData) -> Path:
     """Write the picture of what was found."""
-    *_, picture = _files(config)
-    write_bytes(picture, found.picture)
-    return picture
+    write_bytes(picture_path(config), found.picture)
+    return picture_path(config)
 
 
 def write(config: InitConfig, found: FoundData) -> InitResult:
@@ -91,8 +95,8 @@ def write(config: InitConfig, found: FoundData) -> InitResult:
 
 
 def _files(config: InitConfig) -> tuple[Path, Path, Path]:
-    settings, script, picture = (config.folder / f"{config.called}{suffix}" for suffix in (".yaml", ".sh", ".png"))
-    return settings, script, picture
+    settings, script = (config.folder / f"{config.called}{suffix}" for suffix in (".yaml", ".sh"))
+    return settings, script, picture_path(config)
 
 
 def _yaml(config: InitConfig) -> str:
@@ -102,7 +106,9 @@ def _yaml(config: InitConfig) -> str:
         name: from_folder(path, config.folder) for name in ("images", "masks") if (path := getattr(data_set, name))
     }
     values = data_set.model_copy(update=places).model_dump(mode="json", include=data_set.model_fields_set)
-    return "# Settings of: bioseg prepare folder\n" + yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+    order = [name for names in config.panels.values() for name in names]
+    ordered = {name: values[name] for name in sorted(values, key=order.index)}
+    return "# Settings of: bioseg prepare folder\n" + yaml.safe_dump(ordered, sort_keys=False, allow_unicode=True)
 
 
 @contextmanager

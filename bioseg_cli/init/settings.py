@@ -13,7 +13,7 @@ from bioseg_cli.prepare.recipes.settings import FolderConfig
 
 NO_MASKS = "none"
 """What is given as the folder of masks where there are none."""
-PROPOSED_MINUTES = 5.0
+PROPOSED_MINUTES = 5
 _OF_IMAGES = frozenset({"image", "images", "img", "imgs", "raw", "data", "tif", "tiff", "png"})
 """Names of folders that say nothing of what the images show."""
 
@@ -43,7 +43,7 @@ class InitConfig(FolderConfig):
         "nothing is drawn yet. The proposal is a folder beside the images that is called like masks.",
     )
     minutes: float | None = Field(
-        default=None, gt=0, description=f"Minutes that the training may take. The proposal is {PROPOSED_MINUTES:g}."
+        default=None, gt=0, description=f"Minutes that the training may take. The proposal is {PROPOSED_MINUTES}."
     )
     yes: bool = Field(default=False, description="Ask nothing: take what is proposed for all that is not given.")
     name: str | None = Field(

@@ -62,10 +62,14 @@ def _asked(config: InitConfig, output: ConsoleOutput, overwrite: bool) -> InitRe
         )
     config = _with(config, images=images, masks=masks)
     session.refuse_files(config, overwrite=overwrite)
-    config, found = _understood(config, ask, output)
-    if found.labelled and config.minutes is None:
-        minutes = ask.number_above_0("Minutes that the training may take", PROPOSED_MINUTES)
-        config = _with(config, minutes=minutes)
+    try:
+        config, found = _understood(config, ask, output)
+        if found.labelled and config.minutes is None:
+            minutes = ask.number_above_0("Minutes that the training may take", PROPOSED_MINUTES)
+            config = _with(config, minutes=minutes)
+    except BaseException:
+        session.picture_path(config).unlink(missing_ok=True)  # it was for the questions that are not answered
+        raise
     return session.write(config, found)
 
 
