@@ -31,12 +31,14 @@ class EarlierPrediction:
         entries: of each file by its name.
         own: names of the files in the record that is written anew: those of other parts of a job array are not there.
         same: whether each entry was made by the model and with the settings of now.
+        level: of pyramids, that is predicted.
     """
 
     out: Path
     entries: Mapping[str, FileEntry] = field(default_factory=dict)
     own: frozenset[str] = frozenset()
     same: bool = True
+    level: int = 0
 
     @classmethod
     def read(cls, config: PredictConfig, model_hash: str, rules: ObjectRules) -> EarlierPrediction:
@@ -62,7 +64,7 @@ class EarlierPrediction:
                 own |= set(found)
             same &= record.model.sha256 == model_hash and _lasting(record.config) == settings
             same &= not config.objects or record.object_rules == rules.learnt
-        return cls(config.out, entries, frozenset(own), same)
+        return cls(config.out, entries, frozenset(own), same, config.level)
 
     def done(self, sources: Sequence[AnySource]) -> dict[str, FileEntry]:
         """The entries of those of the files that need no new prediction: equal in content, with all outputs there."""
@@ -77,7 +79,7 @@ class EarlierPrediction:
         if not all((self.out / name).is_file() for name in entry.outputs):
             return False
         try:
-            return entry.sha256 == sha256_of_image(source.path)
+            return entry.sha256 == sha256_of_image(source.path, self.level)
         except (OSError, DataError):
             return False  # the prediction says what is wrong with it
 
