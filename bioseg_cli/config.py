@@ -65,6 +65,9 @@ AXES_ABOUT = (
     "Axes of TIFF stacks that do not name their axes: one letter per axis, in order: T (time), Z (plane), C (channel), "
     "Y (row), X (column). YXC has its channels last. Each time point and each plane becomes an image."
 )
+LEVEL_ABOUT = (
+    "Level of pyramids to read (whole slides, OME-TIFF, OME-Zarr): 0 is the full resolution, 1 the next smaller one."
+)
 PLANES_ABOUT = "Take every plane of a TIFF stack with a Z axis as an image of its own."
 
 LONGEST_SHOWN = 200

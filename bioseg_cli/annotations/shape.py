@@ -5,9 +5,10 @@ Coordinates (x, y) count pixels from the outer corner of the image's first pixel
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +50,10 @@ class Outline:
         (left, top), (right, bottom) = points.min(axis=0).tolist(), points.max(axis=0).tolist()
         return left, top, right, bottom
 
+    def reduced(self, down: float, across: float) -> Outline:
+        """The same area where a pixel stands for so many pixels of a column and of a row."""
+        return replace(self, rings=tuple(ring / (across, down) for ring in self.rings))
+
 
 @dataclass(frozen=True, eq=False)
 class Bitmap:
@@ -78,6 +83,10 @@ class Bitmap:
         height, width = self.inside.shape
         return self.column, self.row, self.column + width, self.row + height
 
+    def reduced(self, down: float, across: float) -> Bitmap:
+        """See `Outline.reduced`; raises `ValueError`: what is given pixel by pixel has no place between the pixels."""
+        raise ValueError(f"is given pixel by pixel, which fits no level of {across:g} x {down:g} pixels a pixel")
+
 
 @dataclass(frozen=True, eq=False)
 class Stroke:
@@ -97,6 +106,10 @@ class Stroke:
         (left, top), (right, bottom) = self.points.min(axis=0).tolist(), self.points.max(axis=0).tolist()
         radius = self.width / 2
         return left - radius, top - radius, right + radius, bottom + radius
+
+    def reduced(self, down: float, across: float) -> Stroke:
+        """See `Outline.reduced`; the pen stays round."""
+        return Stroke(self.points / (across, down), self.width / math.sqrt(across * down))
 
 
 Area = Outline | Stroke | Bitmap
@@ -136,6 +149,18 @@ class Annotation:
     shapes: tuple[Shape, ...]
     image: str | None = None
     size: tuple[int, int] | None = None
+
+    def reduced(self, down: float, across: float) -> Annotation:
+        """The same on a level of a pyramid, of which a pixel stands for so many pixels of a column and of a row.
+
+        Raises:
+            DataError: a shape is given pixel by pixel.
+        """
+        shapes = []
+        for shape in self.shapes:
+            with shape_errors(self.source, shape.name):
+                shapes.append(replace(shape, area=shape.area.reduced(down, across)))
+        return replace(self, shapes=tuple(shapes))
 
 
 @contextmanager

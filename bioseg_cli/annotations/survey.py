@@ -74,7 +74,7 @@ def survey_annotations(
         UsageError: `names` leaves out a class that was drawn.
     """
     of_image = annotations.of_image
-    annotated = {info.path: (info, of_image[info.path]) for info in infos if info.path in of_image}
+    annotated = {info.path: (info, _on_level(of_image[info.path], info)) for info in infos if info.path in of_image}
     for image, (info, annotation) in list(annotated.items()):
         try:
             _check(info, annotation)
@@ -95,16 +95,22 @@ def survey_annotations(
     return SurveyedAnnotations(found.classes, sentence, tuple(notes), found.codes, annotated)
 
 
-def _check(info: ImageInfo, annotation: Annotation) -> None:
-    """Refuse what does not fit the image."""
-    if annotation.size is not None and annotation.size != (info.height, info.width):
+def _on_level(annotation: Annotation, info: ImageInfo) -> Annotation:
+    """The shapes, which are drawn on the full resolution, on the level of the image that is read."""
+    full_height, full_width = info.full_size or (info.height, info.width)
+    if annotation.size is not None and annotation.size != (full_height, full_width):
         height, width = annotation.size
         raise DataError(
             f"The shapes were drawn on {height} x {width} pixels (height x width), and {info.path.name} has "
-            f"{info.height} x {info.width}",
+            f"{full_height} x {full_width}",
             where=annotation.source,
             fix="Give the image that was drawn on, or scale the shapes with it.",
         )
+    return annotation if info.full_size is None else annotation.reduced(*info.reduction)
+
+
+def _check(info: ImageInfo, annotation: Annotation) -> None:
+    """Refuse what does not fit the image."""
     frames = {shape.frame for shape in annotation.shapes} - {None}
     if info.frames == 1 and len(frames) > 1:
         raise DataError(

@@ -35,11 +35,13 @@ class Stacks:
             are frames.
         planes: take every plane of a volume as a frame.
         channels: that the images have to have, where this is known.
+        level: of a pyramid, from 0, the full resolution.
     """
 
     axes: str | None = None
     planes: bool = False
     channels: int | None = None
+    level: int = 0
 
 
 @dataclass(frozen=True)

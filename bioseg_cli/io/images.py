@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -25,12 +25,14 @@ from bioseg_cli.io.axes import NamedAxes, Stacks
 from bioseg_cli.io.channel_names import COLOURS, channel_names
 from bioseg_cli.io.files import sha256_of
 from bioseg_cli.io.folders import is_zarr
+from bioseg_cli.io.levels import no_level, reduction
 from bioseg_cli.io.limits import check_memory
 from bioseg_cli.io.orientation import ORIENTATION_TAG, TURNED, UPRIGHT, orientation_of, swaps_sides, upright
 from bioseg_cli.io.pixel_size import PixelSize, stated_pixel_size
 from bioseg_cli.io.rasters import decode_raster, raster_header
-from bioseg_cli.io.tiff import axes_of, checked_series, is_tiff, open_tiff
+from bioseg_cli.io.tiff import axes_of, checked_series, frame_layout, is_tiff, open_tiff
 from bioseg_cli.io.tiff_log import damage_refused
+from bioseg_cli.io.tiff_pages import level_of
 from bioseg_cli.io.tiff_photometric import appearance
 from bioseg_cli.io.tiff_segments import TiffFrames
 
@@ -52,6 +54,7 @@ class ImageInfo:
         orientation: how the pixels lie in the file (EXIF, 1 to 8).
         channel_names: what the file calls its channels, in their order; none where it names none.
         notes: what reading does to the pixels, one sentence each, where the user should know.
+        full_size: height and width of the full resolution, where another level of a pyramid is read.
     """
 
     path: Path
@@ -67,6 +70,13 @@ class ImageInfo:
     orientation: int = UPRIGHT
     notes: tuple[str, ...] = ()
     channel_names: tuple[str, ...] = ()
+    full_size: tuple[int, int] | None = None
+
+    @property
+    def reduction(self) -> tuple[float, float]:
+        """How many pixels of the full resolution a pixel stands for, along the height and along the width."""
+        full_height, full_width = self.full_size or (self.height, self.width)
+        return reduction(full_height, self.height), reduction(full_width, self.width)
 
     @property
     def frame_bytes(self) -> int:
@@ -88,7 +98,8 @@ class ImageFile:
 
     Args:
         path: TIFF (plain, multi-page, OME, ImageJ, MetaMorph), PNG, JPEG or BMP, or the folder of an OME-Zarr image.
-        stacks: what the user said of files with several images; None: the command has no options for them.
+        stacks: what the user said of files with several images; None: the command has no options for them, and the
+            full resolution is read.
         labels: the values are those of a mask: of a palette the numbers of the colours, and where zero is white
             nothing but black and white.
 
@@ -96,8 +107,8 @@ class ImageFile:
         info: what the file holds.
 
     Raises:
-        DataError: not an image, truncated, a stack whose axes, or planes, `stacks` had to say something of, or colours
-            that are not understood.
+        DataError: not an image, truncated, a stack whose axes, or planes, `stacks` had to say something of, a level
+            that is not there, or colours that are not understood.
         UsageError: an OME-Zarr image, and the package that reads it is not installed.
     """
 
@@ -107,13 +118,16 @@ class ImageFile:
         self._tif: tifffile.TiffFile | None = None
         self._zarr: OmeZarrImage | None = None
         self._whole: tuple[int, Array] | None = None  # the number of a frame that was decoded whole, and its pixels
+        level = 0 if stacks is None else stacks.level
         with reading_errors(path):
             if is_zarr(path):
-                self._zarr = _ome_zarr(path)
+                self._zarr = _ome_zarr(path, level)
                 self.info = _zarr_info(self._zarr, stacks)
                 return
             if not is_tiff(path):
                 raster = raster_header(path)
+                if level:
+                    raise no_level(level, [(raster.height, raster.width)], path)
                 shape = (raster.channels, raster.height, raster.width)
                 notes = () if raster.orientation == UPRIGHT else (TURNED,)
                 names = COLOURS if raster.channels == 3 else ()
@@ -127,9 +141,10 @@ class ImageFile:
                     self._tif = open_tiff(path)
                     series = checked_series(self._tif, path)
                     axes = axes_of(self._tif, series, stacks, path)
-                    self._frames = TiffFrames(self._tif, series, axes.letters)
+                    chosen = level_of(series, level, path)
+                    self._frames = TiffFrames(self._tif, chosen, axes.letters)
                     self._frames.check_sizes(path)
-                self._appearance = appearance(self._tif, series, path)
+                self._appearance = appearance(self._tif, chosen, path)
                 self.info = self._tiff_info(self._tif, series, axes)
             except BaseException:
                 self.close()
@@ -143,22 +158,27 @@ class ImageFile:
 
     def _tiff_info(self, tif: tifffile.TiffFile, series: tifffile.TiffPageSeries, axes: NamedAxes) -> ImageInfo:
         count, (channels, height, width) = self._frames.count, self._frames.shape
+        full_height, full_width = frame_layout(series.shape, axes.letters)[2:]
         size, no_size = stated_pixel_size(tif, series.keyframe)
         dtype = np.dtype(np.uint8) if series.dtype == bool else series.dtype.newbyteorder("=")
         if self._appearance.palette is not None and not self._labels:
             channels, dtype = 3, np.dtype(np.uint8)
         orientation = orientation_of(series.keyframe.tags.valueof(ORIENTATION_TAG))
         if swaps_sides(orientation):
-            height, width = width, height
+            height, width, full_height, full_width = width, height, full_width, full_height
             size = None if size is None else PixelSize(size.x, size.y, size.unit)
         notes = tuple(filter(None, (self._appearance.note, TURNED if orientation != UPRIGHT else None)))
         stack = axes.stack(series.shape)
         names = channel_names(tif, series.keyframe, channels)
         if self._appearance.palette is not None and not self._labels:
             names = COLOURS
-        return ImageInfo(
+        info = ImageInfo(
             self.path, count, channels, height, width, dtype, size, no_size, axes, stack, orientation, notes, names
         )
+        if (full_height, full_width) == (height, width):
+            return info
+        info = replace(info, full_size=(full_height, full_width))
+        return info if size is None else replace(info, pixel_size=size.times(*info.reduction))
 
     def close(self) -> None:
         """Close the file; nothing more can be read."""
@@ -202,10 +222,10 @@ class ImageFile:
         return checked_values(shown, self.path)
 
 
-def _ome_zarr(path: Path) -> OmeZarrImage:
+def _ome_zarr(path: Path, level: int) -> OmeZarrImage:
     from bioseg_cli.io.ome_zarr import OmeZarrImage  # not installed with every bioseg
 
-    return OmeZarrImage(path)
+    return OmeZarrImage(path, level)
 
 
 def _zarr_info(image: OmeZarrImage, stacks: Stacks | None) -> ImageInfo:
@@ -223,13 +243,14 @@ def _zarr_info(image: OmeZarrImage, stacks: Stacks | None) -> ImageInfo:
         axes=axes,
         stack=axes.stack(image.shape),
         channel_names=image.channel_names,
+        full_size=image.full_size,
     )
 
 
-def sha256_of_image(path: Path) -> str:
-    """The SHA-256 of an image file, or of the metadata and pixels of an OME-Zarr image; raises like `ImageFile`."""
+def sha256_of_image(path: Path, level: int = 0) -> str:
+    """The SHA-256 of an image file, or of the metadata and a level of an OME-Zarr image; raises like `ImageFile`."""
     with reading_errors(path):
-        return _ome_zarr(path).sha256() if is_zarr(path) else sha256_of(path)
+        return _ome_zarr(path, level).sha256() if is_zarr(path) else sha256_of(path)
 
 
 def inspect_image(path: Path, stacks: Stacks | None = None) -> ImageInfo:

@@ -20,6 +20,7 @@ from bioseg_cli.errors import DataError, UsageError
 from bioseg_cli.io.axes import NamedAxes, Stacks, name_axes
 from bioseg_cli.io.files import HASH_BLOCK_BYTES
 from bioseg_cli.io.folders import natural_key
+from bioseg_cli.io.levels import no_level
 from bioseg_cli.io.limits import check_declared, check_memory, largest_bytes
 from bioseg_cli.io.pixel_size import PixelSize, usable_pixel_size
 
@@ -40,19 +41,21 @@ class OmeZarrImage:
 
     Args:
         path: of the group of the image.
+        level: whose pixels are read.
 
     Attributes:
+        level: of the pixels; sizes are those of this level.
         version: of the metadata, 0.4 or 0.5.
         multiscales: the metadata of the levels, as they stand.
         letters: of each axis, see `axes`.
         levels: the arrays, the first in full resolution.
 
     Raises:
-        DataError: the group is no image of a version that is read, or its axes are not known.
+        DataError: the group is no image of a version that is read, its axes are not known, or there is no such level.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, level: int = 0) -> None:
+        self.path, self.level = path, level
         group = _open_group(path)
         metadata = _metadata(group)
         if "multiscales" not in metadata:
@@ -68,12 +71,17 @@ class OmeZarrImage:
         )
         self._labels = [channel.get("label") for channel in metadata.get("omero", {}).get("channels", ())]
         self._axes: Sequence[Mapping[str, Any]] = self.multiscales["axes"]
-        self.letters = _letters(self._axes, self.shape, path)
+        self.letters = _letters(self._axes, self.levels[0].shape, path)
+        if not 0 <= level < len(self.levels):
+            raise no_level(level, [self._height_and_width(array) for array in self.levels], path)
         self._check_sizes()
+
+    def _height_and_width(self, array: zarr.Array[Any]) -> tuple[int, int]:
+        return array.shape[self.letters.index("Y")], array.shape[self.letters.index("X")]
 
     def _check_sizes(self) -> None:
         """Refuse chunks that take too much memory, and more pixels than the folder can hold; see `limits`."""
-        level, itemsize = self.levels[0], self.dtype.itemsize
+        level, itemsize = self.levels[self.level], self.dtype.itemsize
         chunk = f"A chunk of {' x '.join(map(str, level.chunks))} pixels"
         check_memory(self.path, chunk, math.prod(level.chunks) * itemsize)
         if (size := math.prod(self.shape) * itemsize) > largest_bytes():
@@ -82,17 +90,22 @@ class OmeZarrImage:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The size of each axis in full resolution."""
-        return tuple(self.levels[0].shape)
+        """The size of each axis."""
+        return tuple(self.levels[self.level].shape)
+
+    @property
+    def full_size(self) -> tuple[int, int] | None:
+        """Height and width of the full resolution, where another level is read."""
+        return self._height_and_width(self.levels[0]) if self.level else None
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """The type of the pixels, in the byte order of this machine."""
-        stored = np.dtype(self.levels[0].dtype)
+        stored = np.dtype(self.levels[self.level].dtype)
         return np.dtype(np.uint8) if stored.kind == "b" else stored.newbyteorder("=")
 
     def size_of(self, letter: str) -> int:
-        """The size of an axis in full resolution; 1 for an axis that the image lacks."""
+        """The size of an axis; 1 for an axis that the image lacks."""
         return self.shape[self.letters.index(letter)] if letter in self.letters else 1
 
     @property
@@ -117,10 +130,10 @@ class OmeZarrImage:
         return {axis: int(place) for axis, place in zip(axes, places, strict=True)}
 
     def pixel_size(self) -> tuple[PixelSize | None, str | None]:
-        """The size of a pixel in full resolution, and why a stated one is not used; see `stated_pixel_size`."""
+        """The size of a pixel, and why a stated one is not used; see `stated_pixel_size`."""
         units = {letter: axis.get("unit") or "" for letter, axis in zip(self.letters, self._axes, strict=True)}
         scale = np.ones(len(self.letters))
-        for holder in (self.multiscales["datasets"][0], self.multiscales):
+        for holder in (self.multiscales["datasets"][self.level], self.multiscales):
             for transformation in holder.get("coordinateTransformations", ()):
                 if transformation.get("type") == "scale" and "scale" in transformation:
                     scale *= np.asarray(transformation["scale"], float)
@@ -132,16 +145,16 @@ class OmeZarrImage:
         place = self.place_of(frame)
         whole = {"C": slice(None), "Y": rows, "X": columns}
         index = tuple(place[axis] if axis in place else whole[letter] for axis, letter in enumerate(self.letters))
-        found = np.asarray(self.levels[0][index])
+        found = np.asarray(self.levels[self.level][index])
         left = [letter for letter in self.letters if letter in "CYX"]
         found = found.transpose([left.index(letter) for letter in "CYX" if letter in left])
         pixels: NDArray[Any] = np.ascontiguousarray(found if "C" in left else found[None], self.dtype)
         return pixels
 
     def sha256(self) -> str:
-        """The SHA-256 of the metadata and the files of the full resolution, in hexadecimal; labels do not change it."""
+        """The SHA-256 of the metadata and the files of the level, in hexadecimal; labels do not change it."""
         digest = hashlib.sha256(json.dumps(self.multiscales, sort_keys=True).encode())
-        folder = self.path / self.levels[0].basename
+        folder = self.path / self.levels[self.level].basename
         for path in sorted(path for path in folder.rglob("*") if path.is_file()):
             digest.update(f"\0{path.relative_to(folder).as_posix()}\0{path.stat().st_size}\0".encode())
             with path.open("rb") as stream:

@@ -39,6 +39,10 @@ class PixelSize:
     def __str__(self) -> str:
         return f"{self.y:.4g} x {self.x:.4g} {self.unit}"
 
+    def times(self, down: float, across: float) -> PixelSize:
+        """The size of pixels so many times as high and as wide."""
+        return PixelSize(self.y * down, self.x * across, self.unit)
+
     def differs(self, other: PixelSize, factor: float = 1.001) -> bool:
         """Whether the sizes are in units that can't be compared, or one side is larger by more than a factor."""
         ratios = (self.y / other.y, self.x / other.x)

@@ -8,6 +8,7 @@ from pathlib import Path
 import tifffile
 
 from bioseg_cli.errors import DataError
+from bioseg_cli.io.levels import no_level
 from bioseg_cli.io.orientation import ORIENTATION_TAG, UPRIGHT
 
 PageTags = dict[int, int]
@@ -51,6 +52,32 @@ def main_series(tif: tifffile.TiffFile, path: Path) -> tifffile.TiffPageSeries:
         raise DataError(f"The file holds {len(separate)} separate images ({shapes})", where=path, fix=fix)
     _check_alike([page for page in tags if not _is_preview(page)], path)
     return full[0]
+
+
+def level_of(series: tifffile.TiffPageSeries, level: int, path: Path) -> tifffile.TiffPageSeries:
+    """A level of a pyramid, with the axes of the image itself, which is level 0.
+
+    Raises:
+        DataError: there is no such level, it is not whole, or it has other axes than the image.
+    """
+    levels = series.levels
+    if not 0 <= level < len(levels):
+        raise no_level(level, [_height_and_width(each) for each in levels], path)
+    found = levels[level]
+    if any(page is None for page in found.pages) or _beside_the_plane(found) != _beside_the_plane(series):
+        what = f"Level {level} of the image lacks pages, or has other axes than the full resolution"
+        raise DataError(what, where=path, fix="Give another --level, or write the file again.")
+    return found
+
+
+def _height_and_width(series: tifffile.TiffPageSeries) -> tuple[int, int]:
+    sizes = dict(zip(series.axes, series.shape, strict=True))
+    return sizes["Y"], sizes["X"]
+
+
+def _beside_the_plane(series: tifffile.TiffPageSeries) -> list[tuple[str, int]]:
+    """The axes that all levels share, and their sizes."""
+    return [(axis, size) for axis, size in zip(series.axes, series.shape, strict=True) if axis not in "YX"]
 
 
 def _page_tags(tif: tifffile.TiffFile, path: Path) -> list[PageTags]:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from bioseg_cli.dataset.schema import Pixels
 from bioseg_cli.errors import DataError
+from bioseg_cli.io.files import write_text
 from bioseg_cli.io.folders import natural_key
 from bioseg_cli.masks.undrawn import ASKED
 from bioseg_cli.printable import listing
@@ -102,6 +103,16 @@ def labkit_labels(paths: Sequence[Path]) -> LabkitLabels | None:
         raise DataError("The labels of LabKit are empty", where=paths[0].parent, fix="Draw something, and save again.")
     names = tuple(sorted(found, key=lambda name: (name.casefold() != BACKGROUND, natural_key(Path(name)), name)))
     return LabkitLabels(names, {path: _table(labels, names) for path, labels in sets.items()})
+
+
+def write_labkit_labels(mask: Path, names: Sequence[str]) -> None:
+    """Write beside a mask what its values 1, 2, ... are called, as LabKit does; 0 is what nobody drew.
+
+    Raises:
+        DataError: the file cannot be written.
+    """
+    sets = [[], *([name] for name in names)]
+    write_text(mask.with_name(mask.name + SUFFIX), json.dumps({"labelSets": sets}) + "\n")
 
 
 def _read(file: Path) -> list[list[str]]:

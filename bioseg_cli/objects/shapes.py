@@ -40,18 +40,26 @@ class OutlinedObject:
     measurements: Row
 
 
-def write_rois(path: Path, objects: Sequence[OutlinedObject]) -> None:
-    """Write a zip of ROIs for the ROI manager of ImageJ and Fiji; the group of a ROI is its class."""
+def write_rois(path: Path, objects: Sequence[OutlinedObject], channels: int = 1) -> None:
+    """Write a zip of ROIs for the ROI manager of ImageJ and Fiji; the group of a ROI is its class.
+
+    Args:
+        path: of the file.
+        objects: with their outlines.
+        channels: of the image.
+    """
     from roifile import roiwrite
 
-    roiwrite(path, [_roi(outlined) for outlined in objects], mode="w")
+    roiwrite(path, [_roi(outlined, channels) for outlined in objects], mode="w")
 
 
-def _roi(outlined: OutlinedObject) -> Any:
+def _roi(outlined: OutlinedObject, channels: int) -> Any:
     from roifile import ROI_TYPE, ImagejRoi
 
-    places = {"z": outlined.plane, "t": outlined.time}
-    stack = outlined.plane if outlined.time is None else outlined.time if outlined.plane is None else None
+    # ImageJ finds a ROI by its place in a stack of one axis, and by plane and time point in a hyperstack.
+    single = channels == 1 and (outlined.time is None or outlined.plane is None)
+    stack = (outlined.plane if outlined.time is None else outlined.time) if single else None
+    places = {} if single else {"z": outlined.plane, "t": outlined.time}
     corners = get_coordinates(outlined.outline).astype(np.int32)
     roi = ImagejRoi.frompoints(corners, name=f"{outlined.number:05d}", position=stack, **places)
     parts = list(outlined.outline.geoms)
@@ -80,16 +88,23 @@ def _path(part: Polygon) -> np.ndarray[Any, np.dtype[np.float32]]:
     return np.concatenate(rings).astype(np.float32)
 
 
-def write_geojson(path: Path, objects: Sequence[OutlinedObject]) -> None:
-    """Write a collection of annotations that QuPath imports and `annotations.geojson` reads."""
-    features = [_feature(outlined) for outlined in objects]
+def write_geojson(path: Path, objects: Sequence[OutlinedObject], reduction: tuple[float, float] = (1.0, 1.0)) -> None:
+    """Write a collection of annotations that QuPath imports and `annotations.geojson` reads.
+
+    Args:
+        path: of the file.
+        objects: outlined on a level of a pyramid.
+        reduction: how many pixels of the full resolution, in which QuPath counts, a pixel of that level stands for,
+            along the height and along the width.
+    """
+    features = [_feature(outlined, reduction) for outlined in objects]
     document = {"type": "FeatureCollection", "features": features}
     path.write_text(json.dumps(document, allow_nan=False) + "\n", encoding="utf-8", errors="backslashreplace")
 
 
-def _feature(outlined: OutlinedObject) -> dict[str, Any]:
+def _feature(outlined: OutlinedObject, reduction: tuple[float, float]) -> dict[str, Any]:
     polygons = [
-        [get_coordinates(ring).astype(int).tolist() for ring in (part.exterior, *part.interiors)]
+        [_whole_where_possible(get_coordinates(ring) * reduction[::-1]) for ring in (part.exterior, *part.interiors)]
         for part in outlined.outline.geoms
     ]
     geometry: dict[str, Any] = {"type": "MultiPolygon", "coordinates": polygons}
@@ -108,3 +123,9 @@ def _feature(outlined: OutlinedObject) -> dict[str, Any]:
             "measurements": numbers,
         },
     }
+
+
+def _whole_where_possible(corners: np.ndarray[Any, np.dtype[np.float64]]) -> list[list[float]]:
+    whole = corners.astype(int)
+    found: list[list[float]] = (whole if (whole == corners).all() else corners).tolist()
+    return found

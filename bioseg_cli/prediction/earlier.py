@@ -32,6 +32,7 @@ class EarlierPrediction:
         made_by: the record that says what made the file, by the name of the file.
         own: names of the files in the record that is written anew: those of other parts of a job array are not there.
         fitting: names of the files that were made by the model and with the settings of now.
+        level: of pyramids, that is predicted.
     """
 
     out: Path
@@ -39,6 +40,7 @@ class EarlierPrediction:
     made_by: Mapping[str, PredictionRecord] = field(default_factory=dict)
     own: frozenset[str] = frozenset()
     fitting: frozenset[str] = frozenset()
+    level: int = 0
 
     @classmethod
     def read(cls, config: PredictConfig, model_hash: str, rules: ObjectRules) -> EarlierPrediction:
@@ -68,7 +70,7 @@ class EarlierPrediction:
                 same = record.model.sha256 == model_hash and _lasting(record.config) == settings
                 if not same or (config.objects and record.object_rules != rules.learnt):
                     unfit |= set(found)
-        return cls(config.out, entries, made_by, frozenset(own), frozenset(entries) - unfit)
+        return cls(config.out, entries, made_by, frozenset(own), frozenset(entries) - unfit, config.level)
 
     def done(self, sources: Sequence[AnySource]) -> dict[str, FileEntry]:
         """The entries of those of the files that need no new prediction: equal in content, with all outputs there."""
@@ -81,7 +83,7 @@ class EarlierPrediction:
         if not all((self.out / name).is_file() for name in entry.outputs):
             return False
         try:
-            return entry.sha256 == sha256_of_image(source.path)
+            return entry.sha256 == sha256_of_image(source.path, self.level)
         except (OSError, DataError):
             return False  # the prediction says what is wrong with it
 

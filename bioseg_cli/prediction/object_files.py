@@ -91,9 +91,9 @@ class ObjectFiles:
         if "table" in self._formats:
             write_rows(temporary(".csv"), self._rows)
         if "rois" in self._formats:
-            write_rois(temporary(".zip"), self._outlined)
+            write_rois(temporary(".zip"), self._outlined, self._opened.shape[0])
         if "geojson" in self._formats:
-            write_geojson(temporary(".geojson"), self._outlined)
+            write_geojson(temporary(".geojson"), self._outlined, self._opened.reduction)
         return written
 
     def _write_labels(self, path: Path, maps: IO[bytes]) -> None:

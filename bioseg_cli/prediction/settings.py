@@ -13,6 +13,7 @@ from bioseg_cli.compute.jobs import jobs_or_scheduler
 from bioseg_cli.config import (
     AXES_ABOUT,
     DEVICE_ABOUT,
+    LEVEL_ABOUT,
     PLANES_ABOUT,
     AxisLetters,
     Config,
@@ -76,6 +77,7 @@ class PredictConfig(Config):
             "part",
             "axes",
             "planes",
+            "level",
             "split",
             "axis",
             "any_dtype",
@@ -134,6 +136,7 @@ class PredictConfig(Config):
     split: Literal["train", "val", "test", "all"] = Field(default="val", description="Images of a data set to predict.")
     axes: AxisLetters | None = Field(default=None, description=AXES_ABOUT)
     planes: bool = Field(default=False, description=PLANES_ABOUT)
+    level: int = Field(default=0, ge=0, description=LEVEL_ABOUT)
     axis: Literal["x", "y", "z"] | None = Field(
         default=None,
         description="Cut volumes into slices across x (left to right), y (back to front) or z (bottom to top). The "
@@ -206,7 +209,7 @@ class PredictConfig(Config):
     @property
     def stacks(self) -> Stacks:
         """What is said of files that hold several images."""
-        return Stacks(self.axes, self.planes)
+        return Stacks(self.axes, self.planes, level=self.level)
 
     @model_validator(mode="before")
     @classmethod
@@ -246,6 +249,8 @@ class PredictConfig(Config):
             others = {"objects", "overlay", "probabilities", "skip_existing", "scheduler"} & self.model_fields_set
             named = [f"--{name.replace('_', '-')}" for name in sorted(others) if getattr(self, name)]
             named += ["--jobs"] if self.jobs > 1 else []
+            if self.level:
+                raise ValueError("--level: labels in an OME-Zarr folder have every level, so give a folder as --out")
             if named:
                 raise ValueError(f"{', '.join(named)} cannot write into an OME-Zarr folder: give a folder as --out")
         return self

@@ -43,6 +43,8 @@ class OpenSource:
     """The size of each axis of frames, such as {"T": 3, "Z": 5}, in the order of the file; none for a single frame."""
     about: FileFacts = field(default_factory=FileFacts)
     """What a file says of itself; nothing for an image of a data set."""
+    reduction: tuple[float, float] = (1.0, 1.0)
+    """How many pixels of the full resolution a pixel stands for, along the height and along the width."""
 
 
 @dataclass(frozen=True)
@@ -183,7 +185,7 @@ def _dataset_source(dataset: Dataset, index: int) -> Source:
 
 def _image_source(path: Path, stacks: Stacks, name: str) -> Source:
     def opened(channels: int) -> OpenSource:
-        sha256 = sha256_of_image(path)
+        sha256 = sha256_of_image(path, stacks.level)
         file = ImageFile(path, replace(stacks, channels=channels))
         info = file.info
         about = FileFacts(sha256=sha256)
@@ -202,6 +204,7 @@ def _image_source(path: Path, stacks: Stacks, name: str) -> Source:
             close=file.close,
             stack=info.stack,
             about=about,
+            reduction=info.reduction,
         )
 
     return Source(path, name, opened)
@@ -212,6 +215,10 @@ def _check_options(sources: Sequence[AnySource], config: PredictConfig) -> None:
     if config.axis is not None and volume is None:
         known = ", ".join(VOLUME_SUFFIXES)
         raise UsageError("--axis is for volumes, and there is none", fix=f"Files that count as volumes: {known}.")
+    without_levels = next((source for source in sources if volume is source or is_dataset(source.path)), None)
+    if config.level and without_levels is not None:
+        what = "Volumes and data sets have no levels of a pyramid"
+        raise UsageError(what, where=without_levels.path, fix="Leave out --level.")
     if config.probabilities and volume is not None:
         what = "Probabilities are written for images, not for volumes"
         raise UsageError(what, where=volume.path, fix="Leave out --probabilities.")

@@ -231,7 +231,7 @@ def file_frames(
     `channels` are the numbers, from 0, of those to take; None: all. Their `load` raises `DataError` where the mask has
     another shape than the image.
     """
-    file_hash = cache(partial(sha256_of_image, info.path))
+    file_hash = cache(partial(sha256_of_image, info.path, 0 if stacks is None else stacks.level))
 
     def load(frame: int) -> Loaded:
         pixels = read_frame(info.path, frame, stacks)

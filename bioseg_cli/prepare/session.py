@@ -271,7 +271,7 @@ def _portable_settings(config: PrepareConfig, collection: Collection) -> dict[st
     places = {name for name, value in config if isinstance(value, Path)} | {"out", "source", "mirror", "picture"}
     # Where every pixel was drawn, it does not matter whether that was said; nor what was allowed and did not occur.
     said = set() if collection.drawn_in_part else {"unlabelled_value"}
-    said |= {"recursive", "skip_bad"} | {name for name, value in config if name == "channel" and not value}
+    said |= {"recursive", "skip_bad"} | {name for name, value in config if name in ("channel", "level") and not value}
     settings = config.model_dump(mode="json", exclude=places | {"workers", "accept_licence"} | said)
     if collection.drawn_in_part:
         settings[DRAWN_IN_PART] = True

@@ -40,9 +40,9 @@ def corner_objects() -> NDArray[np.int32]:
 MAPS = [corner_objects(), *map(random_objects, range(12)), np.ones((3, 4), np.int32), np.zeros((3, 4), np.int32)]
 
 
-def outlined(numbers: NDArray[np.int32], time: int | None = None) -> list[OutlinedObject]:
+def outlined(numbers: NDArray[np.int32], time: int | None = None, plane: int | None = None) -> list[OutlinedObject]:
     return [
-        OutlinedObject(number, 1, CELL, outline, time, None, {"area_um2": 1.5, "class": "cell", "cut_by_edge": True})
+        OutlinedObject(number, 1, CELL, outline, time, plane, {"area_um2": 1.5, "class": "cell", "cut_by_edge": True})
         for number, outline in enumerate(outlines(numbers), 1)
     ]
 
@@ -101,7 +101,22 @@ def test_the_frame_of_an_object_is_written(tmp_path: Path) -> None:
     document = json.loads((tmp_path / "a.geojson").read_text())
     assert {shape.frame for shape in annotation(tmp_path / "a.geojson", document).shapes} == {3}
     assert document["features"][0]["properties"]["measurements"] == {"area_um2": 1.5}
-    write_rois(tmp_path / "a.zip", shapes)
-    assert {(roi.t_position, roi.z_position, roi.position) for roi in roifile.roiread(tmp_path / "a.zip")} == {
-        (4, 0, 4)
-    }
+
+
+@pytest.mark.parametrize(
+    ("channels", "axes", "t_z_and_page"),
+    [
+        (1, {"time": 3}, (0, 0, 4)),
+        (1, {"plane": 3}, (0, 0, 4)),
+        (2, {"time": 3}, (4, 0, 0)),
+        (2, {"plane": 3}, (0, 4, 0)),
+        (1, {"time": 3, "plane": 1}, (4, 2, 0)),
+        (1, {}, (0, 0, 0)),
+    ],
+)
+def test_imagej_finds_the_frame_of_a_roi_in_the_stack_or_the_hyperstack(
+    tmp_path: Path, channels: int, axes: dict[str, int], t_z_and_page: tuple[int, int, int]
+) -> None:
+    write_rois(tmp_path / "a.zip", outlined(corner_objects(), **axes), channels)
+    found = {(roi.t_position, roi.z_position, roi.position) for roi in roifile.roiread(tmp_path / "a.zip")}
+    assert found == {t_z_and_page}

@@ -114,7 +114,7 @@ def survey_masks(
         declared = Declared.of(list(masks.values()), config.masks_are, config.classes, config.unlabelled_value)
     except BiosegError as error:
         rejected.ask(folder, "mask", error)
-    looked = _Looked(folder, declared, config.stacks)
+    looked = _Looked(folder, declared, config.stacks_of_masks)
     of_image = {info.path: info for info in infos}
     for image, path in output.track(masks.items(), "Looking at the masks", len(masks)):
         with rejected.collecting(path, folder, "mask"):
@@ -128,7 +128,7 @@ def survey_masks(
         return None
     usable = {path for path, _ in looked.frames}
     used = {image: mask for image, mask in masks.items() if mask in usable}
-    return SurveyedMasks(reading, declared, used, config.stacks, *looked.remarks(reading))
+    return SurveyedMasks(reading, declared, used, config.stacks_of_masks, *looked.remarks(reading))
 
 
 @dataclass

@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 
 from bioseg_cli.config import (
     AXES_ABOUT,
+    LEVEL_ABOUT,
     PLANES_ABOUT,
     UNLABELLED_ABOUT,
     AxisLetters,
@@ -76,6 +77,9 @@ class FolderConfig(FrameConfig):
     )
     axes: AxisLetters | None = Field(default=None, description=AXES_ABOUT)
     planes: bool = Field(default=False, description=PLANES_ABOUT)
+    level: int = Field(
+        default=0, ge=0, description=f"{LEVEL_ABOUT} Masks have the size of the level; shapes are drawn on level 0."
+    )
     channel: Names = Field(
         default=(),
         description="Channel of the images to use: its number, from 1, or its name where the files name their "
@@ -100,6 +104,11 @@ class FolderConfig(FrameConfig):
     @property
     def stacks(self) -> Stacks:
         """What is said of files that hold several images."""
+        return Stacks(self.axes, self.planes, level=self.level)
+
+    @property
+    def stacks_of_masks(self) -> Stacks:
+        """The same of masks. A smaller level of a mask may hold means of labels, so only the first one is read."""
         return Stacks(self.axes, self.planes)
 
     @model_validator(mode="after")
