@@ -21,6 +21,16 @@ def as_rgb(image: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
     return np.ascontiguousarray(np.moveaxis(np.rint(255 * shown), 0, -1)).astype(np.uint8)
 
 
+def nearest(labels: NDArray[np.integer[Any]], shape: tuple[int, int]) -> NDArray[Any]:
+    """Labels (H, W) at the size (h, w) of a picture: for each of its pixels the nearest."""
+    rows, columns = (
+        ((np.arange(shown) + 0.5) * length / shown).astype(int)
+        for length, shown in zip(labels.shape, shape, strict=True)
+    )
+    sampled: NDArray[Any] = labels[rows[:, None], columns]
+    return sampled
+
+
 def draw_outlines(picture: NDArray[np.uint8], labels: NDArray[np.integer[Any]], classes: Sequence[ClassInfo]) -> None:
     """Draw the outline of every class of labels (H, W) into a picture (H, W, 3), in the colour of the class.
 

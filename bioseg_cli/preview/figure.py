@@ -15,11 +15,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
-from numpy.typing import NDArray
 from PIL import Image
 
 from bioseg_cli.config import ClassInfo
-from bioseg_cli.figures.pictures import as_rgb
+from bioseg_cli.figures.pictures import as_rgb, nearest
 from bioseg_cli.io.files import replacing
 from bioseg_cli.preview.views import Panel
 
@@ -162,22 +161,12 @@ def _draw_panel(axis: Axes, panel: Panel, size: tuple[int, int], classes: Sequen
     for spine in axis.spines.values():
         spine.set(linewidth=0.4, color="grey")
     if panel.labels is not None:
-        labels = _sampled(panel.labels.numpy(), (picture.height, picture.width))
+        labels = nearest(panel.labels.numpy(), (picture.height, picture.width))
         for code, class_info in enumerate(classes[1:], start=1):
             inside = labels == code
             if inside.any() and not inside.all():
                 axis.contour(inside, levels=[0.5], colors=[_colour(class_info)], linewidths=OUTLINE)
         axis.set(xlim=(-0.5, picture.width - 0.5), ylim=(picture.height - 0.5, -0.5))
-
-
-def _sampled(labels: NDArray[np.int64], shape: tuple[int, int]) -> NDArray[np.int64]:
-    """The labels nearest to the pixels of a picture of this shape."""
-    rows, columns = (
-        ((np.arange(shown) + 0.5) * length / shown).astype(int)
-        for length, shown in zip(labels.shape, shape, strict=True)
-    )
-    sampled: NDArray[np.int64] = labels[rows[:, None], columns]
-    return sampled
 
 
 def _colour(class_info: ClassInfo) -> str:

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from bioseg_cli.config import SplitName
+from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.errors import BiosegError, DataError
+from bioseg_cli.report import pictures
 from bioseg_cli.report.chosen import Scored, clustering, leading_run, middle_budget, shown_runs
 from bioseg_cli.report.findings import Findings
-from bioseg_cli.report.strips import Album, Gallery
+from bioseg_cli.report.strips import Album, Gallery, Strip
 from bioseg_cli.runs.directory import RunDirectory
 from bioseg_cli.runs.output import Output
 
 if TYPE_CHECKING:
     from bioseg_cli.report.viewer import Viewer
+
+
+Draw = Callable[["Viewer", Sequence[Scored]], Sequence[Strip]]
 
 
 def draw_album(findings: Findings, output: Output) -> Album:
@@ -27,48 +32,30 @@ def draw_album(findings: Findings, output: Output) -> Album:
             budget = middle_budget(findings, data)
             if budget is not None:
                 shown = shown_runs(findings, data, budget)
-                overview, extremes = _of_classes(findings, data, shown)
-                typical.append(overview)
-                cases.append(extremes)
+                typical.append(_gallery(findings, data, "uda", pictures.typical, shown))
+                leading = leading_run(findings, data, shown)
+                cases.append(_gallery(findings, data, "uda", pictures.worst_and_best, [leading]))
             progress.advance()
             scored = clustering(findings, data)
             if scored is not None:
-                clusters.append(_of_clusters(findings, data, scored))
+                clusters.append(_gallery(findings, data, "iic", pictures.segmented, [scored]))
             progress.advance()
     return Album(tuple(typical), tuple(cases), tuple(clusters))
 
 
-def _of_classes(findings: Findings, data: str, shown: Sequence[Scored]) -> tuple[Gallery, Gallery]:
-    leading = leading_run(findings, data, shown)
+def _gallery(findings: Findings, data: str, method: str, draw: Draw, shown: Sequence[Scored]) -> Gallery:
     try:
-        file = _data_file(findings, data, "uda")
+        file = _data_file(findings, data, method)
         _check(shown)
-        from bioseg_cli.report.pictures import typical, worst_and_best
-        from bioseg_cli.report.viewer import viewing
+        from bioseg_cli.report.viewer import Viewer
 
-        with viewing(file, cast("SplitName", findings.results.split)) as viewer:
-            classes = _classes(viewer)
-            first = Gallery(data, tuple(shown), (typical(viewer, shown),), classes)
-            try:
-                strips = tuple(worst_and_best(viewer, leading))
-                return first, Gallery(data, (leading,), strips, classes)
-            except BiosegError as error:
-                return first, Gallery(data, (leading,), problem=_said(error))
+        with Dataset(file) as dataset:
+            viewer = Viewer(dataset, cast("SplitName", findings.results.split))
+            classes = tuple((class_info.name, class_info.colour) for class_info in dataset.classes)
+            return Gallery(data, tuple(shown), tuple(draw(viewer, shown)), classes)
     except BiosegError as error:
-        return Gallery(data, tuple(shown), problem=_said(error)), Gallery(data, (leading,), problem=_said(error))
-
-
-def _of_clusters(findings: Findings, data: str, scored: Scored) -> Gallery:
-    try:
-        file = _data_file(findings, data, "iic")
-        _check([scored])
-        from bioseg_cli.report.pictures import segmented
-        from bioseg_cli.report.viewer import viewing
-
-        with viewing(file, cast("SplitName", findings.results.split)) as viewer:
-            return Gallery(data, (scored,), (segmented(viewer, scored),), _classes(viewer))
-    except BiosegError as error:
-        return Gallery(data, (scored,), problem=_said(error))
+        said = error.what if error.where is None else f"{error.what} ({error.where})"
+        return Gallery(data, tuple(shown), problem=said)
 
 
 def _data_file(findings: Findings, data: str, method: str) -> Path:
@@ -91,11 +78,3 @@ def _check(shown: Sequence[Scored]) -> None:
             problems.append(error)
     if len(problems) == len(shown):
         raise problems[0]
-
-
-def _classes(viewer: Viewer) -> tuple[tuple[str, tuple[int, int, int]], ...]:
-    return tuple((class_info.name, class_info.colour) for class_info in viewer.truth.classes)
-
-
-def _said(error: BiosegError) -> str:
-    return error.what if error.where is None else f"{error.what} ({error.where})"

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bioseg_cli.report.findings import Findings
-from bioseg_cli.study.grid import CONTROL, Budget
+from bioseg_cli.study.grid import Budget
 from bioseg_cli.study.results import RunResult, ScoreRow
 
 WORST = 2
@@ -28,7 +28,7 @@ def middle_budget(findings: Findings, data: str) -> Budget | None:
         budgets = [
             budget
             for budget in findings.budgets(data, with_all=with_all)
-            if any(_rows(findings, data, loss, budget) for loss in _losses(findings, data))
+            if any(_rows(findings, data, loss, budget) for loss in findings.losses(data))
         ]
         if budgets:
             return budgets[len(budgets) // 2]
@@ -40,12 +40,9 @@ def shown_runs(findings: Findings, data: str, budget: Budget) -> list[Scored]:
 
     A method without a scored run in that repeat is shown by its own middle one.
     """
-    rows = {loss: _rows(findings, data, loss, budget) for loss in _losses(findings, data)}
-    rows = {loss: scored for loss, scored in rows.items() if scored}
-    if not rows:
-        return []
-    repeat = middle(next(iter(rows.values()))).run.repeat
-    return [next((scored for scored in each if scored.run.repeat == repeat), middle(each)) for each in rows.values()]
+    rows = [rows for loss in findings.losses(data) if (rows := _rows(findings, data, loss, budget))]
+    repeat = middle(rows[0]).run.repeat
+    return [next((scored for scored in each if scored.run.repeat == repeat), middle(each)) for each in rows]
 
 
 def leading_run(findings: Findings, data: str, shown: Sequence[Scored]) -> Scored:
@@ -95,11 +92,6 @@ def ranked_images(row: ScoreRow) -> list[str]:
     return [name for _, name in sorted(defined)]
 
 
-def _losses(findings: Findings, data: str) -> Iterable[str]:
-    losses = dict.fromkeys(loss for loss, _ in findings.columns(data))
-    return sorted(losses, key=lambda loss: loss != CONTROL)
-
-
 def _rows(findings: Findings, data: str, loss: str, budget: Budget) -> list[Scored]:
-    runs = findings.runs(data, loss, budget)
+    runs = [run for run in findings.results.runs if (run.data, run.loss, run.budget) == (data, loss, budget)]
     return [Scored(run, row) for run in runs if (row := run.row(findings.state)) is not None]

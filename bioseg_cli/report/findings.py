@@ -9,7 +9,7 @@ from functools import cached_property
 from bioseg_cli.report.paper import PIPELINES, PublishedReversal, published_reversals
 from bioseg_cli.study.cells import Cell, cells
 from bioseg_cli.study.grid import CONTROL, IIC, Budget
-from bioseg_cli.study.results import RunResult, StudyResults
+from bioseg_cli.study.results import StudyResults
 from bioseg_cli.study.statistics import Comparison, Estimate, Reversal, compare, reversals
 
 ALL = "all"
@@ -123,6 +123,11 @@ class Findings:
         chosen = [budget for budget in found if with_all or budget.title != ALL]
         return sorted(chosen, key=lambda budget: (budget.title == ALL, budget.count))
 
+    def losses(self, data: str) -> list[str]:
+        """Unsupervised losses of a data set, the control first."""
+        losses = dict.fromkeys(loss for loss, _ in self.columns(data))
+        return sorted(losses, key=lambda loss: loss != CONTROL)
+
     def columns(self, data: str) -> list[Column]:
         """Losses and states of a data set: the paper's pipelines first, in its order, the control last.
 
@@ -153,10 +158,6 @@ class Findings:
         ]
         return column[0] == other[0] and values[0] == values[1]
 
-    def runs(self, data: str, loss: str, budget: Budget | None) -> list[RunResult]:
-        """The runs of a cell."""
-        return [run for run in self.results.runs if (run.data, run.loss, run.budget) == (data, loss, budget)]
-
     @cached_property
     def verdicts(self) -> tuple[Verdict, ...]:
         """Which method is ahead, at each label budget with more than the control."""
@@ -171,11 +172,6 @@ class Findings:
                 if len(scored) > 1:
                     found.append(Verdict(data, budget, *_ahead(scored)))
         return tuple(found)
-
-    @cached_property
-    def comparisons(self) -> tuple[Cell, ...]:
-        """The cells of the state compared by that have a difference to the control."""
-        return tuple(cell for cell in self.cells if cell.state == self.state and cell.control is not None)
 
     @cached_property
     def tests(self) -> int:
@@ -222,16 +218,6 @@ class Findings:
                     own = compare(more, less)
                 found.append(PaperReversal(data, fall, own))
         return tuple(found)
-
-    @property
-    def ended_badly(self) -> list[RunResult]:
-        """Runs that are missing from the tables in whole."""
-        return [run for run in self.results.runs if not run.rows]
-
-    @property
-    def collapsed(self) -> list[RunResult]:
-        """Runs whose clusters came to nothing, in some state and head."""
-        return [run for run in self.results.runs if any(run.collapse.values())]
 
 
 def _ahead(scored: Sequence[Cell]) -> tuple[Cell, Cell | None]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from importlib.resources import files
 from itertools import count
 from typing import Any
@@ -41,15 +40,6 @@ SECTIONS = {
 """The sections of the page with their headings; each has a template of its name."""
 
 
-@dataclass(frozen=True)
-class Section:
-    """A part of the page under a heading."""
-
-    identity: str
-    title: str
-    body: Markup
-
-
 def render(title: str, about: str, findings: Findings, records: Sequence[RunRecord], album: Album) -> str:
     """The page as HTML.
 
@@ -62,14 +52,14 @@ def render(title: str, about: str, findings: Findings, records: Sequence[RunReco
     """
     templates = _templates(findings=findings, records=records, album=album, plots=draw_plots(findings, records))
     filled = [
-        Section(identity, heading, Markup(templates.get_template(f"{identity}.html").render()))
+        (identity, heading, Markup(templates.get_template(f"{identity}.html").render()))
         for identity, heading in SECTIONS.items()
     ]
     style = files("bioseg_cli.report").joinpath("templates", "page.css").read_text("utf-8")
     return templates.get_template("page.html").render(
         title=title,
         about=about,
-        sections=[section for section in filled if section.body.strip()],
+        sections=[section for section in filled if section[-1].strip()],
         style=Markup(style),
         policy=policy(style),
         version=__version__,
@@ -83,9 +73,7 @@ def policy(style: str) -> str:
     either: colours are in classes, or in attributes of drawings.
     """
     digest = _base64(hashlib.sha256(style.encode()).digest())
-    allowed = {"default-src": "'none'", "style-src": f"'sha256-{digest}'", "img-src": "data:"}
-    closed = {"base-uri": "'none'", "form-action": "'none'"}
-    return "; ".join(f"{what} {whence}" for what, whence in (allowed | closed).items())
+    return f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; form-action 'none'"
 
 
 def _templates(**content: Any) -> Environment:

@@ -66,11 +66,6 @@ class PublishedReversal:
     change: float
 
 
-def is_of_the_paper(data: str) -> bool:
-    """Whether a data set has the name of one of the paper's."""
-    return data.casefold() in _NAMES
-
-
 def published(data: str, loss: str, state: str, budget: str) -> float | None:
     """The figure of Table S1 for a data set, unsupervised loss, state and share of labels; None = there is none."""
     row = TABLE_S1.get(_NAMES.get(data.casefold(), ""), {}).get(budget)

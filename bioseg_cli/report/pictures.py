@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,11 +16,13 @@ from bioseg_cli.errors import BiosegError
 from bioseg_cli.figures.difference import ADDED, CONFUSED, DIFFERENCE_COLOURS, MISSED, difference_map
 from bioseg_cli.figures.display_range import for_display
 from bioseg_cli.figures.palette import cluster_colours, in_class_colours
-from bioseg_cli.figures.pictures import draw_outlines
+from bioseg_cli.figures.pictures import draw_outlines, nearest
 from bioseg_cli.report import words
 from bioseg_cli.report.chosen import Scored, extremes, from_the_middle
 from bioseg_cli.report.strips import Picture, Strip
-from bioseg_cli.report.viewer import Viewer
+
+if TYPE_CHECKING:
+    from bioseg_cli.report.viewer import Viewer
 
 LONGEST = 384
 """Pixels of the longer side of a picture at most."""
@@ -30,7 +32,7 @@ LIVE = 0.01
 """Share of an image from which on a cluster is said to be in it."""
 
 
-def typical(viewer: Viewer, shown: Sequence[Scored]) -> Strip:
+def typical(viewer: Viewer, shown: Sequence[Scored]) -> list[Strip]:
     """The image in the middle of the first run's scores: itself, truth, and of each run prediction and difference."""
     name, number = _telling(viewer, from_the_middle(shown[0].row))
     columns: list[tuple[Picture, ...]] = [
@@ -45,11 +47,12 @@ def typical(viewer: Viewer, shown: Sequence[Scored]) -> Strip:
             continue
         predictions = _classes(viewer, predicted, title, scored.row.images.get(name))
         columns.append((predictions, _difference(viewer, number, predicted, title)))
-    return Strip(_in_the_middle(name, shown[0]), tuple(columns))
+    return [Strip(_in_the_middle(name, shown[0]), tuple(columns))]
 
 
-def worst_and_best(viewer: Viewer, scored: Scored) -> list[Strip]:
+def worst_and_best(viewer: Viewer, shown: Sequence[Scored]) -> list[Strip]:
     """The images that a run does worst and best on: outlines of truth and prediction, and the difference."""
+    (scored,) = shown
     worst, others = extremes(scored.row)
     # That an empty image was left empty shows nothing.
     chosen = [("worst", name) for name in worst] + [("best", _telling(viewer, others)[0])] * bool(others)
@@ -67,8 +70,9 @@ def worst_and_best(viewer: Viewer, scored: Scored) -> list[Strip]:
     return strips
 
 
-def segmented(viewer: Viewer, scored: Scored) -> Strip:
-    """The paper's Figure 6: auxiliary head, main head, truth, image; of each head clusters and classes."""
+def segmented(viewer: Viewer, shown: Sequence[Scored]) -> list[Strip]:
+    """The paper's Figure 6 of a run: auxiliary head, main head, truth, image; of each head clusters and classes."""
+    (scored,) = shown
     name, number = _telling(viewer, from_the_middle(scored.row))
     maps, mapped = viewer.clusters(scored, number)
     pictures = []
@@ -81,7 +85,7 @@ def segmented(viewer: Viewer, scored: Scored) -> Strip:
             pictures.append(_classes(viewer, mapped[head], f"{words.HEADS[head]}, classes", iou))
     pictures += [_classes(viewer, viewer.truth.labels(number), "truth", None), _image(viewer, number)]
     without = "" if mapped else " No labelled image named the clusters, so they have no classes."
-    return Strip(_in_the_middle(name, scored) + without, tuple((picture,) for picture in pictures))
+    return [Strip(_in_the_middle(name, scored) + without, tuple((picture,) for picture in pictures))]
 
 
 def _in_the_middle(name: str, scored: Scored) -> str:
@@ -156,13 +160,7 @@ def _shown(viewer: Viewer, number: int) -> NDArray[np.uint8]:
 
 
 def _fitted(labels: NDArray[np.integer[Any]]) -> NDArray[Any]:
-    """Labels (H, W) at the size of the picture: for each of its pixels the nearest."""
-    rows, columns = (
-        ((np.arange(shown) + 0.5) * length / shown).astype(int)
-        for length, shown in zip(labels.shape, _size(labels.shape), strict=True)
-    )
-    fitted: NDArray[Any] = labels[rows[:, None], columns]
-    return fitted
+    return nearest(labels, _size(labels.shape))
 
 
 def _size(shape: tuple[int, ...]) -> tuple[int, int]:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+
+from markupsafe import Markup
 
 from bioseg_cli.report import bars, curves
-from bioseg_cli.report.charts import Chart
 from bioseg_cli.report.findings import Findings
 from bioseg_cli.report.records import RunRecord
 from bioseg_cli.report.reliability import reliability
-from bioseg_cli.study.grid import Budget
 
-ByData = Mapping[str, Sequence[Chart]]
+ByData = Mapping[str, Sequence[Markup]]
 """By data set, the charts that there is something to draw in."""
 
 
@@ -30,7 +29,7 @@ class Plots:
     """
 
     accuracy: ByData
-    heads: Chart | None
+    heads: Markup | None
     collapse: ByData
     learning: ByData
     reliability: ByData
@@ -38,38 +37,29 @@ class Plots:
 
 def draw_plots(findings: Findings, records: Sequence[RunRecord]) -> Plots:
     """Draw what there is to draw."""
+    accuracy, collapse, learning, reliable = {}, {}, {}, {}
     # By number, which keeps data sets apart whose names differ in signs alone.
-    numbered = {data: str(number) for number, data in enumerate(findings.results.data)}
-
-    def by_budget(kind: str, draw: Callable[[str, Budget, str], Chart | None]) -> ByData:
-        return {
-            data: _drawn(draw(data, budget, _identity(kind, number, budget.title)) for budget in findings.budgets(data))
-            for data, number in numbered.items()
-        }
-
-    return Plots(
-        accuracy={data: _accuracy(findings, data, number) for data, number in numbered.items()},
-        heads=bars.heads(findings, "heads"),
-        collapse={
-            data: _drawn(
-                curves.collapse(records, data, measure, _identity("collapse", number, measure))
-                for measure in curves.MEASURES
-            )
-            for data, number in numbered.items()
-        },
-        learning=by_budget("learning", partial(curves.learning, records)),
-        reliability=by_budget("reliability", partial(reliability, findings)),
-    )
+    for number, data in enumerate(findings.results.data):
+        of_methods = bars.pipelines(findings, data, f"bars-{number}")
+        over_labels = None if of_methods is None else curves.efficiency(findings, data, f"labels-{number}")
+        accuracy[data] = _drawn([of_methods, over_labels])
+        collapse[data] = _drawn(
+            curves.collapse(records, data, measure, f"collapse-{number}-{_plain(measure)}")
+            for measure in curves.MEASURES
+        )
+        budgets = {f"{number}-{_plain(budget.title)}": budget for budget in findings.budgets(data)}
+        learning[data] = _drawn(
+            curves.learning(records, data, budget, f"learning-{which}") for which, budget in budgets.items()
+        )
+        reliable[data] = _drawn(
+            reliability(findings, data, budget, f"reliability-{which}") for which, budget in budgets.items()
+        )
+    return Plots(accuracy, bars.heads(findings, "heads"), collapse, learning, reliable)
 
 
-def _accuracy(findings: Findings, data: str, number: str) -> list[Chart]:
-    of_methods = bars.pipelines(findings, data, f"bars-{number}")
-    return [] if of_methods is None else _drawn([of_methods, curves.efficiency(findings, data, f"labels-{number}")])
-
-
-def _drawn(charts: Iterable[Chart | None]) -> list[Chart]:
+def _drawn(charts: Iterable[Markup | None]) -> list[Markup]:
     return [chart for chart in charts if chart is not None]
 
 
-def _identity(*parts: str) -> str:
-    return "-".join(re.sub(r"[^0-9A-Za-z]+", "-", part).strip("-") for part in parts)
+def _plain(title: str) -> str:
+    return re.sub(r"[^0-9A-Za-z]+", "-", title).strip("-")

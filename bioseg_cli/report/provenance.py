@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,13 +15,13 @@ OWN_COLUMNS = frozenset(
 """Settings that the table of runs has columns for, or that are of no account."""
 
 
-def common_settings(records: Sequence[RunRecord]) -> dict[str, dict[str, str]]:
-    """By command of bioseg, the settings that all its runs share; without `OWN_COLUMNS`."""
+def settings_of(records: Sequence[RunRecord]) -> tuple[dict[str, dict[str, str]], list[dict[str, str]]]:
+    """By command of bioseg the settings that all its runs share, and for each run the others; without `OWN_COLUMNS`."""
     by_command: dict[str, list[Mapping[str, Any]]] = {}
     for record in records:
         if record.settings:
             by_command.setdefault(record.command, []).append(record.settings)
-    return {
+    common = {
         command: {
             name: shown(value)
             for name, value in sorted(settings[0].items())
@@ -28,41 +29,22 @@ def common_settings(records: Sequence[RunRecord]) -> dict[str, dict[str, str]]:
         }
         for command, settings in by_command.items()
     }
-
-
-def own_settings(records: Sequence[RunRecord]) -> list[dict[str, str]]:
-    """For each run, the settings in which it differs from others of its command."""
-    common = common_settings(records)
-    return [
-        {
-            name: shown(value)
-            for name, value in record.settings.items()
-            if name not in common[record.command] and name not in OWN_COLUMNS
-        }
+    shared = {command: OWN_COLUMNS | found.keys() for command, found in common.items()}
+    own = [
+        {name: shown(value) for name, value in record.settings.items() if name not in shared[record.command]}
         for record in records
     ]
+    return common, own
 
 
 def environments(records: Sequence[RunRecord]) -> list[tuple[dict[str, str], int]]:
     """The machines and versions of packages that runs were trained with, and how many runs each."""
-    known = [
-        record.manifest.environment.model_dump()
-        for record in records
-        if record.manifest is not None and record.manifest.environment is not None
-    ]
-    facts = [
-        {
-            **{name: value for name, value in environment.items() if name != "packages"},
-            **environment.get("packages", {}),
-        }
-        for environment in known
-    ]
-    written = [{name: str(value) for name, value in environment.items() if value is not None} for environment in facts]
-    return [
-        (environment, written.count(environment))
-        for place, environment in enumerate(written)
-        if environment not in written[:place]
-    ]
+    known = [record.manifest.environment for record in records if record.manifest is not None]
+    counts: Counter[tuple[tuple[str, str], ...]] = Counter()
+    for facts in (environment.model_dump() for environment in known if environment is not None):
+        packages = facts.pop("packages", {})
+        counts[tuple((name, str(value)) for name, value in (facts | packages).items() if value is not None)] += 1
+    return [(dict(facts), count) for facts, count in counts.items()]
 
 
 def collapsed_heads(run: RunResult) -> list[str]:

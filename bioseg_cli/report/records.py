@@ -39,17 +39,8 @@ class RunRecord:
         return {} if self.manifest is None else self.manifest.config
 
     @property
-    def seconds(self) -> float | None:
-        """How long it trained."""
-        return None if self._progress is None else self._progress.seconds
-
-    @property
-    def updates(self) -> int | None:
-        """How many steps it trained."""
-        return None if self._progress is None else self._progress.updates
-
-    @property
-    def _progress(self) -> Progress | None:
+    def progress(self) -> Progress | None:
+        """How far it was trained, and how long that took."""
         return None if self.manifest is None else self.manifest.progress
 
     @property

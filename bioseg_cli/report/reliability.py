@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from markupsafe import Markup
 from matplotlib.axes import Axes
 
 from bioseg_cli.evaluation.document import CalibrationRecord, ReliabilityBin
 from bioseg_cli.report import words
-from bioseg_cli.report.charts import GREY, SMALL, Chart, as_chart, colour, drawing, legend_below, line, marker
+from bioseg_cli.report.charts import GREY, SMALL, as_chart, drawing, look
 from bioseg_cli.report.findings import Findings
 from bioseg_cli.study.grid import CONTROL, Budget
 
 
-def reliability(findings: Findings, data: str, budget: Budget, identity: str) -> Chart | None:
+def reliability(findings: Findings, data: str, budget: Budget, identity: str) -> Markup | None:
     """Accuracy against confidence, a line a method, its runs together; None where no run has been scored so."""
     found: dict[str, list[CalibrationRecord]] = {}
     for run in findings.results.runs:
@@ -24,7 +25,7 @@ def reliability(findings: Findings, data: str, budget: Budget, identity: str) ->
                 found.setdefault(run.loss, []).append(row.calibration)
     if not found:
         return None
-    with drawing(SMALL) as (figure, axes):
+    with drawing(SMALL) as axes:
         axes.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, label="as sure as right")
         said = []
         for loss in sorted(found, key=lambda loss: loss != CONTROL):
@@ -38,14 +39,10 @@ def reliability(findings: Findings, data: str, budget: Budget, identity: str) ->
                 f"before and {after:.4f} after the temperature"
             )
         lowest = min(place.confidence for runs in found.values() for run in runs for place in run.reliability)
-        axes.set_xlim(min(lowest, 0.5), 1)
-        axes.set_ylim(0, 1)
-        axes.set_title(words.labels(budget))
-        axes.set_xlabel("confidence")
-        axes.set_ylabel("share of right pixels")
-        legend_below(figure, axes)
+        axes.set(xlim=(min(lowest, 0.5), 1), ylim=(0, 1))
+        axes.set(title=words.labels(budget), xlabel="confidence", ylabel="share of right pixels")
         title = f"Reliability on {data}, {words.labels(budget)}"
-        return as_chart(figure, identity, title, words.capitalised("; ".join(said)) + ".")
+        return as_chart(axes, identity, title, words.capitalised("; ".join(said)) + ".")
 
 
 def pooled(curves: Sequence[Sequence[ReliabilityBin]]) -> list[tuple[float, float]]:
@@ -59,9 +56,8 @@ def pooled(curves: Sequence[Sequence[ReliabilityBin]]) -> list[tuple[float, floa
 
 
 def _draw(axes: Axes, points: Sequence[tuple[float, float]], loss: str, *, after: bool) -> None:
-    style: dict[str, Any] = {"color": colour(loss), "linewidth": 1.2 if after else 0.7}
+    style: dict[str, Any] = {"color": look(loss).colour, "linestyle": ":", "linewidth": 0.7, "alpha": 0.8}
     if after:
-        style |= {"linestyle": line(loss), "marker": marker(loss), "markersize": 3, "label": words.method(loss)}
-    else:
-        style |= {"linestyle": ":", "alpha": 0.8}
-    axes.plot([confidence for confidence, _ in points], [right for _, right in points], **style)
+        style = {"marker": look(loss).marker, "markersize": 3, "linewidth": 1.2, **look(loss).line}
+        style["label"] = words.method(loss)
+    axes.plot(*zip(*points, strict=True), **style)

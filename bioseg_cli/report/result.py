@@ -10,9 +10,8 @@ from bioseg_cli.report.findings import Findings
 from bioseg_cli.report.paper import published, published_head
 from bioseg_cli.report.strips import Album
 from bioseg_cli.report.summary import sentences
-from bioseg_cli.study.cells import Cell
+from bioseg_cli.study.cells import Cell, limits
 from bioseg_cli.study.document import document
-from bioseg_cli.study.statistics import Comparison
 
 
 @dataclass(frozen=True)
@@ -66,7 +65,7 @@ class ReportResult:
                     "state": fall.state,
                     "labels": [fall.less.count, fall.more.count],
                     "change": fall.reversal.comparison.difference.mean,
-                    "interval": limits(fall.reversal.comparison),
+                    "interval": limits(fall.reversal.comparison.difference.interval),
                     "verdict": fall.reversal.verdict,
                 }
                 for fall in findings.reversals
@@ -79,18 +78,12 @@ class ReportResult:
                     "ratios": [fall.published.less, fall.published.more],
                     "change": fall.published.change,
                     "own_change": None if fall.own is None else fall.own.difference.mean,
-                    "own_interval": None if fall.own is None else limits(fall.own),
+                    "own_interval": None if fall.own is None else limits(fall.own.difference.interval),
                 }
                 for fall in findings.paper_reversals
             ],
             "without_picture": self.album.problems,
         }
-
-
-def limits(comparison: Comparison) -> list[float] | None:
-    """Of the interval of a difference."""
-    interval = comparison.difference.interval
-    return None if interval is None else [interval.low, interval.high]
 
 
 def _published(cell: Cell) -> float | None:

@@ -25,11 +25,6 @@ class Strip:
     title: str
     columns: tuple[tuple[Picture, ...], ...]
 
-    @property
-    def pictures(self) -> list[Picture]:
-        """All of them."""
-        return [picture for column in self.columns for picture in column]
-
 
 @dataclass(frozen=True)
 class Gallery:
@@ -67,13 +62,9 @@ class Album:
     @property
     def problems(self) -> list[str]:
         """Why pictures are missing, each reason once."""
-        galleries = (*self.typical, *self.cases, *self.clusters)
-        said = [gallery.problem for gallery in galleries if gallery.problem is not None]
-        said += [
-            picture.words
-            for gallery in galleries
-            for strip in gallery.strips
-            for picture in strip.pictures
-            if not picture.png
-        ]
+        said = []
+        for gallery in (*self.typical, *self.cases, *self.clusters):
+            said += [] if gallery.problem is None else [gallery.problem]
+            columns = [column for strip in gallery.strips for column in strip.columns]
+            said += [picture.words for column in columns for picture in column if not picture.png]
         return list(dict.fromkeys(said))

@@ -23,20 +23,10 @@ NAMED = 6
 
 def sentences(findings: Findings) -> list[str]:
     """What was compared, what came out, and what is missing; a paragraph each."""
-    return [
-        sentence
-        for sentence in (
-            _compared(findings),
-            _against_the_control(findings),
-            _without_control(findings),
-            _without_labels(findings),
-            _repeats(findings),
-            _missing(findings),
-            _unseen(findings),
-            _collapsed(findings),
-        )
-        if sentence
-    ]
+    parts = (
+        _compared, _against_the_control, _without_control, _without_labels, _repeats, _missing, _unseen, _collapsed
+    )  # fmt: skip
+    return [sentence for part in parts if (sentence := part(findings))]
 
 
 def _compared(findings: Findings) -> str:
@@ -58,25 +48,22 @@ def _compared(findings: Findings) -> str:
 
 
 def _images(findings: Findings) -> str:
-    counts = []
-    for data in findings.results.data:
-        rows = [row for run in findings.results.runs if run.data == data for row in run.rows]
-        if rows:
-            counts.append((data, rows[0].score.images))
-    if not counts:
-        return "nothing was scored"
-    if len(counts) == 1:
-        return words.counted(counts[0][1], "image")
-    return ", ".join(f"{data} {count}" for data, count in counts) + " images"
+    counts: dict[str, int] = {}
+    for run in findings.results.runs:
+        if run.rows:
+            counts.setdefault(run.data, run.rows[0].score.images)
+    if len(counts) > 1:
+        return ", ".join(f"{data} {count}" for data, count in counts.items()) + " images"
+    return words.counted(max(counts.values()), "image") if counts else "nothing was scored"
 
 
 def _against_the_control(findings: Findings) -> str:
-    compared = findings.comparisons
+    compared = [cell.control for cell in findings.cells if cell.state == findings.state and cell.control is not None]
     if not compared:
         unpaired = "No run is scored together with a control of the same labels and seed"
         nothing = "nothing can be said of what the unlabelled images add"
         return f"{unpaired}: {nothing}." if findings.results.losses else ""
-    readings = [reading(cell.control) for cell in compared if cell.control is not None]
+    readings = list(map(reading, compared))
     better, worse, untold = (readings.count(outcome) for outcome in (BETTER, WORSE, UNTOLD))
     open_ones = len(compared) - better - worse - untold
     state = words.state(findings.state)
@@ -137,39 +124,39 @@ def _number(count: int) -> str:
 def _without_labels(findings: Findings) -> str:
     said = []
     for data in findings.results.data:
-        scored = [cell for cell in findings.clusters(data) if cell.estimate is not None]
-        mapped = [cell for cell in scored if cell.mapping == "stored"] or scored
+        scored = [(cell.estimate.mean, cell) for cell in findings.clusters(data) if cell.estimate is not None]
+        mapped = [(mean, cell) for mean, cell in scored if cell.mapping == "stored"] or scored
         if not mapped:
             continue
-        best = max(mapped, key=lambda cell: cell.estimate.mean if cell.estimate is not None else 0.0)
-        value = "" if best.estimate is None else words.score(best.estimate.mean)
+        mean, best = max(mapped, key=lambda each: each[0])
         otsu = findings.otsu(data)
         against = "" if otsu is None else f"; {words.baseline('otsu')} {words.score(otsu)}"
         mapping = "" if best.mapping == "stored" else ", oracle mapping"
-        said.append(f"{data} {value} ({words.HEADS.get(str(best.head), str(best.head))}{mapping}{against})")
+        said.append(f"{data} {words.score(mean)} ({words.HEADS.get(str(best.head), str(best.head))}{mapping}{against})")
     return f"Without labels, by the better head of IIC: {', '.join(said)}." if said else ""
 
 
 def _repeats(findings: Findings) -> str:
     estimates = [cell.estimate for cell in findings.cells if cell.estimate is not None]
+    repeated = [estimate for estimate in estimates if estimate.interval is not None]
     if not estimates:
         return ""
-    if all(estimate.interval is None for estimate in estimates):
+    if not repeated:
         single = all(estimate.runs == 1 for estimate in estimates)
         return f"There is {SINGLE if single else 'no interval: the runs of a cell share one label draw'}."
-    units = sorted({len(estimate.units) for estimate in estimates if estimate.interval is not None})
-    kinds = " or ".join(sorted({f"{estimate.unit}s" for estimate in estimates if estimate.interval is not None}))
+    units = sorted({len(estimate.units) for estimate in repeated})
+    kinds = sorted({f"{estimate.unit}s" for estimate in repeated})
     least = str(units[0]) if len(units) == 1 else f"{units[0]} to {units[-1]}"
-    said = f"Intervals are Student’s, 95 %, over {least} {kinds}"
+    said = f"Intervals are Student’s, 95 %, over {least} {' or '.join(kinds)}"
     if units[0] == 2:
         said += "; of two they are very wide, and say little"
-    if all(estimate.unit == "seed" for estimate in estimates if estimate.interval is not None):
+    if kinds == ["seeds"]:
         said += "; they say nothing of other choices of the labelled images"
     return f"{said}."
 
 
 def _missing(findings: Findings) -> str:
-    missing = findings.ended_badly
+    missing = [run for run in findings.results.runs if not run.rows]
     if not missing:
         return ""
     said = f"{words.counted(len(missing), 'run')} {_are(len(missing))} not in the tables ("
@@ -177,7 +164,7 @@ def _missing(findings: Findings) -> str:
 
 
 def _collapsed(findings: Findings) -> str:
-    collapsed = findings.collapsed
+    collapsed = [run for run in findings.results.runs if any(run.collapse.values())]
     if not collapsed:
         return ""
     kinds: dict[str, list[str]] = {}
@@ -186,7 +173,7 @@ def _collapsed(findings: Findings) -> str:
             kinds.setdefault(words.HEADS.get(head, head), []).append(kind)
     how = "; ".join(f"{head}: {', '.join(dict.fromkeys(found))}" for head, found in kinds.items())
     said = f"{words.counted(len(collapsed), 'run')} of IIC collapsed ({how}) and "
-    return said + f"{'is' if len(collapsed) == 1 else 'are'} counted all the same: {_named(collapsed)}."
+    return said + f"{_are(len(collapsed))} counted all the same: {_named(collapsed)}."
 
 
 def _named(runs: Sequence[RunResult]) -> str:

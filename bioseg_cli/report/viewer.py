@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
-from bioseg_cli.compute.device import Precision, resolve_device, resolve_precision
+from bioseg_cli.compute.device import resolve_device, resolve_precision
 from bioseg_cli.config import STATES, SplitName
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.dataset.schema import Pixels
@@ -28,16 +26,15 @@ class Viewer:
     Args:
         dataset: open.
         split: of it.
-        precision: to predict with.
 
     Attributes:
         truth: the images, by number.
     """
 
-    def __init__(self, dataset: Dataset, split: SplitName, precision: Precision) -> None:
+    def __init__(self, dataset: Dataset, split: SplitName) -> None:
         self.truth = DatasetGroundTruth(dataset, split)
         self._dataset = dataset
-        self._precision = precision
+        self._precision = resolve_precision("auto", resolve_device("auto"))
         self._numbers = {name: number for number, name in enumerate(self.truth.names)}
         self._last: tuple[tuple[Path, str], Predictor] | None = None
 
@@ -86,10 +83,3 @@ class Viewer:
             # One at a time: a network may fill the memory.
             self._last = wanted, Predictor(model, self._precision, raw_clusters=of_clusters)
         return self._last[1]
-
-
-@contextmanager
-def viewing(path: Path, split: SplitName) -> Iterator[Viewer]:
-    """A data set to look at; raises `DataError` where it is gone."""
-    with Dataset(path) as dataset:
-        yield Viewer(dataset, split, resolve_precision("auto", resolve_device("auto")))

@@ -87,14 +87,17 @@ def gain(value: float) -> str:
     return f"{value:+.4f}".replace("-", MINUS)
 
 
-def interval(found: MeanInterval | tuple[float, float] | None) -> str:
+def interval(found: MeanInterval | tuple[float, float] | None, form: str = ".4f") -> str:
     """The limits of an interval of a mean IoU."""
-    return NO_INTERVAL if found is None else as_text(*_limits(found)).replace("-", MINUS)
+    if found is None:
+        return NO_INTERVAL
+    low, high = (found.low, found.high) if isinstance(found, MeanInterval) else found
+    return as_text(low, high, form).replace("-", MINUS)
 
 
 def gain_interval(found: MeanInterval | None) -> str:
     """The limits of an interval of a difference, with their signs."""
-    return NO_INTERVAL if found is None else as_text(*_limits(found), "+.4f").replace("-", MINUS)
+    return interval(found, "+.4f")
 
 
 def estimate(found: Estimate) -> str:
@@ -110,10 +113,6 @@ def change(found: Estimate) -> str:
 def reservation(found: Estimate) -> str | None:
     """Why there is no interval, or what it does not cover, to stand beside the interval."""
     return None if found.reservation is None else found.reservation.removeprefix(f"{NO_INTERVAL}: ")
-
-
-def _limits(found: MeanInterval | tuple[float, float]) -> tuple[float, float]:
-    return (found.low, found.high) if isinstance(found, MeanInterval) else found
 
 
 def probability(value: float) -> str:

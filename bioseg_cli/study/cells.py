@@ -45,6 +45,12 @@ class Cell:
         return [run.labelled_share for run in self.runs if run.labelled_share is not None]
 
     @property
+    def scores(self) -> list[float]:
+        """Mean IoU of each run that is in the estimate."""
+        rows = [run.row(self.state, self.head, self.mapping) for run in self.runs]
+        return [row.mean_iou for row in rows if row is not None]
+
+    @property
     def failed(self) -> tuple[RunResult, ...]:
         """Runs that are not in the estimate."""
         return tuple(run for run in self.runs if run.row(self.state, self.head, self.mapping) is None)
@@ -67,7 +73,7 @@ class Cell:
             "head": self.head,
             "mapping": self.mapping,
             "mean_iou": None if found is None else found.mean,
-            "interval": None if found is None else _limits(found.interval),
+            "interval": None if found is None else limits(found.interval),
             "runs": 0 if found is None else found.runs,
             "unit": None if found is None else found.unit,
             "units": [] if found is None else list(found.units),
@@ -78,7 +84,7 @@ class Cell:
             if control is None
             else {
                 "difference": control.difference.mean,
-                "interval": _limits(control.difference.interval),
+                "interval": limits(control.difference.interval),
                 "p_t": None if control.t is None else control.t.p_value,
                 "p_t_corrected": self.p_corrected,
                 "p_wilcoxon": None if control.wilcoxon is None else control.wilcoxon.p_value,
@@ -138,5 +144,6 @@ def _corrected(found: list[Cell]) -> list[Cell]:
     return found
 
 
-def _limits(interval: MeanInterval | None) -> list[float] | None:
+def limits(interval: MeanInterval | None) -> list[float] | None:
+    """As JSON has them; None where there is no interval."""
     return None if interval is None else [interval.low, interval.high]

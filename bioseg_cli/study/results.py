@@ -169,11 +169,6 @@ class StudyResults:
         """The unsupervised losses, in order of appearance; without the control and IIC."""
         return tuple(dict.fromkeys(run.loss for run in self.runs if run.loss not in ("none", "iic")))
 
-    def budgets(self, data: str) -> tuple[Budget, ...]:
-        """The label budgets of a data set, ascending; `all` last where there is one."""
-        found = {run.budget.count: run.budget for run in self.runs if run.data == data and run.budget is not None}
-        return tuple(found[count] for count in sorted(found))
-
     def values(
         self, data: str, loss: str, budget: int | None, state: str, head: str | None = None, mapping: str | None = None
     ) -> dict[Repeat, float]:
