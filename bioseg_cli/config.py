@@ -70,6 +70,8 @@ LEVEL_ABOUT = (
 )
 PLANES_ABOUT = "Take every plane of a TIFF stack with a Z axis as an image of its own."
 
+LARGEST_NUMBER = 2**63
+"""Whole numbers are smaller than this one: no library takes more."""
 LONGEST_SHOWN = 200
 """Characters of a value that an error shows."""
 
@@ -124,7 +126,7 @@ class UNetConfig(Config):
     heads: dict[str, int]
     """Output channels by head name: `main`, and for IIC `aux`."""
     width: int = Field(default=64, ge=1)
-    depth: int = Field(default=4, ge=1)
+    depth: int = Field(default=4, ge=1, le=16)
     norm: Literal["batch", "instance", "group", "none"] = "batch"
     dropout: float = Field(default=0.0, ge=0, lt=1)
     variant: Literal["same", "original"] = "same"
@@ -139,6 +141,9 @@ def build_config(model: type[ConfigT], values: dict[str, Any], *, source: Path |
     Raises:
         UsageError: an unknown key, a missing one, or a value out of range.
     """
+    for name, value in values.items():
+        if isinstance(value, int) and abs(value) >= LARGEST_NUMBER:
+            raise UsageError(f"{_shown(name, model)}: the number has more than 64 bits", where=source)
     try:
         return model.model_validate(values)
     except ValidationError as error:

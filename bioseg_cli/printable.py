@@ -18,6 +18,11 @@ def printable(text: str) -> str:
     )
 
 
+def printable_lines(text: str) -> str:
+    """A text of lines, each of them printable."""
+    return "\n".join(map(printable, text.split("\n")))
+
+
 def listing(names: Sequence[str], most: int = 5) -> str:
     """The first few names, and how many more there are."""
     more = f" and {len(names) - most} more" if len(names) > most else ""

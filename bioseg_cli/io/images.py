@@ -280,6 +280,8 @@ def read_frame(path: Path, frame: int = 0, stacks: Stacks | None = None) -> Arra
 def reading_errors(path: Path) -> Iterator[None]:
     """Raise what goes wrong within it as a `DataError` that names the file and says what to do."""
     try:
+        if not (path.is_file() or path.is_dir()) and path.exists():
+            raise DataError("The image is no ordinary file", where=path, fix="Give a file on a disk.")
         if path.stat().st_size == 0 and not path.is_dir():
             raise DataError("The file is empty", where=path, fix="Copy or export it again.")
         yield

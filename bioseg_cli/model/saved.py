@@ -6,6 +6,7 @@ No pickle is ever loaded: a file that is not safetensors is refused unread.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -127,12 +128,22 @@ def load_model(path: Path, device: torch.device) -> LoadedModel:
     try:
         card = ModelCard.model_validate(json.loads(metadata[CARD_KEY]))
         card.intensities(), card.training_pixel_size(), card.training_intensities()
+        _check_shapes(card.architecture, tensors)
         network = UNet(card.architecture)
         network.load_state_dict(tensors)
-    except (ValidationError, KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (ValidationError, KeyError, TypeError, ValueError, OverflowError, RuntimeError) as error:
         raise DataError(
             f"The model is damaged or of another bioseg ({' '.join(str(error).split())[:200]})",
             where=path,
             fix="Train it again, or use the bioseg that wrote it.",
         ) from None
     return LoadedModel(network.to(device).eval(), card, path)
+
+
+def _check_shapes(architecture: UNetConfig, tensors: Mapping[str, Tensor]) -> None:
+    """Raise `ValueError` where the network would be another one than the tensors are of, before it takes memory."""
+    with torch.device("meta"):
+        declared = UNet(architecture).state_dict()
+    for name in sorted(declared.keys() | tensors.keys()):
+        if name not in declared or name not in tensors or declared[name].shape != tensors[name].shape:
+            raise ValueError(f"the network that the card describes has other weights: {name}")

@@ -55,7 +55,8 @@ def records_in(out: Path) -> list[Path]:
     """The records in an output folder: one, or those of the parts of a job array."""
     if not out.is_dir():
         return []
-    return sorted(path for path in out.iterdir() if path.name == RECORD_NAME or _RECORD_OF_PART.fullmatch(path.name))
+    named = (path for path in out.iterdir() if path.name == RECORD_NAME or _RECORD_OF_PART.fullmatch(path.name))
+    return sorted(filter(Path.is_file, named))
 
 
 def _name_of_run(run: Path) -> str:

@@ -23,7 +23,7 @@ from rich.segment import Segment
 from rich.text import Text
 
 from bioseg_cli.errors import OutputError
-from bioseg_cli.printable import printable
+from bioseg_cli.printable import printable, printable_lines
 from bioseg_cli.runs.output import Output, PlainProgress
 from bioseg_cli.runs.streams import Unheeded, let_go
 
@@ -91,12 +91,12 @@ class PlainConsole(Console):
 
     def render_str(self, text: str, **options: Any) -> Text:
         """A string as a text, of which the width is measured before it is rendered."""
-        return super().render_str(_lines(text), **options)
+        return super().render_str(printable_lines(text), **options)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
         """The parts of what is printed, in which nothing but Rich's own control codes is one."""
         for part in super().render(renderable, options):
-            text = _lines(part.text)
+            text = printable_lines(part.text)
             yield part if part.control or text == part.text else Segment(text, part.style)
 
     def on_broken_pipe(self) -> None:
@@ -125,11 +125,6 @@ def output_failure(error: OSError) -> OutputError:
     """The error about a standard output that cannot be written."""
     reason = error.strerror or str(error)
     return OutputError(f"Standard output cannot be written ({reason})", fix="Send it to another file or disk.")
-
-
-def _lines(text: str) -> str:
-    """A text of lines, each of them printable."""
-    return "\n".join(map(printable, text.split("\n")))
 
 
 def _plain(value: Any) -> Any:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import io
+import logging
 import os
 import sys
+import warnings
 from typing import IO, Any
+
+from bioseg_cli.printable import printable_lines
 
 
 def prepare_streams() -> None:
@@ -25,6 +29,24 @@ def prepare_streams() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    # Libraries name files and what stands in them as it is.
+    if logging.lastResort is not None:
+        logging.lastResort.setFormatter(_PrintableFormatter())
+    warnings.formatwarning = _printable_warning
+
+
+class _PrintableFormatter(logging.Formatter):
+    """What a library logs, as a terminal may be shown it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The text of a record."""
+        return printable_lines(super().format(record))
+
+
+def _printable_warning(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+) -> str:
+    return f"{category.__name__}: {printable_lines(str(message))}\n"
 
 
 def let_go(stream: IO[str]) -> None:

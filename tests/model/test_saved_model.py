@@ -15,6 +15,7 @@ from bioseg_cli.config import ClassInfo, UNetConfig
 from bioseg_cli.errors import DataError
 from bioseg_cli.io.normalisation import Normalisation
 from bioseg_cli.io.pixel_size import PixelSize
+from bioseg_cli.model import saved as module
 from bioseg_cli.model.saved import CARD_KEY, HeadMapping, ModelCard, load_model, save_model
 from bioseg_cli.model.unet import UNet
 
@@ -160,6 +161,25 @@ def test_a_card_that_does_not_fit_is_refused(saved: Path, card: str):
     save_file(load_file(saved), saved, metadata={CARD_KEY: card})
     with pytest.raises(DataError, match="damaged or of another bioseg"):
         load_model(saved, CPU)
+
+
+@pytest.mark.parametrize("declared", [{"width": 3000}, {"width": 10**12}, {"depth": 16}, {"depth": 10**6}])
+def test_a_card_that_declares_a_larger_network_takes_no_memory(
+    saved: Path, declared: dict[str, int], monkeypatch: pytest.MonkeyPatch
+):
+    built: list[str] = []
+
+    def build(config: UNetConfig) -> UNet:
+        built.append(torch.empty(0).device.type)
+        return UNet(config)
+
+    monkeypatch.setattr(module, "UNet", build)
+    card = CARD.model_dump(mode="json")
+    card["architecture"].update(declared)
+    save_file(load_file(saved), saved, metadata={CARD_KEY: json.dumps(card)})
+    with pytest.raises(DataError, match="damaged or of another bioseg"):
+        load_model(saved, CPU)
+    assert set(built) <= {"meta"}
 
 
 def test_a_failed_save_leaves_the_earlier_model(saved: Path, network: UNet, monkeypatch: pytest.MonkeyPatch):
