@@ -289,7 +289,7 @@ def broken_nifti(tmp_path: Path, kind: str) -> Path:
     ("kind", "message"),
     [
         ("missing", "No such file"),
-        ("folder", "cannot be read"),
+        ("folder", "no ordinary file"),
         ("empty file", "is empty"),
         ("text", "no NIfTI volume"),
         ("not compressed", "no NIfTI volume"),
