@@ -93,6 +93,13 @@ OF_ANOTHER: dict[tuple[str, str], tuple[str, ...]] = {
     ("evaluation/arms.py", "--unsup-loss"): ("train-uda",),
     ("export/session.py", "--init-from"): TRAIN,
     ("export/graph.py", "--unet"): TRAIN,
+    ("init/commands.py", "--count"): ("suggest",),  # the commands that it writes
+    ("init/commands.py", "--cross-validate"): ("evaluate",),
+    ("init/commands.py", "--export"): ("suggest",),
+    ("init/commands.py", "--overlay"): ("predict",),
+    ("init/commands.py", "--preset"): ("train-uda",),
+    ("init/commands.py", "--run"): ("train-uda",),
+    ("init/commands.py", "--split"): ("predict",),
     ("runs/directory.py", "--state"): ("predict", "evaluate", "suggest", "export"),
     ("suggest/export.py", "--classes"): ("prepare folder",),  # its next command
     ("suggest/export.py", "--images"): ("prepare folder",),
