@@ -63,6 +63,7 @@ def bind(
         output = ConsoleOutput(as_json=shared["json"], quiet=shared["quiet"])
         with _errors_shown(fields, debug=shared["debug"]), ended_by_signals():
             refuse_small_address_space()
+            _check_working_folder()
             if this_launch().count > 1 and not model.several_processes:
                 raise UsageError(f"torchrun is for train-uda, not for {name}", fix=f"Start `bioseg {name}` without it.")
             given = _given(values, fields)
@@ -142,6 +143,10 @@ def _given(values: dict[str, Any], fields: dict[str, FieldInfo]) -> dict[str, An
     return given
 
 
+_MEMORY = ("crop", "tile", "batch_size", "width")
+"""Settings that take less memory where they are smaller."""
+
+
 class _errors_shown:  # noqa: N801 - reads as a statement
     """Turn what went wrong into two or three lines on standard error and an exit code.
 
@@ -151,8 +156,8 @@ class _errors_shown:  # noqa: N801 - reads as a statement
     """
 
     def __init__(self, fields: dict[str, FieldInfo], *, debug: bool) -> None:
-        sides = [key for key in ("crop", "tile") if key in fields and fields[key].annotation is not bool]
-        self.smaller = " or ".join(map(flag_of, sides))
+        savers = [key for key in _MEMORY if key in fields and fields[key].annotation is not bool]
+        self.smaller = " or ".join(map(flag_of, savers))
         self.debug = debug
 
     def __enter__(self) -> None:
@@ -172,8 +177,6 @@ class _errors_shown:  # noqa: N801 - reads as a statement
             shown = RunError(
                 "Memory ran out", fix=f"Use smaller images{self.smaller and f' or a smaller {self.smaller}'}."
             )
-        elif isinstance(error, FileNotFoundError) and not _works_somewhere():
-            shown = DataError("The working folder is gone", fix="Change to a folder that exists (cd), and repeat.")
         elif isinstance(error, OSError) and error.filename is not None:
             shown = DataError(
                 f"The system refuses: {error.strerror}", where=os.fsdecode(error.filename), fix="Check the path."
@@ -188,11 +191,12 @@ class _errors_shown:  # noqa: N801 - reads as a statement
         raise typer.Exit(shown.exit_code) from None
 
 
-def _works_somewhere() -> bool:
+def _check_working_folder() -> None:
     try:
-        return Path.cwd().is_dir()
+        Path.cwd()
     except OSError:
-        return False
+        fix = "Change to a folder that exists (cd), and repeat."
+        raise DataError("The working folder is gone", fix=fix) from None
 
 
 def show_error(error: BiosegError) -> None:

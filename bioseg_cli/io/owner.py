@@ -17,6 +17,7 @@ from typing import Self
 from pydantic import TypeAdapter
 
 from bioseg_cli.io.files import write_text
+from bioseg_cli.printable import printable
 
 _LONGEST_COMMAND = 120
 
@@ -26,7 +27,7 @@ class Owner:
     """A process that writes to a place.
 
     Attributes:
-        token: of this ownership, unlike any other.
+        token: of this ownership, unlike any other; empty where its file cannot be read.
         host: name of the machine.
         machine: what tells the machine, since its last start, and the process numbers on it apart from others.
         process: its number.
@@ -101,7 +102,7 @@ def _this_command() -> str:
     program = Path(sys.argv[0])
     # `python -m bioseg_cli` has the path of a module there.
     name = program.parent.name if program.name == "__main__.py" else program.name
-    words = shlex.join([name, *sys.argv[1:]])
+    words = printable(shlex.join([name, *sys.argv[1:]]))
     return words if len(words) <= _LONGEST_COMMAND else f"{words[:_LONGEST_COMMAND]}..."
 
 

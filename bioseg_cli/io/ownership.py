@@ -47,7 +47,7 @@ class Ownership:
     def check(self) -> None:
         """Raise `OutputError` where another process has taken the place over, while this one was silent for long."""
         found = Owner.read(self._path)
-        if found is not None and found.token != self._owner.token:
+        if found is not None and found.token not in ("", self._owner.token):
             raise OutputError(
                 f"{found} took over, because this process showed no sign of life for {SILENT_SECONDS:g} s",
                 where=self._place,

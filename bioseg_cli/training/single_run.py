@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,7 +16,7 @@ from bioseg_cli.runs.directory import RunDirectory
 from bioseg_cli.runs.manifest import MANIFEST_NAME, NO_MATTER, Manifest, environment, now, run_hash
 from bioseg_cli.runs.output import Output
 from bioseg_cli.runs.sections import Choice, Status, Times
-from bioseg_cli.training.distributed import joined, own_device
+from bioseg_cli.training.distributed import Alone, joined, own_device
 from bioseg_cli.training.fit import fitted_to_images, fitted_to_minutes
 from bioseg_cli.training.guard import guard_run
 from bioseg_cli.training.initial import initial_record, start_of
@@ -126,30 +127,47 @@ def train(
             run = directory.create(path, manifest, overwrite=overwrite)
             run.ownership = ownership
             weights = None if taken is None else taken.tensors
-            trainer = Trainer(
-                method, dataset, config, precision, run, output, stop_requested, processes, weights, watch.progressed
+            with _failure_recorded(run, processes):
+                trainer = Trainer(
+                    method,
+                    dataset,
+                    config,
+                    precision,
+                    run,
+                    output,
+                    stop_requested,
+                    processes,
+                    weights,
+                    watch.progressed,
+                )
+        with _failure_recorded(run, processes):
+            output.say(
+                f"{path}: {method.name}, width {config.width}, {trainer.total_steps} steps, on {device} in "
+                f"{precision.name} ({precision.reason})" + (f", {launch.count} processes" if launch.count > 1 else "")
             )
-        output.say(
-            f"{path}: {method.name}, width {config.width}, {trainer.total_steps} steps, on {device} in "
-            f"{precision.name} ({precision.reason})" + (f", {launch.count} processes" if launch.count > 1 else "")
-        )
-        for warning in method.warnings:
-            output.warn(warning)
-        for remark in (*said, *method.remarks):
-            output.say(remark)
-        try:
+            for warning in method.warnings:
+                output.warn(warning)
+            for remark in (*said, *method.remarks):
+                output.say(remark)
             metrics = trainer.fit()
             if isinstance(method, UDA):
                 for found in guard_run(run, trainer, method, output, stop_requested, launch.count):
                     run.manifest.guard = found
             run.manifest.add(method.conclude(run, trainer.state.rows, precision, output))
-        except BaseException as error:
-            record_failure(run, processes.explained(error))
-            raise
         run.manifest.times = run.manifest.times.having(ended=now())
         run.manifest.metrics = metrics
         run.save_manifest()
         return run
+
+
+@contextmanager
+def _failure_recorded(run: RunDirectory, processes: Alone) -> Iterator[None]:
+    """What ends a training within it, before its end, is in the manifest."""
+    try:
+        yield
+    except BaseException as error:
+        record_failure(run, processes.explained(error))
+        raise
 
 
 def check_shares(config: TrainConfig, launch: Launch) -> None:

@@ -186,7 +186,7 @@ def test_what_is_advised_of_arrays_are_arguments() -> None:
     ("settings", "advice"),
     [
         (PredictConfig, "Use smaller images or a smaller --tile."),
-        (TrainUDAConfig, "Use smaller images or a smaller --crop."),
+        (TrainUDAConfig, "Use smaller images or a smaller --crop or --batch-size or --width."),
         (FolderConfig, "Use smaller images or a smaller --crop."),  # its --tile is a switch
         (EvaluateConfig, "Use smaller images."),
     ],

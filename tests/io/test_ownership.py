@@ -93,6 +93,21 @@ def test_the_owner_is_named_with_its_command(tmp_path: Path):
         assert found["command"].startswith("-c folder ")
 
 
+def test_a_command_with_bytes_that_are_no_text_can_be_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sys, "argv", ["/x/bioseg_cli/__main__.py", "predict", "\udcfc\x1b[2J", "x" * 500])
+    with owned_folder(tmp_path):
+        owner = Owner.read(tmp_path / ".bioseg.owner")
+    assert owner is not None
+    assert owner.command.startswith("bioseg_cli predict '\\udcfc\\x1b[2J' xxx") and len(owner.command) < 150
+
+
+def test_a_file_that_cannot_be_read_for_a_moment_is_no_loss(tmp_path: Path):
+    with owned_folder(tmp_path) as owned:
+        (tmp_path / ".bioseg.owner").write_text("")
+        owned.check()
+    assert (tmp_path / ".bioseg.owner").exists()
+
+
 def test_what_a_killed_owner_left_is_taken_over_at_once(tmp_path: Path):
     with holding(tmp_path) as process:
         process.kill()

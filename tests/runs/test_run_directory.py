@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -61,6 +63,42 @@ def test_overwriting_removes_what_the_earlier_run_wrote_and_nothing_else(run: Ru
     assert sorted(path.name for path in run.path.iterdir()) == ["checkpoints", "manifest.yaml", "notes.txt"]
     assert not list((run.path / "checkpoints").iterdir())
     assert read_manifest(run.path) == {**MANIFEST, "command": "new"}
+
+
+@pytest.mark.parametrize("reached", range(5))
+def test_a_run_that_is_overwritten_never_says_that_it_has_finished(
+    run: RunDirectory, reached: int, monkeypatch: pytest.MonkeyPatch
+):
+    run.manifest.status = Status.FINISHED
+    run.save_manifest()
+    for path in (run.checkpoint("last"), run.metrics_file, run.resume_file):
+        path.write_text("old")
+    removed: list[object] = []
+
+    def killed_at(remove: Callable[..., None]) -> Callable[..., None]:
+        def removing(path: Path, **options: object) -> None:
+            if "partial" not in str(path):
+                removed.append(path)
+                if len(removed) > reached:
+                    raise SystemExit
+            remove(path, **options)
+
+        return removing
+
+    monkeypatch.setattr(shutil, "rmtree", killed_at(shutil.rmtree))
+    monkeypatch.setattr(Path, "unlink", killed_at(Path.unlink))
+    with contextlib.suppress(SystemExit):
+        RunDirectory.create(run.path, new_manifest(), overwrite=True)
+    monkeypatch.undo()
+    left = RunDirectory.open(run.path)
+    assert left.manifest.status == (Status.INTERRUPTED if reached < 4 else Status.RUNNING)
+    assert reached == 0 or not left.resume_file.exists()
+    RunDirectory.create(run.path, new_manifest(), overwrite=True)
+
+
+def test_a_run_whose_manifest_is_damaged_can_be_overwritten(run: RunDirectory):
+    (run.path / "manifest.yaml").write_text("[")
+    assert RunDirectory.create(run.path, new_manifest(), overwrite=True).manifest.status == Status.RUNNING
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
