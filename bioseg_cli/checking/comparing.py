@@ -63,7 +63,7 @@ def _of_one_frame(first: _Placed, second: _Placed) -> bool:
 def _by_place(pairs: Sequence[Pair], *, alike: bool) -> Iterator[Finding]:
     by_place: defaultdict[tuple[tuple[str, str | None], ...], list[Pair]] = defaultdict(list)
     for first, second in pairs:
-        if first.where == second.where and second.image.split == "train":
+        if first.where == second.where and first.image.split != "train" == second.image.split:
             first, second = second, first
         by_place[first.place, second.place].append((first, second))
     keep = f"Keep both on one side of the split{' where they show the same cells' if alike else ''}. {SCORED}"
@@ -71,7 +71,7 @@ def _by_place(pairs: Sequence[Pair], *, alike: bool) -> Iterator[Finding]:
         splits = {ours[1], theirs[1]}
         harm = "train" in splits and not splits.isdisjoint(HELD_OUT)
         shown = listing([f"{first.image.name} = {second.image.name}" for first, second in found], 3)
-        what = f"{len(found)} pair{'s' if len(found) > 1 else ''} of images {'look alike' if alike else 'are copies'}"
+        what = f"{_count(len(found), 'pair')} of {'images that look alike' if alike else 'copies'}"
         yield Finding(
             harm,
             "look-alikes" if alike else "copies",
@@ -114,6 +114,10 @@ def seen_findings(run: str, seen: Sequence[SeenImage], collection: Collection) -
     ]
     if names:
         held = any(image.split in HELD_OUT for image in collection.images)
-        what = f"{len(names)} images {'for validation or test ' if held else ''}were learnt from by {run}: "
+        what = f"{run} learnt from {_count(len(names), 'image')}{' for validation or test' if held else ''}: "
         fix = "Score the run on other images." if held else None
         yield Finding(held, "seen", collection.where, f"{what}{listing(names, 3)}", fix, tuple(names))
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}{'' if number == 1 else 's'}"

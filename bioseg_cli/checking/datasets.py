@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -154,11 +154,11 @@ class _Reading:
         labelled, counted = np.flatnonzero(dataset.labelled), self.counts.sum(axis=1)
         unlabelled = [dataset.name(index) for index in labelled.tolist() if not counted[index]]
         if unlabelled:
-            what = f"{len(unlabelled)} masks hold nothing but ignored pixels: {listing(unlabelled)}"
+            what = f"Every pixel is ignored in {_masks(unlabelled)}: {listing(unlabelled)}"
             yield Finding(False, "masks", where, what, None, tuple(unlabelled))
         empty = [dataset.name(i) for i in labelled.tolist() if counted[i] and not self.counts[i, 1:].any()]
         if empty:
-            what = f"{len(empty)} masks hold nothing but {dataset.classes[0].name!r}: {listing(empty)}"
+            what = f"Every pixel is {dataset.classes[0].name!r} in {_masks(empty)}: {listing(empty)}"
             yield Finding(False, "masks", where, what, "Check that these images show nothing else.", tuple(empty))
         training = self.counts[dataset.split == "train"].sum(axis=0)
         for info, count in zip(dataset.classes, training.tolist(), strict=True):
@@ -166,6 +166,10 @@ class _Reading:
                 yield Finding(False, "classes", where, f"No training mask shows the class {info.name!r}")
         splits: list[SplitName] = [next(name for name in SPLITS if name == split) for split in dataset.split]
         if groups := straddling_groups(dataset.group.tolist(), splits):
-            what = f"{len(groups)} groups have images in several splits: {listing(groups)}"
-            fix = "If images of a group show the same cells, split by group: scores will be too good."
+            what = f"Images of {len(groups)} group{'s' if len(groups) > 1 else ''} are in several splits: {listing(groups)}"
+            fix = "If images of a group show the same cells, split by group: otherwise scores are too good."
             yield Finding(False, "groups", where, what, fix)
+
+
+def _masks(names: Sequence[str]) -> str:
+    return "1 mask" if len(names) == 1 else f"{len(names)} masks"

@@ -21,6 +21,13 @@ from bioseg_cli.printable import listing
 SIDE, AROUND = 32, 4
 ALIKE = 0.9
 """Correlation of signatures from which images count as near-duplicates; see docs/checking.md for what others reach."""
+LEAST_DETAIL = 0.5
+"""Details weaker than this share of the noise of single pixels show nothing: of empty fields, what is left is the
+pattern of the camera and its light, which all of them share."""
+ROUNDING = 1e-6
+"""Of means of equal values, as a share of these."""
+NOISE_LINES = 64
+"""Lines of an image that its noise is measured on."""
 BLOCK = 256
 """Images that are compared with all others at once."""
 
@@ -28,17 +35,18 @@ Signature = npt.NDArray[np.float32]
 
 
 def signature(image: Pixels) -> Signature:
-    """(SIDE * SIDE,) signature of an image (C, H, W), of unit length; zeros for an image without contrast."""
+    """(SIDE * SIDE,) signature of an image (C, H, W), of unit length; zeros for an image that shows nothing."""
     rows, columns = (_averaging(length) for length in image.shape[1:])
     plane = np.nan_to_num(image.mean(axis=0, dtype=np.float32), posinf=0, neginf=0)
     parts = rows @ plane @ columns.T
     blocks = parts.reshape(SIDE // AROUND, AROUND, SIDE // AROUND, AROUND)
     details = (blocks - blocks.mean(axis=(1, 3), keepdims=True)).reshape(-1)
-    length = np.linalg.norm(details)
-    # Below this, what is left is the rounding of equal values.
-    if length <= 1e-5 * SIDE * np.abs(parts).max():
+    lines = plane[:: max(1, len(plane) // NOISE_LINES)]
+    # The mean difference of two neighbours with normal noise is 2 / sqrt(pi) of its standard deviation.
+    noise = np.abs(np.diff(lines, axis=1)).mean() * np.sqrt(np.pi) / 2 if lines.shape[1] > 1 else 0.0
+    if details.std() <= max(LEAST_DETAIL * noise, ROUNDING * np.abs(parts).max()):
         return np.zeros(SIDE * SIDE, dtype=np.float32)
-    unit: Signature = (details / length).astype(np.float32)
+    unit: Signature = (details / np.linalg.norm(details)).astype(np.float32)
     return unit
 
 

@@ -148,8 +148,8 @@ def test_masks_and_classes_that_are_unusual_are_named(bioseg: Cli, tmp_path: Pat
     images[1] = (*images[1][:3], ignored)
     document = checked(bioseg, write_images(tmp_path / "d.h5", images), code=0)
     without, empty = findings(document, "masks")
-    assert without["images"] == ["image1"] and "nothing but ignored pixels" in without["what"]
-    assert empty["images"] == ["image0"] and "nothing but 'background'" in empty["what"]
+    assert without["images"] == ["image1"] and "Every pixel is ignored in 1 mask" in without["what"]
+    assert empty["images"] == ["image0"] and "Every pixel is 'background' in 1 mask" in empty["what"]
     (missing,) = findings(document, "classes")
     assert missing["what"] == "No training mask shows the class 'cell'"
 
@@ -163,7 +163,7 @@ def test_groups_in_several_splits_are_named(bioseg: Cli, tmp_path: Path) -> None
             writer.add(Item(*discs(index), split, "well" if index else "other", other.source(index)))
         writer.finish(other.info)
     (finding,) = findings(checked(bioseg, tmp_path / "d.h5", code=0), "groups")
-    assert "1 groups have images in several splits: well" in finding["what"]
+    assert "Images of 1 group are in several splits: well" in finding["what"]
 
 
 UNUSUAL: dict[str, Callable[[np.ndarray], np.ndarray]] = {
@@ -201,7 +201,9 @@ def test_data_sets_that_differ_say_in_what(bioseg: Cli, disc_dataset: Path, tmp_
         DatasetWriter(other, count=2, image_shape=(1, SIZE, SIZE), image_dtype=np.uint16) as writer,
     ):
         for number, split in ((50, "train"), (51, "val")):
-            writer.add(Item(*discs(number), split, f"g{number}", ItemSource(f"{number}", "s", 0, (0, 0), (SIZE, SIZE))))
+            writer.add(
+                Item(*discs(number), split, f"g{number}", ItemSource(f"{number}", f"{number}", 0, (0, 0), (SIZE, SIZE)))
+            )
         classes = (dataset.classes[0], dataset.classes[1].model_copy(update={"name": "nucleus"}))
         writer.finish(dataclasses.replace(dataset.info, classes=classes, pixel_size=None))
     document = checked(bioseg, disc_dataset, other, code=0)
@@ -272,7 +274,7 @@ def test_test_images_that_a_run_was_trained_on_do_harm(bioseg: Cli, disc_run: Pa
     other = write_discs(tmp_path / "other.h5", ("test", "train", "val", "train"))
     (finding,) = findings(checked(bioseg, disc_run, other, code=3), "seen")
     assert finding["harm"] and finding["images"] == ["disc0", "disc2"]
-    assert f"were learnt from by {disc_run}" in finding["what"]
+    assert f"{disc_run} learnt from 2 images for validation or test" in finding["what"]
 
 
 # Folders --------------------------------------------------------------------------------------------------------------

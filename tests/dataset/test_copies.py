@@ -12,6 +12,7 @@ from conftest import discs, write_discs
 from numpy.typing import NDArray
 from PIL import Image
 
+from bioseg_cli.dataset import copies
 from bioseg_cli.dataset.copies import (
     ALIKE,
     copies_across_splits,
@@ -82,9 +83,23 @@ def test_an_image_without_contrast_looks_like_none(value: int) -> None:
     assert list(near_duplicates([signature(blank)], [signature(blank), signature(discs(0)[0])])) == []
 
 
+def test_empty_fields_of_one_camera_do_not_look_alike() -> None:
+    """They share the uneven light, and noise hides it from the eye; with cells, the same light is of no account."""
+    random = np.random.default_rng(2)
+    light = 1 + 0.004 * random.normal(size=(12, 12)).repeat(20, axis=0).repeat(20, axis=1)
+    empty = [(1000 * light + random.normal(0, 15, light.shape))[None] for _ in range(4)]
+    assert list(near_duplicates([signature(image) for image in empty], [signature(image) for image in empty])) == []
+    clear = [(1000 * light + random.normal(0, 3, light.shape))[None] for _ in range(2)]
+    assert len(list(near_duplicates([signature(clear[0])], [signature(clear[1])]))) == 1
+    fields = [discs(index, size=240)[0] * light for index in range(4)]
+    found = near_duplicates([signature(image) for image in fields], [signature(image) for image in fields])
+    assert [pair[:2] for pair in found] == [(index, index) for index in range(4)]
+
+
 @pytest.mark.parametrize("shape", [(3, 5), (31, 200), (32, 32), (97, 64)])
-def test_parts_of_any_size_are_exact_means(shape: tuple[int, int]) -> None:
+def test_parts_of_any_size_are_exact_means(shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
     """Enlarging an image by whole pixels changes nothing: means over equal parts are the same."""
+    monkeypatch.setattr(copies, "LEAST_DETAIL", 0)  # the images are noise
     image = np.random.default_rng(1).integers(0, 4000, (2, *shape)).astype(np.uint16)
     larger = image.repeat(3, axis=1).repeat(2, axis=2)
     np.testing.assert_allclose(signature(image), signature(larger), atol=1e-4)
