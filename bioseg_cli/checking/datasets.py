@@ -166,7 +166,8 @@ class _Reading:
                 yield Finding(False, "classes", where, f"No training mask shows the class {info.name!r}")
         splits: list[SplitName] = [next(name for name in SPLITS if name == split) for split in dataset.split]
         if groups := straddling_groups(dataset.group.tolist(), splits):
-            what = f"Images of {len(groups)} group{'s' if len(groups) > 1 else ''} are in several splits: {listing(groups)}"
+            number = "1 group" if len(groups) == 1 else f"{len(groups)} groups"
+            what = f"Images of {number} are in several splits: {listing(groups)}"
             fix = "If images of a group show the same cells, split by group: otherwise scores are too good."
             yield Finding(False, "groups", where, what, fix)
 

@@ -119,13 +119,8 @@ def _remove(path: Path) -> None:
         # A kill half way must not leave a run that says so, and has no states.
         ended = {"status": str(Status.INTERRUPTED), "failure": "It was being overwritten"}
         write_manifest(path / MANIFEST_NAME, {**content, **ended})
-    for old in (
-        path / "resume.pt",
-        path / "checkpoints",
-        path / "restarts",
-        path / "metrics.csv",
-        path / "images.json",
-    ):
+    for name in ("resume.pt", "checkpoints", "restarts", "metrics.csv", "images.json"):
+        old = path / name
         shutil.rmtree(old) if old.is_dir() else old.unlink(missing_ok=True)
 
 

@@ -210,4 +210,4 @@ def test_the_search_finds_advice(options: dict[str, set[str]]) -> None:
         "FolderConfig",
         "--masks",
     ) in ADVICE
-    assert len(ADVICE) > 80 and len(options) == 18
+    assert len(ADVICE) > 80 and len(options) == 19
