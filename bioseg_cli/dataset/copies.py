@@ -37,7 +37,9 @@ Signature = npt.NDArray[np.float32]
 def signature(image: Pixels) -> Signature:
     """(SIDE * SIDE,) signature of an image (C, H, W), of unit length; zeros for an image that shows nothing."""
     rows, columns = (_averaging(length) for length in image.shape[1:])
-    plane = np.nan_to_num(image.mean(axis=0, dtype=np.float32), posinf=0, neginf=0)
+    plane = image.mean(axis=0, dtype=np.float32)
+    if image.dtype.kind == "f":
+        plane = np.nan_to_num(plane, posinf=0, neginf=0)
     parts = rows @ plane @ columns.T
     blocks = parts.reshape(SIDE // AROUND, AROUND, SIDE // AROUND, AROUND)
     details = (blocks - blocks.mean(axis=(1, 3), keepdims=True)).reshape(-1)
@@ -104,9 +106,10 @@ def copies_warning(dataset: Dataset) -> str | None:
     if not pairs:
         return None
     names = listing([f"{dataset.name(held)} as {dataset.name(training)}" for training, held in pairs], 3)
+    images = "1 image" if len(pairs) == 1 else f"{len(pairs)} images"
     return (
-        f"{len(pairs)} images for validation or test show what training images show ({names}). The scores will be too "
-        "good: the network has seen the same pixels."
+        f"{images} for validation or test can be seen in training images too ({names}). The scores will be too good: "
+        "the network has seen the same pixels."
     )
 
 

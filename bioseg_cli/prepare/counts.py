@@ -147,9 +147,14 @@ class Repeats:
         if not found:
             return None
         named = listing([f"{name} like {partner}" for name, partner in found.items()], 3)
+        number = (
+            "1 image for validation or test looks"
+            if len(found) == 1
+            else f"{len(found)} images for validation or test look"
+        )
         return (
-            f"{len(found)} images for validation or test look like training images ({named}). Where they show the same "
-            "cells, the scores will be too good. `bioseg check` lists all pairs."
+            f"{number} like a training image ({named}). Where they show the same cells, the scores will be too good. "
+            "`bioseg check` lists all pairs."
         )
 
     def notes(self) -> list[str]:

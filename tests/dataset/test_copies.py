@@ -144,7 +144,9 @@ def test_equal_pixels_and_common_parts_are_copies(tmp_path: Path) -> None:
     with Dataset(write_parts(tmp_path / "parts.h5", parts)) as dataset:
         assert copies_across_splits(dataset) == [(0, 4), (1, 5)]
         warning = copies_warning(dataset)
-    assert warning is not None and warning.startswith("2 images for validation or test show what training images show")
+    assert warning is not None and warning.startswith(
+        "2 images for validation or test can be seen in training images too ("
+    )
 
 
 def test_blank_images_of_other_files_are_no_copies(tmp_path: Path) -> None:

@@ -118,6 +118,21 @@ def test_names_that_do_not_fit(options: tuple[str, ...], message: str, bioseg: C
     assert refused.exit_code == 2 and message in said(refused)
 
 
+def test_masks_of_bioseg_are_matched_by_the_names_in_their_record(bioseg: Cli, run: Path, tmp_path: Path) -> None:
+    other = write_rimmed(tmp_path / "other.h5", ("background", "rim", "cell"))
+    masks = tmp_path / "masks"
+    assert bioseg("predict", run, other, "--split", "val", "--out", masks).exit_code == 0
+    result = bioseg("evaluate", "--predictions", masks, "--truth", other, "--json", "--baselines", "none")
+    assert result.exit_code == 0, result.output
+    (found,) = json.loads(result.stdout)["runs"]
+    own = scored(bioseg, run, "--data", other)
+    assert found["iou"] == own["iou"] and found["confusion"] == own["confusion"]
+    assert any("matched by the names of the classes" in note for note in found["notes"])
+    swapped = write_rimmed(tmp_path / "swapped.h5", ("rim", "background", "cell"))
+    refused = bioseg("evaluate", "--predictions", masks, "--truth", swapped)
+    assert refused.exit_code == 3 and "the two do not agree on it" in said(refused)
+
+
 def test_reordered_classes_have_the_logits_of_their_names(run: Path) -> None:
     model = load_model(run / "checkpoints" / "last.safetensors", torch.device("cpu"))
     before = {name: tensor.clone() for name, tensor in model.network.state_dict().items()}

@@ -11,6 +11,7 @@ from bioseg_cli.runs.console import ConsoleOutput
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from rich.console import RenderableType
     from rich.table import Table
 
     from bioseg_cli.checking.result import CheckedDataset, CheckedFolder, CheckedRun, CheckResult, Finding
@@ -41,19 +42,12 @@ def _refuse_harm(result: CheckResult) -> None:
         raise DataError(f"{findings} would make results wrong", fix="The table names them, and says what to do.")
 
 
-def _dataset(dataset: CheckedDataset) -> Table:
+def _dataset(dataset: CheckedDataset) -> RenderableType:
+    from rich.console import Group
     from rich.table import Table
     from rich.text import Text
 
-    channels, height, width = dataset.image_shape
-    least, most = dataset.source_sizes
-    sizes = _size(least) if least == most else f"{_size(least)} to {_size(most)}"
-    content = "as it was made" if dataset.unchanged else "CHANGED"
-    caption = (
-        f"content {dataset.content_hash[:_HASH_SHOWN]}, {content}; {channels} x {height} x {width} "
-        f"{dataset.image_dtype} from images of {sizes}; pixel size {dataset.pixel_size or 'unknown'}"
-    )
-    table = Table(title=Text(dataset.path), caption=Text(caption), caption_justify="left")
+    table = Table(title=Text(dataset.path))
     names = next(iter(dataset.class_shares.values()), {})
     for heading in ("split", "labelled", "unlabelled", *names):
         table.add_column(Text(heading), justify="left" if heading == "split" else "right", overflow="fold")
@@ -61,7 +55,15 @@ def _dataset(dataset: CheckedDataset) -> Table:
         shares = dataset.class_shares.get(split, {})
         cells = [f"{shares[name]:.1%}" if name in shares else "-" for name in names]
         table.add_row(split, str(counts["labelled"]), str(counts["unlabelled"]), *cells)
-    return table
+    channels, height, width = dataset.image_shape
+    content = "as it was made" if dataset.unchanged else "CHANGED since it was made"
+    lines = (
+        f"content  {dataset.content_hash[:_HASH_SHOWN]}, {content}",
+        f"images   {_size((height, width))}, {channels} channel{'s' if channels > 1 else ''} of {dataset.image_dtype}",
+        f"made of  images of {_sizes(dataset.source_sizes)}",
+        f"pixels   {dataset.pixel_size or 'of unknown size'}",
+    )
+    return Group(table, Text("\n".join(lines) + "\n"))
 
 
 def _run(run: CheckedRun) -> str:
@@ -78,7 +80,7 @@ def _run(run: CheckedRun) -> str:
 
 def _folder(folder: CheckedFolder) -> str:
     kinds = ", ".join(f"{kind} ({count})" for kind, count in folder.kinds.items()) or "none"
-    sizes = "" if folder.sizes is None else " to ".join(dict.fromkeys(map(_size, folder.sizes)))
+    sizes = "none" if folder.sizes is None else _sizes(folder.sizes)
     pixel_sizes = ", ".join(f"{size} ({count})" for size, count in folder.pixel_sizes.items())
     return (
         f"{folder.path}\n"
@@ -91,6 +93,10 @@ def _folder(folder: CheckedFolder) -> str:
 
 def _size(shape: tuple[int, int]) -> str:
     return f"{shape[0]} x {shape[1]}"
+
+
+def _sizes(extremes: Sequence[tuple[int, int]]) -> str:
+    return " to ".join(dict.fromkeys(map(_size, extremes)))
 
 
 def _findings(findings: Sequence[Finding]) -> Table:
