@@ -20,7 +20,7 @@ class ImageIdentity:
         file: name of its file, as it was recorded.
         sha256: of that file.
         frame: page of that file.
-        rows, columns: first and last but one of the source frame that the image shows.
+        rows, columns: of the source frame that the image shows: the first one, and the one behind the last.
         in_volume: it was cut from a volume, where rows and columns say nothing of the place.
         pixels: digest of its pixels, see `content.digest_of`.
     """

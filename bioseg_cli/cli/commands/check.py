@@ -49,8 +49,11 @@ def _dataset(dataset: CheckedDataset) -> RenderableType:
 
     table = Table(title=Text(dataset.path))
     names = next(iter(dataset.class_shares.values()), {})
-    for heading in ("split", "labelled", "unlabelled", *names):
-        table.add_column(Text(heading), justify="left" if heading == "split" else "right", overflow="fold")
+    table.add_column("split", no_wrap=True)
+    for heading in ("labelled", "unlabelled"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for name in names:
+        table.add_column(Text(name), justify="right", overflow="fold")
     for split, counts in dataset.images.items():
         shares = dataset.class_shares.get(split, {})
         cells = [f"{shares[name]:.1%}" if name in shares else "-" for name in names]
