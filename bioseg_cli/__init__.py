@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 __all__ = [
     "BestState",
     "BiosegError",
+    "CheckResult",
     "DataError",
     "Dataset",
     "EvaluationResult",
@@ -28,6 +29,7 @@ __all__ = [
     "TrainingProgress",
     "UsageError",
     "__version__",
+    "check",
     "evaluate",
     "load_model",
     "open_dataset",
@@ -39,10 +41,12 @@ __all__ = [
 ]
 
 _MODULES = {
+    "api.checks": ("check",),
     "api.data": ("PreparedDataset", "open_dataset", "prepare_arrays", "prepare_folder"),
     "api.model": ("Model", "Prediction", "load_model"),
     "api.scoring": ("evaluate", "run_study"),
     "api.training": ("BestState", "TrainedRun", "train_iic", "train_uda"),
+    "checking.result": ("CheckResult",),
     "dataset.reader": ("Dataset",),
     "errors": ("BiosegError", "DataError", "Interrupted", "PartialFailure", "RunError", "UsageError"),
     "evaluation.result": ("EvaluationResult",),

@@ -1,3 +1,4 @@
+from bioseg_cli.api.checks import check as check
 from bioseg_cli.api.data import PreparedDataset as PreparedDataset
 from bioseg_cli.api.data import open_dataset as open_dataset
 from bioseg_cli.api.data import prepare_arrays as prepare_arrays
@@ -11,6 +12,7 @@ from bioseg_cli.api.training import BestState as BestState
 from bioseg_cli.api.training import TrainedRun as TrainedRun
 from bioseg_cli.api.training import train_iic as train_iic
 from bioseg_cli.api.training import train_uda as train_uda
+from bioseg_cli.checking.result import CheckResult as CheckResult
 from bioseg_cli.dataset.reader import Dataset as Dataset
 from bioseg_cli.errors import BiosegError as BiosegError
 from bioseg_cli.errors import DataError as DataError

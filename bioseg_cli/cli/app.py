@@ -10,7 +10,9 @@ import sys
 import typer
 
 from bioseg_cli import __version__
+from bioseg_cli.checking.settings import CheckConfig
 from bioseg_cli.cli.binding import bind, show_error
+from bioseg_cli.cli.commands.check import check
 from bioseg_cli.cli.commands.doctor import doctor
 from bioseg_cli.cli.commands.evaluate import evaluate
 from bioseg_cli.cli.commands.examples import ExamplesConfig, examples
@@ -72,6 +74,7 @@ bind_registry(prepare, RECIPES, make_data_set)
 
 bind(app, InitConfig, init, name="init")
 app.add_typer(prepare)
+bind(app, CheckConfig, check, name="check")
 bind(app, PreviewConfig, preview, name="preview")
 bind(app, SuggestConfig, suggest, name="suggest")
 bind_registry(app, METHODS, train, prefix=METHODS.prefix)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 import numpy.typing as npt
 
 from bioseg_cli.config import IGNORE_BY_DTYPE
-from bioseg_cli.dataset.schema import NAME_ERRORS, OBJECT_DTYPE, PLANE_SHAPE
+from bioseg_cli.dataset.schema import DIGEST_BYTES, NAME_ERRORS, OBJECT_DTYPE, PLANE_SHAPE
 from bioseg_cli.io.limits import check_memory
 
 BYTES_AN_IMAGE = 64
@@ -29,8 +30,13 @@ COLUMNS: dict[str, tuple[str, tuple[int, ...]]] = {
     "source/origin": (NUMBER, (2,)),
     "source/shape": (NUMBER, (2,)),
     "source/plane": (REAL, PLANE_SHAPE),
+    "digest/images": (NUMBER, (DIGEST_BYTES,)),
+    "digest/labels": (NUMBER, (DIGEST_BYTES,)),
+    "digest/objects": (NUMBER, (DIGEST_BYTES,)),
 }
 """Kind, as NumPy calls it, and shape of what an image has in each column."""
+NOT_IN_EVERY = frozenset({"source/plane", "digest/images", "digest/labels", "digest/objects"})
+LABEL_ORDER = "label_order"
 
 
 def check_layout(file: h5py.File, path: Path) -> None:
@@ -56,11 +62,11 @@ def check_layout(file: h5py.File, path: Path) -> None:
     if "objects" in file and (str(file["objects"].dtype), file["objects"].shape) != (OBJECT_DTYPE, labels.shape):
         raise ValueError("objects and labels are of different shapes")
     for name, (kinds, shape) in COLUMNS.items():
-        if name == "source/plane" and name not in file:
+        if name in NOT_IN_EVERY and name not in file:
             continue
         _check_column(file[name], name, kinds, (count, *shape))
-    order = file["label_order"]
-    _check_column(order, "label_order", NUMBER, (min(len(order), count),))
+    order = file[LABEL_ORDER]
+    _check_column(order, LABEL_ORDER, NUMBER, (min(len(order), count),))
 
 
 def _check_column(column: h5py.Dataset, name: str, kinds: str, shape: tuple[int, ...]) -> None:
@@ -68,10 +74,17 @@ def _check_column(column: h5py.Dataset, name: str, kinds: str, shape: tuple[int,
         raise ValueError(f"{name} is an array {column.shape} of the type {column.dtype}, not {shape}")
 
 
-def read_texts(file: h5py.File, name: str) -> npt.NDArray[np.str_]:
-    """A column of texts, of which each takes the memory of the longest; raises `ValueError` where that is too long."""
-    texts = file[name].asstr(errors=NAME_ERRORS)[:]
+def texts_of(column: npt.NDArray[Any], name: str) -> npt.NDArray[np.str_]:
+    """A column of bytes as texts, of which each takes the memory of the longest.
+
+    Args:
+        column: as it was read.
+        name: of it, for messages.
+
+    Raises:
+        AttributeError, ValueError: it holds something else, or a text that is too long.
+    """
+    texts = [value.decode("utf-8", NAME_ERRORS) for value in column.tolist()]
     if (longest := max(map(len, texts), default=0)) > LONGEST_TEXT:
         raise ValueError(f"{name} holds a text of {longest} characters")
-    read: npt.NDArray[np.str_] = texts.astype(str)
-    return read
+    return np.array(texts, dtype=str)

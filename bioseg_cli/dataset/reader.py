@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
-from typing import Self, get_args
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -13,22 +13,13 @@ import numpy.typing as npt
 from bioseg_cli.config import IGNORE_BY_DTYPE, ClassInfo, SplitName
 from bioseg_cli.dataset.budgets import LabelBudgets
 from bioseg_cli.dataset.chunks import read_image
-from bioseg_cli.dataset.layout import check_layout, read_texts
-from bioseg_cli.dataset.schema import (
-    DRAWN_IN_PART,
-    SCHEMA_ATTRIBUTE,
-    SCHEMA_VERSION,
-    DatasetInfo,
-    IntArray,
-    ItemSource,
-    Pixels,
-    PlaneMatrix,
-)
+from bioseg_cli.dataset.content import digest_of
+from bioseg_cli.dataset.descriptions import PREPARE_AGAIN, Descriptions, changed_error, read_descriptions
+from bioseg_cli.dataset.schema import DRAWN_IN_PART, IntArray, ItemSource, Pixels, PlaneMatrix
 from bioseg_cli.errors import DataError, UsageError
 from bioseg_cli.io.hdf5 import open_hdf5
 from bioseg_cli.io.names import on_any_disk, stem_of
 
-PREPARE_AGAIN = "Make it again with `bioseg prepare`."
 DATA_FOLDER = Path("data")
 
 
@@ -51,19 +42,25 @@ def find_dataset(given: Path | None) -> Path:
 class Dataset:
     """A prepared data set, open for reading. A context manager.
 
+    What describes the images is verified when it is opened, and each image and mask when it is read: by the digests in
+    the file, which those of earlier versions do not have.
+
     Attributes:
         path: the file.
         info: recipe, classes, normalisation, pixel size.
-        content_hash: SHA-256 of everything in it.
+        stored_info: the text that `info` was read from.
+        content_hash: SHA-256 of everything in it, as it was made; see `verification`.
+        verified_as_read: whether it has digests.
         size: N, the number of images.
         image_shape: (C, H, W).
-        image_dtype: type of the stored pixels.
+        image_dtype, label_dtype: types of the stored pixels and labels.
         ignore: the label that counts nowhere.
         numbers_objects: whether masks number single objects.
         labelled, split, group: (N,) arrays; see `schema`.
 
     Raises:
-        DataError: no such file, not HDF5, truncated, not a bioseg data set, a newer schema, damaged.
+        DataError: no such file, not HDF5, truncated, not a bioseg data set, a newer schema, damaged, or changed after
+            it was made.
     """
 
     def __init__(self, path: Path) -> None:
@@ -73,52 +70,26 @@ class Dataset:
             raise DataError("There is no such data set", where=path, fix="Make one with `bioseg prepare`.")
         self._file = open_hdf5(path, called="The data set", again=PREPARE_AGAIN)
         try:
-            self._read_descriptions()
+            described = read_descriptions(self._file, path)
         except BaseException:
             self._file.close()
             raise
-
-    def _read_descriptions(self) -> None:
-        file = self._file
-        if SCHEMA_ATTRIBUTE not in file.attrs:
-            raise DataError("The HDF5 file is not a bioseg data set", where=self.path, fix=PREPARE_AGAIN)
-        try:
-            version = int(file.attrs[SCHEMA_ATTRIBUTE])
-        except (OSError, TypeError, ValueError) as error:
-            raise DataError(f"The data set is damaged ({error})", where=self.path, fix=PREPARE_AGAIN) from None
-        if version != SCHEMA_VERSION:
-            newer = version > SCHEMA_VERSION
-            raise DataError(
-                f"The data set has schema {version}, this bioseg reads {SCHEMA_VERSION}",
-                where=self.path,
-                fix="Update bioseg." if newer else PREPARE_AGAIN,
-            )
-        try:
-            self.info = DatasetInfo.from_json(file.attrs["info"])
-            self.content_hash = str(file.attrs["content_hash"])
-            check_layout(file, self.path)
-            self.size, *shape = file["images"].shape
-            self.image_shape: tuple[int, int, int] = (shape[0], shape[1], shape[2])
-            self.image_dtype: np.dtype[np.generic] = file["images"].dtype
-            self.ignore = IGNORE_BY_DTYPE[str(file["labels"].dtype)]
-            self.numbers_objects = "objects" in file
-            self.labelled: npt.NDArray[np.bool_] = file["labelled"][:]
-            self.split = read_texts(file, "split")
-            self.group = read_texts(file, "group")
-            self._files = read_texts(file, "source/file")
-            self._hashes = read_texts(file, "source/sha256")
-            self._frames: IntArray = file["source/frame"][:]
-            self._origins: IntArray = file["source/origin"][:]
-            self._shapes: IntArray = file["source/shape"][:]
-            self._planes: npt.NDArray[np.float64] | None = file["source/plane"][:] if "source/plane" in file else None
-            self.label_order: IntArray = file["label_order"][:]
-            if unknown := set(self.split.tolist()) - set(get_args(SplitName)):
-                raise ValueError(f"unknown split {', '.join(sorted(unknown))}")
-            if not np.isin(self.label_order, self.indices("train", labelled=True)).all():
-                raise ValueError("label_order names images that are not labelled training images")
-        except (OSError, AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
-            raise DataError(f"The data set is damaged ({error})", where=self.path, fix=PREPARE_AGAIN) from None
-        self._names = self._unique_names()
+        self.info = described.info
+        self.stored_info = described.stored_info
+        self.content_hash = described.content_hash
+        self.size = len(described.labelled)
+        self.image_shape = described.image_shape
+        self.image_dtype = described.image_dtype
+        self.label_dtype = described.label_dtype
+        self.ignore = IGNORE_BY_DTYPE[described.label_dtype]
+        self.numbers_objects = described.numbers_objects
+        self.labelled = described.labelled
+        self.split = described.split
+        self.group = described.group
+        self.label_order = described.label_order
+        self.verified_as_read = described.digests is not None
+        self._described = described
+        self._names = _unique_names(described)
 
     def __enter__(self) -> Self:
         return self
@@ -198,7 +169,7 @@ class Dataset:
 
     def image(self, index: int) -> Pixels:
         """(C, H, W) pixels as stored."""
-        return self._read("images", index)
+        return self._verified("images", index, self._read("images", index))
 
     def labels(self, index: int) -> Pixels:
         """(H, W) class codes, `ignore` where a pixel counts nowhere; raises `DataError` for a code without a class."""
@@ -210,11 +181,16 @@ class Dataset:
                 where=self.path,
                 fix=PREPARE_AGAIN,
             )
-        return labels
+        return self._verified("labels", index, labels)
+
+    def digest(self, index: int) -> str:
+        """SHA-256 of the pixels of an image, in hexadecimal; see `content.digest_of`."""
+        digests = self._described.digests
+        return digest_of(self.image(index)).hex() if digests is None else digests["images"][index].tobytes().hex()
 
     def objects(self, index: int) -> Pixels:
         """(H, W) number of the object that a pixel belongs to, 0 = none; only where the data set numbers objects."""
-        return self._read("objects", index)
+        return self._verified("objects", index, self._read("objects", index))
 
     def normalised(self, index: int) -> npt.NDArray[np.float32]:
         """(C, H, W) float32 in [0, 1] by the training split's normalisation."""
@@ -226,29 +202,37 @@ class Dataset:
         except OSError as error:
             raise DataError(f"{name}[{index}] cannot be read ({error})", where=self.path, fix=PREPARE_AGAIN) from None
 
+    def _verified(self, name: str, index: int, pixels: Pixels) -> Pixels:
+        digests = self._described.digests
+        if digests is not None and digest_of(pixels) != digests[name][index].tobytes():
+            raise changed_error(self.path, f"{name}[{index}] ({self.name(index)})")
+        return pixels
+
     def source(self, index: int) -> ItemSource:
         """Where an image came from."""
-        origin, shape = self._origins[index], self._shapes[index]
+        described = self._described
+        origin, shape = described.origins[index], described.shapes[index]
         return ItemSource(
-            file=str(self._files[index]),
-            sha256=str(self._hashes[index]),
-            frame=int(self._frames[index]),
+            file=str(described.files[index]),
+            sha256=str(described.hashes[index]),
+            frame=int(described.frames[index]),
             origin=(int(origin[0]), int(origin[1])),
             shape=(int(shape[0]), int(shape[1])),
             plane=self._plane(index),
         )
 
     def _plane(self, index: int) -> PlaneMatrix | None:
-        if self._planes is None or np.isnan(self._planes[index]).any():
+        planes = self._described.planes
+        if planes is None or np.isnan(planes[index]).any():
             return None
-        return tuple((a, b, c, d) for a, b, c, d in self._planes[index].tolist())
+        return tuple((a, b, c, d) for a, b, c, d in planes[index].tolist())
 
     def extent(self, index: int) -> tuple[slice, slice]:
         """Rows and columns of the stored image that show the source; the rest is padding."""
         rows, columns = (
             slice(max(0, -int(origin)), min(stored, int(full) - int(origin)))
             for origin, stored, full in zip(
-                self._origins[index], self.image_shape[1:], self._shapes[index], strict=True
+                self._described.origins[index], self.image_shape[1:], self._described.shapes[index], strict=True
             )
         )
         return rows, columns
@@ -263,21 +247,22 @@ class Dataset:
         found = [known.get(name) for name in names]
         return None if None in found else np.array(found, dtype=np.int64)
 
-    def _unique_names(self) -> list[str]:
-        names = [stem_of(Path(name)) for name in self._files.tolist()]
-        parts = {
-            "{name}_f{part:03d}": self._frames.tolist(),
-            "{part}_{name}": [group.replace("/", "_") for group in self.group.tolist()],
-            "{name}_{part}": [f"y{row}_x{column}" for row, column in self._origins.tolist()],
-            "{name}_{part:05d}": range(self.size),
-        }
-        # Each part is added only where it tells images of one name apart, the most telling one first.
-        for pattern, values in parts.items():
-            told: dict[str, set[object]] = {}
-            for name, value in zip(names, values, strict=True):
-                told.setdefault(on_any_disk(name), set()).add(value)
-            names = [
-                pattern.format(name=name, part=value) if len(told[on_any_disk(name)]) > 1 else name
-                for name, value in zip(names, values, strict=True)
-            ]
-        return names
+
+def _unique_names(described: Descriptions) -> list[str]:
+    names = [stem_of(Path(name)) for name in described.files.tolist()]
+    parts = {
+        "{name}_f{part:03d}": described.frames.tolist(),
+        "{part}_{name}": [group.replace("/", "_") for group in described.group.tolist()],
+        "{name}_{part}": [f"y{row}_x{column}" for row, column in described.origins.tolist()],
+        "{name}_{part:05d}": range(len(names)),
+    }
+    # Each part is added only where it tells images of one name apart, the most telling one first.
+    for pattern, values in parts.items():
+        told: dict[str, set[object]] = {}
+        for name, value in zip(names, values, strict=True):
+            told.setdefault(on_any_disk(name), set()).add(value)
+        names = [
+            pattern.format(name=name, part=value) if len(told[on_any_disk(name)]) > 1 else name
+            for name, value in zip(names, values, strict=True)
+        ]
+    return names

@@ -16,10 +16,14 @@ N images of one size are stored together; H and W are the stored height and widt
 `source/shape`        (N,2)       height and width of the source frame
 `source/plane`        (N,3,4)     where each lies in space, see `PlaneMatrix`, or NaN; only if any was cut from a volume
 `label_order`         (L,)        one seeded order of the labelled training images; a budget is a prefix of it
+`digest/images`       (N,32)      uint8: SHA-256 of each image, see `content.digest_of`
+`digest/labels`       (N,32)      uint8: SHA-256 of the labels of each image; the same of `digest/objects`
 ====================  ==========  ==================================================================
 
-The root attributes are `bioseg_schema`, `content_hash`, `info` (JSON of `DatasetInfo`) and, beside `objects`,
-`objects_hash`. The numbers of objects are no part of the content hash: no training depends on them.
+The root attributes are `bioseg_schema`, `content_hash`, `info` (JSON of `DatasetInfo`), beside `objects` also
+`objects_hash`, and `digests`: JSON with the SHA-256 of each other attribute and of each array but those of pixels, by
+name. The numbers of objects are no part of the content hash: no training depends on them. Data sets of earlier versions
+have no digests.
 """
 
 from __future__ import annotations
@@ -41,6 +45,11 @@ PLANE_SHAPE = (3, 4)
 OBJECT_DTYPE = "uint32"
 NAME_ERRORS = "surrogateescape"
 """How names that are not UTF-8 become text and bytes again, as Python does it for files."""
+
+DESCRIBING_ATTRIBUTES = ("content_hash", "info", "objects_hash")
+"""`objects_hash` is not in every data set."""
+DIGESTS_ATTRIBUTE = "digests"
+DIGEST_BYTES = 32
 
 DRAWN_IN_PART = "drawn_in_part"
 """Among the settings of a data set, true where masks have pixels that nobody drew; left out where they have none."""

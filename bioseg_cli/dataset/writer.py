@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -17,8 +18,10 @@ import numpy.typing as npt
 
 from bioseg_cli.config import IGNORE_BY_DTYPE
 from bioseg_cli.dataset import chunks
+from bioseg_cli.dataset.content import ContentHash, description_digests, digest_of
+from bioseg_cli.dataset.descriptions import describing_columns
 from bioseg_cli.dataset.schema import (
-    NAME_ERRORS,
+    DIGESTS_ATTRIBUTE,
     OBJECT_DTYPE,
     PLANE_SHAPE,
     SCHEMA_ATTRIBUTE,
@@ -31,11 +34,6 @@ from bioseg_cli.dataset.schema import (
 from bioseg_cli.errors import DataError
 from bioseg_cli.io.files import refuse_existing, replacing, write_failure
 
-HASHED_DECIMALS = 6
-"""Of a plane's matrix, in millimetres: the last bits of a rotation differ between machines."""
-
-NO_PLANE = ((float("nan"),) * PLANE_SHAPE[1],) * PLANE_SHAPE[0]
-
 
 @dataclass(frozen=True)
 class PackedItem:
@@ -45,15 +43,15 @@ class PackedItem:
         item: as it was given.
         labels: (H, W) in the stored type, all ignore where the item has none.
         highest: the highest class code among them, -1 where there is none.
-        image_chunk, labels_chunk, objects_chunk: compressed; no objects where the data set numbers none.
+        chunks: the image, its labels, and its objects where the data set numbers them, compressed, by `schema`'s names.
+        digests: SHA-256 of each of them.
     """
 
     item: Item
     labels: Pixels
     highest: int
-    image_chunk: bytes | bytearray
-    labels_chunk: bytes | bytearray
-    objects_chunk: bytes | bytearray | None
+    chunks: Mapping[str, bytes | bytearray]
+    digests: Mapping[str, bytes]
 
 
 class DatasetWriter:
@@ -93,10 +91,11 @@ class DatasetWriter:
         self._label_dtype = label_dtype
         self.ignore = IGNORE_BY_DTYPE[label_dtype]
         self._numbers_objects = objects
-        self._objects_digest = hashlib.sha256()
+        self._objects_hash = hashlib.sha256()
         self._items: list[Item] = []
+        self._digests: list[Mapping[str, bytes]] = []
         self._highest = (-1, "")
-        self._digest = hashlib.sha256(f"{image_shape} {self._dtype} {label_dtype}".encode())
+        self._content = ContentHash(image_shape, self._dtype, label_dtype)
         self._finished = False
 
     def __enter__(self) -> Self:
@@ -104,10 +103,10 @@ class DatasetWriter:
         with contextlib.ExitStack() as stack:
             self._raw = stack.enter_context(_RememberingFile(stack.enter_context(replacing(self.path)), "w+"))
             file = self._file = stack.enter_context(h5py.File(self._raw, "w"))
-            self._images = chunks.create_images(file, "images", self._count, self._shape, self._dtype)
-            self._labels = chunks.create_images(file, "labels", self._count, self._shape[1:], self._label_dtype)
+            chunks.create_images(file, "images", self._count, self._shape, self._dtype)
+            chunks.create_images(file, "labels", self._count, self._shape[1:], self._label_dtype)
             if self._numbers_objects:
-                self._objects = chunks.create_images(file, "objects", self._count, self._shape[1:], OBJECT_DTYPE)
+                chunks.create_images(file, "objects", self._count, self._shape[1:], OBJECT_DTYPE)
             self._stack = stack.pop_all()
         return self
 
@@ -138,26 +137,35 @@ class DatasetWriter:
             labels, highest = np.full(self._shape[1:], self.ignore, self._label_dtype), -1
         else:
             labels, highest = self._fitting(item.labels, item.source.file)
-        objects = chunks.pack(self._object_numbers(item)) if self._numbers_objects else None
-        return PackedItem(item, labels, highest, chunks.pack(item.image), chunks.pack(labels), objects)
+        parts = {"images": item.image, "labels": labels}
+        if self._numbers_objects:
+            parts["objects"] = self._object_numbers(item)
+        return PackedItem(
+            item,
+            labels,
+            highest,
+            chunks={name: chunks.pack(part) for name, part in parts.items()},
+            digests={name: digest_of(part) for name, part in parts.items()},
+        )
 
     def add_packed(self, packed: PackedItem) -> None:
         """Write one item that was packed; raises `DataError` where the disk is full."""
         item, index = packed.item, len(self._items)
-        chunks.write_packed(self._images, index, packed.image_chunk)
-        chunks.write_packed(self._labels, index, packed.labels_chunk)
-        if packed.objects_chunk is not None:
-            chunks.write_packed(self._objects, index, packed.objects_chunk)
-            self._objects_digest.update(packed.objects_chunk)
+        for name, chunk in packed.chunks.items():
+            chunks.write_packed(self._file[name], index, chunk)
+        if self._numbers_objects:
+            self._objects_hash.update(packed.chunks["objects"])
         self._check_written()
         self._highest = max(self._highest, (packed.highest, item.source.file))
-        self._digest.update(chunks.bytes_of(item.image))
-        self._digest.update(chunks.bytes_of(packed.labels))
-        described = f"{item.split}\0{item.group}\0{item.source}\0{item.labels is not None}"
-        self._digest.update(described.encode("utf-8", NAME_ERRORS))
-        if item.source.plane is not None:
-            # Adding 0 makes a negative zero positive.
-            self._digest.update((np.round(item.source.plane, HASHED_DECIMALS) + 0.0).astype("<f8").tobytes())
+        self._content.add(
+            item.image,
+            packed.labels,
+            split=item.split,
+            group=item.group,
+            source=item.source,
+            labelled=item.labels is not None,
+        )
+        self._digests.append(packed.digests)
         # Pixels are on disk; only what describes them is kept.
         empty = np.empty(0)
         self._items.append(replace(item, image=empty, labels=None if item.labels is None else empty, objects=None))
@@ -204,31 +212,21 @@ class DatasetWriter:
         if highest >= len(info.classes):
             raise DataError(f"Label {highest} has no class: there are {len(info.classes)}", where=where)
         order = label_order(self._items, seed)
-        self._digest.update(info.to_json().encode())
-        self._digest.update(order.tobytes())
-        content_hash = self._digest.hexdigest()
-        file, items = self._file, self._items
-        file["labelled"] = np.array([item.labels is not None for item in items])
-        _write_strings(file, "split", [item.split for item in items])
-        _write_strings(file, "group", [item.group for item in items])
-        _write_strings(file, "source/file", [item.source.file for item in items])
-        _write_strings(file, "source/sha256", [item.source.sha256 for item in items])
-        file["source/frame"] = np.array([item.source.frame for item in items], dtype=np.int64)
-        file["source/origin"] = np.array([item.source.origin for item in items], dtype=np.int64)
-        file["source/shape"] = np.array([item.source.shape for item in items], dtype=np.int64)
-        planes = [item.source.plane for item in items]
-        if any(planes):
-            file["source/plane"] = np.array([plane or NO_PLANE for plane in planes], dtype=np.float64)
-        file["label_order"] = order
-        file.attrs[SCHEMA_ATTRIBUTE] = SCHEMA_VERSION
-        file.attrs["content_hash"] = content_hash
-        file.attrs["info"] = info.to_json()
+        attributes = {"content_hash": self._content.finish(info.to_json(), order), "info": info.to_json()}
         if self._numbers_objects:
-            file.attrs["objects_hash"] = self._objects_digest.hexdigest()
+            attributes["objects_hash"] = self._objects_hash.hexdigest()
+        columns = {**describing_columns(self._items, self._digests), "label_order": order}
+        file = self._file
+        for name, column in columns.items():
+            strings = h5py.string_dtype() if column.dtype == object else None
+            file.create_dataset(name, data=column, dtype=strings)
+        file.attrs[SCHEMA_ATTRIBUTE] = SCHEMA_VERSION
+        file.attrs.update(attributes)
+        file.attrs[DIGESTS_ATTRIBUTE] = json.dumps(description_digests(attributes, columns))
         file.close()
         self._check_written()
         self._finished = True
-        return content_hash
+        return attributes["content_hash"]
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -272,8 +270,3 @@ def label_order(items: Sequence[Item], seed: int) -> IntArray:
     """
     candidates = [i for i, item in enumerate(items) if item.split == "train" and item.labels is not None]
     return np.random.default_rng([seed, len(items)]).permutation(np.array(candidates, dtype=np.int64))
-
-
-def _write_strings(file: h5py.File, name: str, values: list[str]) -> None:
-    encoded = [value.encode("utf-8", NAME_ERRORS) for value in values]
-    file.create_dataset(name, data=encoded, dtype=h5py.string_dtype())

@@ -32,6 +32,7 @@ from bioseg_cli.model.saved import LoadedModel
 from bioseg_cli.prediction.predictor import Predictor
 from bioseg_cli.runs.output import Output
 from bioseg_cli.runs.sections import HeldOut
+from bioseg_cli.runs.verified import verify_before_use
 from bioseg_cli.training.adapted_norm import estimate_statistics
 from bioseg_cli.training.calibrate import FittedTemperature, drawn_pixels, store_held_out_temperature
 from bioseg_cli.training.distributed import Alone
@@ -85,6 +86,7 @@ class _Trainings:
         every = [*([] if control is None else [control]), *arms]
         resampling = Resampling(self.config.draws, self.config.seed, self.config.by_group)
         with Dataset(every[0].data) as dataset:
+            verify_before_use(dataset, self.output)
             truth = DatasetGroundTruth(dataset, "train", every[0].labelled)
             found = {arm: self._row(arm, dataset, truth, resampling) for arm in every}
             control_row = None if control is None else found[control][0]

@@ -107,6 +107,18 @@ class LabelBudget(Section):
         return cls(count=labels.count, of=labels.of, pixels=labels.pixels, share=labels.share)
 
 
+class SeenRecord(Section):
+    """Names of the scored images that a run has seen; None, for both: that is not known.
+
+    Attributes:
+        trained: the run, or one whose weights it began with, has learnt from them, with or without their labels.
+        validated: they were among the validation images.
+    """
+
+    trained: tuple[str, ...] | None
+    validated: tuple[str, ...] | None
+
+
 class ClusterMapping(Section):
     """From the clusters of a head to classes, as it was applied to score them.
 
@@ -175,6 +187,7 @@ class EvaluationRecord(ScoreRecord):
     mapping: ClusterMapping | None = None
     labels: LabelBudget | None
     unseen: tuple[str, ...] | None
+    seen: SeenRecord | None = None
     data: str
     split: str | None
     calibration: CalibrationRecord | None

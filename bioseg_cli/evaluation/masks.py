@@ -41,8 +41,10 @@ def evaluate_masks(config: EvaluateConfig, output: Output, figures: Figures) -> 
     predicted = PredictedFolder.of(config.predictions, recursive=config.recursive, without=without)
     if config.truth_is_dataset:
         from bioseg_cli.dataset.reader import Dataset
+        from bioseg_cli.runs.verified import verify_before_use
 
         with Dataset(config.truth) as dataset:
+            verify_before_use(dataset, output, whole=config.split == "test")
             truth = DatasetGroundTruth(dataset, config.split)
             masks = masks_for_dataset(predicted, truth, reader, output)
             return _report(config, truth, dataset, masks, list(truth.remarks), output, figures)

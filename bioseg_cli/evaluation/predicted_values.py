@@ -41,6 +41,8 @@ class MaskValues:
     """`bioseg predict` made them: class codes, whatever the values of the masks it was trained with."""
     of_objects: bool
     """`bioseg predict --objects` made them: numbers of objects, however small these are."""
+    class_names: tuple[str, ...]
+    """What each class code stands for, as `bioseg predict` recorded it; none where that is not known."""
     survey: MaskSurvey
     """Of whole masks where there are more than two values."""
 
@@ -84,8 +86,17 @@ def look_at(folder: Path, frames: Sequence[Frame], reader: MaskReader, output: O
         values=frozenset(value for _, values in looks for value in values.reshape(-1).tolist()),
         of_bioseg=of_bioseg,
         of_objects=of_objects,
+        class_names=_recorded_names(records),
         survey=survey,
     )
+
+
+def _recorded_names(records: Sequence[PredictionRecord]) -> tuple[str, ...]:
+    """The names of the classes by their codes, where all records of a folder have the same."""
+    recorded = {
+        tuple(value.name for value in sorted(record.classes, key=lambda value: value.label)) for record in records
+    }
+    return recorded.pop() if len(recorded) == 1 else ()
 
 
 def _refuse_mixture(records: Sequence[PredictionRecord], out: Path, frames: Sequence[Frame]) -> None:
@@ -112,8 +123,16 @@ def interpret(seen: MaskValues, truth: MaskReading | None, names: Sequence[str])
         The function from a mask (H, W) or (H, W, 3) and its traits to codes (H, W), and one line on what it does.
 
     Raises:
-        DataError: the values fit no reading.
+        DataError: the values fit no reading, or the background of the masks is a class of the truth.
     """
+    reordered = seen.of_bioseg and sorted(seen.class_names) == sorted(names) and len(set(names)) == len(names)
+    if reordered and seen.class_names[0] != names[0]:
+        raise DataError(
+            f"The predicted masks have the classes {', '.join(seen.class_names)}; the truth {', '.join(names)}: the "
+            "first class is the background, and the two do not agree on it",
+            where=seen.folder,
+            fix="Prepare the truth again with the background first.",
+        )
     codes = {code: code for code in range(len(names))}
     own = None if truth is None or seen.of_bioseg or truth.codes is None else truth
     by_colour = None if own is None else _by_colour(seen, own)
@@ -130,6 +149,11 @@ def interpret(seen: MaskValues, truth: MaskReading | None, names: Sequence[str])
         if own is not None and own.codes is not None and own.kind == "classes" and seen.values <= own.drawn_values:
             return own.labels, "read like the true masks, by value"
         if seen.values <= codes.keys():
+            if reordered and seen.class_names != tuple(names):
+                places = np.array([list(names).index(name) for name in seen.class_names])
+                return lambda mask, _: places[mask].astype(
+                    mask.dtype
+                ), "class codes, matched by the names of the classes"
             return lambda mask, _: mask, "the values are class codes"
     found = "colours" if seen.coloured else listing([str(value) for value in sorted(seen.values)], 8)
     expected = ", ".join(f"{code} {name!r}" for code, name in enumerate(names))

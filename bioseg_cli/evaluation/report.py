@@ -18,6 +18,7 @@ from bioseg_cli.evaluation.document import (
     EvaluationRecord,
     LabelBudget,
     ScoreRecord,
+    SeenRecord,
 )
 from bioseg_cli.evaluation.ground_truth import GroundTruth, Predict, Segment
 from bioseg_cli.evaluation.objects import ImageObjects
@@ -44,6 +45,7 @@ class Evaluation:
         mapping: how these clusters became classes.
         unseen: names of the classes that no label of the training showed; None where that is not known, or is of no
             account.
+        seen: scored images that the run has seen; None where they are of its own data set.
         calibration: of the probabilities; None where there are none, and of clusters.
         cross_validation: how its recipe was cross-validated; None of a saved state.
         objects: counts and scores of single objects, where they were asked for.
@@ -58,6 +60,7 @@ class Evaluation:
     head: str | None = None
     mapping: ClusterMapping | None = None
     unseen: tuple[str, ...] | None = None
+    seen: SeenRecord | None = None
     calibration: Calibration | None = None
     cross_validation: CrossValidation | None = None
     objects: ImageObjects | None = None
@@ -140,6 +143,7 @@ class Report:
                 **clusters,
                 "labels": evaluation.labels,
                 "unseen": evaluation.unseen,
+                **({} if evaluation.seen is None else {"seen": evaluation.seen}),
                 "data": self.data,
                 "split": self.split,
                 **evaluation.score.record().given(),

@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from bioseg_cli.compute.device import Precision, resolve_device, resolve_precision
 from bioseg_cli.dataset.reader import Dataset
-from bioseg_cli.dataset.schema import IntArray, Pixels
+from bioseg_cli.dataset.schema import Pixels
 from bioseg_cli.errors import DataError, UsageError
 from bioseg_cli.evaluation.baselines import score_baselines
 from bioseg_cli.evaluation.calibration import Calibration, of_image
+from bioseg_cli.evaluation.class_order import call_classes
 from bioseg_cli.evaluation.clusters import (
     as_classes,
     chosen_heads,
@@ -35,8 +36,9 @@ from bioseg_cli.evaluation.network import NetworkOnGroundTruth
 from bioseg_cli.evaluation.objects import ImageObjects, count_objects, image_counts, refuse_strokes
 from bioseg_cli.evaluation.report import Evaluation, Figures, Report, shown_path
 from bioseg_cli.evaluation.scores import ImageCounts, Resampling, difference, score_images
+from bioseg_cli.evaluation.seen import SeenScored, seen_among
 from bioseg_cli.evaluation.settings import EvaluateConfig
-from bioseg_cli.evaluation.states import SavedState, data_path, load_state, saved_states
+from bioseg_cli.evaluation.states import SavedState, data_path, label_budgets, load_state, saved_states
 from bioseg_cli.evaluation.unseen import unseen_classes, unseen_note
 from bioseg_cli.metrics.confusion import confusion_counts
 from bioseg_cli.model.saved import LoadedModel
@@ -45,6 +47,7 @@ from bioseg_cli.objects.of_run import rules_of_run
 from bioseg_cli.prediction.predictor import Predictor
 from bioseg_cli.runs.directory import RunDirectory
 from bioseg_cli.runs.output import Output
+from bioseg_cli.runs.verified import verify_before_use
 
 SPLIT_REMARKS = {
     "train": "The runs were trained on this split: the figures say nothing of new images.",
@@ -95,23 +98,13 @@ def evaluate_runs(
             scoring = None
             with failures.of(*(state.run.path for state in group)):
                 dataset = opened.enter_context(Dataset(path))
+                verify_before_use(dataset, output, whole=config.split == "test")
+                if config.classes:
+                    call_classes(dataset, config.classes)
                 scoring = _Scoring(config, dataset, precision, output, figures, failures)
             if scoring is not None:
                 reports += scoring.reports(group, control)
     return reports
-
-
-def label_budgets(states: Sequence[SavedState], dataset: Dataset) -> list[IntArray]:
-    """The labelled images that the runs used, as indices of the data set they were trained on; each budget once."""
-    of_name = {dataset.name(int(index)): int(index) for index in dataset.label_order}
-    budgets: dict[tuple[int, ...], IntArray] = {}
-    for state in states:
-        labels = state.run.manifest.labels
-        names = labels and labels.images
-        if names and all(name in of_name for name in names):
-            indices = tuple(of_name[name] for name in names)
-            budgets[indices] = np.array(indices, dtype=np.int64)
-    return list(budgets.values())
 
 
 class _Scoring:
@@ -138,6 +131,7 @@ class _Scoring:
         self.failures = failures
         self.truth = DatasetGroundTruth(dataset, config.split)
         self.resampling = Resampling(config.draws, config.seed, config.by_group)
+        self._seen: dict[Path, SeenScored] = {}
         split = SPLIT_REMARKS.get(config.split)
         self.notes = [*self.truth.remarks, *([] if split is None else [split])]
         if config.objects:
@@ -182,6 +176,10 @@ class _Scoring:
     def _load(self, state: SavedState) -> LoadedModel:
         model, said = load_state(state, self.dataset, self.precision.device, same_data=self.config.data is None)
         self.notes += said
+        run = state.run
+        if run.path not in self._seen:
+            self._seen[run.path] = seen_among(run, self.dataset, self.truth.indices, self.config)
+        self.notes += self._seen[run.path].notes
         return model
 
     def _control(self, state: SavedState) -> Evaluation:
@@ -233,7 +231,7 @@ class _Scoring:
         """How the objects of a run are told apart; None where they are not scored."""
         if not self.config.objects:
             return None
-        rules, whence = rules_of_run(state.run.path)
+        rules, whence = rules_of_run(state.run.path, [info.name for info in self.truth.classes])
         self.notes.append(f"{state.name}: {whence[0].lower()}{whence[1:]}.")
         return rules.of_classes(len(self.truth.classes))
 
@@ -292,6 +290,7 @@ class _Scoring:
         unseen = None if mapping is not None and mapping.kind == "oracle" else unseen_classes(state, self.dataset)
         if unseen:
             self.notes.append(unseen_note(state, unseen))
+        seen = self._seen[state.run.path].record
         return Evaluation(
-            state.name, images, score, state.state, state.labels, head=head, mapping=mapping, unseen=unseen
+            state.name, images, score, state.state, state.labels, head=head, mapping=mapping, unseen=unseen, seen=seen
         )

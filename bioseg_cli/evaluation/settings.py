@@ -41,7 +41,7 @@ class EvaluateConfig(Config):
     example: ClassVar[str] = "runs/cells --control runs/control --baselines otsu,forest"
     panels: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "Scores": ("split", "objects", "baselines", "out", "csv", "by_group", "draws", "seed"),
-        "Runs": ("data", "control", "state", "cross_validate", "calibrate", "tta", "head", "mapping"),
+        "Runs": ("data", "allow_seen", "control", "state", "cross_validate", "calibrate", "tta", "head", "mapping"),
         "Masks of any origin": (
             "predictions",
             "truth",
@@ -61,6 +61,11 @@ class EvaluateConfig(Config):
     )
     data: Path | None = Field(
         default=None, description="Data set to score on. The default is the data set that each run records."
+    )
+    allow_seen: bool = Field(
+        default=False,
+        description="Score runs on images that they were trained on, too. The images are named, and the figures say "
+        "little of new images.",
     )
     split: SplitName = Field(default="val", description="Split to score on; the test split is for the final figures.")
     state: Literal[StateName, "all"] | None = Field(
@@ -95,7 +100,8 @@ class EvaluateConfig(Config):
     )
     classes: Names = Field(
         default=(),
-        description="Names of the classes of a folder of ground-truth masks, separated by commas, background first.",
+        description="Names of the classes of a folder of ground-truth masks, separated by commas, background first. "
+        "With --data, what the runs call the classes of that data set, in its order.",
     )
     images: Path | None = Field(
         default=None, description="Folder of the images, for the baselines and the figure of --out."
@@ -165,15 +171,19 @@ class EvaluateConfig(Config):
                 raise ValueError("--predictions needs --truth: a folder of masks, or a data set")
             if self.data is not None or self.control is not None:
                 raise ValueError("--data and --control are for runs; what masks are compared with is --truth")
-            if self.state is not None or self.head != "all" or self.mapping != "both" or self.tta:
-                raise ValueError("--state, --head, --mapping and --tta are for runs; masks have none of them")
+            if self.state is not None or self.head != "all" or self.mapping != "both" or self.tta or self.allow_seen:
+                raise ValueError(
+                    "--state, --head, --mapping, --tta and --allow-seen are for runs; masks have none of them"
+                )
             if self.truth_is_dataset and self._folder_options:
                 raise ValueError(f"{FOLDER_OPTIONS} go with a folder of true masks, not with a data set")
             if self.cross_validate:
                 raise ValueError("--cross-validate trains runs again; masks have nothing to train")
         elif self.cross_validate and self.state is not None:
             raise ValueError("--cross-validate trains anew: --state, which is of saved runs, does not fit")
-        elif self.truth is not None or self._folder_options or self.recursive or self.stacks != Stacks():
+        elif self.classes and (self.data is None or self.cross_validate):
+            raise ValueError("--classes goes with --data, whose classes it names, or with a folder of true masks")
+        elif self.truth is not None or self._mask_options or self.recursive or self.stacks != Stacks():
             raise ValueError(
                 f"--truth, --recursive, --axes, --planes, {FOLDER_OPTIONS} go with --predictions; runs have a data set "
                 "(--data)"
@@ -206,9 +216,11 @@ class EvaluateConfig(Config):
 
     @property
     def _folder_options(self) -> bool:
-        return bool(self.classes) or any(
-            option is not None for option in (self.masks_are, self.unlabelled_value, self.images)
-        )
+        return bool(self.classes) or self._mask_options
+
+    @property
+    def _mask_options(self) -> bool:
+        return any(option is not None for option in (self.masks_are, self.unlabelled_value, self.images))
 
     @property
     def truth_is_dataset(self) -> bool:

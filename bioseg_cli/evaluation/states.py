@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 
-from bioseg_cli.config import STATES, ClassInfo, StateName
+from bioseg_cli.config import STATES, StateName
 from bioseg_cli.dataset.reader import Dataset
+from bioseg_cli.dataset.schema import IntArray
 from bioseg_cli.errors import DataError
+from bioseg_cli.evaluation.class_order import matched
 from bioseg_cli.evaluation.document import LabelBudget
 from bioseg_cli.evaluation.settings import EvaluateConfig
 from bioseg_cli.model.saved import LoadedModel, load_model
@@ -103,7 +106,7 @@ def recorded_data(run: RunDirectory) -> Path:
 def load_state(
     state: SavedState, dataset: Dataset, device: torch.device, *, same_data: bool
 ) -> tuple[LoadedModel, list[str]]:
-    """The saved model, and what a reader must know of it.
+    """The saved model, with its classes in the order of the data set, and what a reader must know of it.
 
     Args:
         state: of a run.
@@ -124,14 +127,20 @@ def load_state(
                 fix="Give --data to score on it all the same.",
             )
         notes.append(f"{state.name} was trained on another data set than it is scored on.")
-    if len(card.classes) != len(dataset.classes):
-        raise DataError(
-            f"{state.name} has the classes {_names(card.classes)}; the data set {_names(dataset.classes)}",
-            where=dataset.path,
-            fix="Score it on a data set with its own classes.",
-        )
-    return model, notes
+    fitting = matched(model, state.name, dataset)
+    if fitting is not model:
+        notes.append(f"{state.name} has its classes in another order than the data set: they are matched by name.")
+    return fitting, notes
 
 
-def _names(classes: Sequence[ClassInfo]) -> str:
-    return ", ".join(class_info.name for class_info in classes)
+def label_budgets(states: Sequence[SavedState], dataset: Dataset) -> list[IntArray]:
+    """The labelled images that the runs used, as indices of the data set they were trained on; each budget once."""
+    of_name = {dataset.name(int(index)): int(index) for index in dataset.label_order}
+    budgets: dict[tuple[int, ...], IntArray] = {}
+    for state in states:
+        labels = state.run.manifest.labels
+        names = labels and labels.images
+        if names and all(name in of_name for name in names):
+            indices = tuple(of_name[name] for name in names)
+            budgets[indices] = np.array(indices, dtype=np.int64)
+    return list(budgets.values())

@@ -1,6 +1,7 @@
 """The saved model: one safetensors file with the weights and all that prediction needs to know.
 
-No pickle is ever loaded: a file that is not safetensors is refused unread.
+No pickle is ever loaded: a file that is not safetensors is refused unread. A checksum of weights and card is stored
+with them, because weights with a flipped bit are still weights.
 """
 
 from __future__ import annotations
@@ -23,9 +24,12 @@ from bioseg_cli.io.files import write_bytes
 from bioseg_cli.io.intensities import SeenIntensities
 from bioseg_cli.io.normalisation import Normalisation
 from bioseg_cli.io.pixel_size import PixelSize
+from bioseg_cli.model.checksum import checksum_of
 from bioseg_cli.model.unet import UNet
 
 CARD_KEY = "bioseg"
+CHECKSUM_KEY = "bioseg_checksum"
+"""Not in the files of earlier versions."""
 
 
 class HeadMapping(Config):
@@ -102,19 +106,25 @@ class LoadedModel:
 def save_model(path: Path, state: dict[str, Tensor], card: ModelCard) -> None:
     """Write weights and card, whole or not at all."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
-    write_bytes(path, save(tensors, metadata={CARD_KEY: card.model_dump_json()}))
+    text = card.model_dump_json()
+    write_bytes(path, save(tensors, metadata={CARD_KEY: text, CHECKSUM_KEY: _checksum(tensors, text)}))
+
+
+def _checksum(tensors: dict[str, Tensor], card: str) -> str:
+    # A file has its tensors in an order of its own.
+    return checksum_of([card, dict(sorted(tensors.items()))])
 
 
 def load_model(path: Path, device: torch.device) -> LoadedModel:
     """Read a saved model onto `device`.
 
     Raises:
-        DataError: no such file, not safetensors (a pickle, say), not of bioseg, or weights that do not fit.
+        DataError: no such file, not safetensors (a pickle, say), not of bioseg, damaged, or weights that do not fit.
     """
     if not path.is_file():
         raise DataError("There is no such model", where=path, fix="Give a run directory or a .safetensors file.")
     try:
-        with safe_open(path, framework="pt", device=str(device)) as file:
+        with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
     except (SafetensorError, OSError) as error:
@@ -125,6 +135,13 @@ def load_model(path: Path, device: torch.device) -> LoadedModel:
         ) from None
     if CARD_KEY not in metadata:
         raise DataError("The file holds weights, but not of bioseg", where=path, fix="Give a checkpoint bioseg wrote.")
+    saved = metadata.get(CHECKSUM_KEY)
+    if saved is not None and saved != _checksum(tensors, metadata[CARD_KEY]):
+        raise DataError(
+            "The model is damaged: its weights or its card are not those that were saved",
+            where=path,
+            fix="Copy the file again, or train the run again.",
+        )
     try:
         card = ModelCard.model_validate(json.loads(metadata[CARD_KEY]))
         card.intensities(), card.training_pixel_size(), card.training_intensities()

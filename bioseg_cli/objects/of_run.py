@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from bioseg_cli.dataset.reader import Dataset
@@ -13,11 +14,12 @@ from bioseg_cli.runs.dataset import dataset_of
 from bioseg_cli.runs.directory import RunDirectory
 
 
-def rules_of_run(run: Path) -> tuple[ObjectRules, str]:
+def rules_of_run(run: Path, classes: Sequence[str] | None = None) -> tuple[ObjectRules, str]:
     """Learn the rules from the labelled images of a run.
 
     Args:
         run: its directory, or a model without one: the default rules hold for that.
+        classes: names of its classes in the order that the rules are wanted in; by default, in its own.
 
     Returns:
         The rules, and whence they are, in a sentence for the user.
@@ -41,6 +43,9 @@ def rules_of_run(run: Path) -> tuple[ObjectRules, str]:
         f"'{name}' as {rule.learnt_from} labelled objects" if rule.learnt_from else f"'{name}' by the default rule"
         for name, rule in zip(names, learnt, strict=True)
     ]
+    if classes is not None and list(classes[1:]) != names:
+        by_name = dict(zip(names, learnt, strict=True))
+        learnt = tuple(by_name[name] for name in classes[1:])
     return ObjectRules(learnt=learnt), f"Objects are told apart: {', '.join(said)}"
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from bioseg_cli.config import ClassInfo, SplitName
-from bioseg_cli.dataset.chunks import bytes_of
+from bioseg_cli.dataset.content import digest_of
+from bioseg_cli.dataset.copies import Signature, is_blank, near_duplicates, signature
 from bioseg_cli.dataset.schema import Pixels
 from bioseg_cli.errors import DataError
 from bioseg_cli.prepare.recipe import SourceImage
@@ -91,36 +91,39 @@ class DatasetCounts:
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """What two images share if their pixels are the same.
+    """What two images share if their pixels are the same, or if they look alike.
 
     Attributes:
         sha256: of type, shape and pixels.
         blank: whether all pixels have one value.
+        signature: what they look like, see `dataset.copies`.
     """
 
     sha256: str
     blank: bool
+    signature: Signature
 
     @classmethod
     def of(cls, pixels: Pixels) -> Fingerprint:
         """The fingerprint of a source image (C, H, W)."""
-        digest = hashlib.sha256(f"{pixels.dtype}{pixels.shape}".encode())
-        digest.update(bytes_of(pixels))
-        return cls(digest.hexdigest(), blank=bool(pixels.min() == pixels.max()))
+        return cls(digest_of(pixels).hex(), is_blank(pixels), signature(pixels))
 
 
 class Repeats:
-    """Finds images that come twice, by their pixels: a copy under another name, or with another header."""
+    """Finds images that come twice: a copy under another name or with another header, or an image that looks alike."""
 
     def __init__(self) -> None:
         self._seen: dict[str, tuple[str, SplitName]] = {}
         self._within = 0
         self._across: list[str] = []
+        self._looks: dict[SplitName, list[tuple[str, Signature]]] = {split: [] for split in SPLITS}
 
     def add(self, image: SourceImage, split: SplitName, pixels: Fingerprint) -> None:
         """See one source image."""
         name = f"{image.file} frame {image.frame}" if image.frame else image.file
         first, first_split = self._seen.setdefault(pixels.sha256, (name, split))
+        if image.plane is None:  # neighbouring slices of a volume look alike, and are kept apart by slabs
+            self._looks[split].append((name, pixels.signature))
         # Blank images, as at the edge of a slide, are equal without being copies.
         if first != name and not pixels.blank:
             if first_split == split:
@@ -135,6 +138,24 @@ class Repeats:
                 f"{len(self._across)} images are copies of one in another split: {listing(self._across)}",
                 fix="Move the copies away: a network would be scored on what it was trained on.",
             )
+
+    def warning(self) -> str | None:
+        """What the reader must know of images in two splits that look alike; None where there are none."""
+        training, held = self._looks["train"], [*self._looks["val"], *self._looks["test"]]
+        pairs = near_duplicates([look for _, look in held], [look for _, look in training])
+        found = {held[number][0]: training[partner][0] for number, partner, _ in pairs}
+        if not found:
+            return None
+        named = listing([f"{name} like {partner}" for name, partner in found.items()], 3)
+        number = (
+            "1 image for validation or test looks"
+            if len(found) == 1
+            else f"{len(found)} images for validation or test look"
+        )
+        return (
+            f"{number} like a training image ({named}). Where they show the same cells, the scores will be too good. "
+            "`bioseg check` lists all pairs."
+        )
 
     def notes(self) -> list[str]:
         """Copies inside one split."""

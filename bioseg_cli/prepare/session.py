@@ -181,6 +181,8 @@ def _write(
                         rows, columns = crop.inside(*image.shape)
                         ranges.add(item.item.image[:, rows, columns])
         repeats.refuse_across_splits()
+        if (warning := repeats.warning()) is not None:
+            output.warn(warning)
         counts.refuse_lost_labels({split for image, split, _ in plan if image.labelled})
         counts.refuse_single_class()
         normalisation = ranges.normalisation()

@@ -1,6 +1,6 @@
 """The run directory: one training, whole.
 
-manifest.yaml, metrics.csv (a row an epoch), checkpoints/STATE.safetensors, resume.pt.
+manifest.yaml, metrics.csv (a row an epoch), images.json (what it has seen), checkpoints/STATE.safetensors, resume.pt.
 """
 
 from __future__ import annotations
@@ -71,6 +71,11 @@ class RunDirectory:
         """A row an epoch."""
         return self.path / "metrics.csv"
 
+    @property
+    def images_file(self) -> Path:
+        """The images that the run has seen; see `runs.seen`."""
+        return self.path / "images.json"
+
     def checkpoint(self, state: str) -> Path:
         """The saved model of a state."""
         return self.path / "checkpoints" / f"{state}.safetensors"
@@ -114,7 +119,8 @@ def _remove(path: Path) -> None:
         # A kill half way must not leave a run that says so, and has no states.
         ended = {"status": str(Status.INTERRUPTED), "failure": "It was being overwritten"}
         write_manifest(path / MANIFEST_NAME, {**content, **ended})
-    for old in (path / "resume.pt", path / "checkpoints", path / "restarts", path / "metrics.csv"):
+    for name in ("resume.pt", "checkpoints", "restarts", "metrics.csv", "images.json"):
+        old = path / name
         shutil.rmtree(old) if old.is_dir() else old.unlink(missing_ok=True)
 
 

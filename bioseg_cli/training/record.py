@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, Self
@@ -15,6 +15,7 @@ from bioseg_cli.io.ownership import Ownership, owned_folder
 from bioseg_cli.model.saved import ModelCard, save_model
 from bioseg_cli.runs.directory import RunDirectory
 from bioseg_cli.runs.manifest import Manifest
+from bioseg_cli.runs.seen import SeenImage, write_seen
 from bioseg_cli.training.state import Stateful, TrainingState, save_state
 
 
@@ -29,6 +30,11 @@ class TrainingRun(RunDirectory):
     def discard_partial(self) -> None:
         """Remove what a killed training left half-written."""
         discard_partial(self.path)
+
+    def save_images(self, images: Iterable[SeenImage]) -> None:
+        """Write which images it has seen."""
+        self.check_owned()
+        write_seen(self.images_file, images)
 
     def save_checkpoint(self, state: str, tensors: dict[str, Tensor], card: ModelCard) -> None:
         """Write the saved model of a state."""
@@ -63,6 +69,9 @@ class UnwrittenRun(TrainingRun):
         """Nothing."""
 
     def discard_partial(self) -> None:
+        """Nothing."""
+
+    def save_images(self, images: Iterable[SeenImage]) -> None:
         """Nothing."""
 
     def save_checkpoint(self, state: str, tensors: dict[str, Tensor], card: ModelCard) -> None:

@@ -110,6 +110,7 @@ def _keep(run: RunDirectory, restarts: list[RunDirectory], kept: int) -> None:
         if chosen.checkpoint(state).is_file():
             write_bytes(run.checkpoint(state), chosen.checkpoint(state).read_bytes())
     write_bytes(run.metrics_file, chosen.metrics_file.read_bytes())
+    write_bytes(run.images_file, chosen.images_file.read_bytes())
     run.manifest.take(chosen.manifest, COPIED)
     run.manifest.restarts = tuple(
         Restart(

@@ -10,12 +10,15 @@ from typing import TypeVar
 from bioseg_cli.compute.device import LAYOUT, resolve_device, resolve_precision
 from bioseg_cli.compute.torchrun import Launch, this_launch
 from bioseg_cli.config import build_config, read_config
+from bioseg_cli.dataset.copies import copies_warning
 from bioseg_cli.dataset.reader import Dataset, find_dataset
 from bioseg_cli.errors import BiosegError, Interrupted, UsageError
 from bioseg_cli.runs.directory import RunDirectory
 from bioseg_cli.runs.manifest import MANIFEST_NAME, NO_MATTER, Manifest, environment, now, run_hash
 from bioseg_cli.runs.output import Output
 from bioseg_cli.runs.sections import Choice, Status, Times
+from bioseg_cli.runs.seen import images_of_training, inherited_images
+from bioseg_cli.runs.verified import verify_before_use
 from bioseg_cli.training.distributed import Alone, joined, own_device
 from bioseg_cli.training.fit import fitted_to_images, fitted_to_minutes
 from bioseg_cli.training.guard import guard_run
@@ -83,6 +86,9 @@ def train(
     directory = TrainingRun if launch.first else UnwrittenRun
     stop_requested = watch.stop_requested
     with joined(launch, device) as processes, Dataset(data) as dataset, ExitStack() as held:
+        verify_before_use(dataset, output)
+        if (warning := copies_warning(dataset)) is not None:
+            output.warn(warning)
         start = start_of(config)
         config, said = fitted_to_images(config, dataset, device, start)
         budget = None
@@ -145,6 +151,8 @@ def train(
                 f"{path}: {method.name}, width {config.width}, {trainer.total_steps} steps, on {device} in "
                 f"{precision.name} ({precision.reason})" + (f", {launch.count} processes" if launch.count > 1 else "")
             )
+            if not run.images_file.is_file():
+                run.save_images([*images_of_training(dataset, manifest), *inherited_images(config.init_from)])
             for warning in method.warnings:
                 output.warn(warning)
             for remark in (*said, *method.remarks):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,8 +12,11 @@ import torch
 
 from bioseg_cli.errors import DataError
 from bioseg_cli.io.files import write_bytes
+from bioseg_cli.model.checksum import checksum_of
 
 STATE_VERSION = 1
+CHECKSUM = "checksum"
+"""Of all else in the file; not in the files of earlier versions."""
 
 
 @dataclass
@@ -62,7 +64,7 @@ def save_state(
         "random_cuda": [torch.cuda.get_rng_state(device)] if device.type == "cuda" else [],
     }
     buffer = io.BytesIO()
-    torch.save(content, buffer)
+    torch.save({**content, CHECKSUM: checksum_of(content)}, buffer)
     write_bytes(path, buffer.getvalue())
 
 
@@ -72,6 +74,25 @@ def load_state(path: Path, parts: Mapping[str, Stateful], data_hash: str, device
     Raises:
         DataError: nothing to resume from, a damaged file, or a data set that is not the one trained on.
     """
+    content = read_state(path)
+    try:
+        saved_hash, state = content["data_hash"], TrainingState(**content["state"])
+        for name, part in parts.items():
+            part.load_state_dict(content["parts"][name])
+        torch.set_rng_state(content["random"])
+        if device.type == "cuda" and content["random_cuda"]:
+            torch.cuda.set_rng_state(content["random_cuda"][0], device)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise _unusable(path, error) from None
+    if saved_hash != data_hash:
+        raise DataError(
+            "The data set is not the one this run was trained on", where=path.parent, fix="Give its --data."
+        )
+    return state
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """What `save_state` wrote, as it wrote it; raises `DataError` where there is none, or the file is damaged."""
     if not path.is_file():
         raise DataError("The run has no resume.pt: there is nothing to resume", where=path.parent, fix="Train it anew.")
     try:
@@ -79,17 +100,14 @@ def load_state(path: Path, parts: Mapping[str, Stateful], data_hash: str, device
         content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         if content["version"] != STATE_VERSION:
             raise ValueError(f"version {content['version']}, this bioseg reads {STATE_VERSION}")
-        saved_hash, state = content["data_hash"], TrainingState(**content["state"])
-        for name, part in parts.items():
-            part.load_state_dict(content["parts"][name])
-        torch.set_rng_state(content["random"])
-        if device.type == "cuda" and content["random_cuda"]:
-            torch.cuda.set_rng_state(content["random_cuda"][0], device)
-    except (OSError, KeyError, TypeError, ValueError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise DataError(f"The state cannot be resumed ({reason})", where=path, fix="Train it anew.") from None
-    if saved_hash != data_hash:
-        raise DataError(
-            "The data set is not the one this run was trained on", where=path.parent, fix="Give its --data."
-        )
-    return state
+        saved = content.pop(CHECKSUM, None)
+        if saved is not None and saved != checksum_of(content):
+            raise ValueError("it is damaged: its content is not what was saved")
+    except Exception as error:  # torch raises whatever a damaged file makes it meet
+        raise _unusable(path, error) from None
+    return content
+
+
+def _unusable(path: Path, error: Exception) -> DataError:
+    reason = " ".join(str(error).split())[:200]
+    return DataError(f"The state cannot be resumed ({reason})", where=path, fix="Train it anew.")

@@ -351,7 +351,7 @@ def run_alone(code: str, folder: Path) -> str:
 
 def test_the_documentation_runs(tmp_path: Path) -> None:
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "python.md").read_text(), re.DOTALL)
-    assert len(blocks) == 7
+    assert len(blocks) == 8
     printed = run_alone("\n".join(blocks), tmp_path)
     assert "12 (1, 64, 64) ['background', 'cell']" in printed and "epoch 1: " in printed
     assert yaml.safe_load((tmp_path / "runs" / "stopped" / "manifest.yaml").read_text())["status"] == "finished"

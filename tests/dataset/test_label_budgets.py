@@ -347,7 +347,8 @@ def test_a_run_of_an_earlier_version_is_looked_at_where_its_data_are(bioseg: Cli
 
     assert unseen() == ["rim"]
     # Of other data nothing is known.
-    assert unseen("--data", write_showing(tmp_path / "other.h5", [{0, 1, 2}] * 3, (0, 1, 2), classes=3)) is None
+    other = write_showing(tmp_path / "other.h5", [{0, 1, 2}] * 3, (0, 1, 2), classes=3)
+    assert unseen("--data", other, "--allow-seen") is None
 
 
 def test_clusters_without_a_label_of_a_class_are_marked_where_labels_named_them(bioseg: Cli, tmp_path: Path):

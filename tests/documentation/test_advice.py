@@ -30,7 +30,7 @@ from bioseg_cli.training.uda_settings import TrainUDAConfig
 
 PACKAGE = Path(bioseg_cli.__file__).parent
 
-FOLDERS = ("prepare folder", "init", "predict", "evaluate")
+FOLDERS = ("prepare folder", "init", "predict", "evaluate", "check")
 STUDY = ("prepare fluohoechst", "prepare phc", "prepare fluogfp")
 SPLIT = ("prepare folder", "init", *STUDY, "prepare bigbrain")
 PREPARE = ("prepare demo", *SPLIT)
@@ -51,6 +51,7 @@ REACHED_BY: dict[str, tuple[str, ...]] = {
     "export/": ("export",),
     "doctor/": ("doctor",),
     "init/": ("init",),
+    "checking/": ("check",),
     "prediction/": ("predict",),
     "preview/": ("preview",),
     "prepare/recipes/bigbrain": ("prepare bigbrain",),
@@ -216,4 +217,4 @@ def test_the_search_finds_advice(options: dict[str, set[str]]) -> None:
         "FolderConfig",
         "--masks",
     ) in ADVICE
-    assert len(ADVICE) > 80 and len(options) == 18
+    assert len(ADVICE) > 80 and len(options) == 19

@@ -14,7 +14,18 @@ from click.testing import Result
 
 Cli = Callable[..., Result]
 
-STAGES = ("prepare", "training", "prediction", "evaluation", "suggest", "preview", "study", "report", "export")
+STAGES = (
+    "prepare",
+    "training",
+    "prediction",
+    "evaluation",
+    "suggest",
+    "preview",
+    "study",
+    "report",
+    "export",
+    "checking",
+)
 
 
 @pytest.fixture

@@ -7,8 +7,10 @@ import os
 import pickle
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from bioseg_cli.config import ClassInfo, UNetConfig
@@ -16,7 +18,7 @@ from bioseg_cli.errors import DataError
 from bioseg_cli.io.normalisation import Normalisation
 from bioseg_cli.io.pixel_size import PixelSize
 from bioseg_cli.model import saved as module
-from bioseg_cli.model.saved import CARD_KEY, HeadMapping, ModelCard, load_model, save_model
+from bioseg_cli.model.saved import CARD_KEY, CHECKSUM_KEY, HeadMapping, ModelCard, load_model, save_model
 from bioseg_cli.model.unet import UNet
 
 CPU = torch.device("cpu")
@@ -135,6 +137,46 @@ def test_a_truncated_model_is_refused(saved: Path, kept: int):
     saved.write_bytes(saved.read_bytes()[:kept])
     with pytest.raises(DataError, match="not a readable safetensors file"):
         load_model(saved, CPU)
+
+
+def test_a_flipped_bit_is_noticed_wherever_it_is(saved: Path):
+    """In weights, in the card, and in the names and shapes before them."""
+    content = saved.read_bytes()
+    header = int.from_bytes(content[:8], "little")
+    random = np.random.default_rng(0)
+    places = [*random.integers(0, 8 + header, 24), *random.integers(8 + header, len(content), 24)]
+    for place in places:
+        flipped = bytearray(content)
+        flipped[place] ^= 1 << int(random.integers(8))
+        saved.write_bytes(flipped)
+        if _is_of_the_checksum(content, place):
+            continue
+        with pytest.raises(DataError) as caught:
+            load_model(saved, CPU)
+        assert str(saved) in str(caught.value), place
+
+
+def _is_of_the_checksum(content: bytes, place: int) -> bool:
+    """Whether a byte is of the checksum's own name: without it, the file is one of an earlier version."""
+    start = content.index(CHECKSUM_KEY.encode())
+    return start <= place < start + len(CHECKSUM_KEY)
+
+
+def test_weights_that_are_not_those_that_were_saved_are_damaged(saved: Path):
+    with safe_open(saved, "pt") as file:
+        metadata = file.metadata()
+    tensors = load_file(saved)
+    save_file(tensors, saved, metadata=metadata)
+    load_model(saved, CPU)
+    name = next(iter(tensors))
+    tensors[name] = -tensors[name]
+    save_file(tensors, saved, metadata=metadata)
+    with pytest.raises(DataError, match="are not those that were saved") as caught:
+        load_model(saved, CPU)
+    assert "Copy the file again" in str(caught.value)
+    del metadata[CHECKSUM_KEY]
+    save_file(tensors, saved, metadata=metadata)  # as an earlier version wrote it
+    assert load_model(saved, CPU).card == CARD
 
 
 def test_a_missing_model_is_named(tmp_path: Path):

@@ -10,12 +10,16 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from click.testing import Result
 from helpers.runs import manifest, rows, same, weights
 
 from bioseg_cli.compute import signals
+from bioseg_cli.errors import DataError
+from bioseg_cli.model.checksum import checksum_of
+from bioseg_cli.training.state import read_state
 
 pytestmark = pytest.mark.slow
 
@@ -201,11 +205,47 @@ def test_a_run_of_a_gpu_goes_on_without_one(
     run = tmp_path / "run"
     bioseg("train-uda", disc_dataset, "--run", run, *SETTINGS, "--epochs", 1)
     content = torch.load(run / "resume.pt", weights_only=True)
+    del content["checksum"]
     torch.save({**content, "random_cuda": [torch.zeros(16, dtype=torch.uint8)]}, run / "resume.pt")
     # Where there is no GPU torch would keep the call for later, and say nothing.
     monkeypatch.setattr(torch.cuda, "set_rng_state", lambda *_: pytest.fail("the state is of a GPU"))
     result = bioseg("train-uda", "--resume", run, "--epochs", 2)
     assert result.exit_code == 0, result.output
+
+
+def test_a_flipped_bit_is_noticed_or_changes_nothing(uninterrupted: Path, tmp_path: Path) -> None:
+    """What torch does not read of its file, such as the padding between tensors, is of no account."""
+    content = (uninterrupted / "resume.pt").read_bytes()
+    saved = checksum_of(read_state(uninterrupted / "resume.pt"))
+    random = np.random.default_rng(0)
+    path, noticed = tmp_path / "resume.pt", 0
+    for place in random.integers(0, len(content), 60):
+        flipped = bytearray(content)
+        flipped[place] ^= 1 << int(random.integers(8))
+        path.write_bytes(flipped)
+        try:
+            found = read_state(path)
+        except DataError as error:
+            assert "cannot be resumed" in error.what and error.where == str(path)
+            noticed += 1
+        else:
+            assert checksum_of(found) == saved, place
+    assert noticed > 30
+
+
+def test_a_state_that_is_not_the_one_that_was_saved_is_refused(bioseg: Cli, disc_dataset: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    bioseg("train-uda", disc_dataset, "--run", run, *SETTINGS, "--epochs", 1)
+    content = torch.load(run / "resume.pt", weights_only=True)
+    first = next(iter(content["parts"]["network"].values()))
+    first[0] = -first[0]
+    torch.save(content, run / "resume.pt")
+    result = bioseg("train-uda", "--resume", run, "--epochs", 2)
+    assert result.exit_code == 3
+    assert "its content is not what was saved" in " ".join(result.output.split())
+    del content["checksum"]
+    torch.save(content, run / "resume.pt")  # as an earlier version wrote it
+    assert bioseg("train-uda", "--resume", run, "--epochs", 2).exit_code == 0
 
 
 @pytest.mark.parametrize("content", [b"", b"not a state", None])
