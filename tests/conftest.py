@@ -67,17 +67,18 @@ def write_discs(
     *,
     unlabelled: tuple[int, ...] = (),
     wrong: tuple[int, ...] = (),
+    empty: tuple[int, ...] = (),
     drawn: dict[int, np.ndarray] | None = None,
     settings: dict[str, object] | None = None,
 ) -> Path:
-    """A data set of discs; the images at `unlabelled` have no mask, those at `wrong` the opposite of theirs.
+    """A data set of discs; the images at `unlabelled` have no mask, `wrong` ones its opposite, `empty` ones no disc in it.
 
     Of those in `drawn` the labels are ignored where it is false; `settings` are what the data set says of itself.
     """
     with DatasetWriter(path, count=len(splits), image_shape=(1, SIZE, SIZE), image_dtype=np.uint16) as writer:
         for index, split in enumerate(splits):
             image, mask = discs(index)
-            mask = 1 - mask if index in wrong else mask
+            mask = 1 - mask if index in wrong else mask * (index not in empty)
             mask = np.where((drawn or {}).get(index, True), mask, 255).astype(np.uint8)
             source = ItemSource(f"disc{index}.tif", f"{index:064x}", 0, (0, 0), (SIZE, SIZE))
             writer.add(Item(image, None if index in unlabelled else mask, split, f"g{index}", source))

@@ -27,7 +27,7 @@ class InitConfig(FolderConfig):
         "Questions": ("images", "masks", "masks_are", "classes", "minutes", "yes"),
         "Files": ("name", "folder", "out"),
         "More about the images and masks": (
-            "unlabelled_value", "axes", "planes", "channel", "recursive", "skip_bad",
+            "unlabelled_value", "axes", "planes", "level", "channel", "recursive", "skip_bad",
         ),
         "Data set": (
             "val_share", "test_share", "group_by", "split_by", "crop", "tile", "normalize", "seed", "picture",

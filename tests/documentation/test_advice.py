@@ -31,6 +31,7 @@ from bioseg_cli.training.uda_settings import TrainUDAConfig
 PACKAGE = Path(bioseg_cli.__file__).parent
 
 FOLDERS = ("prepare folder", "init", "predict", "evaluate", "check")
+LEVELS = ("prepare folder", "init", "predict")
 STUDY = ("prepare fluohoechst", "prepare phc", "prepare fluogfp")
 SPLIT = ("prepare folder", "init", *STUDY, "prepare bigbrain")
 PREPARE = ("prepare demo", *SPLIT)
@@ -42,6 +43,8 @@ REACHED_BY: dict[str, tuple[str, ...]] = {
     "io/axes.py": FOLDERS,  # where a command has no such options, it has no `Stacks` either
     "config.py": FOLDERS,
     "io/tiff.py": FOLDERS,
+    "io/levels.py": LEVELS,
+    "io/tiff_pages.py": LEVELS,
     "io/images.py": FOLDERS,
     "io/files.py": (*PREPARE, "preview", "suggest", "predict", "evaluate", "export", "report"),
     "cli/": (),  # they advise what they find among the fields of the settings
@@ -101,6 +104,9 @@ OF_ANOTHER: dict[tuple[str, str], tuple[str, ...]] = {
     ("init/commands.py", "--preset"): ("train-uda",),
     ("init/commands.py", "--run"): ("train-uda",),
     ("init/commands.py", "--split"): ("predict",),
+    ("napari_plugin/scribbles.py", "--images"): ("prepare folder",),  # the command that comes after
+    ("napari_plugin/scribbles.py", "--masks"): ("prepare folder",),
+    ("napari_plugin/scribbles.py", "--out"): ("prepare folder",),
     ("runs/directory.py", "--state"): ("predict", "evaluate", "suggest", "export"),
     ("suggest/export.py", "--classes"): ("prepare folder",),  # its next command
     ("suggest/export.py", "--images"): ("prepare folder",),

@@ -65,7 +65,7 @@ def test_overwriting_removes_what_the_earlier_run_wrote_and_nothing_else(run: Ru
     assert read_manifest(run.path) == {**MANIFEST, "command": "new"}
 
 
-@pytest.mark.parametrize("reached", range(5))
+@pytest.mark.parametrize("reached", range(6))
 def test_a_run_that_is_overwritten_never_says_that_it_has_finished(
     run: RunDirectory, reached: int, monkeypatch: pytest.MonkeyPatch
 ):
@@ -91,7 +91,7 @@ def test_a_run_that_is_overwritten_never_says_that_it_has_finished(
         RunDirectory.create(run.path, new_manifest(), overwrite=True)
     monkeypatch.undo()
     left = RunDirectory.open(run.path)
-    assert left.manifest.status == (Status.INTERRUPTED if reached < 4 else Status.RUNNING)
+    assert left.manifest.status == (Status.INTERRUPTED if reached < 5 else Status.RUNNING)
     assert reached == 0 or not left.resume_file.exists()
     RunDirectory.create(run.path, new_manifest(), overwrite=True)
 
