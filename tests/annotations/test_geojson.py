@@ -34,6 +34,7 @@ def write(path: Path, *features: dict, as_list: bool = False) -> None:
     path.write_text(json.dumps(document), encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_shapes_and_a_png_of_them_give_equal_data_and_equal_weights(bioseg, blank_images) -> None:
     drawn, pngs = blank_images.parent / "drawn", blank_images.parent / "pngs"
     pngs.mkdir()

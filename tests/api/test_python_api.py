@@ -327,6 +327,7 @@ def test_a_study_is_listed(disc_dataset: Path, tmp_path: Path) -> None:
     result = bioseg.run_study(tmp_path / "plan.yaml", out=tmp_path / "study", dry_run=True)
     assert result.results is None and {run.loss for run, _, _ in result.runs} >= {"none", "kl"}
     assert [entry["name"] for entry in result.entries] == [planned.name for planned, _, _ in result.runs]
+    assert result.to_json() == {"study": str(tmp_path / "study"), "runs": result.entries}
 
 
 def test_a_study_runs(disc_dataset: Path, tmp_path: Path) -> None:
@@ -336,6 +337,8 @@ def test_a_study_runs(disc_dataset: Path, tmp_path: Path) -> None:
     result = bioseg.run_study(tmp_path / "plan.yaml", out=tmp_path / "study")
     assert [entry["status"] for entry in result.entries] == ["finished"] * len(result.runs)
     assert result.results is not None and not result.failures
+    told = json.loads(json.dumps(result.to_json()))
+    assert told["study"] == str(tmp_path / "study") and {cell["loss"] for cell in told["cells"]} == {"none", "kl"}
     for loss in ("none", "kl"):
         (score,) = result.results.values("discs", loss, 2, "best-supervised").values()
         assert 0 < score <= 1

@@ -38,6 +38,7 @@ def no_volumes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "nibabel", None)
 
 
+@pytest.mark.slow
 def test_every_stage_is_imported_without_the_packages_of_extras() -> None:
     absent = ["nibabel", "numba", "distributed", "onnx", "bioimageio", "pandas"]
     blocked = f"import sys; sys.modules.update(dict.fromkeys({absent}))"

@@ -184,6 +184,7 @@ def test_parts_have_tables_of_their_own_until_they_are_joined(
     assert sorted(map(str, joined)) == sorted(map(str, parts))
 
 
+@pytest.mark.slow
 def test_several_processes_write_what_one_does(
     predict: Callable[..., dict[str, Any]], disc_run: Path, images: Path, tmp_path: Path
 ) -> None:
