@@ -71,7 +71,7 @@ def write_discs(
     drawn: dict[int, np.ndarray] | None = None,
     settings: dict[str, object] | None = None,
 ) -> Path:
-    """A data set of discs; `unlabelled` images have no mask, `wrong` ones its opposite, `empty` ones one without a disc.
+    """A data set of discs; `unlabelled` images have no mask, `wrong` ones its opposite, `empty` ones one without discs.
 
     Of those in `drawn` the labels are ignored where it is false; `settings` are what the data set says of itself.
     """
