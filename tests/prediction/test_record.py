@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 
-from bioseg_cli.errors import DataError
+from bioseg_cli.errors import DataError, OutputError
+from bioseg_cli.io.owner import Owner
+from bioseg_cli.io.ownership import Ownership, owned_folder
 from bioseg_cli.io.pixel_size import PixelSize
 from bioseg_cli.prediction.distributed import merged_manner
 from bioseg_cli.prediction.record import FailureEntry, FileEntry, Outcome, PredictionRecord, Tiles
@@ -56,7 +59,15 @@ def test_a_damaged_record_is_named(text: str, tmp_path: Path) -> None:
     assert refused.value.where == str(tmp_path / "predictions.yaml")
 
 
-def test_a_record_on_its_way_has_the_files_in_the_order_in_which_they_were_given(tmp_path: Path) -> None:
+@pytest.fixture
+def owned(tmp_path: Path) -> Iterator[Ownership]:
+    with owned_folder(tmp_path / "out") as ownership:
+        yield ownership
+
+
+def test_a_record_on_its_way_has_the_files_in_the_order_in_which_they_were_given(
+    tmp_path: Path, owned: Ownership
+) -> None:
     found = [FileEntry(name="c"), FileEntry(name="a")]
     begun = PredictionRecord(status=Status.RUNNING, device=None, tiles=None, files=(), failures=())
     file = RecordFile(
@@ -65,6 +76,7 @@ def test_a_record_on_its_way_has_the_files_in_the_order_in_which_they_were_given
         lambda: Outcome(device="cpu", files=tuple(found), failures=(FailureEntry(name="d"),)),
         [FileEntry(name="gone"), FileEntry(name="b")],
         ["a", "b", "c", "d"],
+        owned,
     )
     file.write()
     written = yaml.safe_load((tmp_path / "out" / "predictions.yaml").read_text())
@@ -77,11 +89,19 @@ def test_a_record_on_its_way_has_the_files_in_the_order_in_which_they_were_given
     assert yaml.safe_load((tmp_path / "out" / "predictions.yaml").read_text())["finished"] == ended.finished
 
 
-def test_without_a_mask_there_is_no_record(tmp_path: Path) -> None:
-    file = RecordFile(tmp_path / "out" / "predictions.yaml", PredictionRecord(), Outcome, [], [])
+def test_without_a_mask_there_is_no_record(tmp_path: Path, owned: Ownership) -> None:
+    file = RecordFile(tmp_path / "out" / "predictions.yaml", PredictionRecord(), Outcome, [], [], owned)
     file.write()
     assert file.end(Status.FAILED).status == "failed"
-    assert not (tmp_path / "out").exists()
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [".bioseg.owner"]
+
+
+def test_a_record_is_not_written_into_a_folder_that_another_process_took_over(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="took over"), owned_folder(tmp_path) as owned:
+        file = RecordFile(tmp_path / "predictions.yaml", PredictionRecord(), Outcome, [], [], owned)
+        Owner.this_process().write(tmp_path / ".bioseg.owner")
+        file.write()
+    assert not (tmp_path / "predictions.yaml").exists()
 
 
 def test_what_workers_differ_in_is_listed() -> None:
