@@ -69,4 +69,4 @@ def check_declared(path: Path, what: str, size: int, stored: int) -> None:
 
 
 def _gib(size: int) -> str:
-    return f"{size / GIB:.2g}"
+    return f"{size / GIB:.2g}" if size < 10 * GIB else f"{size / GIB:,.0f}"

@@ -16,7 +16,7 @@ import pytest
 import yaml
 from conftest import discs
 from helpers.models import record_of, save_random_model, write_image
-from helpers.processes import command, ended, started, until
+from helpers.processes import command, ended, heed_signals, started, until
 from helpers.runs import manifest
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name == "nt", reason="signals and limits of POSIX")]
@@ -58,6 +58,7 @@ def test_a_training_whose_terminal_is_closed_says_so_in_its_manifest(tmp_path: P
     arguments = ("train-uda", disc_dataset, "--run", run, *TINY, "--steps", 100_000)
     child, terminal = pty.fork()
     if child == 0:
+        heed_signals()
         os.execv(command()[0], command(*arguments))
     while not (run / "resume.pt").exists():
         os.read(terminal, 4096)
@@ -160,7 +161,7 @@ def test_too_little_memory_to_begin_is_said_with_the_remedy(tmp_path: Path, give
 def test_memory_that_runs_out_later_is_said_with_what_to_give(tmp_path: Path, disc_dataset: Path):
     arguments = ("train-uda", disc_dataset, "--run", tmp_path / "run", "--width", 256, "--batch-size", 2, "--steps", 4)
     limit = 3 * 2**30
-    training = started(*arguments, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)))
+    training = started(*arguments, first=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)))
     code, _, said = ended(training)
     assert code == 4 and says(said, "Memory ran out", "--batch-size", "--width")
     assert manifest(tmp_path / "run")["status"] == "failed"
@@ -189,7 +190,7 @@ def _obeys_permissions() -> None:
 
 def forbidden(*arguments: object) -> tuple[int, str]:
     """The exit code of a command that heeds permissions, and what it says."""
-    code, _, said = ended(started(*arguments, preexec_fn=_obeys_permissions))
+    code, _, said = ended(started(*arguments, first=_obeys_permissions))
     return code, said
 
 

@@ -20,10 +20,28 @@ def command(*arguments: object) -> list[str]:
     return [sys.executable, "-m", "bioseg_cli", *map(str, arguments)]
 
 
-def started(*arguments: object, **options: Any) -> subprocess.Popen[str]:
-    """A command that has begun; what it says is kept."""
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL, "text": True}
-    return subprocess.Popen(command(*arguments), **{**pipes, **options})
+def heed_signals() -> None:
+    """Heed the signals that the tests may have been started to ignore: in the background, or by `nohup`."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
+def started(*arguments: object, first: Callable[[], None] = lambda: None, **options: Any) -> subprocess.Popen[str]:
+    """A command that has begun, after the process did something else `first`; what it says is kept."""
+
+    def prepare() -> None:
+        heed_signals()
+        first()
+
+    return subprocess.Popen(
+        command(*arguments),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=prepare,
+        **options,
+    )
 
 
 def until(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from bioseg_cli.errors import DataError
+from bioseg_cli.errors import DataError, OutputError
+from bioseg_cli.io.owner import Owner
 from bioseg_cli.io.ownership import owned_folder
 from bioseg_cli.io.pixel_size import PixelSize
 from bioseg_cli.prediction.distributed import merged_manner
@@ -134,6 +135,15 @@ def test_a_record_of_earlier_files_alone_stays(tmp_path: Path) -> None:
     file = record_file(tmp_path, PredictionRecord(files=()), Outcome, [], ["a"], outdated)
     file.end(Status.INTERRUPTED)
     assert PredictionRecord.read(tmp_path / "predictions.yaml").earlier == (old,)
+
+
+def test_a_record_is_not_written_into_a_folder_that_another_process_took_over(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="took over"), owned_folder(tmp_path) as owned:
+        record = (PredictionRecord(), Outcome, [], [], Outdated(tmp_path))
+        file = RecordFile(tmp_path / "predictions.yaml", *record, owned)
+        Owner.this_process().write(tmp_path / ".bioseg.owner")
+        file.write()
+    assert not (tmp_path / "predictions.yaml").exists()
 
 
 def test_what_workers_differ_in_is_listed() -> None:
