@@ -130,6 +130,23 @@ def test_copies_and_look_alikes_across_splits_do_harm(bioseg: Cli, tmp_path: Pat
     assert alike["harm"] and alike["images"] == ["image1", "image5"]
 
 
+def test_tiles_of_one_image_that_overlap_are_no_copies(bioseg: Cli, tmp_path: Path) -> None:
+    image, mask = discs(3, size=70)
+    with (
+        Dataset(write_discs(tmp_path / "any.h5")) as other,
+        DatasetWriter(tmp_path / "d.h5", count=3, image_shape=(1, SIZE, SIZE), image_dtype=np.uint16) as writer,
+    ):
+        for corner, split in ((0, "train"), (20, "train"), (10, "val")):
+            window = slice(corner, corner + SIZE), slice(0, SIZE)
+            source = ItemSource("a.tif", "a" * 64, 0, (corner, 0), (70, 70))
+            writer.add(Item(image[:, *window], mask[window], split, "a", source))
+        writer.finish(other.info)
+    across = findings(checked(bioseg, tmp_path / "d.h5", code=3), "copies")
+    assert [finding["what"].split(":")[0] for finding in across] == [
+        "2 pairs of copies, between the train split and the val split"
+    ]
+
+
 def test_copies_in_another_data_set_are_found(bioseg: Cli, disc_dataset: Path, tmp_path: Path) -> None:
     other = write_discs(tmp_path / "other.h5", ("test", "train"))
     document = checked(bioseg, disc_dataset, other, code=3)

@@ -19,6 +19,7 @@ from helpers.scores import RUN_KEYS, SCORE_KEYS, change_manifest
 
 from bioseg_cli.config import flag_of
 from bioseg_cli.dataset.reader import Dataset
+from bioseg_cli.evaluation import runs
 from bioseg_cli.evaluation.settings import EvaluateConfig
 from bioseg_cli.training.uda_settings import TrainUDAConfig
 
@@ -100,8 +101,10 @@ def test_only_the_images_of_the_split_are_read_and_training_ones_for_otsu(evalua
     evaluate(disc_run)
     assert read == {"train", "val"}
     read.clear()
+    # Before a test, everything is read to be verified, and nothing of it is used.
+    monkeypatch.setattr(runs, "verify_before_use", lambda *_, whole: read.add("whole") if whole else None)
     evaluate(disc_run, "--baselines", "none", "--split", "test")
-    assert read == {"test"}
+    assert read == {"whole", "test"}
 
 
 def test_a_run_does_not_differ_from_itself_but_from_another(evaluate, disc_run, disc_control):
