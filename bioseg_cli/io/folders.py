@@ -8,11 +8,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from bioseg_cli.errors import DataError
+from bioseg_cli.io.names import stem_of
 from bioseg_cli.printable import listing
 
 TIFF_SUFFIXES = (".tif", ".tiff", ".stk", ".lsm")
+MICROSCOPE_SUFFIXES = (".nd2", ".czi", ".lif")
 ZARR_SUFFIX = ".zarr"
-IMAGE_SUFFIXES = (*TIFF_SUFFIXES, ".png", ".jpg", ".jpeg", ".bmp", ZARR_SUFFIX)
+IMAGE_SUFFIXES = (*TIFF_SUFFIXES, ".png", ".jpg", ".jpeg", ".bmp", *MICROSCOPE_SUFFIXES, ZARR_SUFFIX)
 BUNDLE_SUFFIXES = (ZARR_SUFFIX, ".n5")
 """Folders that are one image, or one plate of images."""
 _ZARR_METADATA = ("zarr.json", ".zgroup", ".zattrs")
@@ -23,6 +25,11 @@ VOLUME_SUFFIXES = (*NIFTI_SUFFIXES, ".mnc")
 def is_volume(path: Path) -> bool:
     """Whether the name is one of a volume: .nii, .nii.gz or .mnc, in capitals or not."""
     return path.name.lower().endswith(VOLUME_SUFFIXES)
+
+
+def is_of_microscope(path: Path) -> bool:
+    """Whether the name is one of a microscope's own format: .nd2, .czi or .lif, in capitals or not."""
+    return path.name.lower().endswith(MICROSCOPE_SUFFIXES)
 
 
 def is_zarr(path: Path) -> bool:
@@ -64,15 +71,21 @@ def list_images(inputs: Sequence[Path], suffixes: tuple[str, ...] = IMAGE_SUFFIX
 def images_in(
     folder: Path, suffixes: tuple[str, ...] = IMAGE_SUFFIXES, *, recursive: bool = False, without: Path | None = None
 ) -> list[Path]:
-    """The image files of a folder in natural order; see `files_in`.
+    """The image files of a folder in natural order, see `files_in` and `without_originals`.
 
     Raises:
         DataError: there is no image.
     """
-    found = with_suffix(files_in(folder, recursive=recursive, without=without), suffixes)
+    found = without_originals(with_suffix(files_in(folder, recursive=recursive, without=without), suffixes))
     if not found:
         raise no_images(folder, suffixes)
     return found
+
+
+def without_originals(paths: Sequence[Path]) -> list[Path]:
+    """The same paths, but for files of a microscope beside an image of the same name: it was exported from them."""
+    exported = {path.with_name(stem_of(path)) for path in paths if not is_of_microscope(path)}
+    return [path for path in paths if not is_of_microscope(path) or path.with_name(stem_of(path)) not in exported]
 
 
 def no_images(folder: Path, suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> DataError:

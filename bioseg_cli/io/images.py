@@ -24,7 +24,7 @@ from bioseg_cli.io.arrays import checked_values
 from bioseg_cli.io.axes import NamedAxes, Stacks
 from bioseg_cli.io.channel_names import COLOURS, channel_names
 from bioseg_cli.io.files import sha256_of
-from bioseg_cli.io.folders import is_zarr
+from bioseg_cli.io.folders import is_of_microscope, is_zarr
 from bioseg_cli.io.levels import no_level, reduction
 from bioseg_cli.io.limits import check_memory
 from bioseg_cli.io.orientation import ORIENTATION_TAG, TURNED, UPRIGHT, orientation_of, swaps_sides, upright
@@ -37,6 +37,7 @@ from bioseg_cli.io.tiff_photometric import appearance
 from bioseg_cli.io.tiff_segments import TiffFrames
 
 if TYPE_CHECKING:
+    from bioseg_cli.io.named_array import NamedArray
     from bioseg_cli.io.ome_zarr import OmeZarrImage
 
 Array = NDArray[Any]
@@ -97,7 +98,8 @@ class ImageFile:
     not lie upright likewise.
 
     Args:
-        path: TIFF (plain, multi-page, OME, ImageJ, MetaMorph), PNG, JPEG or BMP, or the folder of an OME-Zarr image.
+        path: TIFF (plain, multi-page, OME, ImageJ, MetaMorph), PNG, JPEG, BMP, ND2, CZI or LIF, or the folder of an
+            OME-Zarr image.
         stacks: what the user said of files with several images; None: the command has no options for them, and the
             full resolution is read.
         labels: the values are those of a mask: of a palette the numbers of the colours, and where zero is white
@@ -109,20 +111,30 @@ class ImageFile:
     Raises:
         DataError: not an image, truncated, a stack whose axes, or planes, `stacks` had to say something of, a level
             that is not there, or colours that are not understood.
-        UsageError: an OME-Zarr image, and the package that reads it is not installed.
+        UsageError: an OME-Zarr image or a file of a microscope, and the package that reads it is not installed.
     """
 
     def __init__(self, path: Path, stacks: Stacks | None = None, *, labels: bool = False) -> None:
         self.path = path
         self._labels = labels
         self._tif: tifffile.TiffFile | None = None
-        self._zarr: OmeZarrImage | None = None
+        self._named: NamedArray | None = None
         self._whole: tuple[int, Array] | None = None  # the number of a frame that was decoded whole, and its pixels
         level = 0 if stacks is None else stacks.level
         with reading_errors(path):
             if is_zarr(path):
-                self._zarr = _ome_zarr(path, level)
-                self.info = _zarr_info(self._zarr, stacks)
+                self._named = _ome_zarr(path, level)
+                self.info = _named_info(self._named, stacks)
+                return
+            if is_of_microscope(path) and not is_tiff(path):
+                self._named = _of_microscope(path)
+                try:
+                    self.info = _named_info(self._named, stacks)
+                    if level:
+                        raise no_level(level, [(self.info.height, self.info.width)], path)
+                except BaseException:
+                    self.close()
+                    raise
                 return
             if not is_tiff(path):
                 raster = raster_header(path)
@@ -182,8 +194,9 @@ class ImageFile:
 
     def close(self) -> None:
         """Close the file; nothing more can be read."""
-        if self._tif is not None:
-            self._tif.close()
+        for opened in (self._tif, self._named):
+            if opened is not None:
+                opened.close()
 
     def read(self, frame: int = 0, rows: slice = slice(None), columns: slice = slice(None)) -> Array:
         """Pixels (C, h, w) of a frame, or of the region of it between `rows` and `columns`, in the file's own type.
@@ -201,8 +214,8 @@ class ImageFile:
             if whole or info.orientation != UPRIGHT:
                 # A region is as large as its reader can bear; who reads a frame whole may not know how large it is.
                 check_memory(self.path, f"A frame of {info.height} x {info.width} pixels", info.frame_bytes)
-            if self._zarr is not None:
-                return checked_values(self._zarr.region(frame, rows, columns), self.path)
+            if self._named is not None:
+                return checked_values(self._named.region(frame, rows, columns), self.path)
             if self._tif is not None and self.info.orientation == UPRIGHT:
                 return self._tiff_pixels(frame, rows, columns)
             if self._whole is None or self._whole[0] != frame:
@@ -228,7 +241,13 @@ def _ome_zarr(path: Path, level: int) -> OmeZarrImage:
     return OmeZarrImage(path, level)
 
 
-def _zarr_info(image: OmeZarrImage, stacks: Stacks | None) -> ImageInfo:
+def _of_microscope(path: Path) -> NamedArray:
+    from bioseg_cli.io.microscopes import MicroscopeImage  # what it reads with is not installed with every bioseg
+
+    return MicroscopeImage(path)
+
+
+def _named_info(image: NamedArray, stacks: Stacks | None) -> ImageInfo:
     axes = image.named_axes(stacks)
     size, no_size = image.pixel_size()
     return ImageInfo(

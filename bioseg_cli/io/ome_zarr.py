@@ -17,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bioseg_cli.errors import DataError, UsageError
-from bioseg_cli.io.axes import NamedAxes, Stacks, name_axes
 from bioseg_cli.io.files import HASH_BLOCK_BYTES
 from bioseg_cli.io.folders import natural_key
 from bioseg_cli.io.levels import no_level
 from bioseg_cli.io.limits import check_declared, check_memory, largest_bytes
+from bioseg_cli.io.named_array import NamedArray
 from bioseg_cli.io.pixel_size import PixelSize, usable_pixel_size
 
 try:
@@ -36,7 +36,7 @@ _VERSIONS = ("0.4", "0.5")
 _LETTER_OF_TYPE = {"time": "T", "channel": "C"}
 
 
-class OmeZarrImage:
+class OmeZarrImage(NamedArray):
     """One image of an OME-Zarr folder. It holds no file open.
 
     Args:
@@ -104,30 +104,11 @@ class OmeZarrImage:
         stored = np.dtype(self.levels[self.level].dtype)
         return np.dtype(np.uint8) if stored.kind == "b" else stored.newbyteorder("=")
 
-    def size_of(self, letter: str) -> int:
-        """The size of an axis; 1 for an axis that the image lacks."""
-        return self.shape[self.letters.index(letter)] if letter in self.letters else 1
-
     @property
     def channel_names(self) -> tuple[str, ...]:
         """The labels of the channels; none where not every channel has one."""
         complete = len(self._labels) == self.size_of("C") and all(self._labels)
         return tuple(map(str, self._labels)) if complete else ()
-
-    def named_axes(self, stacks: Stacks | None) -> NamedAxes:
-        """The axes, see `name_axes`; raises `DataError` for a volume whose planes `stacks` does not ask for."""
-        return name_axes(self.letters, self.shape, stacks, self.path)
-
-    @property
-    def frame_shape(self) -> tuple[int, ...]:
-        """The size of each axis of frames, in the order of the image; a frame is numbered with the last one fastest."""
-        return tuple(size for letter, size in zip(self.letters, self.shape, strict=True) if letter not in "CYX")
-
-    def place_of(self, frame: int) -> dict[int, int]:
-        """The index of a frame along each axis of frames, by the number of the axis."""
-        axes = [axis for axis, letter in enumerate(self.letters) if letter not in "CYX"]
-        places = np.unravel_index(frame, self.frame_shape) if axes else ()
-        return {axis: int(place) for axis, place in zip(axes, places, strict=True)}
 
     def pixel_size(self) -> tuple[PixelSize | None, str | None]:
         """The size of a pixel, and why a stated one is not used; see `stated_pixel_size`."""
@@ -150,6 +131,9 @@ class OmeZarrImage:
         found = found.transpose([left.index(letter) for letter in "CYX" if letter in left])
         pixels: NDArray[Any] = np.ascontiguousarray(found if "C" in left else found[None], self.dtype)
         return pixels
+
+    def close(self) -> None:
+        """See `NamedArray`; there is nothing to close."""
 
     def sha256(self) -> str:
         """The SHA-256 of the metadata and the files of the level, in hexadecimal; labels do not change it."""

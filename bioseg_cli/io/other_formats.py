@@ -13,9 +13,8 @@ _ARRAY = "Save the array as TIFF, for instance with tifffile.imwrite."
 _VOLUME = "Open it in Fiji, and save the planes that matter as TIFF."
 
 _FORMATS = {
-    "a Zeiss file": ((".czi", ".zvi"), _FIJI),
-    "a Nikon file": ((".nd2",), _FIJI),
-    "a Leica file": ((".lif", ".lof", ".xlef", ".lei"), _FIJI),
+    "a Zeiss file": ((".zvi",), _FIJI),
+    "a Leica file": ((".lof", ".xlef", ".lei"), _FIJI),
     "an Olympus file": ((".oir", ".oib", ".oif", ".poir"), _FIJI),
     "an Olympus slide": ((".vsi",), _SLIDE),
     "an Imaris file": ((".ims",), _FIJI),

@@ -17,7 +17,16 @@ from numpy.typing import NDArray
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.errors import DataError, UsageError
 from bioseg_cli.io.axes import Stacks
-from bioseg_cli.io.folders import IMAGE_SUFFIXES, VOLUME_SUFFIXES, images_in, is_volume, is_zarr, list_images, zarr_root
+from bioseg_cli.io.folders import (
+    IMAGE_SUFFIXES,
+    VOLUME_SUFFIXES,
+    images_in,
+    is_of_microscope,
+    is_volume,
+    is_zarr,
+    list_images,
+    zarr_root,
+)
 from bioseg_cli.io.images import ImageFile, sha256_of_image
 from bioseg_cli.io.names import on_any_disk, stem_of
 from bioseg_cli.io.pixel_size import PixelSize
@@ -103,6 +112,10 @@ def find_sources(config: PredictConfig, opened: ExitStack) -> list[AnySource]:
     if config.overlay:
         _check_pictures(sources, config.out)
     _check_options(sources, config)
+    if of_microscopes := [source.path for source in sources if is_of_microscope(source.path)]:
+        from bioseg_cli.io.microscopes import check_installed  # as below
+
+        check_installed(of_microscopes)
     if any(isinstance(source, VolumeSource) for source in sources):
         import bioseg_cli.io.volumes  # noqa: F401 - where a package is missing, that is said before anything is written
     return sources

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from bioseg_cli.config import ClassInfo, SplitName
 from bioseg_cli.dataset.schema import Drawn, Pixels, label_dtype
-from bioseg_cli.errors import DataError
+from bioseg_cli.errors import DataError, UsageError
 from bioseg_cli.io.axes import Stacks, count_of_frames
 from bioseg_cli.io.images import ImageInfo, inspect_image, read_frame, sha256_of_image
 from bioseg_cli.io.pixel_size import PixelSize, unusable_sizes
@@ -123,7 +123,10 @@ def read_headers(
     infos: list[ImageInfo] = []
     for path in output.track(paths, "Reading headers", len(paths)):
         with rejected.collecting(path, folder, "image"):
-            infos.append(inspect_image(path, stacks))
+            try:
+                infos.append(inspect_image(path, stacks))
+            except UsageError as error:  # what reads it is not installed
+                raise DataError(error.what, where=path, fix=error.fix) from None
     return infos
 
 

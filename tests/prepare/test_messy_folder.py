@@ -98,7 +98,7 @@ def spoil(mess: Mess) -> dict[tuple[str, str], str]:
     (mess.masks / "unlabelled_mask.png").unlink()
     mess.add("colour", pixels(5, (SIDE, SIDE, 3), np.uint8))
     mess.add("eight_bits", pixels(6, dtype=np.uint8))
-    (mess.images / "plate.czi").write_bytes(b"ZISRAWFILE")
+    (mess.images / "plate.oir").write_bytes(b"OLYMPUSRAWFORMAT")
     (mess.images / "scan.n5").mkdir()
     (mess.images / "scan.n5" / "0.png").write_bytes(b"")
     (mess.images / "empty.tif").write_bytes(b"")
@@ -114,7 +114,7 @@ def spoil(mess: Mess) -> dict[tuple[str, str], str]:
         ("image", "cut.png"): "could not be read",
         ("image", "eight_bits.tif"): "has 1 channel of uint8",
         ("image", "empty.tif"): "The file is empty",
-        ("image", "plate.czi"): "a Zeiss file, which is not read",
+        ("image", "plate.oir"): "an Olympus file, which is not read",
         ("image", "scan.n5"): "N5",
         ("image", "twice.png"): "twice.png and twice.tif are both named like twice_mask.png",
         ("image", "twice.tif"): "twice.png and twice.tif are both named like twice_mask.png",
@@ -201,9 +201,9 @@ def test_without_a_good_image_or_mask_it_is_an_error(mess: Mess) -> None:
 
 
 def test_a_folder_of_files_that_are_not_read_alone(mess: Mess) -> None:
-    for name in ("a.nd2", "b.LIF"):
+    for name in ("a.oir", "b.VSI"):
         (mess.images / name).write_bytes(b"1")
-    assert set(mess.rejected(masks=None)) == {("image", "a.nd2"), ("image", "b.LIF")}
+    assert set(mess.rejected(masks=None)) == {("image", "a.oir"), ("image", "b.VSI")}
 
 
 def test_no_kind_of_image_is_odd_where_none_is_the_most_common(mess: Mess) -> None:
@@ -278,9 +278,9 @@ def test_one_large_image_that_pads_all_others_is_named(mess: Mess) -> None:
 def test_subfolders_and_their_masks(mess: Mess) -> None:
     for name in ("a/t1", "a/t2", "b/t1", "b/deep/t1", "t1"):
         mess.add(name)
-    (mess.images / "b" / "x.czi").write_bytes(b"1")
+    (mess.images / "b" / "x.oir").write_bytes(b"1")
     (mess.masks / "b" / "t9_mask.png").write_bytes((mess.masks / "t1_mask.png").read_bytes())
-    assert set(mess.rejected(recursive=True)) == {("image", "b/x.czi"), ("mask", "b/t9_mask.png")}
+    assert set(mess.rejected(recursive=True)) == {("image", "b/x.oir"), ("mask", "b/t9_mask.png")}
     mess.prepare(recursive=True, skip_bad=True)
     assert mess.labelled() == {f"{name}.tif": True for name in ("a/t1", "a/t2", "b/t1", "b/deep/t1", "t1")}
     with Dataset(mess.out) as dataset:

@@ -9,7 +9,14 @@ from pathlib import Path
 from bioseg_cli.annotations.folder import FoundAnnotations
 from bioseg_cli.annotations.image_folders import image_folders, object_masks
 from bioseg_cli.errors import BiosegError, DataError
-from bioseg_cli.io.folders import IMAGE_SUFFIXES, by_subfolder, files_in, no_images, with_suffix
+from bioseg_cli.io.folders import (
+    IMAGE_SUFFIXES,
+    by_subfolder,
+    files_in,
+    no_images,
+    with_suffix,
+    without_originals,
+)
 from bioseg_cli.io.names import stem_of, stem_within
 from bioseg_cli.io.other_formats import OTHER_SUFFIXES, what_it_is
 from bioseg_cli.masks.folders import doubt_of
@@ -64,8 +71,10 @@ def find_files(config: FolderConfig, rejected: Rejected) -> FolderFiles:
         if in_folders is None
         else list(in_folders)
     )
-    files = FolderFiles(with_suffix(inside, IMAGE_SUFFIXES))
-    unread = with_suffix(inside, OTHER_SUFFIXES)
+    readable = with_suffix(inside, IMAGE_SUFFIXES)
+    files = FolderFiles(without_originals(readable))
+    originals = set(readable) - set(files.images)
+    unread = [path for path in inside if path in originals or path.name.lower().endswith(OTHER_SUFFIXES)]
     files.total = len({*files.images, *unread, *rejected.paths})
     if not files.images and not unread:
         rejected.refuse(files.total)
