@@ -42,6 +42,8 @@ REACHED_BY: dict[str, tuple[str, ...]] = {
     "io/axes.py": FOLDERS,  # where a command has no such options, it has no `Stacks` either
     "config.py": FOLDERS,
     "io/tiff.py": FOLDERS,
+    "io/levels.py": ("prepare folder", "predict"),  # the level of other commands is 0, which is always there
+    "io/tiff_pages.py": ("prepare folder", "predict"),
     "io/images.py": FOLDERS,
     "io/files.py": (*PREPARE, "preview", "suggest", "predict", "evaluate", "export", "report"),
     "cli/": (),  # they advise what they find among the fields of the settings
@@ -91,6 +93,9 @@ OF_ANOTHER: dict[tuple[str, str], tuple[str, ...]] = {
     ("evaluation/arms.py", "--unsup-loss"): ("train-uda",),
     ("export/session.py", "--init-from"): TRAIN,
     ("export/graph.py", "--unet"): TRAIN,
+    ("napari_plugin/scribbles.py", "--images"): ("prepare folder",),  # the next command
+    ("napari_plugin/scribbles.py", "--masks"): ("prepare folder",),
+    ("napari_plugin/scribbles.py", "--out"): ("prepare folder",),
     ("runs/directory.py", "--state"): ("predict", "evaluate", "suggest", "export"),
     ("suggest/export.py", "--classes"): ("prepare folder",),  # its next command
     ("suggest/export.py", "--images"): ("prepare folder",),

@@ -12,7 +12,7 @@ from bioseg_cli.config import Config
 from bioseg_cli.io.files import refuse_existing, write_bytes
 from bioseg_cli.runs.console import ConsoleOutput
 
-SUFFIXES = (".yaml", ".sh", ".ipynb")
+SUFFIXES = (".yaml", ".sh", ".ipynb", ".ijm", ".groovy")
 
 
 class ExamplesConfig(Config):
