@@ -24,6 +24,8 @@ from bioseg_cli.runs.manifest import MANIFEST_NAME, RECORDED_PACKAGES, Manifest
 EXTRAS = {
     "cluster": ("several machines", ("dask", "distributed")),
     "export": ("ONNX and BioImage Model Zoo packages", ("onnx", "onnxscript", "onnxruntime", "bioimageio.core")),
+    "microscopes": ("files of Nikon, Zeiss and Leica: ND2, CZI, LIF", ("nd2", "czifile", "liffile")),
+    "napari": ("the plugin for napari", ("napari",)),
     "tables": ("objects as Parquet", ("pandas", "pyarrow")),
     "zarr": ("OME-Zarr images and plates", ("zarr",)),
     "volumes": ("brain volumes: NIfTI and MINC2", ("nibabel", "numba")),

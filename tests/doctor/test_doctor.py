@@ -95,5 +95,5 @@ def test_what_is_in_the_way_is_said(changed: dict[str, object], disk: int, said:
 def test_the_extras_are_those_of_the_package() -> None:
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
     for name, (_, packages) in session.EXTRAS.items():
-        declared = {re.split("[<>=]", requirement)[0] for requirement in project["optional-dependencies"][name]}
+        declared = {re.split(r"[<>=\[]", requirement)[0] for requirement in project["optional-dependencies"][name]}
         assert set(packages) <= declared | {"dask"}, name  # distributed brings dask
