@@ -60,7 +60,7 @@ def test_a_person_reads_the_same(bioseg: Cli, place: Path) -> None:
 
 def test_an_empty_folder_says_how_to_begin(bioseg: Cli, tmp_path: Path) -> None:
     result = bioseg("doctor", tmp_path)
-    assert result.exit_code == 0 and "begin with `bioseg prepare`" in result.output
+    assert result.exit_code == 0 and "begin with `bioseg init`" in result.output
     missing = bioseg("doctor", tmp_path / "nowhere")
     assert missing.exit_code == 2 and "There is no such folder" in missing.output
 

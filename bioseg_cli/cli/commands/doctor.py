@@ -26,7 +26,7 @@ def doctor(config: DoctorConfig, output: ConsoleOutput, overwrite: bool) -> None
     if result.runs:
         output.show(_runs(result))
     if not result.datasets and not result.runs:
-        output.show(Text("No data set in data/ and no run in runs/ yet: begin with `bioseg prepare`"))
+        output.show(Text("No data set in data/ and no run in runs/ yet: begin with `bioseg init`"))
     for remark in result.remarks:
         output.warn(remark)
     output.result(result.to_json())
