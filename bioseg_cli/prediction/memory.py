@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from bioseg_cli.config import UNetConfig
+from bioseg_cli.errors import RunError
 from bioseg_cli.prediction.settings import DEFAULT_TILE
 
 SMALLEST_TILE = 128
@@ -50,6 +51,33 @@ def may_halve(tile: int, overlap: int | None) -> bool:
 def activation_bytes(architecture: UNetConfig, pixels: int) -> int:
     """Estimated memory of a pass over so many pixels, at 4 bytes a value in any precision: some layers keep it."""
     return LIVE_MAPS * architecture.width * pixels * 4
+
+
+def refuse_too_large(
+    architecture: UNetConfig, shape: tuple[int, int], tile: int, affordable: int, usable: float, where: Path | None
+) -> None:
+    """Raise `RunError` where the pixels of a tile do not fit in the memory, and a smaller tile would change the result.
+
+    Args:
+        architecture: of the network.
+        shape: height and width of what is predicted at once.
+        tile: side of the tiles.
+        affordable: side of the tiles that fit.
+        usable: memory in bytes.
+        where: the file that the error names.
+    """
+    height, width = shape
+    needed = activation_bytes(architecture, height * width)
+    if height * width <= affordable**2 or needed <= usable:
+        return
+    takes, free = f"{needed / 2**20:.0f} MiB of memory", f"{usable / 2**20:.0f} MiB"
+    raise RunError(
+        f"{height} x {width} pixels at once take about {takes}, and {free} is free for them; with "
+        f"{architecture.norm} norm a smaller tile gives another result, so none is chosen unasked",
+        where=where,
+        fix=f"Give `bioseg predict` --tile {affordable}, or --tile {tile} to try it all the same. "
+        "`bioseg evaluate` scores masks too.",
+    )
 
 
 def usable_bytes(device: torch.device, processes: int = 1) -> float:

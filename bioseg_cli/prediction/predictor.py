@@ -21,8 +21,9 @@ from bioseg_cli.model.saved import LoadedModel
 from bioseg_cli.model.unet import folded
 from bioseg_cli.prediction.head_decoder import HeadDecoder
 from bioseg_cli.prediction.likeness import refuse_unlike
-from bioseg_cli.prediction.memory import activation_bytes, fitting_tile, may_halve, sees_the_tile, usable_bytes
+from bioseg_cli.prediction.memory import fitting_tile, may_halve, refuse_too_large, sees_the_tile, usable_bytes
 from bioseg_cli.prediction.settings import DEFAULT_TILE, PredictConfig
+from bioseg_cli.prediction.symmetries import SYMMETRIES, brought_back, view_of
 from bioseg_cli.prediction.tiling import (
     TilePlan,
     blended_rows,
@@ -35,9 +36,6 @@ from bioseg_cli.prediction.tiling import (
 
 BATCH_LIMIT = 64
 """Small images predicted at once at most; more only make the first wait."""
-
-SYMMETRIES = tuple((turns, mirrored) for turns in range(4) for mirrored in (False, True))
-"""Quarter turns and reflections that bring a square onto itself: an image is reflected first, then turned."""
 
 
 class Predictor:
@@ -153,21 +151,9 @@ class Predictor:
             RunError: the free memory is too small for the default tile, and another would change the result.
         """
         if self._tile_is_default:
-            self._check_memory(min(height, self.tile), min(width, self.tile), where)
+            shape = min(height, self.tile), min(width, self.tile)
+            refuse_too_large(self.card.architecture, shape, self.tile, self._affordable_tile, self._usable, where)
         return plan_tiles(height, width, self.tile, self.overlap, 2**self.card.architecture.depth)
-
-    def _check_memory(self, height: int, width: int, where: Path | None) -> None:
-        needed = activation_bytes(self.card.architecture, height * width)
-        if height * width <= self._affordable_tile**2 or needed <= self._usable:
-            return
-        takes, free = f"{needed / 2**20:.0f} MiB of memory", f"{self._usable / 2**20:.0f} MiB"
-        raise RunError(
-            f"{height} x {width} pixels at once take about {takes}, and {free} is free for them; with "
-            f"{self.card.architecture.norm} norm a smaller tile gives another result, so none is chosen unasked",
-            where=where,
-            fix=f"Give `bioseg predict` --tile {self._affordable_tile}, or --tile {self.tile} to try it all the same. "
-            "`bioseg evaluate` scores masks too.",
-        )
 
     def normalised(self, pixels: NDArray[Any]) -> NDArray[np.float32]:
         """Pixels (..., C, H, W) in their own type as the network takes them."""
@@ -300,11 +286,9 @@ class Predictor:
 
     def _predict_view(self, heads: Sequence[str], images: Tensor, turns: int, mirrored: bool) -> Tensor:
         """Probabilities of images after so many quarter turns and a reflection, brought back to the images."""
-        view = images.flip(-1) if mirrored else images
-        view = torch.rot90(view, turns, (-2, -1)) if turns else view
+        view = view_of(images, turns, mirrored)
         with self._precision.autocast():
             logits = self._network(view.contiguous(memory_format=torch.channels_last))
         # Channel by channel from here on, as everything after the network takes them.
         joined = torch.cat([logits[head].contiguous().softmax(dim=1, dtype=torch.float32) for head in heads], dim=1)
-        joined = torch.rot90(joined, -turns, (-2, -1)) if turns else joined
-        return joined.flip(-1) if mirrored else joined
+        return brought_back(joined, turns, mirrored)

@@ -15,7 +15,8 @@ from bioseg_cli.dataset.schema import IntArray, Pixels
 from bioseg_cli.errors import DataError, UsageError
 from bioseg_cli.model.saved import load_model
 from bioseg_cli.prediction.likeness import is_other_size
-from bioseg_cli.prediction.predictor import SYMMETRIES, Predictor
+from bioseg_cli.prediction.predictor import Predictor
+from bioseg_cli.prediction.symmetries import SYMMETRIES
 from bioseg_cli.runs.directory import RunDirectory, checkpoint_of
 from bioseg_cli.runs.output import Output
 from bioseg_cli.suggest.settings import SuggestConfig

@@ -20,6 +20,8 @@ from bioseg_cli.masks.mask_file import read_mask
 from bioseg_cli.metrics.mapping import contingency, hungarian, many_to_one, mapped_counts
 from bioseg_cli.prediction.predictor import Predictor
 
+pytestmark = pytest.mark.slow
+
 TRAINING = tuple(range(8))
 EVERYWHERE = tuple(range(13))
 # Enough that the clusters depend on the image.

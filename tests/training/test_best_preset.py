@@ -129,6 +129,7 @@ def test_budgets_that_contradict_each_other(given, said) -> None:
         settings(**given)
 
 
+@pytest.mark.slow
 def test_a_run_of_minutes_repeats_and_resumes_by_its_updates(bioseg: Cli, disc_dataset: Path, tmp_path: Path) -> None:
     run, again = tmp_path / "run", tmp_path / "again"
     small = ("--preset", "best", "--labels", 2, "--crop", 32, "--width", 2)
@@ -148,6 +149,7 @@ def test_a_run_of_minutes_repeats_and_resumes_by_its_updates(bioseg: Cli, disc_d
     assert result.exit_code == 0, result.output
 
 
+@pytest.mark.slow
 def test_the_preset_learns_discs_from_one_label_without_validation(bioseg: Cli, tmp_path: Path) -> None:
     data = write_discs(tmp_path / "d.h5", ("train", "test", "test", "test"))
     run = tmp_path / "run"

@@ -300,6 +300,7 @@ def test_every_option_trains(options: tuple[object, ...], bioseg: Cli, disc_data
     assert float(rows(run)[-1]["train_unsupervised"]) != 0
 
 
+@pytest.mark.slow
 def test_a_stopped_run_of_a_teacher_that_mixes_resumes_bit_for_bit(
     bioseg: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

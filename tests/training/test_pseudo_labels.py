@@ -123,6 +123,7 @@ def test_without_an_unlabelled_image_it_is_refused(dataset: Dataset) -> None:
     assert error.value.fix == "Give a smaller --ratio, or --unsup-loss none --pseudo-labels none."
 
 
+@pytest.mark.slow
 def test_from_the_command_line_and_resumed_as_if_uninterrupted(bioseg: Cli, tmp_path: Path) -> None:
     data = write_discs(tmp_path / "d.h5", ("train",) * 5 + ("val",))
     settings = ("--labels", 1, "--width", 2, "--unsup-loss", "none", "--pseudo-labels", "forest", "--quiet")
