@@ -21,6 +21,7 @@ from bioseg_cli.dataset.writer import DatasetWriter
 from bioseg_cli.evaluation.class_order import reordered
 from bioseg_cli.io.normalisation import Normalisation
 from bioseg_cli.model.saved import load_model
+from bioseg_cli.objects.of_run import rules_of_run
 
 pytestmark = pytest.mark.slow
 
@@ -85,6 +86,13 @@ def test_classes_in_another_order_are_matched_by_name(bioseg: Cli, run: Path, tm
     assert found["confusion"] == [[own["confusion"][row][column] for column in order] for row in order]
     assert any("matched by name" in note for note in found["notes"])
     assert not any("matched by name" in note for note in own["notes"])
+
+
+def test_objects_of_a_class_are_told_apart_by_the_rule_of_its_name(run: Path) -> None:
+    cell, rim = rules_of_run(run)[0].learnt
+    assert cell != rim
+    assert rules_of_run(run, NAMES)[0].learnt == (cell, rim)
+    assert rules_of_run(run, ("background", "rim", "cell"))[0].learnt == (rim, cell)
 
 
 def test_other_names_are_refused_until_they_are_said_to_mean_the_same(bioseg: Cli, run: Path, tmp_path: Path) -> None:
