@@ -27,6 +27,8 @@ from scipy.ndimage import map_coordinates
 
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.dataset.writer import DatasetWriter
+from bioseg_cli.io.volumes import open_volume
+from bioseg_cli.prepare.recipes import bigbrain
 from bioseg_cli.prepare.recipes.bigbrain import IMAGE_FILE, LABELS_FILE, PUBLICATION
 from bioseg_cli.prepare.slicing import sweep
 from bioseg_cli.prepare.slicing.scratch_file import BandFile
@@ -506,7 +508,18 @@ def test_without_a_network_both_files_are_named(prepare, server, tmp_path) -> No
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
-def test_downloaded_once(prepare, summary, server: Server, brain, tmp_path) -> None:
+def test_a_file_of_another_volume_is_not_kept_as_the_published_one(prepare, server: Server, brain, tmp_path) -> None:
+    folder = tmp_path / "downloads" / "bigbrain"
+    server.files[f"/set/{IMAGE_FILE}"] = b"<html>Try again later</html>"
+    refused(prepare("--accept-licence", "--mirror", server.address), 3, "not the published one: The file is no NIfTI")
+    assert left_in(folder) == [f"{Path(IMAGE_FILE).name}.wrong"]
+    server.files[f"/set/{IMAGE_FILE}"] = (brain.folder / "brain.nii.gz").read_bytes()
+    refused(prepare("--accept-licence", "--mirror", server.address), 3, "its voxels measure .* mm, and not 0.2 mm")
+    assert left_in(folder) == [f"{Path(IMAGE_FILE).name}.wrong"]
+
+
+def test_downloaded_once(prepare, summary, server: Server, brain, tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bigbrain, "VOXEL", open_volume(brain.folder / "brain.nii.gz").voxel_size)
     server.files[f"/set/{IMAGE_FILE}"] = (brain.folder / "brain.nii.gz").read_bytes()
     server.files[f"/set/{LABELS_FILE}"] = (brain.folder / "classes.nii.gz").read_bytes()
     first = summary("--accept-licence", "--mirror", server.address)
