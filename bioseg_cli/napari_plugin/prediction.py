@@ -75,11 +75,11 @@ class PredictionWidget(Container):  # type: ignore[misc]
     """Predicts the chosen image layer with the chosen run, and adds the result as a Labels layer.
 
     Args:
-        viewer: that the labels are added to.
+        napari_viewer: that the labels are added to; napari knows it by this name.
     """
 
-    def __init__(self, viewer: Viewer) -> None:
-        self._viewer = viewer
+    def __init__(self, napari_viewer: Viewer) -> None:
+        self._viewer = napari_viewer
         self._stop = threading.Event()
         self.run = FileEdit(label="Run", mode="d", tooltip="Run directory that `bioseg train-uda` or train-iic wrote")
         self.image = create_widget(label="Image", annotation=Image)

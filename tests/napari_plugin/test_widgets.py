@@ -19,8 +19,10 @@ pytest.importorskip("napari")
 from magicgui.widgets import Container
 from napari import Viewer
 from napari.components import ViewerModel
+from npe2 import PluginManager, PluginManifest
 from qtpy.QtWidgets import QApplication
 
+from bioseg_cli import napari_plugin
 from bioseg_cli.napari_plugin.prediction import PredictionWidget
 from bioseg_cli.napari_plugin.scribbles import ScribblesWidget
 
@@ -51,11 +53,14 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_random_model(tmp_path_factory.mktemp("models") / "cells.safetensors")
 
 
-def docked(viewer: Any, widget: Container) -> Any:
-    """A widget that offers the layers of the viewer, as napari docks it."""
+def docked(viewer: Any, name: str) -> Any:
+    """A widget of the manifest, which offers the layers of the viewer, as napari makes and docks it."""
     if isinstance(viewer, Viewer):
-        viewer.window.add_dock_widget(widget)
-        return widget
+        manager = PluginManager.instance()
+        if "bioseg" not in manager:
+            manager.register(PluginManifest.from_file(Path(napari_plugin.__file__).with_name("napari.yaml")))
+        return viewer.window.add_plugin_dock_widget("bioseg", name)[1]
+    widget: Container = PredictionWidget(viewer) if name == "Predict" else ScribblesWidget()
     for box in widget:
         if hasattr(box, "choices"):
             kind = box.annotation
@@ -78,7 +83,7 @@ def test_the_chosen_layer_is_predicted_beside_the_window(
     write_image(tmp_path / "a.tif", discs(0)[0][0])
     assert bioseg("predict", model, tmp_path / "a.tif", "--out", tmp_path / "out").exit_code == 0
     image = viewer.add_image(discs(0)[0][0], name="a", scale=(0.5, 0.5), units=("µm", "µm"), translate=(3, 4))
-    widget = docked(viewer, PredictionWidget(viewer))
+    widget = docked(viewer, "Predict")
     assert widget.image.value is image
     widget.run.value = model
     widget.start.changed.emit(True)
@@ -96,7 +101,7 @@ def test_a_prediction_stops_where_it_is_and_another_can_begin(
     application: QApplication, viewer: Any, model: Path
 ) -> None:
     viewer.add_image(np.stack([discs(number)[0][0] for number in range(40)]), name="movie")
-    widget = docked(viewer, PredictionWidget(viewer))
+    widget = docked(viewer, "Predict")
     widget.run.value = model
     widget.start.changed.emit(True)
     widget.cancel.changed.emit(True)
@@ -108,7 +113,7 @@ def test_a_prediction_stops_where_it_is_and_another_can_begin(
 
 
 def test_what_is_wrong_is_said_in_the_widget(application: QApplication, viewer: Any, model: Path) -> None:
-    widget = docked(viewer, PredictionWidget(viewer))
+    widget = docked(viewer, "Predict")
     widget.start.changed.emit(True)
     assert "Open an image" in widget.message.value
     viewer.add_image(discs(0)[0][0].astype(np.uint8), name="grey")
@@ -127,7 +132,7 @@ def test_what_is_wrong_is_said_in_the_widget(application: QApplication, viewer: 
 def test_strokes_are_exported_with_the_command_that_takes_them(viewer: Any, tmp_path: Path) -> None:
     viewer.add_image(discs(0)[0][0], name="disc")
     drawn = viewer.add_labels(np.zeros((48, 48), np.uint8), name="strokes")
-    widget = docked(viewer, ScribblesWidget())
+    widget = docked(viewer, "Export scribbles")
     widget.folder.value = tmp_path / "my cells"
     widget.classes.value = "cell, rim"
     widget.export.changed.emit(True)
