@@ -28,6 +28,8 @@ def is_out_of_memory(error: BaseException) -> bool:
     while found is not None:
         if isinstance(found, MemoryError) or (isinstance(found, OSError) and found.errno == errno.ENOMEM):
             return True
+        if type(found).__name__ == "OutOfMemoryError":  # of torch, which is not imported here
+            return True
         if isinstance(found, RuntimeError | ImportError | OSError):
             said = str(found).lower()
             if any(words in said for words in _SAID):

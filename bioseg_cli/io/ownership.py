@@ -128,12 +128,15 @@ def _owned(place: _Place, wait: float, say: Callable[[str], None]) -> Iterator[O
     _claim(place, owner, wait, say)
     ownership = Ownership(place.mine, owner, place.path)
     ended = threading.Event()
+    keeper = threading.Thread(target=ownership.keep, args=(ended,), daemon=True, name="owner")
     try:
-        threading.Thread(target=ownership.keep, args=(ended,), daemon=True, name="owner").start()
+        keeper.start()
         yield ownership
         ownership.check()
     finally:
         ended.set()
+        if keeper.ident is not None:
+            keeper.join()
         ownership.release()
 
 

@@ -168,8 +168,11 @@ def test_memory_that_runs_out_later_is_said_with_what_to_give(tmp_path: Path, di
 
 
 def test_a_name_outside_the_characters_of_the_locale(tmp_path: Path, disc_dataset: Path):
-    without = {name: value for name, value in os.environ.items() if not name.startswith(("LC_", "LANG", "PYTHON"))}
-    locale = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0", "PYTHONPATH": os.environ["PYTHONPATH"]}
+    of_locale = ("LC_", "LANG", "PYTHON")
+    without = {
+        name: value for name, value in os.environ.items() if name == "PYTHONPATH" or not name.startswith(of_locale)
+    }
+    locale = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
     data = shutil.copy(disc_dataset, tmp_path / "données.h5")
     run = tmp_path / "émé"
     given = [("train-uda", data, "--run", run, *TINY, "--steps", 4), ("evaluate", run, "--json")]

@@ -20,6 +20,7 @@ from helpers.models import record_of, save_random_model, write_image
 
 from bioseg_cli.compute.signals import ended_by_signals
 from bioseg_cli.io.images import read_frame
+from bioseg_cli.prediction.outputs import THREADS
 
 pytestmark = pytest.mark.slow
 
@@ -264,7 +265,8 @@ def test_another_model_replaces_masks_one_by_one(
     assert bioseg("predict", other, images, "--out", whole, *given[3:]).exit_code == 0
     assert all(left[f"{name}.tif"] == contents(whole)[f"{name}.tif"] for name in new)
     if how == signal.SIGTERM:
-        assert all(left[f"{name}.tif"] == first[f"{name}.tif"] for name in old) and new
+        # Masks that were being renamed when the signal came may be new; the next command predicts them again.
+        assert sum(left[f"{name}.tif"] != first[f"{name}.tif"] for name in old) <= THREADS and new
     result = bioseg("predict", other, *given)
     assert f"0 predicted, {len(old)} predicted again, {len(new)} skipped" in result.stdout
     assert contents(out) == contents(whole) and "earlier" not in record_of(out)

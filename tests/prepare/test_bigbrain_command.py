@@ -617,7 +617,7 @@ def test_killed_and_resumed(summary, brain, tmp_path) -> None:
     """
     done = run_apart(kill, "prepare", "bigbrain", *brain.files, *SMALL, "--out", tmp_path / "set.h5")
     assert done.returncode == -signal.SIGKILL, done.stderr
-    assert left_in(tmp_path) == [".set.slices", "whole.h5", "whole.yaml"]
+    assert left_in(tmp_path) == [".set.h5.owner", ".set.slices", "whole.h5", "whole.yaml"]
     record = json.loads((tmp_path / ".set.slices" / "image.json").read_text())
     assert len(record["checksums"]) == 5
     with pytest.MonkeyPatch.context() as patched:
