@@ -68,4 +68,5 @@ def _inputs(config: InitConfig, found: FoundData, data: str) -> list[str]:
     inputs = [str(from_folder(config.images, config.folder))]
     inputs += ["--recursive"] if config.recursive else []
     inputs += ["--axes", config.axes] if config.axes is not None else []
+    inputs += ["--level", str(config.level)] if config.level else []
     return inputs + (["--planes"] if config.planes else [])

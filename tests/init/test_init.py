@@ -19,6 +19,11 @@ from click.testing import Result
 from conftest import discs
 from PIL import Image
 
+from bioseg_cli.config import build_config
+from bioseg_cli.init.commands import commands_of
+from bioseg_cli.init.result import FoundData
+from bioseg_cli.init.settings import InitConfig
+
 Bioseg = Callable[..., Result]
 
 
@@ -165,6 +170,16 @@ def test_masks_beside_their_images_are_not_predicted(bioseg: Bioseg, plate: Path
     document = begun(bioseg, "--images", "images", "--masks", "images", "--minutes", 2)
     assert document["data"]["labelled"] == 3
     assert words(document)[2][3:6] == ["data/my-plate.h5", "--split", "all"]
+
+
+def test_what_is_said_of_the_images_holds_for_the_prediction_too() -> None:
+    found = FoundData(
+        files=2, images=6, sizes={(48, 48): 6}, channels=1, dtype="uint8", labelled=3, training=3, unlabelled=(),
+        classes=("background", "cell"), masks="", notes=(), predictable=True, picture=b"",
+    )  # fmt: skip
+    given = {"images": "plates", "masks": "drawn", "axes": "TYX", "planes": True, "level": 1, "recursive": True}
+    _, _, predict, _ = commands_of(build_config(InitConfig, given), found)
+    assert predict.words[2:-3] == ("plates", "--recursive", "--axes", "TYX", "--level", "1", "--planes")
 
 
 def test_with_many_labels_the_validation_images_are_scored(bioseg: Bioseg, plate: Path) -> None:
