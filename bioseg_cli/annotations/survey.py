@@ -17,7 +17,7 @@ from bioseg_cli.annotations.shape import Annotation, Outline, Refuse, Shape
 from bioseg_cli.config import ClassInfo
 from bioseg_cli.dataset.schema import OBJECT_DTYPE, Drawn, Pixels, label_dtype
 from bioseg_cli.errors import DataError
-from bioseg_cli.io.images import ImageInfo
+from bioseg_cli.io.image_info import ImageInfo
 from bioseg_cli.printable import listing
 
 

@@ -19,7 +19,8 @@ from bioseg_cli.config import ClassInfo, SplitName
 from bioseg_cli.dataset.schema import Drawn, Pixels, label_dtype
 from bioseg_cli.errors import DataError, UsageError
 from bioseg_cli.io.axes import Stacks, count_of_frames
-from bioseg_cli.io.images import ImageInfo, inspect_image, read_frame, sha256_of_image
+from bioseg_cli.io.image_info import ImageInfo
+from bioseg_cli.io.images import inspect_image, read_frame, sha256_of_image
 from bioseg_cli.io.pixel_size import PixelSize, unusable_sizes
 from bioseg_cli.prepare.rejected import Rejected, RejectedFile
 from bioseg_cli.printable import listing

@@ -11,7 +11,8 @@ from bioseg_cli.config import build_config
 from bioseg_cli.errors import UsageError
 from bioseg_cli.study.settings import Plan
 from bioseg_cli.training import alike
-from bioseg_cli.training.uda_settings import CHOSEN_BY_BEST, TrainUDAConfig
+from bioseg_cli.training.preset import CHOSEN_BY_BEST
+from bioseg_cli.training.uda_settings import TrainUDAConfig
 
 
 @dataclass(frozen=True)

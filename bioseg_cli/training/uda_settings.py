@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from bioseg_cli.config import StateName
 from bioseg_cli.training.label_names import ImageNames
 from bioseg_cli.training.loss_names import OWN_LOSSES, UnsupLossName, installed_loss
+from bioseg_cli.training.preset import with_best
 from bioseg_cli.training.settings import NETWORK_PANELS, Criterion, TrainConfig
 
 if TYPE_CHECKING:
@@ -17,31 +18,6 @@ if TYPE_CHECKING:
 
     from bioseg_cli.dataset.reader import Dataset
     from bioseg_cli.training.uda import UDA
-
-BEST: dict[str, Any] = {
-    "unsup_loss": "none",
-    "sup_loss": "ce-dice",
-    "dice": "batch",
-    "dice_smooth": 1.0,
-    "augment": "microscopy",
-    "geometry": "wide",
-    "crop_around": "labels",
-    "batch_size": 2,
-    "lr": 0.002,
-    "schedule": "cosine",
-    "warmup": 50,
-    "ema": 0.99,
-}
-"""What `train-uda --preset best` sets where nothing else was given; docs/training.md says why."""
-
-CHOSEN_BY_BEST = frozenset({"width", "crop", "epoch_steps"})
-"""Settings that fit the images and the machine with `--preset best`, where nothing was given; see `training.fit`."""
-
-BEST_STEPS = 1000
-"""Its updates where no budget was given."""
-
-BEST_RAMP = 0.3
-"""Its `ramp` with `teacher: average`: the teacher of the first updates knows little."""
 
 
 class TrainUDAConfig(TrainConfig):
@@ -229,10 +205,7 @@ class TrainUDAConfig(TrainConfig):
     def _fill_in_the_preset(cls, values: Any) -> Any:
         # A resumed run has its settings; filled in again they would count as given.
         if isinstance(values, dict) and values.get("preset") == "best" and values.get("resume") is None:
-            budget = {} if {"steps", "epochs", "minutes"} & set(values) else {"steps": BEST_STEPS}
-            labels = {} if {"ratio", "labels", "label_images"} & set(values) else {"ratio": 1.0}
-            taught = {"ramp": BEST_RAMP} if values.get("teacher") == "average" else {}
-            return {**BEST, **budget, **labels, **taught, **values}
+            return with_best(values)
         return values
 
     @property

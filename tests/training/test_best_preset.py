@@ -17,7 +17,8 @@ from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.errors import UsageError
 from bioseg_cli.runs.manifest import run_hash
 from bioseg_cli.training.fit import fitted_to_images, fitted_to_minutes, object_diameter
-from bioseg_cli.training.uda_settings import BEST, TrainUDAConfig
+from bioseg_cli.training.preset import BEST
+from bioseg_cli.training.uda_settings import TrainUDAConfig
 
 Cli = Callable[..., Result]
 CPU, GPU = torch.device("cpu"), torch.device("cuda")

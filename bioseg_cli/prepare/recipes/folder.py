@@ -12,7 +12,8 @@ from bioseg_cli.config import ClassInfo
 from bioseg_cli.errors import DataError
 from bioseg_cli.figures.palette import PALETTE
 from bioseg_cli.io.axes import Stacks
-from bioseg_cli.io.images import ImageFile, ImageInfo
+from bioseg_cli.io.image_info import ImageInfo
+from bioseg_cli.io.images import ImageFile
 from bioseg_cli.io.names import as_seen
 from bioseg_cli.io.notes import reading_notes
 from bioseg_cli.io.prefetch import WORKERS, prefetched_map

@@ -12,7 +12,7 @@ from bioseg_cli.annotations.shape import Refuse
 from bioseg_cli.annotations.survey import SurveyedAnnotations, survey_annotations
 from bioseg_cli.errors import BiosegError, DataError, UsageError
 from bioseg_cli.io.folders import IMAGE_SUFFIXES, by_subfolder, files_in, with_suffix
-from bioseg_cli.io.images import ImageInfo
+from bioseg_cli.io.image_info import ImageInfo
 from bioseg_cli.prepare.recipes.settings import FolderConfig
 from bioseg_cli.prepare.rejected import Rejected
 from bioseg_cli.printable import listing

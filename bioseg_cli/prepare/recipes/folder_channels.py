@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bioseg_cli.errors import UsageError
-from bioseg_cli.io.images import ImageInfo
+from bioseg_cli.io.image_info import ImageInfo
 from bioseg_cli.prepare.recipe import reject_minority, reject_odd_layouts
 from bioseg_cli.prepare.rejected import Rejected
 from bioseg_cli.printable import listing

@@ -12,7 +12,8 @@ from bioseg_cli.config import IGNORE_BY_DTYPE, ClassInfo
 from bioseg_cli.dataset.schema import Drawn, label_dtype
 from bioseg_cli.errors import BiosegError, DataError, UsageError
 from bioseg_cli.io.axes import Stacks
-from bioseg_cli.io.images import ImageInfo, inspect_image
+from bioseg_cli.io.image_info import ImageInfo
+from bioseg_cli.io.images import inspect_image
 from bioseg_cli.io.notes import reading_notes
 from bioseg_cli.masks.agreement import full_scale
 from bioseg_cli.masks.declared import Declared
