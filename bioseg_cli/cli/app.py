@@ -5,6 +5,7 @@ Nothing heavy is imported here: torch, numpy and matplotlib come in with the com
 
 from __future__ import annotations
 
+import os
 import sys
 
 import typer
@@ -34,6 +35,7 @@ from bioseg_cli.init.settings import InitConfig
 from bioseg_cli.prediction.settings import PredictConfig
 from bioseg_cli.prepare.registry import RECIPES
 from bioseg_cli.preview.settings import PreviewConfig
+from bioseg_cli.processors import share_processors
 from bioseg_cli.report.settings import ReportConfig
 from bioseg_cli.runs.console import PlainConsole, output_failure
 from bioseg_cli.runs.streams import let_go, prepare_streams
@@ -90,6 +92,7 @@ bind(app, ExamplesConfig, examples, name="examples")
 def main() -> None:
     """Entry point of the `bioseg` program."""
     prepare_streams()
+    share_processors(os.environ)
     try:
         run_launched(app)
     except OSError as error:  # of the help and the version; commands say themselves what they met

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 from bioseg_cli.errors import RunError, UsageError
+from bioseg_cli.processors import processors
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -71,7 +71,7 @@ def jobs_or_scheduler(jobs: int, scheduler: str | None) -> None:
 
 def threads_each(at_once: int) -> int:
     """Threads of each of so many jobs on this machine."""
-    return max(1, (os.cpu_count() or 1) // at_once)
+    return max(1, processors() // at_once)
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from bioseg_cli.doctor.settings import DoctorConfig
 from bioseg_cli.errors import BiosegError, UsageError
 from bioseg_cli.io.folders import natural_key
 from bioseg_cli.prediction.memory import free_bytes
+from bioseg_cli.processors import processors
 from bioseg_cli.runs.manifest import MANIFEST_NAME, RECORDED_PACKAGES, Manifest
 
 EXTRAS = {
@@ -78,7 +79,7 @@ def found_computing() -> Computing:
         gpus=tuple(torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())),
         precision=precision.name,
         reason=precision.reason,
-        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        cores=processors(),
         busy=os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
         memory=free_bytes(device),
     )

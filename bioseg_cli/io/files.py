@@ -50,7 +50,7 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
-        with temporary.open("rb") as written:
+        with temporary.open("r+b") as written:  # Windows syncs no file that is opened to be read
             os.fsync(written.fileno())
         temporary.replace(path)
     except OSError as error:

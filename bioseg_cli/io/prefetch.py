@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-WORKERS = min(8, os.cpu_count() or 1)
+from bioseg_cli.processors import processors
+
+WORKERS = min(8, processors())
 """What one thread writes keeps no more than this many others busy."""
 
 Thing = TypeVar("Thing")

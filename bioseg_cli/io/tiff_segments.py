@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,11 +14,12 @@ from numpy.typing import NDArray
 
 from bioseg_cli.io.limits import check_declared, check_memory
 from bioseg_cli.io.tiff import alpha_channels, frame_layout
+from bioseg_cli.processors import processors
 
 Array = NDArray[Any]
 Page = tifffile.TiffPage | tifffile.TiffFrame
 
-DECODERS = min(4, os.cpu_count() or 1)
+DECODERS = min(4, processors())
 """Strips or tiles decoded at once; the decoders release the interpreter lock."""
 
 _THREADED_BYTES = 2**20  # less is decoded sooner than threads start

@@ -80,15 +80,15 @@ class HeadWatch:
             shown: (B, 1, H, W), 1 where the image shows its source.
             bright: (B, H, W) what Otsu's threshold calls bright, where that is to be compared.
         """
-        self._joint += torch.einsum("bkhw,blhw->kl", first * valid, second).double().cpu()
-        self._probability += (first * shown).sum(dim=(0, 2, 3)).double().cpu()
+        self._joint += torch.einsum("bkhw,blhw->kl", first * valid, second).cpu().double()
+        self._probability += (first * shown).sum(dim=(0, 2, 3)).cpu().double()
         self._entropy += float((entropy(first, dim=1)[:, None] * shown).sum())
         self._pixels += float(shown.sum())
         chosen = torch.nn.functional.one_hot(first.argmax(dim=1), self.clusters).movedim(-1, 1) * shown
         areas = chosen.sum(dim=(2, 3))
         self._images += len(first)
         self._constant += int((areas.amax(dim=1) == areas.sum(dim=1)).sum())
-        positions = chosen.sum(dim=0).double().cpu()
+        positions = chosen.sum(dim=0).cpu().double()
         self._positions = positions if self._positions is None else self._positions + positions
         if bright is not None:
             inside = first.argmax(dim=1).cpu().numpy()[bright & (shown[:, 0] > 0).cpu().numpy()]

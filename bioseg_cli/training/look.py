@@ -137,8 +137,8 @@ def look_at(
     for batch in _squares(dataset, images, labels=False):
         batch = batch.to(precision.device)
         shown, plain = batch.shown[:, 0] > 0, classes(batch.images)
-        counts = torch.bincount(plain[shown], minlength=len(dataset.classes)).double()
-        shares.append((counts / counts.sum()).cpu().numpy())
+        counts = torch.bincount(plain[shown], minlength=len(dataset.classes)).cpu().double()
+        shares.append((counts / counts.sum()).numpy())
         reflected = classes(batch.images.flip(-1)).flip(-1)
         turned = torch.rot90(classes(torch.rot90(batch.images, 1, (-2, -1))), -1, (-2, -1))
         steady += [float((other == plain)[shown].float().mean()) for other in (reflected, turned)]

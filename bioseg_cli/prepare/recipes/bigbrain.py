@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -32,6 +31,7 @@ from bioseg_cli.prepare.recipes.bigbrain_settings import BigBrainConfig
 from bioseg_cli.prepare.slicing.label_mapping import LabelMapping, label_mapping
 from bioseg_cli.prepare.slicing.planes import AXES, Plane, box_corners, draw_planes
 from bioseg_cli.prepare.slicing.slices import LabelledSlices, SampledVolume, sample
+from bioseg_cli.processors import processors
 from bioseg_cli.runs.output import Output
 
 IMAGE_FILE = "3D_Volumes/Histological_Space/nii/full8_200um_optbal.nii.gz"
@@ -110,7 +110,7 @@ def _sample(
     notes: list[str],
     output: Output,
 ) -> Collection:
-    workers = config.workers or os.cpu_count() or 1
+    workers = config.workers or processors()
     sampling = partial(sample, folder=config.workspace, workers=workers, output=output)
     mapping: LabelMapping | None = None
     labelled: LabelledSlices | None = None
