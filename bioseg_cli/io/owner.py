@@ -20,6 +20,7 @@ from bioseg_cli.io.files import write_text
 from bioseg_cli.printable import printable
 
 _LONGEST_COMMAND = 120
+_POSIX = os.name == "posix"
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class Owner:
     @property
     def here(self) -> bool:
         """Whether it is, or was, a process that this one can look for."""
-        return self.machine == _this_machine() and os.name == "posix"
+        return self.machine == _this_machine() and _POSIX
 
     @property
     def gone(self) -> bool:
@@ -108,6 +109,8 @@ def _this_command() -> str:
 
 def _began(process: int) -> str | None:
     """When a process of this machine began; empty where the system does not say, None where there is none."""
+    if not _POSIX:  # the signal 0 is Ctrl-C on Windows
+        return ""
     try:
         os.kill(process, 0)
     except ProcessLookupError:

@@ -1,4 +1,5 @@
-"""What other systems do otherwise: Windows syncs no file that is open for reading, Apple's GPUs have no float64."""
+"""What other systems do otherwise: Windows syncs no file that is open for reading and has no signal 0, Apple's GPUs
+have no float64."""
 
 from __future__ import annotations
 
@@ -16,6 +17,10 @@ from click.testing import Result
 from conftest import write_discs
 from helpers.runs import manifest
 from torch.overrides import TorchFunctionMode
+
+from bioseg_cli.io import owner
+from bioseg_cli.io.owner import Owner
+from bioseg_cli.io.ownership import owned_folder
 
 pytestmark = pytest.mark.slow
 
@@ -116,6 +121,15 @@ def test_float64_of_the_device_is_noticed():
         torch.zeros(2).to(torch.device("cpu")).add(1).double()
     with DeviceWithoutFloat64():
         assert torch.zeros(2).to(torch.device("cpu")).cpu().double().dtype == torch.float64
+
+
+def test_no_signal_is_sent_where_signal_0_is_ctrl_c(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setattr(owner, "_POSIX", False)
+    monkeypatch.setattr(os, "kill", lambda *_: pytest.fail("Windows would stop a process"))
+    with owned_folder(tmp_path):
+        found = Owner.read(tmp_path / ".bioseg.owner")
+        assert found is not None and found.process == os.getpid()
+        assert not found.gone
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the real thing is there")
