@@ -24,7 +24,7 @@ demo: $(READY)  ## Generated images to a trained, measured model with pictures, 
 test: $(READY)  ## Run the tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile --durations=10
 
-test-fast: $(READY)  ## Run the tests that need no long training and no processes
+test-fast: $(READY)  ## Run the tests that train little, start no processes and run few whole commands
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile -m "not slow"
 
 lint: $(READY)  ## Check style, types and the direction of imports

@@ -80,6 +80,7 @@ def test_fewer_processors_than_the_machine_has_are_fewer_threads(monkeypatch: py
     assert "OMP_NUM_THREADS" not in environment
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="OpenMP libraries of other systems do not tell")
 def test_threads_of_a_command_sleep_while_they_wait(tmp_path: Path):
     environment = {**os.environ, "OMP_DISPLAY_ENV": "true"}

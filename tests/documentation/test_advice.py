@@ -206,6 +206,7 @@ def test_memory_is_saved_by_what_the_command_has(
     assert capsys.readouterr().err.splitlines()[-1] == advice
 
 
+@pytest.mark.slow
 def test_evaluate_does_not_advise_the_options_of_predict(tmp_path: Path) -> None:
     model = load_model(save_random_model(tmp_path / "m.safetensors"), torch.device("cpu"))
     precision = resolve_precision("fp32", torch.device("cpu"))

@@ -14,6 +14,8 @@ from conftest import SIZE, write_discs
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.evaluation.folds import DatasetWithout, Fold, leave_out
 
+pytestmark = pytest.mark.slow
+
 Cli = Callable[..., Result]
 SETTINGS = ("--unsup-loss", "none", "--width", 4, "--lr", 0.02, "--steps", 40, "--epoch-steps", 40, "--quiet")
 

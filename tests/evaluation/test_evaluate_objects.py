@@ -24,6 +24,8 @@ from bioseg_cli.objects.instances import Objects, find_objects
 from bioseg_cli.objects.labelled import connected_objects
 from bioseg_cli.objects.of_run import rules_of_run
 
+pytestmark = pytest.mark.slow
+
 Bioseg = Callable[..., Result]
 Score = Callable[..., dict[str, Any]]
 

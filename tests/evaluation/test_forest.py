@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pytest
 import tifffile
 from click.testing import Result
 from conftest import write_discs
@@ -15,6 +16,8 @@ from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.evaluation.forest import forest_prediction
 from bioseg_cli.evaluation.ground_truth import DatasetGroundTruth
 from bioseg_cli.training.forest import fit_forest, pixel_features
+
+pytestmark = pytest.mark.slow
 
 Cli = Callable[..., Result]
 

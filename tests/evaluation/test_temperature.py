@@ -27,6 +27,8 @@ from bioseg_cli.model.saved import ModelCard, load_model, save_model
 from bioseg_cli.prediction.predictor import Predictor
 from bioseg_cli.training import calibrate
 
+pytestmark = pytest.mark.slow
+
 Cli = Callable[..., Result]
 CPU = torch.device("cpu")
 

@@ -24,6 +24,8 @@ from bioseg_cli.init.commands import commands_of
 from bioseg_cli.init.result import FoundData
 from bioseg_cli.init.settings import InitConfig
 
+pytestmark = pytest.mark.slow
+
 Bioseg = Callable[..., Result]
 
 
@@ -79,7 +81,6 @@ def test_it_says_what_is_there_and_writes_settings_commands_and_a_picture(bioseg
     ]  # fmt: skip
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("masks", ["masks", "none"])
 def test_the_commands_run(bioseg: Bioseg, plate: Path, tmp_path: Path, masks: str) -> None:
     work = tmp_path / "elsewhere"

@@ -19,6 +19,8 @@ from bioseg_cli.io import ownership
 from bioseg_cli.io.owner import Owner
 from bioseg_cli.io.ownership import owned_file, owned_folder
 
+pytestmark = pytest.mark.slow
+
 HOLD = """
 import sys
 from pathlib import Path

@@ -116,6 +116,7 @@ def test_curves_of_several_runs_are_of_all_their_pixels() -> None:
     assert pooled([first, second]) == [pytest.approx((0.25, 1.0)), pytest.approx((0.62, 0.8))]
 
 
+@pytest.mark.slow
 def test_the_report_draws_the_curve_and_says_the_errors(bioseg: Cli, disc_run: Path, tmp_path: Path) -> None:
     page = tmp_path / "page.html"
     result = bioseg("report", disc_run, "--out", page, "--quiet", "--split", "test")

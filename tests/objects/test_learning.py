@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pytest
 from click.testing import Result
 from conftest import write_discs
 from helpers.blobs import disc
@@ -74,6 +75,7 @@ def test_a_rule_cuts_what_touches_and_leaves_the_single_objects_of_its_kind() ->
         assert len(find_objects(single, [rule]).classes) == 2
 
 
+@pytest.mark.slow
 def test_the_smallest_object_is_an_eighth_of_the_small_ones_and_specks_do_not_decide() -> None:
     rule = learnt_rule([*discs_of(*[10] * 40), *discs_of(0)])
     assert rule.smallest == round(np.count_nonzero(disc(40, 40, 20, 20, 10)) / 8)
@@ -101,6 +103,7 @@ def test_too_few_objects_teach_nothing() -> None:
     assert learnt_rule(discs_of(8, 9, 10, 11, 12)) != ObjectRule()
 
 
+@pytest.mark.slow
 def test_a_run_learns_from_its_own_labelled_images_alone(bioseg: Bioseg, tmp_path: Path) -> None:
     data = write_discs(tmp_path / "discs.h5")
     result = bioseg("train-uda", data, "--run", tmp_path / "run", "--labels", 6, "--width", 2, "--steps", 1, "--quiet")
@@ -163,6 +166,7 @@ def test_whole_clumps_have_the_numbers_of_their_own_component_alone() -> None:
     assert np.count_nonzero(first) == 18 and np.unique(second).tolist() == [0, 150]
 
 
+@pytest.mark.slow
 def test_a_run_learns_from_the_numbers_that_its_data_set_holds(bioseg: Bioseg, tmp_path: Path) -> None:
     data = tmp_path / "nuclei.h5"
     made = bioseg("prepare", "demo", "--kind", "nuclei", "--images", 6, "--size", 192, "--out", data, "--quiet")

@@ -30,6 +30,8 @@ from bioseg_cli.prediction.head_decoder import HeadDecoder
 from bioseg_cli.prediction.overlay import draw_overlay
 from bioseg_cli.prediction.predictor import Predictor
 
+pytestmark = pytest.mark.slow
+
 Bioseg = Callable[..., Result]
 
 

@@ -23,6 +23,8 @@ from bioseg_cli.masks.mask_file import read_mask
 from bioseg_cli.model.saved import load_model
 from bioseg_cli.prediction.head_decoder import HeadDecoder
 
+pytestmark = pytest.mark.slow
+
 Bioseg = Callable[..., Result]
 CPU = torch.device("cpu")
 

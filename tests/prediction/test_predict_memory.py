@@ -17,6 +17,8 @@ from bioseg_cli.errors import RunError
 from bioseg_cli.masks.mask_file import read_mask
 from bioseg_cli.prediction import memory
 
+pytestmark = pytest.mark.slow
+
 Bioseg = Callable[..., Result]
 WIDTH = 4
 """Of the random models."""

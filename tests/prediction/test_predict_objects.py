@@ -23,6 +23,8 @@ from bioseg_cli.io.images import inspect_image
 from bioseg_cli.io.pixel_size import PixelSize
 from bioseg_cli.masks.mask_file import read_mask
 
+pytestmark = pytest.mark.slow
+
 Bioseg = Callable[..., Result]
 
 
@@ -184,7 +186,6 @@ def test_parts_have_tables_of_their_own_until_they_are_joined(
     assert sorted(map(str, joined)) == sorted(map(str, parts))
 
 
-@pytest.mark.slow
 def test_several_processes_write_what_one_does(
     predict: Callable[..., dict[str, Any]], disc_run: Path, images: Path, tmp_path: Path
 ) -> None:

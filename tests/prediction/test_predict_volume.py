@@ -27,6 +27,8 @@ from bioseg_cli.masks.mask_file import read_mask
 from bioseg_cli.model.saved import load_model
 from bioseg_cli.prediction.predictor import Predictor
 
+pytestmark = pytest.mark.slow
+
 Bioseg = Callable[..., Result]
 
 SHAPE = (21, 34, 27)  # x, y, z

@@ -20,6 +20,8 @@ from bioseg_cli.errors import DataError
 from bioseg_cli.io.intensities import Intensities
 from bioseg_cli.model.saved import load_model
 
+pytestmark = pytest.mark.slow
+
 Bioseg = Callable[..., Result]
 
 
@@ -91,7 +93,6 @@ def test_force_goes_on_and_leaves_the_flag(bioseg: Bioseg, disc_run: Path, folde
     assert "5 skipped" in again.output  # what was allowed once is done
 
 
-@pytest.mark.slow
 def test_several_processes_say_the_same(bioseg: Bioseg, disc_run: Path, folder: Path, tmp_path: Path) -> None:
     pytest.importorskip("dask.distributed")
     result = bioseg("predict", disc_run, folder, "--out", tmp_path / "out", "--jobs", 2)

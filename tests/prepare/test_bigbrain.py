@@ -66,6 +66,7 @@ def noise() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (24, 31, 37), dtype=np.uint8)
 
 
+@pytest.mark.slow
 def test_a_linear_volume_gives_the_formula_at_any_rotation(tmp_path) -> None:
     i, j, k = np.mgrid[:24, :31, :37]
     position = np.stack([i, j, k, np.ones_like(i)], axis=-1) @ OBLIQUE[:3].T
@@ -106,6 +107,7 @@ def test_spheres_of_labels_are_circles(tmp_path) -> None:
     assert seen == {1, 2, 7}
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 2**31), side=st.integers(16, 50), spacing=st.floats(0.2, 3.0))
 def test_as_map_coordinates(noise, tmp_path_factory, seed, side, spacing) -> None:
@@ -219,6 +221,7 @@ def test_shared_rotations(noise, tmp_path) -> None:
     assert len(np.unique(np.round(normals, 9), axis=0)) == 4
 
 
+@pytest.mark.slow
 def test_rotations_are_uniform(tmp_path) -> None:
     volume = written(tmp_path / "small.nii", np.zeros((5, 5, 5), dtype=np.uint8))
     normals = np.stack([plane.matrix[:, 2] for plane in drawn(volume, 3000, 16)])

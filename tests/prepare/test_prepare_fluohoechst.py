@@ -132,6 +132,7 @@ def test_offline(tmp_path) -> None:
     assert "--source DIR: DIR/images/*.tif" in str(caught.value)
 
 
+@pytest.mark.slow
 def test_real_fields(real_data, tmp_path) -> None:
     source = real_data / "BBBC039"
     summary = session.run(

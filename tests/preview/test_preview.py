@@ -31,6 +31,8 @@ from bioseg_cli.preview.figure import DPI, draw_sheet
 from bioseg_cli.preview.session import STRONG_DRAWS, WEAK_DRAWS, chosen_images, draw_views
 from bioseg_cli.preview.settings import PreviewConfig
 
+pytestmark = pytest.mark.slow
+
 Cli = Callable[..., Result]
 NINE = {
     "autocontrast", "invert", "equalize", "solarize", "contrast", "color", "brightness", "sharpness", "rotation",

@@ -35,6 +35,8 @@ from bioseg_cli.suggest.disagreement import Views
 from bioseg_cli.suggest.features import measure, shows_nothing, vectors
 from bioseg_cli.suggest.settings import SuggestConfig
 
+pytestmark = pytest.mark.slow
+
 Cli = Callable[..., Result]
 SIDE = 64
 KINDS = ("discs",) * 12 + ("stripes",) * 6 + ("crowd",) * 3 + ("nothing",) * 2

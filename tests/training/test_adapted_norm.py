@@ -24,6 +24,8 @@ from bioseg_cli.training.adapted_norm import estimate_statistics
 from bioseg_cli.training.alike import unlike_control
 from bioseg_cli.training.uda_settings import TrainUDAConfig
 
+pytestmark = pytest.mark.slow
+
 Cli = Callable[..., Result]
 SMALL = ("--labels", 2, "--width", 2, "--steps", 3, "--ema", 0.9, "--batch-size", 3, "--precision", "fp32", "--quiet")
 

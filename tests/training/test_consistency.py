@@ -105,6 +105,7 @@ def by_hand(
     return (counted * pixels).sum() / could.sum()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("teacher_is", ["average", "self"])
 @pytest.mark.parametrize("mix", ["cutmix", "labelled"])
 @pytest.mark.parametrize(
@@ -281,6 +282,7 @@ CUT = ("--mix", "cutmix", "--batch-size", 2, "--confidence", 0.3)
 SMALL = ("--labels", 2, "--width", 2, "--quiet")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [

@@ -24,6 +24,8 @@ from bioseg_cli.training.pseudo_labels import SURE, forest_labels
 from bioseg_cli.training.uda import UDA
 from bioseg_cli.training.uda_settings import TrainUDAConfig
 
+pytestmark = pytest.mark.slow
+
 Cli = Callable[..., Result]
 
 
@@ -123,7 +125,6 @@ def test_without_an_unlabelled_image_it_is_refused(dataset: Dataset) -> None:
     assert error.value.fix == "Give a smaller --ratio, or --unsup-loss none --pseudo-labels none."
 
 
-@pytest.mark.slow
 def test_from_the_command_line_and_resumed_as_if_uninterrupted(bioseg: Cli, tmp_path: Path) -> None:
     data = write_discs(tmp_path / "d.h5", ("train",) * 5 + ("val",))
     settings = ("--labels", 1, "--width", 2, "--unsup-loss", "none", "--pseudo-labels", "forest", "--quiet")

@@ -26,6 +26,8 @@ from bioseg_cli.training.method import Method, list_metrics
 from bioseg_cli.training.record import TrainingRun
 from bioseg_cli.training.uda_settings import TrainUDAConfig
 
+pytestmark = pytest.mark.slow
+
 FP32 = resolve_precision("fp32", torch.device("cpu"))
 BIAS = "heads.main.bias"
 """The weight that is followed: it starts at 0, and its gradient is 1 in every step, so that Adam's step is the rate."""
