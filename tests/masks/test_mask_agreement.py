@@ -19,6 +19,8 @@ from bioseg_cli.prepare import session
 from bioseg_cli.prepare.recipes.settings import FolderConfig
 from bioseg_cli.runs.console import ConsoleOutput
 
+pytestmark = pytest.mark.slow
+
 SIDE = 40
 BLACK, RED, GREEN, WHITE = (0, 0, 0), (255, 0, 0), (0, 255, 0), (255, 255, 255)
 

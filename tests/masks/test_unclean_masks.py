@@ -21,6 +21,8 @@ from bioseg_cli.prepare import session
 from bioseg_cli.prepare.recipes.settings import FolderConfig
 from bioseg_cli.runs.console import ConsoleOutput
 
+pytestmark = pytest.mark.slow
+
 SIDE = 128
 FILTERS = {name: Image.Resampling[name] for name in ("BILINEAR", "BICUBIC", "LANCZOS", "BOX", "HAMMING")}
 

@@ -22,6 +22,8 @@ from bioseg_cli.prepare.rejected import FilesRejected
 from bioseg_cli.prepare.result import PreparationResult
 from bioseg_cli.runs.console import ConsoleOutput
 
+pytestmark = pytest.mark.slow
+
 SIDE = 32
 GOOD = tuple(f"good{number}" for number in range(8))
 

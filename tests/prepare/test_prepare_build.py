@@ -29,6 +29,8 @@ from bioseg_cli.prepare.recipe import Collection, Loaded, SourceImage
 from bioseg_cli.prepare.recipes.settings import DemoConfig, FolderConfig
 from bioseg_cli.runs.console import ConsoleOutput
 
+pytestmark = pytest.mark.slow
+
 QUIET = ConsoleOutput(quiet=True)
 SIDE = 32
 
@@ -118,7 +120,6 @@ def test_damaged_images_are_named(tmp_path, damage, message) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["images", "masks"]
 
 
-@pytest.mark.slow
 def test_a_copy_in_another_split_is_refused(tmp_path) -> None:
     images, masks = fill(tmp_path, 20)
     # Another header, the same pixels: a hash of the files would not tell.
