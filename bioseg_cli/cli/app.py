@@ -11,38 +11,33 @@ import sys
 import typer
 
 from bioseg_cli import __version__
-from bioseg_cli.checking.settings import CheckConfig
-from bioseg_cli.cli.binding import bind, show_error
-from bioseg_cli.cli.commands.check import check
-from bioseg_cli.cli.commands.doctor import doctor
-from bioseg_cli.cli.commands.evaluate import evaluate
-from bioseg_cli.cli.commands.examples import ExamplesConfig, examples
-from bioseg_cli.cli.commands.export import export
-from bioseg_cli.cli.commands.init import init
-from bioseg_cli.cli.commands.predict import predict
+from bioseg_cli.cli.binding import show_error
 from bioseg_cli.cli.commands.prepare import prepare as make_data_set
-from bioseg_cli.cli.commands.preview import preview
-from bioseg_cli.cli.commands.report import report
-from bioseg_cli.cli.commands.study import study
-from bioseg_cli.cli.commands.suggest import suggest
 from bioseg_cli.cli.commands.train import train
-from bioseg_cli.cli.registered import RegisteredCommands, bind_registry
+from bioseg_cli.cli.registered import RegisteredCommands, bind_on_use, bind_registry
 from bioseg_cli.compute.torchrun import run_launched
-from bioseg_cli.doctor.settings import DoctorConfig
-from bioseg_cli.evaluation.settings import EvaluateConfig
-from bioseg_cli.export.settings import ExportConfig
-from bioseg_cli.init.settings import InitConfig
-from bioseg_cli.prediction.settings import PredictConfig
 from bioseg_cli.prepare.registry import RECIPES
-from bioseg_cli.preview.settings import PreviewConfig
 from bioseg_cli.processors import share_processors
-from bioseg_cli.report.settings import ReportConfig
 from bioseg_cli.runs.console import PlainConsole, output_failure
 from bioseg_cli.runs.streams import let_go, prepare_streams
-from bioseg_cli.study.settings import StudyConfig
-from bioseg_cli.suggest.settings import SuggestConfig
 from bioseg_cli.training.registry import METHODS
 
+# What each command does, in the order of the work. Its function, and its settings, are in the module of its name.
+BEFORE_TRAINING = {
+    "init": "Begin with a folder of images: answer a few questions, look at the data, and get the commands to run.",
+    "check": "Read everything in data sets, runs and folders of images, and say what is wrong or unusual.",
+    "preview": "Draw training images with each strong operation applied alone, or with the weak transform and masks.",
+    "suggest": "Say which training images to label first: a few that cover the set, or those that a network doubts.",
+}
+AFTER_TRAINING = {
+    "predict": "Segment image files of any size, folders of them, or the images of a data set, with a trained model.",
+    "evaluate": "Score runs on a data set, or masks of any tool against ground truth: IoU and Dice with intervals.",
+    "export": "Write a trained model for other programs: as an ONNX graph, or as a package of the BioImage Model Zoo.",
+    "study": "Compare methods over label budgets, label draws and seeds, with controls: run what a plan still lacks.",
+    "report": "Write one HTML page of a study, or of runs: tables and figures as in the paper, intervals, pictures.",
+    "doctor": "Say what this machine computes with, what is installed, and which data sets and runs are here.",
+    "examples": "Write the plans, settings and scripts that the documentation names, to use as they are or to change.",
+}
 app = typer.Typer(
     name="bioseg",
     cls=RegisteredCommands,
@@ -74,19 +69,12 @@ prepare = typer.Typer(
 )
 bind_registry(prepare, RECIPES, make_data_set)
 
-bind(app, InitConfig, init, name="init")
+for name, about in BEFORE_TRAINING.items():
+    bind_on_use(app, name, about)
 app.add_typer(prepare)
-bind(app, CheckConfig, check, name="check")
-bind(app, PreviewConfig, preview, name="preview")
-bind(app, SuggestConfig, suggest, name="suggest")
 bind_registry(app, METHODS, train, prefix=METHODS.prefix)
-bind(app, PredictConfig, predict, name="predict")
-bind(app, EvaluateConfig, evaluate, name="evaluate")
-bind(app, ExportConfig, export, name="export")
-bind(app, StudyConfig, study, name="study")
-bind(app, ReportConfig, report, name="report")
-bind(app, DoctorConfig, doctor, name="doctor")
-bind(app, ExamplesConfig, examples, name="examples")
+for name, about in AFTER_TRAINING.items():
+    bind_on_use(app, name, about)
 
 
 def main() -> None:

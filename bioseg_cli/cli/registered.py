@@ -1,9 +1,10 @@
-"""The commands of a registry: each is made when it is asked for, so that the modules of no other are imported."""
+"""Commands that are made when they are asked for, so that the modules of no other are imported."""
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_type_hints
 
 import typer
 from typer.core import TyperCommand
@@ -23,15 +24,43 @@ class RegisteredCommand(TyperCommand):
 
 
 class RegisteredCommands(OrderedGroup):
-    """A group of commands, some of which are of a registry."""
+    """A group of commands, which are made when they are asked for."""
+
+    _listed = False
 
     # Typer has Click inside in some releases and beside it in others: its types have no name that fits both.
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """The command of a name; None where there is none."""
         command = super().get_command(ctx, cmd_name)
         if isinstance(command, RegisteredCommand) and command.callback is not None:
+            if self._listed and command.help:
+                return command
             command = self.commands[cmd_name] = command.callback()
         return command
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Print the help, for which a command that says what it does is not made."""
+        self._listed = True
+        super().format_help(ctx, formatter)
+        self._listed = False
+
+
+def bind_on_use(app: typer.Typer, name: str, about: str) -> None:
+    """Register the function of that name of the module of that name in `cli.commands`; its settings are its `config`.
+
+    Args:
+        app: its group is `RegisteredCommands`.
+        name: of the command, its function and its module.
+        about: what the command does.
+    """
+
+    def make() -> Any:
+        function = getattr(importlib.import_module(f"bioseg_cli.cli.commands.{name}"), name)
+        alone = typer.Typer(add_completion=False)
+        bind(alone, get_type_hints(function)["config"], function, name=name, about=about)
+        return typer.main.get_command(alone)
+
+    app.command(name, cls=RegisteredCommand, help=about)(make)
 
 
 def bind_registry(

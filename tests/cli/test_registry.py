@@ -1,5 +1,6 @@
 """Data sets and methods by name: what is imported for one of them, and what is said of an entry that is no good."""
 
+import importlib
 import json
 import os
 import subprocess
@@ -14,6 +15,7 @@ import typer
 from PIL import Image
 from typer.testing import CliRunner
 
+from bioseg_cli.cli.app import AFTER_TRAINING, BEFORE_TRAINING
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.errors import UsageError
 from bioseg_cli.prepare.registry import RECIPES
@@ -88,6 +90,21 @@ def test_a_broken_entry_stops_its_own_command_alone(monkeypatch: pytest.MonkeyPa
     refused = CliRunner().invoke(group, ["demo"])
     assert refused.exit_code == 2
     assert "in nowhere.to.be:Found" in refused.stderr
+
+
+@pytest.mark.parametrize(("name", "about"), [*BEFORE_TRAINING.items(), *AFTER_TRAINING.items()])
+def test_the_list_of_commands_says_what_the_function_of_each_does(name: str, about: str) -> None:
+    assert getattr(importlib.import_module(f"bioseg_cli.cli.commands.{name}"), name).__doc__ == about
+
+
+def test_the_list_of_commands_imports_the_settings_of_none_but_the_methods() -> None:
+    code = "import sys\nfrom bioseg_cli.cli.app import app\ntry: app(['--help'])\nfinally:\n"
+    code += "    print(*(name for name in sys.modules if name.endswith('settings')), file=sys.stderr)"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    found = {name for name in ended.stderr.split() if name.startswith("bioseg_cli.")}
+    training = {f"bioseg_cli.training.{name}settings" for name in ("", "uda_", "iic_")}
+    assert found == {"bioseg_cli.prepare.settings", *training}
+    assert all(f" {name} " in ended.stdout for name in [*BEFORE_TRAINING, *AFTER_TRAINING, "prepare", "train-uda"])
 
 
 PLUGIN = Path(__file__).parent / "plugin"

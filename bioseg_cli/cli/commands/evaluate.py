@@ -8,7 +8,7 @@ from bioseg_cli.runs.console import ConsoleOutput
 
 
 def evaluate(config: EvaluateConfig, output: ConsoleOutput, overwrite: bool) -> None:
-    """Score runs on a data set, or masks of any tool against the truth: IoU and Dice per class, with intervals."""
+    """Score runs on a data set, or masks of any tool against ground truth: IoU and Dice with intervals."""
     from bioseg_cli.cli.tables.evaluation import render
     from bioseg_cli.evaluation import session
     from bioseg_cli.evaluation.result import EvaluationResult

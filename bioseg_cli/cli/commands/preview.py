@@ -8,7 +8,7 @@ from bioseg_cli.runs.console import ConsoleOutput
 
 
 def preview(config: PreviewConfig, output: ConsoleOutput, overwrite: bool) -> None:
-    """Draw training images with each strong operation applied alone, or with the weak transform and their masks."""
+    """Draw training images with each strong operation applied alone, or with the weak transform and masks."""
     from rich.text import Text
 
     from bioseg_cli.preview import session

@@ -7,7 +7,7 @@ from bioseg_cli.runs.console import ConsoleOutput
 
 
 def report(config: ReportConfig, output: ConsoleOutput, overwrite: bool) -> None:
-    """Write one HTML page of a study, or of runs: tables and figures as in the paper, controls, intervals, pictures."""
+    """Write one HTML page of a study, or of runs: tables and figures as in the paper, intervals, pictures."""
     from rich.text import Text
 
     from bioseg_cli.report import session

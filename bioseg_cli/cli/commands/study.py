@@ -8,7 +8,7 @@ from bioseg_cli.study.settings import StudyConfig
 
 
 def study(config: StudyConfig, output: ConsoleOutput, overwrite: bool) -> None:
-    """Compare methods on label budgets, label draws and seeds, with their controls: run what a plan still lacks."""
+    """Compare methods over label budgets, label draws and seeds, with controls: run what a plan still lacks."""
     from bioseg_cli.cli.tables.study import render, render_runs
     from bioseg_cli.study import session
     from bioseg_cli.study.result import StudyResult

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def suggest(config: SuggestConfig, output: ConsoleOutput, overwrite: bool) -> None:
-    """Say which training images to label first: a few that cover the set, or those that a trained network doubts."""
+    """Say which training images to label first: a few that cover the set, or those that a network doubts."""
     from rich.text import Text
 
     from bioseg_cli.suggest import session
