@@ -6,6 +6,7 @@ where they are alike; a mosaic of a CZI is one image.
 
 from __future__ import annotations
 
+import math
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bioseg_cli.errors import DataError, UsageError
+from bioseg_cli.io.limits import check_memory
 from bioseg_cli.io.named_array import NamedArray
 from bioseg_cli.io.pixel_size import PixelSize, usable_pixel_size
 
@@ -61,19 +63,31 @@ class MicroscopeImage(NamedArray):
 
     Raises:
         UsageError: the package that reads it is not installed.
-        DataError: it holds several images that are not alike, or axes that are not understood.
+        DataError: it holds several images that are not alike, axes that are not understood, or more pixels than memory
+            should hold.
     """
 
     letters = "TZCYX"
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._contents = _READERS[path.suffix.lower()](path)
+        try:
+            self._contents = _READERS[path.suffix.lower()](path)
+        except MemoryError:
+            what = "The header of the file declares more than memory holds"
+            raise DataError(what, where=path, fix="Copy or export it again.") from None
         for letter, size in zip(self._contents.letters, self._contents.shape, strict=True):
             if letter not in _ORDER and size > 1:
                 self._contents.close()
                 raise DataError(f"The file has an axis {letter} of {size}, which is not known", where=path, fix=_FIX)
         sizes = dict(zip(self._contents.letters, self._contents.shape, strict=True))
+        pixels = " x ".join(map(str, self._contents.shape))
+        size = math.prod(self._contents.shape) * self._contents.dtype.itemsize
+        try:
+            check_memory(path, f"The file ({pixels} values of the type {self._contents.dtype})", size)
+        except BaseException:
+            self._contents.close()
+            raise
         positions, time, plane, channel, sample, row, column = (sizes.get(letter, 1) for letter in _ORDER)
         self._shape = (positions * time, plane, channel * sample, row, column)
 

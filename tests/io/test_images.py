@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +123,21 @@ def test_unrelated_images_in_one_file_are_refused(tmp_path: Path) -> None:
         writer.write(noise(10, 24), metadata=None)
     with pytest.raises(DataError, match="2 separate images"):
         inspect_image(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("tags", [5000, 2**31, 2**40, 2**63, 2**64 - 1])
+def test_a_page_of_more_tags_than_memory_holds_is_refused(tmp_path: Path, tags: int) -> None:
+    path = tmp_path / "a.tif"
+    with tifffile.TiffWriter(path, bigtiff=True) as writer:
+        for _ in range(2):
+            writer.write(noise(9, 9), metadata=None)
+    content = bytearray(path.read_bytes())
+    with tifffile.TiffFile(path) as tif:
+        place = tif.pages[1].offset
+    struct.pack_into("<Q", content, place, tags)
+    path.write_bytes(content)
+    with pytest.raises(DataError, match="it breaks off after page 1"):
+        inspect_image(path)
 
 
 @pytest.mark.parametrize("share", [0.001, 0.1, 0.3, 0.6, 0.9, 0.999])

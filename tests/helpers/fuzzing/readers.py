@@ -176,7 +176,7 @@ def read_annotations(path: Path) -> None:
     images = [path.parent / "images" / name for name in names]
     found = find_annotations(path.parent, images, lambda _, error: refusals.append(error))
     if found is not None and found.of_image:
-        frames = max((shape.frame or 0) + 1 for drawn in found.of_image.values() for shape in drawn.shapes)
+        frames = 1 + max((shape.frame or 0 for drawn in found.of_image.values() for shape in drawn.shapes), default=0)
         infos = [ImageInfo(image, frames, 1, _SIDE, _SIDE, np.dtype(np.uint8), None) for image in images]
         surveyed = survey_annotations(found, infos, (), lambda _, error: refusals.append(error))
         for image in found.of_image:
