@@ -70,7 +70,7 @@ class Legend:
         names = tuple(line[2] for value, line in enumerate(lines) if line is not None and line[1] == str(value))
         if not names or len(names) != len(lines):
             return None
-        if len(table) != 3 * COLOURS or len(names) > COLOURS:
+        if table.dtype != np.uint16 or len(table) != 3 * COLOURS or len(names) > COLOURS:
             return cls(names)
         colours = np.reshape(table, (3, COLOURS))[:, : len(names)].T // 257
         return cls(names, [(red, green, blue) for red, green, blue in colours.tolist()])

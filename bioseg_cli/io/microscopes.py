@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -166,18 +167,29 @@ def _import_liffile() -> Any:
 
 def _nd2(path: Path) -> _Contents:
     file = _import_nd2().ND2File(path)
-    sizes: Mapping[str, int] = file.sizes
-    channels = file.metadata.channels or ()
-    voxel = file.voxel_size()
-    return _Contents(
-        letters="".join(sizes),
-        shape=tuple(sizes.values()),
-        dtype=file.dtype,
-        channel_names=tuple(channel.channel.name for channel in channels),
-        size=(voxel.y, "µm", voxel.x, "µm") if channels and channels[0].volume.axesCalibrated[0] else None,
-        read=file.asarray,
-        close=file.close,
-    )
+    with _closed_on_error(file):
+        sizes: Mapping[str, int] = file.sizes
+        channels = file.metadata.channels or ()
+        voxel = file.voxel_size()
+        return _Contents(
+            letters="".join(sizes),
+            shape=tuple(sizes.values()),
+            dtype=file.dtype,
+            channel_names=tuple(channel.channel.name for channel in channels),
+            size=(voxel.y, "µm", voxel.x, "µm") if channels and channels[0].volume.axesCalibrated[0] else None,
+            read=file.asarray,
+            close=file.close,
+        )
+
+
+@contextmanager
+def _closed_on_error(file: Any) -> Iterator[None]:
+    """Close a file whose metadata are damaged: nd2 warns of files that are left open."""
+    try:
+        yield
+    except BaseException:
+        file.close()
+        raise
 
 
 def _czi(path: Path) -> _Contents:

@@ -134,10 +134,12 @@ def _palette(path: Path) -> NDArray[np.uint8] | None:
 
 
 def _tiff_palette(page: tifffile.TiffPage) -> NDArray[np.uint8] | None:
-    """Colours (n, 3); TIFF writes them with 16 bits, some programs with 8."""
+    """Colours (n, 3); TIFF writes them with 16 bits, some with 8. Raises `ValueError` where they are others."""
     if page.colormap is None:
         return None
     entries = np.asarray(page.colormap).T
+    if entries.ndim != 2 or entries.shape[1] != 3 or entries.dtype.kind not in "ui":
+        raise ValueError(f"a palette of {' x '.join(map(str, entries.shape)) or 'one'} values of {entries.dtype}")
     return (entries >> 8 if entries.max() > 255 else entries).astype(np.uint8)
 
 

@@ -140,6 +140,33 @@ def test_a_page_of_more_tags_than_memory_holds_is_refused(tmp_path: Path, tags: 
         inspect_image(path)
 
 
+@pytest.mark.parametrize(
+    ("shape", "options", "tag"),
+    [
+        ((18, 9), {"rowsperstrip": 8}, "StripByteCounts"),
+        ((18, 9), {"tile": (16, 16)}, "TileByteCounts"),
+        ((16, 18, 9), {"tile": (16, 16, 16), "volumetric": True}, "TileByteCounts"),
+    ],
+    ids=["strips", "tiles", "decoded whole"],
+)
+def test_a_piece_of_more_bytes_than_memory_holds_is_refused(
+    tmp_path: Path, shape: tuple[int, ...], options: dict[str, Any], tag: str
+) -> None:
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, noise(*shape), bigtiff=True, compression="zlib", photometric="minisblack", **options)
+    with tifffile.TiffFile(path, mode="r+b") as tif:
+        sizes = tif.pages.first.tags[tag]
+        sizes.overwrite([2**42] * sizes.count, dtype="Q")
+    with pytest.raises(DataError, match=f"a strip or tile of {2**42} bytes, in a file of"):
+        read_frame(path, stacks=Stacks(planes=True))
+
+
+def test_a_name_that_is_too_long_for_the_system_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="The system refuses: File name too long") as caught:
+        list_images([tmp_path / ("n" * 300)])
+    assert "nnn" in str(caught.value.where)
+
+
 @pytest.mark.parametrize("share", [0.001, 0.1, 0.3, 0.6, 0.9, 0.999])
 @pytest.mark.parametrize("frames", [1, 4])
 @pytest.mark.parametrize(
