@@ -14,8 +14,30 @@ def test_a_document_is_its_value(text: str | bytes) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "[", "{", "nul", "[" * 100_000, "[" * 100_000 + "]" * 100_000, '{"a":' * 100_000, b"\xff", "1" * 5000],
-    ids=["empty", "list", "mapping", "word", "deep", "deep and whole", "deep mapping", "no text", "many digits"],
+    [
+        "",
+        "[",
+        "{",
+        "nul",
+        "[" * 100_000,
+        "[" * 100_000 + "]" * 100_000,
+        '{"a":' * 100_000,
+        b"\xff",
+        "1" * 5000,
+        '{"a": -18446744073709551616}',
+    ],
+    ids=[
+        "empty",
+        "list",
+        "mapping",
+        "word",
+        "deep",
+        "deep and whole",
+        "deep mapping",
+        "no text",
+        "many digits",
+        "65 bits",
+    ],
 )
 def test_anything_else_is_a_value_error(text: str | bytes) -> None:
     with pytest.raises(ValueError, match=r"."):

@@ -103,7 +103,8 @@ def tiffs() -> Iterator[Seed]:
     yield written("imagej.tif", lambda path: tifffile.imwrite(path, stack, imagej=True, metadata=imagej, **resolution))
     big = {"bigtiff": True, "tile": (16, 16), "compression": "zlib"}
     yield written("big.tif", lambda path: tifffile.imwrite(path, pixels, **big))
-    yield written("shaped.tif", lambda path: tifffile.imwrite(path, stack, metadata={"axes": "TCYX"}))
+    grey = {"photometric": "minisblack", "metadata": {"axes": "TCYX"}}
+    yield written("shaped.tif", lambda path: tifffile.imwrite(path, stack, **grey))
     yield written("large-endian.tif", lambda path: tifffile.imwrite(path, pixels, byteorder=">", predictor=True,
                                                                     compression="lzw"))  # fmt: skip
     named = {"axes": "CYX", "Channel": {"Name": ["a", "b", "c"]}, "PhysicalSizeX": 0.5, "PhysicalSizeXUnit": "µm"}
