@@ -128,6 +128,8 @@ class TiffFrames:
         tall = keyframe.tilelength if tiled else min(keyframe.rowsperstrip, height)
         wide = keyframe.tilewidth if tiled else width
         down, across = math.ceil(height / tall), math.ceil(width / wide)
+        if (pieces := planes * down * across) > (listed := len(page.dataoffsets)):
+            raise ValueError(f"the file lists {listed} of {pieces} strips or tiles")
         wanted = [
             (plane * down + row) * across + column
             for plane in range(planes)

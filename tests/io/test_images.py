@@ -161,6 +161,19 @@ def test_a_piece_of_more_bytes_than_memory_holds_is_refused(
         read_frame(path, stacks=Stacks(planes=True))
 
 
+def test_an_image_of_more_tiles_than_the_file_lists_is_refused_in_a_moment(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, noise(18, 9), tile=(16, 16), compression="zlib", metadata=None)
+    with tifffile.TiffFile(path, mode="r+b") as tif:
+        tags = tif.pages.first.tags
+        tags["ImageLength"].overwrite(2**28, dtype="I")
+        tags["ImageWidth"].overwrite(1, dtype="I")
+        tags["TileLength"].overwrite(1, dtype="I")
+        tags["TileWidth"].overwrite(16, dtype="I")
+    with pytest.raises(DataError, match=f"lists 2 of {2**28} strips or tiles"):
+        read_frame(path)
+
+
 def test_a_name_that_is_too_long_for_the_system_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="The system refuses: File name too long") as caught:
         list_images([tmp_path / ("n" * 300)])

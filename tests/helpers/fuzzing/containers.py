@@ -24,7 +24,30 @@ from helpers.fuzzing.texts import mutated_document
 _PNG = b"\x89PNG\r\n\x1a\n"
 _TIFF = (b"II*\0", b"MM\0*")
 _COMPRESSIONS = tuple(int(code) for code in tifffile.COMPRESSION)
-_TAGS = (254, 256, 257, 258, 259, 262, 266, 269, 270, 273, 274, 277, 278, 279, 284, 317, 320, 322, 323, 324, 325, 330)
+_TAGS: tuple[int, ...] = (
+    254,
+    256,
+    257,
+    258,
+    259,
+    262,
+    266,
+    269,
+    270,
+    273,
+    274,
+    277,
+    278,
+    279,
+    284,
+    317,
+    320,
+    322,
+    323,
+    324,
+    325,
+    330,
+)
 _TAGS += (338, 339, 347, 512, 513, 530, 33550, 33628, 34412, 37724, 42113, 50838, 50839, 65420)
 _NUMBERS = (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 16, 32, 64, 255, 256, 32773, 65535, 2**16, 2**31 - 1, 2**31, 2**32 - 1)
 _TYPES = ("u1", "i2", "u2", "<f4", ">f8", "u8", "c8", "S3", "bool")
@@ -106,7 +129,7 @@ def _tiff(dice: Random, content: bytes, _: bytes) -> bytes:
     (start,) = struct.unpack_from(order + "I", content, 4)
     (count,) = struct.unpack_from(order + "H", content, start)
     changed = bytearray(content)
-    for _ in range(dice.choice((1, 1, 2, 3))):
+    for _change in range(dice.choice((1, 1, 2, 3))):
         tag = start + 2 + 12 * dice.randrange(count)
         (code,) = struct.unpack_from(order + "H", changed, tag)
         way = dice.random()

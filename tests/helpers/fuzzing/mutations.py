@@ -13,7 +13,25 @@ Mutation = Callable[[Random, bytes, bytes], bytes]
 MOST_BYTES = 2**20
 """Of a changed file: small files are read often, and declare as much as large ones."""
 
-_EXTREMES = (0, 1, -1, 2, 3, 127, 128, 255, 256, 2**15 - 1, 2**15, 2**16 - 1, 2**16, 2**24, 2**30, 2**31 - 1, 2**31)
+_EXTREMES: tuple[int, ...] = (
+    0,
+    1,
+    -1,
+    2,
+    3,
+    127,
+    128,
+    255,
+    256,
+    2**15 - 1,
+    2**15,
+    2**16 - 1,
+    2**16,
+    2**24,
+    2**30,
+    2**31 - 1,
+    2**31,
+)
 _EXTREMES += (2**32 - 1, 2**32, 2**40, 2**62, 2**63 - 1, 2**63, 2**64 - 1)
 _SIZES = (1, 2, 4, 8)
 _TEXTS = (b"0", b"-1", b"1", b"1e400", b"nan", b"inf", b"2147483648", b"9223372036854775808", b"1" * 400, b"", b"\0")
@@ -78,7 +96,8 @@ def set_number(dice: Random, content: bytes, _: bytes) -> bytes:
     place = _place(dice, content)
     if dice.random() < 0.7:
         place -= place % size
-    packed = (dice.choice(_EXTREMES) % 2 ** (8 * size)).to_bytes(size, dice.choice(("little", "big")))
+    number = dice.choice(_EXTREMES) % (1 << 8 * size)
+    packed = number.to_bytes(size, "little" if dice.random() < 0.5 else "big")
     return content[:place] + packed + content[place + size :]
 
 
@@ -96,7 +115,7 @@ def set_digits(dice: Random, content: bytes, _: bytes) -> bytes:
     found = list(_DIGITS.finditer(content))
     if not found:
         return content
-    number = dice.choice(found)
+    number: re.Match[bytes] = dice.choice(found)
     text = dice.choice(_TEXTS)
     if dice.random() < 0.6:  # of the same length, so that all behind it stays in its place
         text = text[: len(number[0])].rjust(len(number[0]), b"9")

@@ -199,7 +199,7 @@ def read_list(path: Path) -> None:
         with contextlib.chdir(path), ExitStack() as opened:
             find_sources(PredictConfig(run=Path("run"), files_from="files.txt", out=Path("out")), opened)
     else:
-        build_config(TrainUDAConfig, {"label_images": [str(path)]}, source="names")
+        build_config(TrainUDAConfig, {"label_images": [str(path)]}, source=path)
 
 
 def read_table(path: Path) -> None:
@@ -220,7 +220,7 @@ READERS: Mapping[str, Reader] = {
     "records": Reader(seeds_of_bioseg.records, read_recorded, 3),
     "plans": Reader(seeds_of_bioseg.plans, read_study, 3),
     "settings": Reader(seeds_of_bioseg.settings, read_settings, 3),
-    "annotations": Reader(seeds.annotations, read_annotations, 8),
+    "annotations": Reader(seeds.drawings, read_annotations, 8),
     "archives": Reader(seeds.archives, read_archive, 1),
     "lists": Reader(seeds_of_bioseg.lists, read_list, 1),
     "tables": Reader(seeds_of_bioseg.tables, read_table, 1),

@@ -6,11 +6,12 @@ import gzip
 import json
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
@@ -98,16 +99,21 @@ def tiffs() -> Iterator[Seed]:
     yield written("pyramid.ome.tif", lambda path: write_ome_pyramid(path, pixels))
     yield written("stack.ome.tif", lambda path: write_ome_pyramid(path, stack, "TCYX"))
     yield written("paged.tif", lambda path: write_paged_pyramid(path, pixels))
-    imagej = {"axes": "TCYX", "unit": "um", "Labels": ["a", "b", "c"] * 2}
-    resolution = {"resolution": (2.0, 2.0)}
+    imagej: dict[str, Any] = {"axes": "TCYX", "unit": "um", "Labels": ["a", "b", "c"] * 2}
+    resolution: dict[str, Any] = {"resolution": (2.0, 2.0)}
     yield written("imagej.tif", lambda path: tifffile.imwrite(path, stack, imagej=True, metadata=imagej, **resolution))
-    big = {"bigtiff": True, "tile": (16, 16), "compression": "zlib"}
+    big: dict[str, Any] = {"bigtiff": True, "tile": (16, 16), "compression": "zlib"}
     yield written("big.tif", lambda path: tifffile.imwrite(path, pixels, **big))
-    grey = {"photometric": "minisblack", "metadata": {"axes": "TCYX"}}
+    grey: dict[str, Any] = {"photometric": "minisblack", "metadata": {"axes": "TCYX"}}
     yield written("shaped.tif", lambda path: tifffile.imwrite(path, stack, **grey))
     yield written("large-endian.tif", lambda path: tifffile.imwrite(path, pixels, byteorder=">", predictor=True,
                                                                     compression="lzw"))  # fmt: skip
-    named = {"axes": "CYX", "Channel": {"Name": ["a", "b", "c"]}, "PhysicalSizeX": 0.5, "PhysicalSizeXUnit": "µm"}
+    named: dict[str, Any] = {
+        "axes": "CYX",
+        "Channel": {"Name": ["a", "b", "c"]},
+        "PhysicalSizeX": 0.5,
+        "PhysicalSizeXUnit": "µm",
+    }
     yield written("named.ome.tif", lambda path: tifffile.imwrite(path, stack[0], ome=True, metadata=named))
 
 
@@ -128,14 +134,13 @@ def masks() -> Iterator[Seed]:
     table = np.zeros((3, 256), np.uint16)
     table[:, 1:4] = 257 * np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255]])
     for photometric in ("palette", "minisblack"):
-        looks = {"photometric": photometric, "colormap": table if photometric == "palette" else None}
+        looks: dict[str, Any] = {"photometric": photometric, "colormap": table if photometric == "palette" else None}
         yield written(f"{photometric}.tif", partial(tifffile.imwrite, data=labels, **looks))
     yield written("tiles.tif", partial(tifffile.imwrite, data=labels, tile=(16, 16), compression="zlib"))
     stack = np.stack([labels, labels[::-1]])
     yield written("stack.tif", partial(tifffile.imwrite, data=stack, metadata={"axes": "TYX"}))
     for kind in (np.float32, np.float64, np.int8, np.int32, np.uint32, np.uint64):
-        number = labels.astype(kind)
-        yield written(f"{np.dtype(kind)}.tif", lambda path, number=number: tifffile.imwrite(path, number))
+        yield written(f"{np.dtype(kind)}.tif", partial(tifffile.imwrite, data=labels.astype(kind)))
 
 
 def microscopes() -> Iterator[Seed]:
@@ -143,13 +148,14 @@ def microscopes() -> Iterator[Seed]:
     pixels = noise(2, 2, 2, 20, 24, high=65535, dtype=np.uint16)
     for compression in ("", "zstd0:ExplicitLevel=1", "zstd1:ExplicitLevel=1;PreProcess=HiLoByteUnpack"):
         name = compression.partition(":")[0] or "plain"
-        yield written(f"{name}.czi", lambda path, how=compression: write_czi(path, pixels, ("a", "b"), 0.5, how))
+        how: dict[str, Any] = {"pixels": pixels, "names": ("a", "b"), "size": 0.5, "compression": compression}
+        yield written(f"{name}.czi", partial(write_czi, **how))
     for shape in ((1, 1, 1), (1, 1, 2), (2, 2, 2)):
         part = pixels[tuple(slice(size) for size in shape)]
         name = "x".join(map(str, shape))
         names = ("a", "b")[: shape[2]]
-        yield written(f"{name}.lif", lambda path, part=part, names=names: write_lif(path, {"i": part}, names, 0.5))
-        yield written(f"{name}.nd2", lambda path, part=part, names=names: write_nd2(path, part, names, 0.5))
+        yield written(f"{name}.lif", partial(write_lif, images={"i": part}, colours=names, size=0.5))
+        yield written(f"{name}.nd2", partial(write_nd2, pixels=part, names=names, size=0.5))
     alike = {"first": pixels, "second": pixels + 1}
     yield written("several.lif", lambda path: write_lif(path, alike, ("a", "b"), 0.5))
 
@@ -160,7 +166,7 @@ def ome_zarrs() -> Iterator[Seed]:
     plane = pixels[0, 0]
     fields = {"A/1/0": plane, "A/1/1": plane, "A/2/0": plane}
     for version in (2, 3):
-        of = {"zarr_format": version}
+        of: dict[str, Any] = {"zarr_format": version}
         yield written(f"image{version}.zarr", partial(write_ome_zarr, pixels=pixels, axes="tcyx", **of))
         yield written(f"plane{version}.zarr", partial(write_ome_zarr, pixels=plane, axes="yx", **of))
         yield written(f"plate{version}.zarr", partial(write_plate, fields=fields, **of))
@@ -181,10 +187,10 @@ def volumes() -> Iterator[Seed]:
     yield file_seed("plain under another name.nii.gz", gzip.compress(b"not a volume", mtime=0))
 
 
-def annotations() -> Iterator[Seed]:
+def drawings() -> Iterator[Seed]:
     """GeoJSON, COCO, LabelMe, selections of ImageJ, shapes of napari, and labels of LabKit."""
     shapes = drawn.shapes()
-    of_images = {"a.png": shapes[:3], "b.png": shapes[3:]}
+    of_images: dict[str, Sequence[drawn.Drawn]] = {"a.png": shapes[:3], "b.png": shapes[3:]}
     yield written("a.geojson", lambda path: drawn.write_geojson(path, shapes))
     yield written("coco.json", lambda path: drawn.write_coco(path, of_images))
     yield written("packed.json", lambda path: drawn.write_coco(path, of_images, packed=True))
