@@ -49,9 +49,10 @@ bench-full: $(READY)  ## The benchmarks behind benchmarks/RESULTS.md
 	-$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
 	$(BIN)/python -m benchmarks --full
 
-soak: $(READY)  ## Kill trainings and a study at random moments and resume them, many times
+soak: $(READY)  ## Kill trainings and a study at random and resume them; read thousands of damaged and hostile files
 	$(BIN)/python -m benchmarks.soak
 	$(BIN)/python -m benchmarks.study_soak
+	$(BIN)/python -m benchmarks.fuzz
 
 mutate: $(READY)  ## Break the code in thousands of ways and count what no test notices; MUTATE="--package metrics"
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[mutate]'

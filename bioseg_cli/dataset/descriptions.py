@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +26,8 @@ from bioseg_cli.dataset.schema import (
     Item,
 )
 from bioseg_cli.errors import DataError
+from bioseg_cli.io.hdf5 import DAMAGE
+from bioseg_cli.io.json_text import parse_json
 from bioseg_cli.printable import listing
 
 PREPARE_AGAIN = "Make it again with `bioseg prepare`."
@@ -108,11 +109,11 @@ def read_descriptions(file: h5py.File, path: Path) -> Descriptions:
     Raises:
         DataError: not a bioseg data set, a newer schema, damaged, or changed after it was made.
     """
-    if SCHEMA_ATTRIBUTE not in file.attrs:
-        raise DataError("The HDF5 file is not a bioseg data set", where=path, fix=PREPARE_AGAIN)
     try:
+        if SCHEMA_ATTRIBUTE not in file.attrs:
+            raise DataError("The HDF5 file is not a bioseg data set", where=path, fix=PREPARE_AGAIN)
         version = int(file.attrs[SCHEMA_ATTRIBUTE])
-    except (OSError, TypeError, ValueError) as error:
+    except DAMAGE as error:
         raise _damaged(path, error) from None
     if version != SCHEMA_VERSION:
         newer = version > SCHEMA_VERSION
@@ -125,12 +126,12 @@ def read_descriptions(file: h5py.File, path: Path) -> Descriptions:
         check_layout(file, path)
         columns = {name: file[name][:] for name in (*COLUMNS, LABEL_ORDER) if name in file}
         attributes = {name: str(file.attrs[name]) for name in DESCRIBING_ATTRIBUTES if name in file.attrs}
-        stored = json.loads(file.attrs.get(DIGESTS_ATTRIBUTE, "{}"))
+        stored = parse_json(file.attrs.get(DIGESTS_ATTRIBUTE, "{}"))
         described = _described(file, columns, attributes, with_digests=bool(stored))
         _refuse_contradictions(described)
         found = description_digests(attributes, columns) if stored else {}
         changed = [f"`{name}`" for name in sorted({*stored, *found}) if stored.get(name) != found.get(name)]
-    except (OSError, AttributeError, KeyError, IndexError, RecursionError, TypeError, ValueError) as error:
+    except DAMAGE as error:
         raise _damaged(path, error) from None
     if changed:
         raise changed_error(path, listing(changed))

@@ -17,7 +17,7 @@ from bioseg_cli.dataset.content import digest_of
 from bioseg_cli.dataset.descriptions import PREPARE_AGAIN, Descriptions, changed_error, read_descriptions
 from bioseg_cli.dataset.schema import DRAWN_IN_PART, IntArray, ItemSource, Pixels, PlaneMatrix
 from bioseg_cli.errors import DataError, UsageError
-from bioseg_cli.io.hdf5 import open_hdf5
+from bioseg_cli.io.hdf5 import DAMAGE, open_hdf5
 from bioseg_cli.io.names import on_any_disk, stem_of
 
 DATA_FOLDER = Path("data")
@@ -199,7 +199,7 @@ class Dataset:
     def _read(self, name: str, index: int) -> Pixels:
         try:
             return read_image(self._file[name], index)
-        except OSError as error:
+        except DAMAGE as error:
             raise DataError(f"{name}[{index}] cannot be read ({error})", where=self.path, fix=PREPARE_AGAIN) from None
 
     def _verified(self, name: str, index: int, pixels: Pixels) -> Pixels:

@@ -36,6 +36,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bioseg_cli.config import IGNORE_BY_DTYPE, ClassInfo, SplitName
+from bioseg_cli.io.json_text import parse_json
 from bioseg_cli.io.normalisation import Normalisation
 from bioseg_cli.io.pixel_size import PixelSize
 
@@ -136,7 +137,7 @@ class DatasetInfo:
     @classmethod
     def from_json(cls, text: str) -> DatasetInfo:
         """The inverse of `to_json`; raises KeyError, TypeError or ValueError where it is damaged."""
-        content = json.loads(text)
+        content = parse_json(text)
         size = content["pixel_size"]
         return cls(
             recipe=content["recipe"],

@@ -57,12 +57,15 @@ def list_images(inputs: Sequence[Path], suffixes: tuple[str, ...] = IMAGE_SUFFIX
     """
     found: list[Path] = []
     for path in inputs:
-        if path.is_dir() and not is_zarr(path):
-            found += images_in(path, suffixes)
-        elif path.exists():
-            found.append(path)
-        else:
-            raise DataError("No such file or folder", where=path, fix="Check the path.")
+        try:
+            if path.is_dir() and not is_zarr(path):
+                found += images_in(path, suffixes)
+            elif path.exists():
+                found.append(path)
+            else:
+                raise DataError("No such file or folder", where=path, fix="Check the path.")
+        except OSError as error:  # a name that is too long, or a folder that may not be entered
+            raise DataError(f"The system refuses: {error.strerror}", where=path, fix="Check the path.") from None
     if not found:
         raise DataError("No images were given", fix="Name image files or folders of them.")
     return found

@@ -23,6 +23,8 @@ LOCKING = "HDF5_USE_FILE_LOCKING"
 """Environment variable of the HDF5 library; it has the last word, over what a program asks for."""
 MOST_OBJECTS = 10_000
 """Groups and arrays of a file; data sets and volumes have a few dozen."""
+DAMAGE = (OSError, RuntimeError, KeyError, IndexError, ValueError, TypeError, AttributeError)
+"""What h5py meets in a damaged file, whatever is read of it."""
 _HELD = (errno.EAGAIN, errno.EACCES)
 
 
@@ -47,7 +49,7 @@ def open_hdf5(path: Path, *, called: str, again: str, **options: Any) -> h5py.Fi
         raise _refusal(error, path, called, again) from None
     try:
         problem = _elsewhere(file)
-    except (OSError, RuntimeError, KeyError, ValueError) as error:  # whatever h5py meets in a damaged file
+    except DAMAGE as error:
         problem = f"is damaged ({' '.join(str(error).split())})"
     if problem is not None:
         file.close()

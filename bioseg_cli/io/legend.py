@@ -62,13 +62,15 @@ class Legend:
             with tifffile.TiffFile(path, _multifile=False) as tif:
                 text = str((tif.imagej_metadata or {}).get("Info", "")) if tif.is_imagej else ""
                 table = np.ravel(tif.pages.first.tags.valueof(_COLOUR_MAP_TAG, ()))
-        except (tifffile.TiffFileError, ValueError, IndexError):  # another format, or a damaged file
+        except (OSError, MemoryError):
+            raise
+        except Exception:  # another format, or whatever tifffile meets in a damaged file
             return None
         lines = [_LINE.fullmatch(line) for line in text.splitlines()]
-        names = tuple(line[2] for value, line in enumerate(lines) if line is not None and int(line[1]) == value)
+        names = tuple(line[2] for value, line in enumerate(lines) if line is not None and line[1] == str(value))
         if not names or len(names) != len(lines):
             return None
-        if len(table) != 3 * COLOURS or len(names) > COLOURS:
+        if table.dtype != np.uint16 or len(table) != 3 * COLOURS or len(names) > COLOURS:
             return cls(names)
         colours = np.reshape(table, (3, COLOURS))[:, : len(names)].T // 257
         return cls(names, [(red, green, blue) for red, green, blue in colours.tolist()])

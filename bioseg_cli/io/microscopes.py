@@ -6,8 +6,10 @@ where they are alike; a mosaic of a CZI is one image.
 
 from __future__ import annotations
 
+import math
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -18,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bioseg_cli.errors import DataError, UsageError
+from bioseg_cli.io.limits import check_memory
 from bioseg_cli.io.named_array import NamedArray
 from bioseg_cli.io.pixel_size import PixelSize, usable_pixel_size
 
@@ -61,19 +64,31 @@ class MicroscopeImage(NamedArray):
 
     Raises:
         UsageError: the package that reads it is not installed.
-        DataError: it holds several images that are not alike, or axes that are not understood.
+        DataError: it holds several images that are not alike, axes that are not understood, or more pixels than memory
+            should hold.
     """
 
     letters = "TZCYX"
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._contents = _READERS[path.suffix.lower()](path)
+        try:
+            self._contents = _READERS[path.suffix.lower()](path)
+        except MemoryError:
+            what = "The header of the file declares more than memory holds"
+            raise DataError(what, where=path, fix="Copy or export it again.") from None
         for letter, size in zip(self._contents.letters, self._contents.shape, strict=True):
             if letter not in _ORDER and size > 1:
                 self._contents.close()
                 raise DataError(f"The file has an axis {letter} of {size}, which is not known", where=path, fix=_FIX)
         sizes = dict(zip(self._contents.letters, self._contents.shape, strict=True))
+        pixels = " x ".join(map(str, self._contents.shape))
+        size = math.prod(self._contents.shape) * self._contents.dtype.itemsize
+        try:
+            check_memory(path, f"The file ({pixels} values of the type {self._contents.dtype})", size)
+        except BaseException:
+            self._contents.close()
+            raise
         positions, time, plane, channel, sample, row, column = (sizes.get(letter, 1) for letter in _ORDER)
         self._shape = (positions * time, plane, channel * sample, row, column)
 
@@ -152,18 +167,29 @@ def _import_liffile() -> Any:
 
 def _nd2(path: Path) -> _Contents:
     file = _import_nd2().ND2File(path)
-    sizes: Mapping[str, int] = file.sizes
-    channels = file.metadata.channels or ()
-    voxel = file.voxel_size()
-    return _Contents(
-        letters="".join(sizes),
-        shape=tuple(sizes.values()),
-        dtype=file.dtype,
-        channel_names=tuple(channel.channel.name for channel in channels),
-        size=(voxel.y, "µm", voxel.x, "µm") if channels and channels[0].volume.axesCalibrated[0] else None,
-        read=file.asarray,
-        close=file.close,
-    )
+    with _closed_on_error(file):
+        sizes: Mapping[str, int] = file.sizes
+        channels = file.metadata.channels or ()
+        voxel = file.voxel_size()
+        return _Contents(
+            letters="".join(sizes),
+            shape=tuple(sizes.values()),
+            dtype=file.dtype,
+            channel_names=tuple(channel.channel.name for channel in channels),
+            size=(voxel.y, "µm", voxel.x, "µm") if channels and channels[0].volume.axesCalibrated[0] else None,
+            read=file.asarray,
+            close=file.close,
+        )
+
+
+@contextmanager
+def _closed_on_error(file: Any) -> Iterator[None]:
+    """Close a file whose metadata are damaged: nd2 warns of files that are left open."""
+    try:
+        yield
+    except BaseException:
+        file.close()
+        raise
 
 
 def _czi(path: Path) -> _Contents:

@@ -18,7 +18,7 @@ from nibabel.minc2 import Minc2File
 from numpy.typing import NDArray
 
 from bioseg_cli.errors import BiosegError, DataError
-from bioseg_cli.io.hdf5 import open_hdf5
+from bioseg_cli.io.hdf5 import DAMAGE, open_hdf5
 from bioseg_cli.io.limits import check_declared, check_memory
 
 _IMAGE = "minc-2.0/image/0"
@@ -100,7 +100,7 @@ class MincFile:
                     if self.limits is not None and self.limits != _type_range(self.stored):
                         np.clip(block, *self.limits, out=block)
                     yield block
-        except OSError as error:
+        except DAMAGE as error:
             what = f"The file is damaged somewhere after plane {first} ({' '.join(str(error).split())[:150]})"
             raise DataError(what, where=self.path, fix=_AGAIN) from error
 

@@ -204,7 +204,7 @@ def _spatial_shape(shape: tuple[int, ...], path: Path) -> tuple[int, int, int]:
         raise DataError(f"The file has {len(shape)} axes ({sizes}), a volume has three", where=path, fix=fix)
     if len(shape) < 3:
         raise DataError(f"The file has {len(shape)} axes ({sizes}), a volume has three", where=path)
-    if 0 in shape:
+    if min(shape) < 1:
         raise DataError(f"The volume is empty ({sizes})", where=path, fix=_AGAIN)
     x, y, z = map(int, shape)
     return z, y, x

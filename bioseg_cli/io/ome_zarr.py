@@ -10,7 +10,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -157,14 +157,22 @@ def images_of(path: Path) -> list[Path]:
     """The groups of the images in an OME-Zarr folder: itself, or those of a plate, of a well or of a list of series.
 
     Raises:
-        DataError: the folder holds no such image.
+        DataError: the folder holds no such image, or its metadata are damaged, or list a place outside of it.
     """
+    try:
+        return _images_of(path)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        what = f"The metadata of the folder are damaged ({type(error).__name__}: {error})"
+        raise DataError(what, where=path, fix="Write the images again.") from error
+
+
+def _images_of(path: Path) -> list[Path]:
     group = _open_group(path)
     metadata = _metadata(group)
     if "multiscales" in metadata:
         return [path]
     if "plate" in metadata:
-        found = [field for well in metadata["plate"]["wells"] for field in _fields(path / well["path"])]
+        found = [field for well in metadata["plate"]["wells"] for field in _fields(_below(path, well["path"]))]
     elif "well" in metadata:
         found = list(_fields(path))
     elif SERIES in metadata:
@@ -181,7 +189,13 @@ def _fields(well: Path) -> Iterator[Path]:
     metadata = _metadata(_open_group(well))
     if "well" not in metadata:
         raise DataError("The plate lists a well that has no metadata", where=well, fix="Write the plate again.")
-    yield from (well / image["path"] for image in metadata["well"]["images"])
+    yield from (_below(well, image["path"]) for image in metadata["well"]["images"])
+
+
+def _below(folder: Path, name: str) -> Path:
+    if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+        raise DataError(f"The metadata list {name}, which is not in the folder", where=folder, fix="Write them again.")
+    return folder / name
 
 
 def _open_group(path: Path) -> zarr.Group:

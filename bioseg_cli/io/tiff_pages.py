@@ -96,7 +96,8 @@ def _page_tags(tif: tifffile.TiffFile, path: Path) -> list[PageTags]:
         handle.seek(offset)
         count = handle.read(layout.tagnosize) if offset < handle.size and offset not in seen else b""
         size = layout.tagsize * struct.unpack(layout.tagnoformat, count)[0] if len(count) == layout.tagnosize else 0
-        content = handle.read(size + layout.offsetsize) if size else b""
+        # A count of 64 bits may ask for more bytes than memory has.
+        content = handle.read(size + layout.offsetsize) if 0 < size < handle.size else b""
         if not size or len(content) < size + layout.offsetsize:
             fix = "Copy or export it again."
             raise DataError(f"The file is truncated: it breaks off after page {len(found)}", where=path, fix=fix)

@@ -89,6 +89,8 @@ class TiffFrames:
             pixels = np.concatenate([self._page(page, rows, columns) for page in self._pages_of(number)])
         else:
             if self._whole is None:
+                for page in self._series.pages:
+                    self._check_inside(() if page is None else page.databytecounts)
                 self._whole = self._series.asarray()
             pixels = window(self._whole, self._axes, number, rows, columns)
         return pixels[: self.shape[0]]
@@ -100,6 +102,11 @@ class TiffFrames:
         pages = np.arange(len(series.pages)).reshape(*series.shape[:outer], 1, 1)
         found: list[int] = window(pages, self._axes[:outer] + "YX", number, slice(None), slice(None)).ravel().tolist()
         return found
+
+    def _check_inside(self, sizes: Sequence[int]) -> None:
+        """Raise `ValueError` for pieces larger than the file, before memory is taken to read them."""
+        if (largest := max(sizes, default=0)) > self._file.size:
+            raise ValueError(f"a strip or tile of {largest} bytes, in a file of {self._file.size}")
 
     def _page(self, number: int, rows: slice, columns: slice) -> Array:
         """Pixels (S, h, w) of a page."""
@@ -121,6 +128,8 @@ class TiffFrames:
         tall = keyframe.tilelength if tiled else min(keyframe.rowsperstrip, height)
         wide = keyframe.tilewidth if tiled else width
         down, across = math.ceil(height / tall), math.ceil(width / wide)
+        if (pieces := planes * down * across) > (listed := len(page.dataoffsets)):
+            raise ValueError(f"the file lists {listed} of {pieces} strips or tiles")
         wanted = [
             (plane * down + row) * across + column
             for plane in range(planes)
@@ -155,6 +164,7 @@ class TiffFrames:
         missing = [index for index in wanted if (number, index) not in before]
         if missing:
             offsets, sizes = ([of[index] for index in missing] for of in (page.dataoffsets, page.databytecounts))
+            self._check_inside(sizes)
             read = self._file.read_segments(offsets, sizes, missing)
             if len(missing) > 1 and found.nbytes >= _THREADED_BYTES:
                 with ThreadPoolExecutor(DECODERS) as pool:

@@ -19,6 +19,7 @@ from bioseg_cli.dataset.schema import Pixels
 from bioseg_cli.errors import DataError
 from bioseg_cli.io.files import write_text
 from bioseg_cli.io.folders import natural_key
+from bioseg_cli.io.json_text import parse_json
 from bioseg_cli.masks.undrawn import ASKED
 from bioseg_cli.printable import listing
 
@@ -117,7 +118,9 @@ def write_labkit_labels(mask: Path, names: Sequence[str]) -> None:
 
 def _read(file: Path) -> list[list[str]]:
     try:
-        sets = json.loads(file.read_text(encoding="utf-8"))["labelSets"]
+        sets = parse_json(file.read_text(encoding="utf-8"))["labelSets"]
+        if not (isinstance(sets, list) and all(isinstance(names, list) for names in sets)):
+            raise ValueError("labelSets is no list of lists")
         if not sets or sets[0] or not all(isinstance(name, str) for names in sets for name in names):
             raise ValueError("0 has a label")
     except (OSError, ValueError, KeyError, TypeError) as error:

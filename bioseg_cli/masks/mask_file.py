@@ -58,23 +58,34 @@ NO_TRAITS = MaskTraits()
 
 
 def mask_traits(path: Path) -> MaskTraits:
-    """Read the traits of a mask file from its header. A palette that is a ramp of greys is none: it changes nothing."""
+    """Read the traits of a mask file from its header. A palette that is a ramp of greys is none: it changes nothing.
+
+    Raises:
+        DataError: the file is damaged.
+    """
     if is_zarr(path):
         return NO_TRAITS
-    if is_tiff(path):
-        with tifffile.TiffFile(path, _multifile=False) as tif:
-            page = tif.pages.first
-            entries = _tiff_palette(page)
-            full = 2**page.bitspersample - 1 if page.dtype is not None and page.dtype.kind in "ub" else None
-            lossy = page.compression in _LOSSY_COMPRESSIONS
-    else:
-        with Image.open(path) as image:
-            entries = _raster_palette(image) if image.mode == "P" else None
-            full = 1 if image.mode == "1" else 65535 if image.mode.startswith("I") else 255
-            lossy = image.format in ("JPEG", "MPO")
+    with reading_errors(path):
+        entries, full, lossy = _of_tiff(path) if is_tiff(path) else _of_raster(path)
     if entries is None or _is_ramp(entries):
         return MaskTraits(None, full, lossy)
     return MaskTraits(entries.tobytes(), full, lossy)
+
+
+def _of_tiff(path: Path) -> tuple[NDArray[np.uint8] | None, int | None, bool]:
+    """Palette, largest value of a pixel, and whether it is lossy."""
+    with tifffile.TiffFile(path, _multifile=False) as tif:
+        page = tif.pages.first
+        full = 2**page.bitspersample - 1 if page.dtype is not None and page.dtype.kind in "ub" else None
+        return _tiff_palette(page), full, page.compression in _LOSSY_COMPRESSIONS
+
+
+def _of_raster(path: Path) -> tuple[NDArray[np.uint8] | None, int | None, bool]:
+    """See `_of_tiff`."""
+    with Image.open(path) as image:
+        entries = _raster_palette(image) if image.mode == "P" else None
+        full = 1 if image.mode == "1" else 65535 if image.mode.startswith("I") else 255
+        return entries, full, image.format in ("JPEG", "MPO")
 
 
 def read_mask(path: Path, frame: int = 0, stacks: Stacks | None = None) -> NDArray[Any]:
@@ -123,10 +134,12 @@ def _palette(path: Path) -> NDArray[np.uint8] | None:
 
 
 def _tiff_palette(page: tifffile.TiffPage) -> NDArray[np.uint8] | None:
-    """Colours (n, 3); TIFF writes them with 16 bits, some programs with 8."""
+    """Colours (n, 3); TIFF writes them with 16 bits, some with 8. Raises `ValueError` where they are others."""
     if page.colormap is None:
         return None
     entries = np.asarray(page.colormap).T
+    if entries.ndim != 2 or entries.shape[1] != 3 or entries.dtype.kind not in "ui":
+        raise ValueError(f"a palette of {' x '.join(map(str, entries.shape)) or 'one'} values of {entries.dtype}")
     return (entries >> 8 if entries.max() > 255 else entries).astype(np.uint8)
 
 

@@ -6,7 +6,6 @@ with them, because weights with a flipped bit are still weights.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from bioseg_cli.config import ClassInfo, Config, SplitName, UNetConfig
 from bioseg_cli.errors import DataError
 from bioseg_cli.io.files import write_bytes
 from bioseg_cli.io.intensities import SeenIntensities
+from bioseg_cli.io.json_text import parse_json
 from bioseg_cli.io.normalisation import Normalisation
 from bioseg_cli.io.pixel_size import PixelSize
 from bioseg_cli.model.checksum import checksum_of
@@ -143,7 +143,7 @@ def load_model(path: Path, device: torch.device) -> LoadedModel:
             fix="Copy the file again, or train the run again.",
         )
     try:
-        card = ModelCard.model_validate(json.loads(metadata[CARD_KEY]))
+        card = ModelCard.model_validate(parse_json(metadata[CARD_KEY]))
         card.intensities(), card.training_pixel_size(), card.training_intensities()
         _check_shapes(card.architecture, tensors)
         network = UNet(card.architecture)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
-from bioseg_cli.errors import UsageError
+from bioseg_cli.errors import DataError, UsageError
 from bioseg_cli.io.csv_cells import restored, write_csv
 from bioseg_cli.io.files import replacing
 from bioseg_cli.objects.measurements import Row
@@ -26,6 +27,9 @@ def join_tables(paths: Sequence[Path], joined: Path) -> None:
     """Write the rows of several tables as one, each cell as it is.
 
     A row has nothing in the columns that its own table lacks.
+
+    Raises:
+        DataError: a table is damaged.
     """
     columns = list(dict.fromkeys(name for path in paths for name in _columns(path)))
     with replacing(joined) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
@@ -60,11 +64,24 @@ def check_parquet() -> None:
         raise UsageError.not_installed("Parquet needs", error, "tables") from None
 
 
-def _columns(path: Path) -> Iterable[str]:
-    with path.open(encoding="utf-8", newline="") as file:
+def _columns(path: Path) -> Sequence[str]:
+    with _damage_refused(path), path.open(encoding="utf-8", newline="") as file:
         return next(csv.reader(file), [])
 
 
-def _rows(path: Path) -> Iterable[dict[str, str]]:
-    with path.open(encoding="utf-8", newline="") as file:
-        yield from csv.DictReader(file)
+def _rows(path: Path) -> Iterator[dict[str, str]]:
+    with _damage_refused(path), path.open(encoding="utf-8", newline="") as file:
+        rows = csv.DictReader(file)
+        for row in rows:
+            if None in row:
+                raise ValueError(f"line {rows.line_num} has more cells than there are columns")
+            yield row
+
+
+@contextmanager
+def _damage_refused(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, csv.Error) as error:
+        fix = "Remove it together with its mask, and predict the image again."
+        raise DataError(f"The table of objects is damaged ({error})", where=path, fix=fix) from None

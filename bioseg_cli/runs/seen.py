@@ -13,14 +13,17 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from pydantic import TypeAdapter, ValidationError
 
 from bioseg_cli.dataset.identity import ImageIdentity
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.errors import DataError
 from bioseg_cli.io.files import write_text
+from bioseg_cli.io.json_text import parse_json
 from bioseg_cli.runs.dataset import dataset_of
 from bioseg_cli.runs.directory import RunDirectory
 from bioseg_cli.runs.manifest import Manifest
+from bioseg_cli.runs.section import problems_of
 
 Use = Literal["labelled", "unlabelled", "validation"]
 
@@ -103,17 +106,12 @@ def write_seen(path: Path, images: Iterable[SeenImage]) -> None:
 
 def _read(path: Path) -> list[SeenImage]:
     try:
-        return [_seen_image(row) for row in json.loads(path.read_text(encoding="utf-8"))]
-    except (OSError, TypeError, KeyError, ValueError) as error:
+        rows = TypeAdapter(list[dict[str, Any]]).validate_python(parse_json(path.read_text(encoding="utf-8")))
+        return TypeAdapter(list[SeenImage]).validate_python([{**row, "identity": row} for row in rows])
+    except (OSError, ValueError) as error:
+        said = problems_of(error) if isinstance(error, ValidationError) else " ".join(str(error).split())
         raise DataError(
-            f"The record of the images that the run has seen is damaged ({' '.join(str(error).split())[:200]})",
+            f"The record of the images that the run has seen is damaged ({said[:200]})",
             where=path,
             fix="Copy the run again. Without this file, the data set of the run tells the images.",
         ) from None
-
-
-def _seen_image(row: dict[str, Any]) -> SeenImage:
-    about = {name: row.pop(name) for name in ("name", "use", "through")}
-    for side in ("rows", "columns"):
-        row[side] = tuple(map(int, row[side]))
-    return SeenImage(**about, identity=ImageIdentity(**row))

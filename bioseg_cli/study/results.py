@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from bioseg_cli.errors import DataError
 from bioseg_cli.evaluation.document import CalibrationRecord, ScoreRecord
 from bioseg_cli.evaluation.report import Evaluation
+from bioseg_cli.io.json_text import parse_json
 from bioseg_cli.runs.section import Section, problems_of
 from bioseg_cli.study.grid import Budget
 from bioseg_cli.study.statistics import Repeat
@@ -226,7 +227,7 @@ def read_scores(path: Path, request: Mapping[str, Any], identity: str | None) ->
     if not path.is_file():
         return None
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
         if content["request"] != request or identity not in (None, content["hash"]):
             return None
         return tuple(ScoreRow.model_validate(row) for row in content["rows"])

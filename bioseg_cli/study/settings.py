@@ -17,6 +17,8 @@ from bioseg_cli.training.settings import TrainConfig
 
 DEFAULT_RATIOS = (0.1, 0.25, 0.5)
 """The study's, where a plan names neither ratios nor numbers of labels."""
+MOST_RUNS = 10_000
+"""Of a plan. More are a slip of the pen: a study of an hour a run would take a year."""
 DEFAULT_STEPS = 5000
 """Updates of each run where a plan names neither `steps` nor `epochs`."""
 BY_THE_PLAN = frozenset(
@@ -132,6 +134,8 @@ class Plan(Config):
             own = BY_THE_PLAN if self.method(name).learns_from_labels else BY_THE_PLAN_WITHOUT_LABELS
             if taken := sorted(own & set(given)):
                 raise ValueError(f"{name}: {', '.join(taken)} {'is' if len(taken) == 1 else 'are'} set by the plan")
+        if (runs := self._most_runs) > MOST_RUNS:
+            raise ValueError(f"the plan has up to {runs:,} runs, and a study at most {MOST_RUNS:,}")
         if twice := OWN_KEYS & set(self.methods):
             raise ValueError(f"methods: {', '.join(sorted(twice))} has a key of its own")
         for name, entry in self.data.items():
@@ -145,6 +149,12 @@ class Plan(Config):
             ):
                 raise ValueError(f"data: {name} has a file for iic alone, and the plan has no iic")
         return self
+
+    @property
+    def _most_runs(self) -> int:
+        budgets = len({*self.ratios, *self.labels}) or len(DEFAULT_RATIOS)
+        with_labels = len(self.variants) * budgets * (1 + len(self.losses))
+        return self.draws * self.seeds * len(self.data) * (with_labels + len(self.further))
 
     @property
     def variants(self) -> tuple[dict[str, Any], ...]:

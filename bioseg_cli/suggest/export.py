@@ -22,6 +22,7 @@ from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.errors import UsageError
 from bioseg_cli.io.files import PARTIAL, sha256_of, write_failure, write_text
 from bioseg_cli.io.image_writer import write_image, write_labels
+from bioseg_cli.io.json_text import parse_json
 from bioseg_cli.suggest.result import Export, SuggestionResult
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def check_folder(folder: Path, *, beside: Path | None, overwrite: bool) -> None:
 def _written(folder: Path) -> dict[str, str]:
     """The hashes of the files of an earlier export, by name."""
     try:
-        files = json.loads((folder / RECORD_NAME).read_text(encoding="utf-8"))["files"]
+        files = parse_json((folder / RECORD_NAME).read_text(encoding="utf-8"))["files"]
         return {str(name): str(digest) for name, digest in files.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise UsageError(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator
+
+from bioseg_cli.io.json_text import parse_json
 
 SUFFIXES = (".json", ".txt")
 """Of files of names; anything else is a name itself."""
@@ -29,7 +30,7 @@ def _listed(path: Path) -> list[str]:
     try:
         # Names that are not UTF-8 keep their bytes, as Python reads the names of files.
         text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")
-        names = _in_json(json.loads(text)) if path.suffix.lower() == ".json" else text.splitlines()
+        names = _in_json(parse_json(text)) if path.suffix.lower() == ".json" else text.splitlines()
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not the JSON of `bioseg suggest`"
         raise ValueError(f"--label-images: {path} could not be read ({reason})") from None

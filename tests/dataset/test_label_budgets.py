@@ -475,7 +475,11 @@ def test_names_that_cannot_be_learnt_from_are_refused(
     assert not Path("run").exists()
 
 
-@pytest.mark.parametrize("content", ["torn", "{}", "[1]", '{"suggested": [{"rank": 1}]}', '{"suggested": 3}', "3"])
+@pytest.mark.parametrize(
+    "content",
+    ["torn", "{}", "[1]", '{"suggested": [{"rank": 1}]}', '{"suggested": 3}', "3", "[" * 100_000],
+    ids=["torn", "mapping", "number in a list", "no name", "no list", "number", "deep"],
+)
 def test_json_that_suggest_did_not_print_is_refused(content: str, bioseg: Cli, tmp_path: Path) -> None:
     (tmp_path / "chosen.json").write_text(content)
     refused = bioseg("train-uda", tmp_path / "d.h5", "--label-images", tmp_path / "chosen.json")

@@ -204,3 +204,26 @@ def test_a_schema_that_is_no_number_is_damage(changed, value: object):
 
     with pytest.raises(DataError, match="damaged"), Dataset(changed(set_schema, "")):
         pass
+
+
+@pytest.mark.parametrize("part", range(4))
+def test_random_damage_of_a_data_set_is_one_kind_of_error(disc_dataset: Path, tmp_path: Path, part: int):
+    """In what HDF5 says of groups, types and attributes, of which h5py raises many kinds of errors."""
+    whole = disc_dataset.read_bytes()
+    path = tmp_path / "a.h5"
+    refused = 0
+    for number in range(150):
+        random = np.random.default_rng([part, number])
+        content = bytearray(whole)
+        # The last bytes are those of the attributes, which are written when all else is known.
+        place = len(content) - int(random.integers(1, min(20_000, len(content))))
+        content[place : place + 4] = random.bytes(4)
+        path.write_bytes(content)
+        try:
+            with Dataset(path) as dataset:
+                for index in range(dataset.size):
+                    dataset.image(index), dataset.labels(index)
+        except DataError as error:
+            assert str(path) in str(error)
+            refused += 1
+    assert refused > 50

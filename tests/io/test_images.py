@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +123,61 @@ def test_unrelated_images_in_one_file_are_refused(tmp_path: Path) -> None:
         writer.write(noise(10, 24), metadata=None)
     with pytest.raises(DataError, match="2 separate images"):
         inspect_image(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("tags", [5000, 2**31, 2**40, 2**63, 2**64 - 1])
+def test_a_page_of_more_tags_than_memory_holds_is_refused(tmp_path: Path, tags: int) -> None:
+    path = tmp_path / "a.tif"
+    with tifffile.TiffWriter(path, bigtiff=True) as writer:
+        for _ in range(2):
+            writer.write(noise(9, 9), metadata=None)
+    content = bytearray(path.read_bytes())
+    with tifffile.TiffFile(path) as tif:
+        place = tif.pages[1].offset
+    struct.pack_into("<Q", content, place, tags)
+    path.write_bytes(content)
+    with pytest.raises(DataError, match="it breaks off after page 1"):
+        inspect_image(path)
+
+
+@pytest.mark.parametrize(
+    ("shape", "options", "tag"),
+    [
+        ((18, 9), {"rowsperstrip": 8}, "StripByteCounts"),
+        ((18, 9), {"tile": (16, 16)}, "TileByteCounts"),
+        ((16, 18, 9), {"tile": (16, 16, 16), "volumetric": True}, "TileByteCounts"),
+    ],
+    ids=["strips", "tiles", "decoded whole"],
+)
+def test_a_piece_of_more_bytes_than_memory_holds_is_refused(
+    tmp_path: Path, shape: tuple[int, ...], options: dict[str, Any], tag: str
+) -> None:
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, noise(*shape), bigtiff=True, compression="zlib", photometric="minisblack", **options)
+    with tifffile.TiffFile(path, mode="r+b") as tif:
+        sizes = tif.pages.first.tags[tag]
+        sizes.overwrite([2**42] * sizes.count, dtype="Q")
+    with pytest.raises(DataError, match=f"a strip or tile of {2**42} bytes, in a file of"):
+        read_frame(path, stacks=Stacks(planes=True))
+
+
+def test_an_image_of_more_tiles_than_the_file_lists_is_refused_in_a_moment(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, noise(18, 9), tile=(16, 16), compression="zlib", metadata=None)
+    with tifffile.TiffFile(path, mode="r+b") as tif:
+        tags = tif.pages.first.tags
+        tags["ImageLength"].overwrite(2**28, dtype="I")
+        tags["ImageWidth"].overwrite(1, dtype="I")
+        tags["TileLength"].overwrite(1, dtype="I")
+        tags["TileWidth"].overwrite(16, dtype="I")
+    with pytest.raises(DataError, match=f"lists 2 of {2**28} strips or tiles"):
+        read_frame(path)
+
+
+def test_a_name_that_is_too_long_for_the_system_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="The system refuses: File name too long") as caught:
+        list_images([tmp_path / ("n" * 300)])
+    assert "nnn" in str(caught.value.where)
 
 
 @pytest.mark.parametrize("share", [0.001, 0.1, 0.3, 0.6, 0.9, 0.999])

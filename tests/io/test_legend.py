@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,24 @@ def test_other_files_have_no_legend(tmp_path: Path) -> None:
         assert Legend.read(tmp_path / name) is None
     with pytest.raises(OSError):
         Legend.read(tmp_path / "absent.tif")
+
+
+@pytest.mark.parametrize("kind", [0, 1, 2, 7, 12])
+@pytest.mark.parametrize("tag", [256, 258, 262, 270, 320])
+def test_a_damaged_tag_costs_the_legend_and_nothing_else(tmp_path: Path, tag: int, kind: int) -> None:
+    legend = Legend(("background", "cell"), [(0, 0, 0), (255, 180, 1)])
+    write_labels(tmp_path / "a.tif", LABELS % 2, None, legend)
+    content = bytearray((tmp_path / "a.tif").read_bytes())
+    with tifffile.TiffFile(tmp_path / "a.tif") as tif:
+        place = tif.pages.first.tags[tag].offset
+    struct.pack_into("<H", content, place + 2, kind)
+    (tmp_path / "a.tif").write_bytes(content)
+    assert Legend.read(tmp_path / "a.tif") in (None, legend, Legend(legend.names))
+
+
+def test_a_value_of_many_digits_is_no_legend(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", LABELS, imagej=True, metadata={"Info": f"{'1' * 5000} = a"})
+    assert Legend.read(tmp_path / "a.tif") is None
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -96,6 +97,18 @@ def test_a_damaged_file_is_named(tmp_path: Path, write: Write) -> None:
     with pytest.raises(DataError, match="could not be read") as error:
         read_frame(path)
     assert str(path) in str(error.value)
+
+
+def test_a_lif_that_declares_more_pixels_than_memory_should_hold_is_refused(tmp_path: Path) -> None:
+    path = write_lif(tmp_path / "a.lif", {"i": noise(1, 1, 1, 20, 24)}, ["Green"], 0.5)
+    content = path.read_bytes()
+    (length,) = struct.unpack_from("<I", content, 9)
+    text = content[13 : 13 + 2 * length].decode("utf-16-le")
+    changed = text.replace('NumberOfElements="20"', f'NumberOfElements="{2**30}"').encode("utf-16-le")
+    start = struct.pack("<IIBI", 0x70, len(changed) + 5, 0x2A, len(changed) // 2)
+    path.write_bytes(start + changed + content[13 + 2 * length :])
+    with pytest.raises(DataError, match="48 GiB of memory, and the limit is 1"):
+        inspect_image(path)
 
 
 def test_images_of_a_lif_that_are_alike_are_frames(tmp_path: Path) -> None:

@@ -89,6 +89,37 @@ def test_a_plate_has_an_image_for_each_field_of_its_wells(tmp_path: Path, zarr_f
         inspect_image(plate)
 
 
+@pytest.mark.parametrize(
+    ("wells", "said"),
+    [
+        (3, "metadata of the folder are damaged"),
+        ([3], "metadata of the folder are damaged"),
+        ([{"path": None}], "metadata of the folder are damaged"),
+        ([{}], "metadata of the folder are damaged"),
+        ([{"path": "../other.zarr"}], "which is not in the folder"),
+        ([{"path": "/somewhere"}], "which is not in the folder"),
+        ([{"path": "B/7"}], "could not be read as a Zarr group"),
+    ],
+)
+def test_a_plate_that_lists_no_wells_of_its_own_is_refused(tmp_path: Path, wells: object, said: str) -> None:
+    plate = write_plate(tmp_path / "plate.zarr", {"A/1/0": noise(33, 34)})
+    described = json.loads((plate / ".zattrs").read_text())
+    described["plate"]["wells"] = wells
+    (plate / ".zattrs").write_text(json.dumps(described))
+    with pytest.raises(DataError, match=said):
+        images_of(plate)
+
+
+@pytest.mark.parametrize("images", [3, {"path": "0"}, [{"path": 0}], [[]]])
+def test_a_well_that_lists_no_images_is_refused(tmp_path: Path, images: object) -> None:
+    plate = write_plate(tmp_path / "plate.zarr", {"A/1/0": noise(33, 34)})
+    described = json.loads((plate / "A/1/.zattrs").read_text())
+    described["well"]["images"] = images
+    (plate / "A/1/.zattrs").write_text(json.dumps(described))
+    with pytest.raises(DataError, match="metadata of the folder are damaged"):
+        images_of(plate)
+
+
 def test_a_folder_without_metadata_is_no_image(tmp_path: Path) -> None:
     (tmp_path / "a.zarr").mkdir()
     with pytest.raises(DataError, match="could not be read as a Zarr group"):

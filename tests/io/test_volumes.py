@@ -271,6 +271,10 @@ def broken_nifti(tmp_path: Path, kind: str) -> Path:
         write_nifti(path, np.zeros((4, 3), "uint8"))
     elif kind == "no planes":
         write_nifti(path, np.zeros((4, 3, 0), "uint8"))
+    elif kind == "fewer than no planes":
+        content = bytearray(write_nifti(path, counting("uint8")).read_bytes())
+        content[46:48] = np.array(-2, "<i2").tobytes()
+        path.write_bytes(content)
     elif kind == "colour":
         write_nifti(path, np.zeros((4, 3, 2), [("R", "u1"), ("G", "u1"), ("B", "u1")]))
     elif kind == "complex":
@@ -298,6 +302,7 @@ def broken_nifti(tmp_path: Path, kind: str) -> Path:
         ("four axes", r"4 axes \(4 x 3 x 2 x 5\)"),
         ("two axes", r"2 axes \(4 x 3\)"),
         ("no planes", r"empty \(4 x 3 x 0\)"),
+        ("fewer than no planes", r"empty \(5 x 4 x -2\)"),
         ("colour", "RGB"),
         ("complex", "complex64"),
         ("flat affine", "cannot be inverted"),

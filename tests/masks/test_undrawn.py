@@ -334,10 +334,11 @@ def test_damaged_or_missing_labels_of_labkit(folder: Folder) -> None:
     folder.add("b", strokes(1, 2))
     with pytest.raises(DataError, match=r"1 of 2 masks have no labels of LabKit beside them: b.png"):
         folder.prepare()
-    (folder.masks / "a.tif.labels").write_text('{"labelSets": [["cell"]]}')
     (folder.masks / "b.png").unlink()
-    with pytest.raises(DataError, match="The labels of LabKit cannot be read"):
-        folder.prepare()
+    for damaged in ('{"labelSets": [["cell"]]}', '{"labelSets": [[], "cell"]}', '{"labelSets":' + "[" * 100_000):
+        (folder.masks / "a.tif.labels").write_text(damaged)
+        with pytest.raises(DataError, match="The labels of LabKit cannot be read"):
+            folder.prepare()
 
 
 def test_the_option_needs_masks_and_a_value(folder: Folder) -> None:

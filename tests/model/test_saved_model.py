@@ -189,6 +189,7 @@ def test_a_missing_model_is_named(tmp_path: Path):
     "card",
     [
         "{not json",
+        '{"classes":' + "[" * 100_000,
         "{}",
         CARD.model_copy(update={"architecture": CARD.architecture.model_copy(update={"width": 5})}).model_dump_json(),
         CARD.model_copy(update={"normalisation": {"method": "minmax"}}).model_dump_json(),

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from helpers.blobs import disc, random_objects
 
+from bioseg_cli.errors import DataError
 from bioseg_cli.io.pixel_size import PixelSize
 from bioseg_cli.objects.instances import Objects
 from bioseg_cli.objects.measurements import measured
@@ -82,3 +83,15 @@ def test_tables_of_other_columns_are_joined_and_read_as_they_were(tmp_path: Path
     join_tables([tmp_path / "empty.csv"], tmp_path / "none.csv")
     write_parquet(tmp_path / "none.csv", tmp_path / "none.parquet")
     assert len(pandas.read_parquet(tmp_path / "none.parquet")) == 0
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"image,class\na,cell,3\n", b"image,class\na,\xff\n", b"image\xff,class\n", b"image\n" + b"a" * 200_000 + b"\n"],
+    ids=["too many cells", "no text", "no text in the header", "a cell too long"],
+)
+def test_a_table_that_somebody_damaged_is_named(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.csv").write_bytes(content)
+    with pytest.raises(DataError, match="The table of objects is damaged") as caught:
+        join_tables([tmp_path / "a.csv"], tmp_path / "all.csv")
+    assert caught.value.where == str(tmp_path / "a.csv") and not (tmp_path / "all.csv").exists()

@@ -112,6 +112,12 @@ def test_a_listed_field_that_is_missing(source) -> None:
         prepare(source)
 
 
+def test_a_list_that_is_no_text(source) -> None:
+    (source / "metadata" / "test.txt").write_bytes(b"\xff\xfea.png\n")
+    with pytest.raises(DataError, match="1 listed fields have no image"):
+        prepare(source)
+
+
 def test_a_field_in_two_lists(source) -> None:
     (source / "metadata" / "test.txt").write_text(f"{NAMES[0]}.png\n")
     with pytest.raises(DataError, match="two official lists"):

@@ -44,3 +44,6 @@ def test_damaged_scores_are_named_and_can_be_had_again(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"cannot be read .*state: field required.*") as refused:
         read_scores(path, REQUEST, None)
     assert "\n" not in refused.value.what and not is_scored(path, REQUEST, "1")
+    path.write_text("[" * 100_000)
+    with pytest.raises(DataError, match=r"cannot be read .*too many levels"):
+        read_scores(path, REQUEST, None)

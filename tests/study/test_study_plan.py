@@ -141,6 +141,8 @@ def test_label_draws_differ_and_each_is_nested(disc_dataset: Path) -> None:
         ({"uda": [{"width": 4}, {"widht": 4}]}, "widht"),
         ({"uda": [{}, {"lr": 0.1}, {"width": 64}]}, "entries 1 and 3 are the same"),
         ({"uda": []}, "the list is empty"),
+        ({"draws": 10**9}, "up to 12,000,000,000 runs, and a study at most 10,000"),
+        ({"seeds": 2**62}, "runs, and a study at most 10,000"),
         ({"iic": {"data": "x.h5"}}, "set by the plan"),
         ({"labels": [2, 9]}, "more than its 8 labelled"),
         ({"labels": [8]}, "leaves nothing unlabelled"),

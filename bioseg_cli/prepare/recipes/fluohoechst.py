@@ -113,7 +113,7 @@ def _official_splits(source: Path, notes: list[str]) -> dict[str, SplitName]:
         if not path.is_file():
             notes.append(f"metadata/{name} is not there: the {split} split is empty")
             continue
-        for line in path.read_text(encoding="utf-8").split():
+        for line in path.read_text(encoding="utf-8", errors="surrogateescape").split():
             stem = Path(line).stem
             if splits.setdefault(stem, split) != split:
                 raise DataError(f"{stem} stands in two official lists", where=path, fix="Unpack metadata.zip again.")
