@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo test test-fast lint docs package bench bench-full soak mutate results clean
+.PHONY: help setup demo test test-fast lint docs package bench bench-full soak endurance mutate results clean
 .DEFAULT_GOAL := help
 
 help:  ## Show the targets
@@ -49,10 +49,12 @@ bench-full: $(READY)  ## The benchmarks behind benchmarks/RESULTS.md
 	-$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
 	$(BIN)/python -m benchmarks --full
 
-soak: $(READY)  ## Kill trainings and a study at random and resume them; read thousands of damaged and hostile files
+soak: $(READY)  ## Kill commands 200 times and compare what they wrote; read thousands of damaged and hostile files
 	$(BIN)/python -m benchmarks.soak
-	$(BIN)/python -m benchmarks.study_soak
 	$(BIN)/python -m benchmarks.fuzz
+
+endurance: $(READY)  ## Train, predict and evaluate in one process for an hour, and see whether anything grows
+	$(BIN)/python -m benchmarks.endurance
 
 mutate: $(READY)  ## Break the code in thousands of ways and count what no test notices; MUTATE="--package metrics"
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[mutate]'

@@ -3,8 +3,8 @@
 Small sizes; --full takes large ones, for hours on two cores. DIR keeps the images, the model
 that predicts them, and with --full the figure of scaling; without it they are made in a temporary folder and removed.
 
-Not here, because they need data or a folder of their own: `benchmarks.precision`, `benchmarks.brain_slices` and
-`benchmarks.soak`.
+Not here, because they need data or time of their own: `benchmarks.precision`, `benchmarks.brain_slices`,
+`benchmarks.soak` and `benchmarks.endurance`.
 """
 
 from __future__ import annotations

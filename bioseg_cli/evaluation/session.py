@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack
 from pathlib import Path
 
 from bioseg_cli.errors import DataError, PartialFailure
@@ -15,7 +15,7 @@ from bioseg_cli.evaluation.report import Evaluation, Figures, images_csv, table_
 from bioseg_cli.evaluation.result import EvaluationResult
 from bioseg_cli.evaluation.settings import EvaluateConfig
 from bioseg_cli.io.files import refuse_existing, write_text
-from bioseg_cli.io.ownership import owned_folder
+from bioseg_cli.io.ownership import owned_file, owned_folder
 from bioseg_cli.runs.output import Output
 from bioseg_cli.runs.sections import Environment
 
@@ -34,7 +34,11 @@ def run(config: EvaluateConfig, output: Output, *, overwrite: bool) -> Evaluatio
         PartialFailure: some of several runs cannot be scored; `done` holds the others, and what was asked for is
             written.
     """
-    with nullcontext() if config.out is None else owned_folder(config.out, say=output.say):
+    with ExitStack() as owned:
+        if config.out is not None:
+            owned.enter_context(owned_folder(config.out, say=output.say))
+        if config.csv is not None:
+            owned.enter_context(owned_file(config.csv, say=output.say))
         for path in (config.csv, config.out):
             if path is not None:
                 refuse_existing(path, overwrite=overwrite)

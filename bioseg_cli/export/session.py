@@ -17,7 +17,8 @@ from bioseg_cli.export.result import ExportResult
 from bioseg_cli.export.settings import ExportConfig
 from bioseg_cli.io.files import refuse_existing, replacing
 from bioseg_cli.io.images import read_frame
-from bioseg_cli.model.saved import load_model
+from bioseg_cli.io.ownership import owned_file
+from bioseg_cli.model.saved import LoadedModel, load_model
 from bioseg_cli.prediction.predictor import Predictor
 from bioseg_cli.runs.dataset import dataset_of
 from bioseg_cli.runs.directory import RunDirectory, checkpoint_of
@@ -36,20 +37,25 @@ def run(config: ExportConfig, output: Output, *, overwrite: bool) -> ExportResul
         DataError: no run, or no such state; the image cannot be read, or is not like those of the training.
         RunError: the exported graph does not compute what the network does.
     """
-    device = resolve_device("cpu")
-    model = load_model(checkpoint_of(config.run, config.state), device)
+    model = load_model(checkpoint_of(config.run, config.state), resolve_device("cpu"))
     if model.card.outputs != "classes":
         raise UsageError(
             "A run of train-iic has clusters, which other programs have no mapping for",
             where=config.run,
             fix="Export a run of train-uda; `--init-from` starts one from the weights of this run.",
         )
-    title = config.name or config.run.name.removesuffix(".safetensors")
     out = config.out or FOLDER / f"{config.run.name.removesuffix('.safetensors')}{SUFFIXES[config.format]}"
-    refuse_existing(out, overwrite=overwrite)
-    # What is missing is said before the graph is made, which takes some seconds.
-    pixels = example_image(config) if config.format == "bioimageio" else None
-    output.say(f"{model.path}: the network becomes an ONNX graph, which is then compared with the network")
+    with owned_file(out, say=output.say):
+        refuse_existing(out, overwrite=overwrite)
+        # What is missing is said before the graph is made, which takes some seconds.
+        pixels = example_image(config) if config.format == "bioimageio" else None
+        output.say(f"{model.path}: the network becomes an ONNX graph, which is then compared with the network")
+        difference = _write(config, model, pixels, out)
+    return ExportResult(model.path, config.format, out, difference, CHECKED_SIZES)
+
+
+def _write(config: ExportConfig, model: LoadedModel, pixels: NDArray[Any] | None, out: Path) -> float:
+    """Write the graph, with pixels in a package; returns how far it is from the network at most."""
     with tempfile.TemporaryDirectory() as folder, replacing(out) as temporary:
         graph = Path(folder) / "weights.onnx"
         write_graph(model, graph)
@@ -57,12 +63,12 @@ def run(config: ExportConfig, output: Output, *, overwrite: bool) -> ExportResul
         if pixels is None:
             temporary.write_bytes(graph.read_bytes())
         else:
-            precision = resolve_precision("fp32", device)
-            predictor = Predictor(model, precision)
+            predictor = Predictor(model, resolve_precision("fp32", resolve_device("cpu")))
             predictor.check(pixels.shape[0], pixels.dtype, config.image)
+            title = config.name or config.run.name.removesuffix(".safetensors")
             about = About(title, config.author, config.license or "", config.cite)
             write_package(model, predictor, pixels, graph, temporary, about)
-    return ExportResult(model.path, config.format, out, difference, CHECKED_SIZES)
+    return difference
 
 
 def example_image(config: ExportConfig) -> NDArray[Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,9 +15,10 @@ from bioseg_cli.errors import UsageError
 from bioseg_cli.init.commands import commands_of, data_path, from_folder, script_of
 from bioseg_cli.init.result import FoundData, InitResult
 from bioseg_cli.init.settings import InitConfig
-from bioseg_cli.io.files import write_bytes, write_failure, write_text
+from bioseg_cli.io.files import temporary_path, write_bytes, write_failure, write_text
 from bioseg_cli.io.folders import IMAGE_SUFFIXES, VOLUME_SUFFIXES, files_in, with_suffix
 from bioseg_cli.io.names import on_any_disk, stem_within
+from bioseg_cli.io.ownership import owned_file
 from bioseg_cli.prepare import session as prepare
 from bioseg_cli.prepare.result import PreparationResult
 from bioseg_cli.runs.output import Output
@@ -33,21 +33,26 @@ def run(config: InitConfig, output: Output, *, overwrite: bool) -> InitResult:
         UsageError: no folder of images is given, a file exists already, or settings that do not fit the images.
         DataError: see `prepare.session.run`: what `bioseg prepare folder` would refuse is refused here.
     """
-    refuse_files(config, overwrite=overwrite)
-    return write(config, look(config, output))
+    with owned_files(config, output, overwrite=overwrite):
+        return write(config, look(config, output))
 
 
-def refuse_files(config: InitConfig, *, overwrite: bool) -> None:
-    """Raise `UsageError` where a file to write exists already and may not be replaced."""
-    if not overwrite and (existing := next((path for path in _files(config) if path.exists()), None)):
-        raise UsageError("The file exists already", where=existing, fix="Choose another --name, or give --overwrite.")
+@contextmanager
+def owned_files(config: InitConfig, output: Output, *, overwrite: bool) -> Iterator[None]:
+    """Keep other processes from the files to write; raises `UsageError` where one exists and may not be replaced."""
+    settings, *_ = files = _files(config)
+    with owned_file(settings, say=output.say):
+        if not overwrite and (existing := next((path for path in files if path.exists()), None)):
+            fix = "Choose another --name, or give --overwrite."
+            raise UsageError("The file exists already", where=existing, fix=fix)
+        yield
 
 
 def look(config: InitConfig, output: Output) -> FoundData:
     """What a data set of the folders holds, found by making it as `bioseg prepare folder` will; see `run`."""
     if config.images is None:
         raise UsageError("--images is needed", fix="Give the folder of the images.")
-    with _temporary_folder(config.folder) as folder:
+    with _temporary_folder(config) as folder:
         trial = config.data_set(out=folder / f"{config.called}.h5", picture=True)
         made = prepare.run(trial, output, overwrite=False)
         with Dataset(made.path) as dataset:
@@ -112,13 +117,13 @@ def _yaml(config: InitConfig) -> str:
 
 
 @contextmanager
-def _temporary_folder(folder: Path) -> Iterator[Path]:
+def _temporary_folder(config: InitConfig) -> Iterator[Path]:
     """A folder for the trial where there is room for the data set, too."""
+    temporary = temporary_path(config.folder / config.called)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=".init-", dir=folder))
+        temporary.mkdir(parents=True)
     except OSError as error:
-        raise write_failure(error, folder / ".init") from error
+        raise write_failure(error, temporary) from error
     try:
         yield temporary
     finally:

@@ -10,6 +10,7 @@ import contextlib
 import errno
 import hashlib
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,8 +20,12 @@ HASH_BLOCK_BYTES = 1 << 20
 PARTIAL = ".partial"
 OWNER, CLAIMING = ".owner", ".claiming"
 """What the names of the hidden files end in by which processes keep out of each other's way; see `ownership`."""
+FOLDER = "bioseg"
+"""The name of the owner of a folder; that of a part of its files has the part behind it."""
 LONGEST_NAME = 255
 """Bytes that most file systems allow a name."""
+TEMPORARY = re.compile(rf"\.(?P<stem>.*)\.\d+{re.escape(PARTIAL)}(?P<suffix>.*)", re.DOTALL)
+"""Names that `replacing` gives, with the stem and the suffix of the file that is written."""
 _OF_ONE_FILE = (errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL, errno.EISDIR, errno.ENOENT)
 """What is wrong with the name of a file, or with what stands there, and not with the disk."""
 
@@ -32,10 +37,14 @@ def refuse_existing(path: Path, *, overwrite: bool) -> None:
 
 
 def is_occupied(path: Path) -> bool:
-    """Whether there is a file, or a folder that holds more than the signs of its owner."""
+    """Whether there is a file, or a folder that holds more than its owner, or one that was killed, has left."""
     if not path.is_dir():
         return path.exists()
-    return any(not (place.name.startswith(".") and place.suffix in (OWNER, CLAIMING)) for place in path.iterdir())
+    return any(not (_is_of_owner(place.name) or TEMPORARY.fullmatch(place.name)) for place in path.iterdir())
+
+
+def _is_of_owner(name: str) -> bool:
+    return name.startswith(".") and name.endswith((OWNER, CLAIMING))
 
 
 @contextlib.contextmanager
@@ -46,7 +55,7 @@ def replacing(path: Path) -> Iterator[Path]:
         OutputError: the disk is full or the folder cannot be written.
         DataError: this file cannot be written; another may.
     """
-    temporary = _temporary(path)
+    temporary = temporary_path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
@@ -60,7 +69,8 @@ def replacing(path: Path) -> Iterator[Path]:
             temporary.unlink()
 
 
-def _temporary(path: Path) -> Path:
+def temporary_path(path: Path) -> Path:
+    """Where this process writes what becomes `path`: a hidden name beside it."""
     # The suffix stays last because writers of images choose the format by it.
     return path.with_name(hidden_name(path.stem, f".{os.getpid()}{PARTIAL}{path.suffix}", of=path.name))
 
@@ -78,12 +88,6 @@ def hidden_name(stem: str, ending: str, *, of: str | None = None) -> str:
         # The stem itself may be just short enough.
         name = f".{hashlib.sha256(os.fsencode(of or stem)).hexdigest()}{ending}"
     return name
-
-
-def discard_partial(folder: Path) -> None:
-    """Remove what writers that were killed left anywhere below `folder`, which nothing else is writing to."""
-    for left in folder.rglob(f".*{PARTIAL}*"):
-        left.unlink()
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bioseg_cli.errors import OutputError, UsageError
-from bioseg_cli.io.files import CLAIMING, OWNER, hidden_name, write_failure
+from bioseg_cli.io.files import CLAIMING, FOLDER, OWNER, hidden_name, write_failure
+from bioseg_cli.io.leftovers import discard_partial, discard_partial_of
 from bioseg_cli.io.owner import Owner
 
 BEAT_SECONDS = 10.0
@@ -27,9 +28,6 @@ SILENT_SECONDS = 60.0
 CLAIM_SECONDS = 5.0
 """Reading and writing the files of owners takes milliseconds; who takes longer was killed over it."""
 _PAUSE_SECONDS = 0.05
-
-_FOLDER = "bioseg"
-"""The name of the owner of a folder; that of a part of its files has the part behind it."""
 
 
 def _silently(text: str) -> None:
@@ -69,25 +67,28 @@ class Ownership:
 
 @contextlib.contextmanager
 def owned_folder(
-    folder: Path, *, part: str | None = None, say: Callable[[str], None] = _silently
+    folder: Path, *, part: str | None = None, tidy: bool = True, say: Callable[[str], None] = _silently
 ) -> Iterator[Ownership]:
     """Own a folder, which is made where there is none, while the context is entered.
 
     Args:
         folder: that is written to.
         part: own this part of its files alone. Parts of other names do not exclude each other.
+        tidy: whether to remove what owners that were killed left half-written anywhere below it; never of a part.
         say: is told where it takes a while to see whether an earlier owner is gone.
 
     Raises:
         OutputError: another process owns the folder or this part of it, or the folder cannot be written.
     """
-    whole, mine = (folder / hidden_name(f"{_FOLDER}{suffix}", OWNER) for suffix in ("", f"-{part}" if part else ""))
+    whole, mine = (folder / hidden_name(f"{FOLDER}{suffix}", OWNER) for suffix in ("", f"-{part}" if part else ""))
 
     def owners() -> list[Path]:
-        return sorted(folder.glob(f".{_FOLDER}*{OWNER}")) if part is None else [whole, mine]
+        return sorted(folder.glob(f".{FOLDER}*{OWNER}")) if part is None else [whole, mine]
 
-    place = _Place(folder, mine, folder / hidden_name(_FOLDER, CLAIMING), owners)
+    place = _Place(folder, mine, folder / hidden_name(FOLDER, CLAIMING), owners)
     with _made(folder), _owned(place, 0, say) as ownership:
+        if tidy and part is None:
+            discard_partial(folder)
         yield ownership
 
 
@@ -102,7 +103,19 @@ def owned_file(path: Path, *, wait: float = 0, say: Callable[[str], None] = _sil
     """
     mine, claiming = (path.with_name(hidden_name(path.name, ending)) for ending in (OWNER, CLAIMING))
     with _made(path.parent), _owned(_Place(path, mine, claiming, lambda: [mine]), wait, say) as ownership:
+        discard_partial_of(path)
         yield ownership
+
+
+def discard_owners(folder: Path) -> None:
+    """Remove the files of owners below `folder` that are known to be gone."""
+    for path in folder.rglob(f".*{OWNER}"):
+        if (owner := Owner.read(path)) is not None and owner.gone:
+            name = path.name[1 : -len(OWNER)]
+            taken = owned_folder(path.parent) if name == FOLDER else owned_file(path.with_name(name))
+            # Another process may have taken it over meanwhile.
+            with contextlib.suppress(OutputError), taken:
+                pass
 
 
 @dataclass(frozen=True)

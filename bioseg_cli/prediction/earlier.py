@@ -14,6 +14,7 @@ from bioseg_cli.objects.instances import ObjectRules
 from bioseg_cli.prediction.record import FileEntry, PredictionRecord
 from bioseg_cli.prediction.settings import PredictConfig, records_in
 from bioseg_cli.prediction.sources import AnySource
+from bioseg_cli.runs.sections import Status
 
 OF_ONE_COMMAND = frozenset(
     {"run", "state", "inputs", "recursive", "files_from", "skip_existing", "part", "split", "force"}
@@ -31,7 +32,7 @@ class EarlierPrediction:
         entries: of each file by its name.
         made_by: the record that says what made the file, by the name of the file.
         own: names of the files in the record that is written anew: those of other parts of a job array are not there.
-        fitting: names of the files that were made by the model and with the settings of now.
+        fitting: names of the files that are known to be made by the model and with the settings of now.
         level: of pyramids, that is predicted.
     """
 
@@ -68,7 +69,9 @@ class EarlierPrediction:
                 if config.part is None or path.name == config.record_name:
                     own |= set(found)
                 same = record.model.sha256 == model_hash and _lasting(record.config) == settings
-                if not same or (config.objects and record.object_rules != rules.learnt):
+                # Where a kill came between a mask and the record, the mask of an `earlier` entry is the new one.
+                unsure = record is not whole and whole.status != Status.FINISHED
+                if not same or unsure or (config.objects and record.object_rules != rules.learnt):
                     unfit |= set(found)
         return cls(config.out, entries, made_by, frozenset(own), frozenset(entries) - unfit, config.level)
 

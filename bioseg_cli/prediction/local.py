@@ -53,13 +53,14 @@ class LocalPrediction:
         self._rules = rules
         self._output = output
         self._manner = Outcome(device=None, precision=None, environment=None, tiles=None)
-        self._files: list[FileEntry] = []
-        self._failures: list[FailureEntry] = []
+        # By name: after an interrupt one may be told of twice.
+        self._files: dict[str, FileEntry] = {}
+        self._failures: dict[str, FailureEntry] = {}
 
     @property
     def outcome(self) -> Outcome:
         """What has come of it so far: of files and failures those that have ended, and the tiles at the end."""
-        return self._manner.having(files=tuple(self._files), failures=tuple(self._failures))
+        return self._manner.having(files=tuple(self._files.values()), failures=tuple(self._failures.values()))
 
     def predict(self, sources: Sequence[AnySource], ended: Callable[[], None] = lambda: None) -> list[BiosegError]:
         """Predict every source; returns why those that are left out are.
@@ -86,13 +87,13 @@ class LocalPrediction:
 
         def leave_out(source: AnySource, error: BiosegError) -> None:
             failures.append(error)
-            self._failures.append(FailureEntry(input=str(source.path), name=source.name, error=str(error)))
+            self._failures[source.name] = FailureEntry(input=str(source.path), name=source.name, error=str(error))
             if len(sources) > 1:
                 self._output.warn(left_out(str(error)))
             ended()
 
         def done(entry: FileEntry) -> None:
-            self._files.append(entry)
+            self._files[entry.name] = entry
             ended()
 
         def unlike(source: AnySource, sentences: Sequence[str]) -> None:

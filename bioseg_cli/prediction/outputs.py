@@ -214,8 +214,9 @@ class Outputs:
         config: what is written, and where.
         decoder: what the channels of the head become.
         rules: how objects are told apart, where they are written.
-        done: called with each image's entry of the record, in order, as soon as its files are there.
-        failed: called with an image whose files cannot be written, in its place, and why.
+        done: called with each image's entry of the record, in order, as soon as its files are there; after an interrupt
+            perhaps again with one.
+        failed: called with an image whose files cannot be written, in its place, and why; perhaps again like `done`.
     """
 
     def __init__(
@@ -241,14 +242,11 @@ class Outputs:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
             self.abandon()
-            while self._finished:
-                try:
-                    self._settle(self._finished.popleft())
-                except OutputError:
-                    if kind is None:
-                        raise  # else the first of two errors is told
-        finally:
             self._pool.shutdown()
+            self._settle_all(kind)
+        finally:
+            # An interrupt that comes now must not leave files of which nobody is told.
+            self._settle_all(kind)
 
     def take(
         self,
@@ -270,17 +268,37 @@ class Outputs:
             self._current.begin(self._pool)
         self._current.take(frame, top, probabilities, gathered)
         if frame == opened.frames - 1 and top + probabilities.shape[-2] == opened.shape[1]:
-            self._current.finish()
+            # In this order an interrupt between two lines loses no image that will have its files.
             self._finished.append(self._current)
+            self._current.finish()
             self._current = None
             while len(self._finished) > UNFINISHED:
-                self._settle(self._finished.popleft())
+                self._settle()
 
-    def _settle(self, output: ImageOutput) -> None:
+    def _settle_all(self, kind: type[BaseException] | None) -> None:
+        while self._finished:
+            try:
+                self._settle()
+            except OutputError:
+                if kind is None:
+                    raise  # else the first of two errors is told
+
+    def _settle(self) -> None:
+        """Tell of the first image that is finished; where an interrupt comes, it is told of again."""
+        try:
+            self._tell(self._finished[0])
+        except Exception:
+            self._finished.popleft()
+            raise
+        self._finished.popleft()
+
+    def _tell(self, output: ImageOutput) -> None:
         try:
             entry = output.entry()
         except OutputError:
             raise
+        except _Abandoned:
+            pass  # an interrupt came when its last rows had just been handed on
         except Exception as error:
             self._failed(output.source, failure_of(output.source, error))
         else:

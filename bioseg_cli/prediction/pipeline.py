@@ -181,8 +181,8 @@ class ImagePrediction:
         self._show(1)
 
     def _written(self, entry: FileEntry) -> None:
-        self._settled.add(entry.name)
         self._done(entry)
+        self._settled.add(entry.name)
         self._show(1)
 
     def _show(self, share: float) -> None:

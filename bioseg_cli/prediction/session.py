@@ -16,7 +16,7 @@ from pathlib import Path
 
 from bioseg_cli.errors import BiosegError, DataError, PartialFailure, UsageError
 from bioseg_cli.io.axes import count_of_frames
-from bioseg_cli.io.files import discard_partial, refuse_existing, sha256_of
+from bioseg_cli.io.files import refuse_existing, sha256_of
 from bioseg_cli.io.legend import COLOURS
 from bioseg_cli.io.notes import reading_notes
 from bioseg_cli.io.ownership import owned_folder
@@ -59,7 +59,9 @@ def run(config: PredictConfig, output: Output, *, overwrite: bool) -> Prediction
     with ExitStack() as opened:
         # The parts of a job array share a folder.
         part = None if config.part is None else config.part.replace("/", "-")
-        ownership = opened.enter_context(owned_folder(config.out, part=part, say=output.say))
+        # The folder of a pyramid has too many files to look at them all; `writing_labels` removes what it left.
+        tidy = config.zarr_labels is None
+        ownership = opened.enter_context(owned_folder(config.out, part=part, tidy=tidy, say=output.say))
         _check_output(config, overwrite=overwrite)
         given = find_sources(config, opened)
         if config.zarr_labels is not None:
@@ -92,10 +94,10 @@ def run(config: PredictConfig, output: Output, *, overwrite: bool) -> Prediction
             output.say(sentence)
         try:
             failures = prediction.predict(plan.sources, file.keep_up)
+            record = _ended(config, file, Status.FINISHED)
         except BaseException as error:
             _ended(config, file, Status.INTERRUPTED if isinstance(error, KeyboardInterrupt) else Status.FAILED)
             raise
-        record = _ended(config, file, Status.FINISHED)
     if predicted := prediction.outcome.files:
         _say(predicted, output, model.card.training_pixel_size(), calibrated=record.temperature is not None)
     if left := sum(len(older.files) for older in record.earlier):
@@ -189,7 +191,6 @@ def _remove_stale(config: PredictConfig) -> None:
             if path.name != config.record_name:
                 remove_outputs(config.out, [config.out / name for name in table_names(path.name, OBJECT_FORMATS)])
                 path.unlink()
-        discard_partial(config.out)
 
 
 def _ended(config: PredictConfig, file: RecordFile, status: Status) -> PredictionRecord:

@@ -14,6 +14,7 @@ from bioseg_cli.dataset.reader import Dataset, find_dataset
 from bioseg_cli.dataset.schema import IntArray
 from bioseg_cli.errors import DataError
 from bioseg_cli.io.files import refuse_existing
+from bioseg_cli.io.ownership import owned_file
 from bioseg_cli.preview.figure import Sheet, write_sheet
 from bioseg_cli.preview.result import PreviewResult
 from bioseg_cli.preview.settings import PreviewConfig
@@ -45,8 +46,8 @@ def run(config: PreviewConfig, output: Output, *, overwrite: bool) -> PreviewRes
     """
     data = find_dataset(config.data)
     path = config.out or Path(f"preview-{data.stem}-{config.view}.png")
-    refuse_existing(path, overwrite=overwrite)
-    with Dataset(data) as dataset:
+    with owned_file(path, say=output.say), Dataset(data) as dataset:
+        refuse_existing(path, overwrite=overwrite)
         indices = chosen_images(dataset, config)
         sheet, rows = draw_views(dataset, indices, config)
         write_sheet(path, sheet, output.track(rows, "Preview", len(indices)))

@@ -7,6 +7,7 @@ from typing import Any
 
 from bioseg_cli.errors import UsageError
 from bioseg_cli.io.files import refuse_existing, write_text
+from bioseg_cli.io.ownership import owned_file
 from bioseg_cli.report.findings import Findings
 from bioseg_cli.report.result import ReportResult
 from bioseg_cli.report.settings import REPORT_NAME, ReportConfig
@@ -27,7 +28,12 @@ def run(config: ReportConfig, output: Output, *, overwrite: bool) -> ReportResul
     """
     study = next((path for path in config.runs if is_study(path)), None)
     path = config.out or (Path() if study is None else study) / REPORT_NAME
-    refuse_existing(path, overwrite=overwrite)
+    with owned_file(path, say=output.say):
+        refuse_existing(path, overwrite=overwrite)
+        return _run(config, study, path, output)
+
+
+def _run(config: ReportConfig, study: Path | None, path: Path, output: Output) -> ReportResult:
     results = results_of(config.runs, split=config.split, output=output)
     if study is None:
         refuse_doubles(results)

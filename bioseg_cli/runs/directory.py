@@ -51,9 +51,10 @@ class RunDirectory:
                     fix=f"Continue it with --resume {path}, choose another --run, or give --overwrite.",
                 )
             _remove(path)
-        (path / "checkpoints").mkdir(parents=True, exist_ok=True)
         run = cls(path, manifest)
+        # First: by it a folder is known to be a run, also after a kill.
         run.save_manifest()
+        (path / "checkpoints").mkdir(exist_ok=True)
         return run
 
     @classmethod

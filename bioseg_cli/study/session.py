@@ -11,7 +11,7 @@ from bioseg_cli.compute.jobs import run_jobs, threads_each
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.errors import Interrupted, PartialFailure
 from bioseg_cli.evaluation.ground_truth import DatasetGroundTruth
-from bioseg_cli.io.ownership import Ownership, owned_folder
+from bioseg_cli.io.ownership import Ownership, discard_owners, owned_folder
 from bioseg_cli.runs.manifest import environment, now, write_manifest
 from bioseg_cli.runs.output import Output
 from bioseg_cli.study.collect import results_of_study
@@ -42,6 +42,7 @@ def run(config: StudyConfig, output: Output, *, overwrite: bool) -> StudyResult:
     if config.dry_run:
         return study.result(None)
     with owned_folder(folder.path, say=output.say) as ownership:
+        discard_owners(folder.path)
         study.carry_out(output, ownership, overwrite=overwrite)
     result = study.result(results_of_study(folder))
     if study.problems:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -61,8 +60,6 @@ def train_run(job: RunJob, output: Output) -> None:
     manifest = run_manifest(job.run, job.hash)
     if manifest is not None and manifest.status.ended:
         return
-    if manifest is None and job.run.exists():
-        shutil.rmtree(job.run)  # killed before it had a manifest
     # Restarts are runs of their own, which know how far they are.
     begun = (job.run / "resume.pt").is_file() or (manifest is not None and job.settings.get("restarts", 1) > 1)
     values = {**job.settings, "run": job.run, **({"resume": job.run} if begun else {})}

@@ -7,7 +7,6 @@ for it, and `DIR/suggested.json` what was suggested and why. A mask of two class
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import shutil
 from collections.abc import Sequence
@@ -20,7 +19,7 @@ import numpy as np
 from bioseg_cli.config import ClassInfo
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.errors import UsageError
-from bioseg_cli.io.files import PARTIAL, sha256_of, write_failure, write_text
+from bioseg_cli.io.files import sha256_of, temporary_path, write_failure, write_text
 from bioseg_cli.io.image_writer import write_image, write_labels
 from bioseg_cli.io.json_text import parse_json
 from bioseg_cli.suggest.result import Export, SuggestionResult
@@ -80,7 +79,7 @@ def export(folder: Path, dataset: Dataset, views: Views | None, result: Suggesti
     then = _then(folder, masked.values if masked else None)
     result = replace(result, export=Export(folder, masks=masked is not None, then=then))
     whole = folder.resolve()  # what a link points to is replaced, not the link
-    temporary = whole.with_name(f".{whole.name[:100]}.{os.getpid()}{PARTIAL}")
+    temporary = temporary_path(whole)
     try:
         for index, name in ((image.index, f"{image.image}.tif") for image in result.suggested):
             pixels = dataset.image(index)[:, *dataset.extent(index)]

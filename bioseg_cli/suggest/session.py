@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +13,7 @@ from bioseg_cli.dataset.reader import Dataset, find_dataset
 from bioseg_cli.dataset.schema import IntArray
 from bioseg_cli.errors import DataError
 from bioseg_cli.io.files import refuse_existing
+from bioseg_cli.io.ownership import owned_file
 from bioseg_cli.io.prefetch import prefetched_map
 from bioseg_cli.runs.output import Output
 from bioseg_cli.suggest.choice import Chosen, disputed_images, typical_images
@@ -55,10 +58,26 @@ def run(config: SuggestConfig, output: Output, *, overwrite: bool) -> Suggestion
             or the disk is full.
     """
     data = find_dataset(config.data)
-    if config.out is not None:
-        refuse_existing(config.out, overwrite=overwrite)
-    if config.export is not None:
-        check_folder(config.export, beside=config.out, overwrite=overwrite)
+    with ExitStack() as owned:
+        for place in _places(config):
+            owned.enter_context(owned_file(place, say=output.say))
+        if config.out is not None:
+            refuse_existing(config.out, overwrite=overwrite)
+        if config.export is not None:
+            check_folder(config.export, beside=config.out, overwrite=overwrite)
+        return _run(config, data, output)
+
+
+def _places(config: SuggestConfig) -> list[Path]:
+    """What is written; the picture is not named where it goes into the folder, which is replaced as a whole."""
+    folder = None if config.export is None else config.export.resolve()
+    picture = None if config.out is None else config.out.resolve()
+    if folder is not None and picture is not None and picture.is_relative_to(folder):
+        picture = None
+    return [place for place in (folder, picture) if place is not None]
+
+
+def _run(config: SuggestConfig, data: Path, output: Output) -> SuggestionResult:
     with Dataset(data) as dataset:
         views = None
         if config.run is not None:

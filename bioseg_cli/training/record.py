@@ -10,7 +10,6 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from bioseg_cli.io.files import discard_partial
 from bioseg_cli.io.ownership import Ownership, owned_folder
 from bioseg_cli.model.saved import ModelCard, save_model
 from bioseg_cli.runs.directory import RunDirectory
@@ -26,10 +25,6 @@ class TrainingRun(RunDirectory):
     def owned(path: Path, say: Callable[[str], None]) -> AbstractContextManager[Ownership | None]:
         """Keep other processes out of the directory; see `owned_folder`."""
         return owned_folder(path, say=say)
-
-    def discard_partial(self) -> None:
-        """Remove what a killed training left half-written."""
-        discard_partial(self.path)
 
     def save_images(self, images: Iterable[SeenImage]) -> None:
         """Write which images it has seen."""
@@ -66,9 +61,6 @@ class UnwrittenRun(TrainingRun):
         """Nothing."""
 
     def write_metrics(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Nothing."""
-
-    def discard_partial(self) -> None:
         """Nothing."""
 
     def save_images(self, images: Iterable[SeenImage]) -> None:

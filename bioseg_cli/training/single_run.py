@@ -120,7 +120,6 @@ def train(
         if config.resume is not None:
             run = directory.open(path)
             run.ownership = ownership
-            run.discard_partial()
             manifest.times = resumed(run.manifest.times)
             trainer = Trainer(
                 method, dataset, config, precision, run, output, stop_requested, processes, progressed=watch.progressed

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 PATIENCE = 600
 """Seconds after which a process that is waited for is taken to hang."""
 
 
-def command(*arguments: object) -> list[str]:
+BIOSEG = (sys.executable, "-m", "bioseg_cli")
+
+
+def command(*arguments: object, program: Sequence[str] = BIOSEG) -> list[str]:
     """The command line of bioseg."""
-    return [sys.executable, "-m", "bioseg_cli", *map(str, arguments)]
+    return [*program, *map(str, arguments)]
 
 
 def heed_signals() -> None:
@@ -26,7 +29,9 @@ def heed_signals() -> None:
         signal.signal(number, signal.SIG_DFL)
 
 
-def started(*arguments: object, first: Callable[[], None] = lambda: None, **options: Any) -> subprocess.Popen[str]:
+def started(
+    *arguments: object, first: Callable[[], None] = lambda: None, program: Sequence[str] = BIOSEG, **options: Any
+) -> subprocess.Popen[str]:
     """A command that has begun, after the process did something else `first`; what it says is kept."""
 
     def prepare() -> None:
@@ -34,7 +39,7 @@ def started(*arguments: object, first: Callable[[], None] = lambda: None, **opti
         first()
 
     return subprocess.Popen(
-        command(*arguments),
+        command(*arguments, program=program),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -53,9 +58,34 @@ def until(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None
         time.sleep(0.002)
 
 
-def owner_in(folder: Path) -> Callable[[], bool]:
-    """Whether a process owns a folder, or a part or a file in it."""
-    return lambda: any(".partial" not in path.name for path in folder.glob(".*.owner"))
+STOPPING = """
+import os, signal
+from bioseg_cli.cli.app import main
+from bioseg_cli.io.ownership import Ownership
+
+keep = Ownership.keep
+
+def stop_and_keep(self, ended):
+    Ownership.keep = keep
+    os.kill(os.getpid(), signal.SIGSTOP)
+    keep(self, ended)
+
+Ownership.keep = stop_and_keep
+main()
+"""
+"""A command that stops itself as soon as it owns a place."""
+
+
+@contextlib.contextmanager
+def holding(*arguments: object) -> Iterator[subprocess.Popen[str]]:
+    """A command that has stopped because it owns a place, and goes on at the end."""
+    process = started(*arguments, program=(sys.executable, "-c", STOPPING))
+    try:
+        os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+        assert process.poll() is None, process.communicate()
+        yield process
+    finally:
+        process.send_signal(signal.SIGCONT)
 
 
 @contextlib.contextmanager

@@ -20,7 +20,8 @@ from helpers.models import record_of, save_random_model, write_image
 
 from bioseg_cli.compute.signals import ended_by_signals
 from bioseg_cli.io.images import read_frame
-from bioseg_cli.prediction.outputs import THREADS
+from bioseg_cli.prediction.outputs import ImageOutput
+from bioseg_cli.prediction.record_file import RecordFile
 
 pytestmark = pytest.mark.slow
 
@@ -172,6 +173,21 @@ def test_who_goes_back_to_the_first_model_keeps_its_masks(
     assert len(names(tmp_path / "out")) == 13 and "earlier" not in record_of(tmp_path / "out")
 
 
+def test_a_mask_that_was_replaced_just_before_a_kill_is_not_taken_for_that_of_the_first_model(
+    bioseg: Bioseg, model: Path, images: Path, tmp_path: Path
+) -> None:
+    out, other = tmp_path / "out", tmp_path / "other"
+    command = ("predict", model, images, "--out", out, "--skip-existing")
+    assert bioseg(*command).exit_code == 0
+    assert bioseg("predict", model, images, "--out", other, "--skip-existing", "--tta").exit_code == 0
+    first = contents(out)
+    shutil.copy(other / "t3.tif", out)
+    killed = {**record_of(other), "status": "running", "files": [], "earlier": [record_of(out)]}
+    (out / "predictions.yaml").write_text(yaml.safe_dump(killed))
+    assert "0 predicted, 13 predicted again, 0 skipped" in bioseg(*command).stdout
+    assert contents(out) == first and contents(other)["t3.tif"] != first["t3.tif"]
+
+
 def test_parts_share_a_folder(bioseg: Bioseg, model: Path, images: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     for number in (1, 2, 3):
@@ -265,11 +281,40 @@ def test_another_model_replaces_masks_one_by_one(
     assert bioseg("predict", other, images, "--out", whole, *given[3:]).exit_code == 0
     assert all(left[f"{name}.tif"] == contents(whole)[f"{name}.tif"] for name in new)
     if how == signal.SIGTERM:
-        # Masks that were being renamed when the signal came may be new; the next command predicts them again.
-        assert sum(left[f"{name}.tif"] != first[f"{name}.tif"] for name in old) <= THREADS and new
+        assert all(left[f"{name}.tif"] == first[f"{name}.tif"] for name in old) and new
     result = bioseg("predict", other, *given)
     assert f"0 predicted, {len(old)} predicted again, {len(new)} skipped" in result.stdout
     assert contents(out) == contents(whole) and "earlier" not in record_of(out)
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize(
+    ("owner", "name", "call"),
+    [(ImageOutput, "begin", 3), (ImageOutput, "finish", 3), (ImageOutput, "entry", 3), (RecordFile, "end", 1)],
+    ids=lambda value: str(getattr(value, "__name__", value)),
+)
+def test_no_mask_is_missing_in_the_record_whenever_an_interrupt_comes(
+    bioseg: Bioseg, model: Path, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    owner: type, name: str, call: int, moment: str,
+) -> None:  # fmt: skip
+    calls, done = 0, getattr(owner, name)
+
+    def interrupted(*arguments: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if (calls, moment) == (call, "before"):
+            raise KeyboardInterrupt
+        result = done(*arguments)
+        if (calls, moment) == (call, "after"):
+            raise KeyboardInterrupt
+        return result
+
+    monkeypatch.setattr(owner, name, interrupted)
+    result = bioseg("predict", model, images, "--out", tmp_path / "out")
+    assert result.exit_code == 130 and calls >= call, result.output
+    assert sorted(f"{found}.tif" for found in names(tmp_path / "out")) == sorted(contents(tmp_path / "out"))
+    assert record_of(tmp_path / "out")["status"] == "interrupted"
+    assert not list((tmp_path / "out").glob(".*"))
 
 
 def test_signals_are_given_back() -> None:

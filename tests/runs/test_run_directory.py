@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -94,6 +95,20 @@ def test_a_run_that_is_overwritten_never_says_that_it_has_finished(
     assert left.manifest.status == (Status.INTERRUPTED if reached < 5 else Status.RUNNING)
     assert reached == 0 or not left.resume_file.exists()
     RunDirectory.create(run.path, new_manifest(), overwrite=True)
+
+
+def test_a_run_that_is_killed_as_it_begins_can_be_begun_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    make = Path.mkdir
+
+    def killed_before_there_are_states(path: Path, *arguments: Any, **options: Any) -> None:
+        if path.name == "checkpoints":
+            raise SystemExit
+        make(path, *arguments, **options)
+
+    with monkeypatch.context() as patched, pytest.raises(SystemExit):
+        patched.setattr(Path, "mkdir", killed_before_there_are_states)
+        RunDirectory.create(tmp_path / "run", new_manifest(), overwrite=False)
+    assert RunDirectory.create(tmp_path / "run", new_manifest(), overwrite=True).checkpoint("last").parent.is_dir()
 
 
 def test_a_run_whose_manifest_is_damaged_can_be_overwritten(run: RunDirectory):

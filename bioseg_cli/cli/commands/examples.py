@@ -10,6 +10,7 @@ from pydantic import Field
 import bioseg_cli
 from bioseg_cli.config import Config
 from bioseg_cli.io.files import refuse_existing, write_bytes
+from bioseg_cli.io.ownership import owned_folder
 from bioseg_cli.runs.console import ConsoleOutput
 
 SUFFIXES = (".yaml", ".sh", ".ipynb", ".ijm", ".groovy")
@@ -29,12 +30,13 @@ def examples(config: ExamplesConfig, output: ConsoleOutput, overwrite: bool) -> 
     from rich.text import Text
 
     source = _shipped()
-    refuse_existing(config.out, overwrite=overwrite)
     files = sorted(path for path in source.rglob("*") if path.suffix in SUFFIXES)
     written = [config.out / path.relative_to(source) for path in files]
-    for path, target in zip(files, written, strict=True):
-        write_bytes(target, path.read_bytes())
-        target.chmod(path.stat().st_mode)
+    with owned_folder(config.out, say=output.say):
+        refuse_existing(config.out, overwrite=overwrite)
+        for path, target in zip(files, written, strict=True):
+            write_bytes(target, path.read_bytes())
+            target.chmod(path.stat().st_mode)
     output.show(Text("\n".join(map(str, written))))
     output.result({"out": str(config.out), "files": [str(path) for path in written]})
 

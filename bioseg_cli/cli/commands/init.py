@@ -61,16 +61,16 @@ def _asked(config: InitConfig, output: ConsoleOutput, overwrite: bool) -> InitRe
             others=(NO_MASKS,),
         )
     config = _with(config, images=images, masks=masks)
-    session.refuse_files(config, overwrite=overwrite)
-    try:
-        config, found = _understood(config, ask, output)
-        if found.labelled and config.minutes is None:
-            minutes = ask.number_above_0("Minutes that the training may take", PROPOSED_MINUTES)
-            config = _with(config, minutes=minutes)
-    except BaseException:
-        session.picture_path(config).unlink(missing_ok=True)  # it was for the questions that are not answered
-        raise
-    return session.write(config, found)
+    with session.owned_files(config, output, overwrite=overwrite):
+        try:
+            config, found = _understood(config, ask, output)
+            if found.labelled and config.minutes is None:
+                minutes = ask.number_above_0("Minutes that the training may take", PROPOSED_MINUTES)
+                config = _with(config, minutes=minutes)
+        except BaseException:
+            session.picture_path(config).unlink(missing_ok=True)  # it was for the questions that are not answered
+            raise
+        return session.write(config, found)
 
 
 def _understood(config: InitConfig, ask: Questions, output: ConsoleOutput) -> tuple[InitConfig, FoundData]:
