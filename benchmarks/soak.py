@@ -14,20 +14,20 @@ import itertools
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import psutil
 
+from benchmarks.forked import POLL_SECONDS, AtRename, Forked, import_commands
 from benchmarks.soak_commands import COMMANDS, Arguments, Killed, Material
 from benchmarks.soak_content import content, contents, differences, hidden
-from benchmarks.timing import bioseg, printer, table_of
+from benchmarks.timing import printer, table_of
 
 PATIENCE = 300
 """Seconds after which a command is taken to hang."""
@@ -35,8 +35,6 @@ AGAIN = 0.5
 """How likely it is that a repeat is killed as well."""
 ENDINGS = (0, 130, -signal.SIGTERM, -signal.SIGKILL)
 """Exit codes after a signal: 0 where the work was done already, and that of SIGTERM where nothing had begun."""
-POLL_SECONDS = 0.005
-AT_RENAMES = ("before", "after")
 
 
 @dataclass(frozen=True)
@@ -44,13 +42,14 @@ class Way:
     """A way to kill: a signal, at a random moment or at a rename."""
 
     sent: signal.Signals
-    moment: str
+    moment: Literal["any time", "before", "after"]
 
     def __str__(self) -> str:
         return f"{self.sent.name} {self.moment}"
 
 
-WAYS = tuple(Way(sent, moment) for moment in ("any time", *AT_RENAMES) for sent in (signal.SIGKILL, signal.SIGTERM))
+MOMENTS: tuple[Literal["any time", "before", "after"], ...] = ("any time", "before", "after")
+WAYS = tuple(Way(sent, moment) for moment in MOMENTS for sent in (signal.SIGKILL, signal.SIGTERM))
 
 
 class Fault(Exception):
@@ -70,9 +69,10 @@ class Soak:
         self.command = command
         self.ways = itertools.cycle(WAYS)
         self._folder = folder
+        self._said = folder.with_suffix(".txt")
         self._dice = dice
         self._begin()
-        process = self._started(0, "before", signal.SIGTERM, command.begin(folder))
+        process = Forked(command.begin(folder), self._said)
         begun = self._wait_for_owner(process)
         said = self._ended(process)
         self._seconds = time.monotonic() - begun
@@ -95,9 +95,10 @@ class Soak:
             self._check_whole()
             arguments = self.command.repeat(self._folder)
         else:
-            repeat = subprocess.run(bioseg(*arguments), capture_output=True, text=True, timeout=PATIENCE, check=False)
-            if repeat.returncode:
-                raise Fault(f"the repeat exited with {repeat.returncode}:\n{repeat.stderr}")
+            repeat = Forked(arguments, self._said)
+            said = self._ended(repeat)
+            if repeat.code:
+                raise Fault(f"the repeat exited with {repeat.code}:\n{said}")
         if found := differences(self._whole, contents(self._folder)):
             raise Fault(f"these files differ: {', '.join(found)}")
         return met
@@ -111,22 +112,19 @@ class Soak:
 
     def _killed(self, arguments: Arguments, way: Way) -> bool:
         """Kill an attempt; False where it had ended before."""
-        if way.moment in AT_RENAMES:
-            process = self._started(self._dice.randint(1, self._renames), way.moment, way.sent, arguments)
-        else:
-            process = subprocess.Popen(bioseg(*arguments), **SILENT)
+        if way.moment == "any time":
+            process = Forked(arguments, self._said)
             self._wait_for_owner(process)
             time.sleep(self._dice.uniform(0, self._seconds))
             send(process, way.sent, to_all=self._dice.random() < 0.5)
+        else:
+            process = Forked(
+                arguments, self._said, AtRename(self._dice.randint(1, self._renames), way.moment, way.sent)
+            )
         self._ended(process)
-        return process.returncode != 0
+        return process.code != 0
 
-    def _started(self, number: int, moment: str, sent: signal.Signals, arguments: Arguments) -> subprocess.Popen[str]:
-        """A process that is killed at a rename."""
-        launcher = [sys.executable, "-m", "benchmarks.kill_at_rename", str(number), moment, sent.name]
-        return subprocess.Popen([*launcher, *map(str, arguments)], **SILENT)
-
-    def _wait_for_owner(self, process: subprocess.Popen[str]) -> float:
+    def _wait_for_owner(self, process: Forked) -> float:
         """Wait until a process writes, or has ended; returns when that was."""
         owner = f'"process": {process.pid},'
         while process.poll() is None:
@@ -136,11 +134,14 @@ class Soak:
             time.sleep(POLL_SECONDS)
         return time.monotonic()
 
-    def _ended(self, process: subprocess.Popen[str]) -> str:
+    def _ended(self, process: Forked) -> str:
         """Wait for the end; returns what was said."""
-        _, said = process.communicate(timeout=PATIENCE)
-        if process.returncode not in ENDINGS or "Traceback" in said:
-            raise Fault(f"it exited with {process.returncode}:\n{said}")
+        try:
+            said = process.wait(PATIENCE)
+        except TimeoutError as error:
+            raise Fault(str(error)) from None
+        if process.code not in ENDINGS or "Traceback" in said:
+            raise Fault(f"it exited with {process.code}:\n{said}")
         return said
 
     def _check_whole(self) -> None:
@@ -155,15 +156,12 @@ class Soak:
                 raise Fault(f"{path.relative_to(self._folder)} is not whole: {error}") from error
 
 
-SILENT = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
-
-
-def send(process: subprocess.Popen[str], number: signal.Signals, *, to_all: bool) -> None:
+def send(process: Forked, number: signal.Signals, *, to_all: bool) -> None:
     """Send a signal to a process; SIGKILL, where it is wanted, to all that it started as well."""
     started = []
     with contextlib.suppress(psutil.NoSuchProcess):
         started = psutil.Process(process.pid).children(recursive=True)
-    process.send_signal(number)
+    process.send(number)
     for child in started if to_all and number == signal.SIGKILL else ():
         with contextlib.suppress(psutil.NoSuchProcess):
             child.kill()
@@ -202,6 +200,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         material = Material(folder)
+        import_commands()
         chosen = [command for command in COMMANDS if options.command in (None, command.name)]
         soaks = [Soak(command(material), folder / "results", dice) for command in chosen]
         counted, faults = soak(soaks, options.kills, dice)

@@ -39,13 +39,18 @@ class Material:
         self.images, _ = write_folder(folder, 16, 128)
         self.earlier = folder / "earlier"
         made = bioseg("prepare", "demo", "--images", 16, "--size", 128, "--out", self.data, "--quiet")
-        subprocess.run(made, check=True)
+        quietly(made)
         for seed, run in enumerate(self.runs):
             settings = (*TINY, "--labels", 2, "--steps", 6, "--seed", seed, "--quiet")
-            subprocess.run(bioseg("train-uda", self.data, "--run", run, *settings), check=True)
+            quietly(bioseg("train-uda", self.data, "--run", run, *settings))
         masks = ("--out", self.earlier / "masks", "--precision", "fp32", "--quiet")
-        subprocess.run(bioseg("predict", self.runs[0], self.images, *masks), check=True)
+        quietly(bioseg("predict", self.runs[0], self.images, *masks))
         self.plan.write_text(yaml.safe_dump({"data": {"demo": str(self.data)}, **PLAN}))
+
+
+def quietly(command: list[str]) -> None:
+    """Run a command that shows nothing but why it fails."""
+    subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
 
 
 class Killed(ABC):

@@ -15,7 +15,7 @@ import tifffile
 import torch
 import yaml
 from PIL import Image
-from safetensors.numpy import load_file
+from safetensors import safe_open
 
 PASSING = frozenset(
     {"times", "started", "finished", "written", "resumed", "ended", "seconds", "counts", "checksum", "command_line"}
@@ -55,10 +55,16 @@ def content(path: Path, folder: Path) -> Any:
     if path.suffix == ".pt":
         return lasting(torch.load(path, weights_only=True))
     if path.suffix == ".safetensors":
-        return {**{name: digest(tensor) for name, tensor in load_file(path).items()}, "file": sha256(path)}
+        return model(path)
     if path.suffix == ".h5":
         return arrays(path)
     return picture(path)
+
+
+def model(path: Path) -> dict[str, Any]:
+    """The weights and the card of a saved model, in whose file the order of the keys is any."""
+    with safe_open(path, "numpy") as file:
+        return {**file.metadata(), **{name: digest(file.get_tensor(name)) for name in file.keys()}}  # noqa: SIM118
 
 
 def lasting(value: Any) -> Any:

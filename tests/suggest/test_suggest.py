@@ -400,7 +400,7 @@ def test_an_export_that_fails_leaves_nothing(
 ) -> None:
     (tmp_path / "file").write_text("")
     failed = bioseg("suggest", unlabelled, "--export", tmp_path / "file" / "todo")
-    assert failed.exit_code == 3, failed.output
+    assert failed.exit_code == 2, failed.output
     assert list(tmp_path.iterdir()) == [tmp_path / "file"]
 
 
