@@ -68,7 +68,7 @@ def campaign(seed: int, counts: Mapping[str, int], keep: Path) -> dict[str, Tall
             tallies[reader].add(outcome)
             if outcome.kind == "fault":
                 where = kept(keep, f"{reader} {seed} {number}", given, outcome)
-                print(f"{reader} {number}: {last_line(outcome.said)} ({where})", flush=True)
+                print(f"{reader} {number}: {headline(outcome.said)} ({where})", flush=True)
             if time.monotonic() - told > LINES_SECONDS:
                 told = time.monotonic()
                 print(f"{reader}: {number + 1} of {counts[reader]}", flush=True)
@@ -90,9 +90,12 @@ def kept(folder: Path, name: str, given: Seed, outcome: Outcome) -> Path:
     return place
 
 
-def last_line(text: str) -> str:
-    lines = text.strip().splitlines()
-    return next((line for line in reversed(lines) if not line.startswith(" ")), "")[:160]
+def headline(said: str) -> str:
+    """The error of a traceback, or how the process ended."""
+    lines = said.strip().splitlines()
+    if not said.startswith("Traceback"):
+        return lines[0]
+    return next(line for line in reversed(lines) if not line.startswith(" "))[:160]
 
 
 def rows_of(tallies: Mapping[str, Tally]) -> Iterator[tuple[str, ...]]:

@@ -13,7 +13,7 @@ import tifffile
 from bioseg_cli.errors import DataError
 from bioseg_cli.io.axes import PAGES, UNNAMED, NamedAxes, Stacks, name_axes
 from bioseg_cli.io.pixel_size import declares_entities
-from bioseg_cli.io.tiff_pages import main_series
+from bioseg_cli.io.tiff_pages import check_pages, main_series
 
 _KINDS = ["shaped", "ome", "imagej", "lsm", "mmstack", "ndtiff", "fluoview", "sis", "eer", "scanimage"]
 _KINDS += ["svs", "scn", "qpi", "bif", "avs", "philips"]
@@ -28,11 +28,19 @@ def is_tiff(path: Path) -> bool:
 
 
 def open_tiff(path: Path) -> tifffile.TiffFile:
-    """Open a TIFF; of metadata that can't be understood, or should not be, only the tags of its pages remain."""
+    """Open a TIFF; of metadata that can't be understood, or should not be, only the tags of its pages remain.
+
+    Raises:
+        DataError: pages are missing, or lie over each other.
+    """
     tif = tifffile.TiffFile(path, _multifile=False)
     try:
+        check_pages(tif, path)
         if not declares_entities(tif.pages.first.description) and tif.series:
             return tif
+    except DataError:
+        tif.close()
+        raise
     except Exception:  # metadata are whatever a program made of them; damaged pages are met again below
         pass
     tif.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 
 import tifffile
@@ -17,6 +18,9 @@ PageTags = dict[int, int]
 _KIND_TAG, _OLD_KIND_TAG, _PHOTOMETRIC_TAG = 254, 255, 262
 _READ_TAGS = (_KIND_TAG, _OLD_KIND_TAG, _PHOTOMETRIC_TAG, ORIENTATION_TAG)
 _BYTES_OF_TYPE = {1: 1, 3: 2, 4: 4, 16: 8}
+_BELOW_TAG = 330
+_BYTES_OF_OFFSET = {4: 4, 13: 4, 16: 8, 18: 8}
+_AGAIN = "Copy or export it again."
 _REDUCED, _TRANSPARENCY = 0b1, 0b100
 _OLD_REDUCED = 2
 _SCANNER_KINDS = ("svs", "ndpi", "scn", "bif", "qpi", "philips", "lsm")  # further series are labels and thumbnails
@@ -35,7 +39,7 @@ def main_series(tif: tifffile.TiffFile, path: Path) -> tifffile.TiffPageSeries:
     tags = _page_tags(tif, path)
     found = tif.series
     if not found:
-        raise DataError("The TIFF holds no image", where=path, fix="Copy or export it again.")
+        raise DataError("The TIFF holds no image", where=path, fix=_AGAIN)
     if found[0].kind in _SCANNER_KINDS:
         return found[0]
     full = [series for series in (_without_previews(each, tags) for each in found) if series is not None] or found
@@ -80,36 +84,84 @@ def _beside_the_plane(series: tifffile.TiffPageSeries) -> list[tuple[str, int]]:
     return [(axis, size) for axis, size in zip(series.axes, series.shape, strict=True) if axis not in "YX"]
 
 
+def check_pages(tif: tifffile.TiffFile, path: Path) -> None:
+    """Refuse a chain of pages that breaks off, that is a circle, or whose pages lie over each other.
+
+    tifffile would go round in a circle for ever, and read what lies over each other again and again.
+
+    Raises:
+        DataError: see above.
+    """
+    for _ in _directories(tif, path):
+        pass
+
+
 def _page_tags(tif: tifffile.TiffFile, path: Path) -> list[PageTags]:
     """What every page says of itself; `DataError` where the file breaks off.
 
     tifffile ends the list of pages at the first that lies outside the file, and a shorter series looks whole.
     """
-    handle, layout = tif.filehandle, tif.tiff
     order = "little" if tif.byteorder == "<" else "big"
-    tag_format = f"{tif.byteorder}HH{'Q8s' if layout.is_bigtiff else 'I4s'}"
+    return [
+        {
+            code: int.from_bytes(value[: _BYTES_OF_TYPE[kind]], order)  # type: ignore[arg-type]
+            for code, kind, _, value in struct.iter_unpack(_tag_format(tif), directory)
+            if code in _READ_TAGS and kind in _BYTES_OF_TYPE
+        }
+        for directory in _directories(tif, path)
+    ]
+
+
+def _tag_format(tif: tifffile.TiffFile) -> str:
+    """Code, type, count, and value or its place."""
+    return f"{tif.byteorder}HH{'Q8s' if tif.tiff.is_bigtiff else 'I4s'}"
+
+
+def _directories(tif: tifffile.TiffFile, path: Path) -> Iterator[bytes]:
+    """The tags of each page as they stand; see `check_pages`."""
+    handle, layout = tif.filehandle, tif.tiff
     handle.seek(8 if layout.is_bigtiff else 4)
     offset = struct.unpack(layout.offsetformat, handle.read(layout.offsetsize))[0]
     seen: set[int] = set()
-    found: list[PageTags] = []
+    total = 0
     while offset:
-        handle.seek(offset)
-        count = handle.read(layout.tagnosize) if offset < handle.size and offset not in seen else b""
-        size = layout.tagsize * struct.unpack(layout.tagnoformat, count)[0] if len(count) == layout.tagnosize else 0
+        size = _directory_size(tif, offset) if offset not in seen else 0
         # A count of 64 bits may ask for more bytes than memory has.
         content = handle.read(size + layout.offsetsize) if 0 < size < handle.size else b""
         if not size or len(content) < size + layout.offsetsize:
-            fix = "Copy or export it again."
-            raise DataError(f"The file is truncated: it breaks off after page {len(found)}", where=path, fix=fix)
+            what = f"The file is truncated: it breaks off after page {len(seen)}"
+            raise DataError(what, where=path, fix=_AGAIN)
         seen.add(offset)
-        found.append(
-            {
-                code: int.from_bytes(value[: _BYTES_OF_TYPE[kind]], order)  # type: ignore[arg-type]
-                for code, kind, _, value in struct.iter_unpack(tag_format, content[:size])
-                if code in _READ_TAGS and kind in _BYTES_OF_TYPE
-            }
-        )
+        total += size + sum(_directory_size(tif, below) for below in _below(tif, content[:size]))
+        if total > handle.size:
+            raise DataError("The file is damaged: its pages lie over each other", where=path, fix=_AGAIN)
+        yield content[:size]
         offset = struct.unpack(layout.offsetformat, content[size:])[0]
+
+
+def _directory_size(tif: tifffile.TiffFile, offset: int) -> int:
+    """Bytes of the tags of the page at an offset; 0 outside the file. The file then stands at the first tag."""
+    layout, handle = tif.tiff, tif.filehandle
+    if offset >= handle.size:
+        return 0
+    handle.seek(offset)
+    count = handle.read(layout.tagnosize)
+    return int(layout.tagsize * struct.unpack(layout.tagnoformat, count)[0]) if len(count) == layout.tagnosize else 0
+
+
+def _below(tif: tifffile.TiffFile, directory: bytes) -> list[int]:
+    """Where the pages below a page are (SubIFDs)."""
+    found: list[int] = []
+    for code, kind, count, value in struct.iter_unpack(_tag_format(tif), directory):
+        if code != _BELOW_TAG or kind not in _BYTES_OF_OFFSET or not count:
+            continue
+        size = min(count, tif.filehandle.size) * _BYTES_OF_OFFSET[kind]
+        if size > len(value):
+            tif.filehandle.seek(struct.unpack(tif.tiff.offsetformat, value)[0])
+            value = tif.filehandle.read(min(size, tif.filehandle.size))
+        whole = len(value) // _BYTES_OF_OFFSET[kind]
+        letter = "I" if _BYTES_OF_OFFSET[kind] == 4 else "Q"
+        found += struct.unpack_from(f"{tif.byteorder}{min(whole, count)}{letter}", value)
     return found
 
 

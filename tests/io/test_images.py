@@ -174,6 +174,38 @@ def test_an_image_of_more_tiles_than_the_file_lists_is_refused_in_a_moment(tmp_p
         read_frame(path)
 
 
+@pytest.mark.parametrize("pages", [1, 2, 150])
+@pytest.mark.parametrize("to", [0, -1], ids=["first", "last"])
+def test_pages_that_lead_round_in_a_circle_are_refused(tmp_path: Path, pages: int, to: int) -> None:
+    path = tmp_path / "a.tif"
+    with tifffile.TiffWriter(path) as writer:
+        for _ in range(pages):
+            writer.write(noise(9, 9), metadata=None)
+    content = bytearray(path.read_bytes())
+    with tifffile.TiffFile(path) as tif:
+        last, target = tif.pages[-1].offset, tif.pages[to].offset
+    (tags,) = struct.unpack_from("<H", content, last)
+    struct.pack_into("<I", content, last + 2 + 12 * tags, target)
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=f"breaks off after page {pages}"):
+        inspect_image(path)
+
+
+@pytest.mark.parametrize("bigtiff", [False, True])
+def test_pages_that_lie_over_each_other_are_refused(tmp_path: Path, bigtiff: bool) -> None:
+    path = tmp_path / "a.tif"
+    with tifffile.TiffWriter(path, bigtiff=bigtiff) as writer:
+        writer.write(noise(9, 9), subifds=200, metadata=None)
+        for _ in range(200):
+            writer.write(noise(3, 3), subfiletype=1, metadata=None)
+    assert inspect_image(path).frames == 1
+    with tifffile.TiffFile(path, mode="r+b") as tif:
+        below = tif.pages.first.tags["SubIFDs"]
+        below.overwrite((below.value[0],) * 20_000)
+    with pytest.raises(DataError, match="its pages lie over each other"):
+        inspect_image(path)
+
+
 def test_a_name_that_is_too_long_for_the_system_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="The system refuses: File name too long") as caught:
         list_images([tmp_path / ("n" * 300)])

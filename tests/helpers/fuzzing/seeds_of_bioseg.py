@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Iterator
+from functools import cache
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -75,8 +76,9 @@ def models() -> Iterator[Seed]:
         yield file_seed(f"earlier-{name}", save(tensors, metadata={CARD_KEY: card}))
 
 
+@cache
 def training_parts() -> dict[str, Any]:
-    """A network and its optimiser, whose state is saved and restored."""
+    """A network and its optimiser, whose state is saved, and restored again and again: to make them takes longer."""
     network = small_network()
     optimiser = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9)
     network(torch.zeros(2, 1, 16, 16))["main"].sum().backward()
