@@ -18,9 +18,12 @@ from PIL import Image
 from safetensors import safe_open
 
 PASSING = frozenset(
-    {"times", "started", "finished", "written", "resumed", "ended", "seconds", "counts", "checksum", "command_line"}
-)
-"""Keys and columns that say when something was done, and in how many attempts."""
+    {
+        "times", "started", "finished", "written", "resumed", "ended", "seconds", "counts", "checksum", "command_line",
+        "largest_batch",
+    }
+)  # fmt: skip
+"""Keys and columns that say when something was done, in how many attempts, and how much of it in the last one."""
 
 
 def contents(folder: Path) -> dict[str, Any]:
