@@ -53,9 +53,9 @@ class LocalPrediction:
         self._rules = rules
         self._output = output
         self._manner = Outcome(device=None, precision=None, environment=None, tiles=None)
-        # By name: after an interrupt one may be told of twice.
-        self._files: dict[str, FileEntry] = {}
-        self._failures: dict[str, FailureEntry] = {}
+        # By file and name: after an interrupt one may be told of twice, and a volume may be called as an image is.
+        self._files: dict[tuple[str, str], FileEntry] = {}
+        self._failures: dict[tuple[str, str], FailureEntry] = {}
 
     @property
     def outcome(self) -> Outcome:
@@ -87,13 +87,14 @@ class LocalPrediction:
 
         def leave_out(source: AnySource, error: BiosegError) -> None:
             failures.append(error)
-            self._failures[source.name] = FailureEntry(input=str(source.path), name=source.name, error=str(error))
+            entry = FailureEntry(input=str(source.path), name=source.name, error=str(error))
+            self._failures[entry.input, entry.name] = entry
             if len(sources) > 1:
                 self._output.warn(left_out(str(error)))
             ended()
 
         def done(entry: FileEntry) -> None:
-            self._files[entry.name] = entry
+            self._files[entry.input, entry.name] = entry
             ended()
 
         def unlike(source: AnySource, sentences: Sequence[str]) -> None:

@@ -11,6 +11,7 @@ import torch
 import yaml
 from click.testing import Result
 from conftest import write_discs
+from helpers.runs import same, weights
 
 from bioseg_cli.config import build_config
 from bioseg_cli.dataset.reader import Dataset
@@ -143,8 +144,7 @@ def test_a_run_of_minutes_repeats_and_resumes_by_its_updates(bioseg: Cli, disc_d
     assert first["budget"]["minutes"] == 0.02
     result = bioseg("train-uda", "--config", run / "manifest.yaml", "--run", again, "--quiet")
     assert result.exit_code == 0, result.output
-    weights = [(path / "checkpoints" / "last.safetensors").read_bytes() for path in (run, again)]
-    assert weights[0] == weights[1]
+    assert same(weights(run), weights(again))
     assert record(again)["hash"] == first["hash"]
     result = bioseg("train-uda", "--resume", run, "--quiet")
     assert result.exit_code == 0, result.output
