@@ -18,6 +18,8 @@ from bioseg_cli.dataset.schema import DatasetInfo, Item, ItemSource
 from bioseg_cli.dataset.writer import DatasetWriter
 from bioseg_cli.io.normalisation import Normalisation
 
+pytestmark = pytest.mark.slow
+
 H, W = 30, 40
 
 

@@ -16,6 +16,8 @@ from bioseg_cli.prepare.recipes.settings import DemoConfig
 from bioseg_cli.prepare.recipes.synthetic import nuclei, phase_cells
 from bioseg_cli.runs.console import ConsoleOutput
 
+pytestmark = pytest.mark.slow
+
 
 def otsu_iou(kind: Callable, count: int = 6) -> float:
     """IoU of the foreground by Otsu's threshold, brighter or darker side, whichever is better."""

@@ -14,6 +14,8 @@ from bioseg_cli.prepare import session
 from bioseg_cli.prepare.recipes.settings import FluoHoechstConfig
 from bioseg_cli.runs.console import ConsoleOutput
 
+pytestmark = pytest.mark.slow
+
 SHAPE = (40, 56)
 NAMES = [f"IXMtest_{well}_s{site}_w1ABC" for well in ("A02", "A06", "B04", "C01") for site in (1, 2, 3)]
 
@@ -138,7 +140,6 @@ def test_offline(tmp_path) -> None:
     assert "--source DIR: DIR/images/*.tif" in str(caught.value)
 
 
-@pytest.mark.slow
 def test_real_fields(real_data, tmp_path) -> None:
     source = real_data / "BBBC039"
     summary = session.run(

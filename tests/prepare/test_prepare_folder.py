@@ -17,6 +17,8 @@ from bioseg_cli.prepare import session
 from bioseg_cli.prepare.recipes.settings import FolderConfig
 from bioseg_cli.runs.console import ConsoleOutput
 
+pytestmark = pytest.mark.slow
+
 SIDE = 32
 
 

@@ -12,6 +12,8 @@ from bioseg_cli.prepare import session
 from bioseg_cli.prepare.recipes.settings import FluoGFPConfig, PhCConfig
 from bioseg_cli.runs.console import ConsoleOutput
 
+pytestmark = pytest.mark.slow
+
 SHAPE = (60, 80)
 FRAMES = 20
 GOLD = (3, 9, 17)
