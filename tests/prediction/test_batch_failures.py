@@ -23,7 +23,7 @@ from bioseg_cli.errors import DataError, OutputError
 from bioseg_cli.io.images import ImageFile
 from bioseg_cli.model.unet import UNet
 from bioseg_cli.objects.instances import ObjectRules
-from bioseg_cli.prediction import outputs
+from bioseg_cli.prediction import image_output, outputs
 from bioseg_cli.prediction.gathered import GatheredFrame
 from bioseg_cli.prediction.part import WANTED, Part, PartEnd
 from bioseg_cli.prepare.recipes.folder import collect
@@ -83,9 +83,9 @@ def spoil(monkeypatch: pytest.MonkeyPatch, phase: str, name: str, error: Excepti
     elif phase == "reading":
         monkeypatch.setattr(ImageFile, "read", raising(ImageFile.read, error, lambda file, *_: file.path.stem == name))
     elif phase == "drawing":
-        drawn = outputs.ImageOutput._kept
+        drawn = image_output.ImageOutput._kept
 
-        def kept(self: outputs.ImageOutput, *arguments: Any) -> Iterator[Any]:
+        def kept(self: image_output.ImageOutput, *arguments: Any) -> Iterator[Any]:
             if self.source.name == name:
                 monkeypatch.setattr(GatheredFrame, "draw", raising(GatheredFrame.draw, error, lambda *_: True))
             else:
@@ -94,10 +94,12 @@ def spoil(monkeypatch: pytest.MonkeyPatch, phase: str, name: str, error: Excepti
 
         draw = GatheredFrame.draw
         monkeypatch.setattr(outputs, "THREADS", 1)
-        monkeypatch.setattr(outputs.ImageOutput, "_kept", kept)
+        monkeypatch.setattr(image_output.ImageOutput, "_kept", kept)
     else:
-        write = outputs.write_pages
-        monkeypatch.setattr(outputs, "write_pages", raising(write, error, lambda path, *_: f".{name}." in path.name))
+        write = image_output.write_pages
+        monkeypatch.setattr(
+            image_output, "write_pages", raising(write, error, lambda path, *_: f".{name}." in path.name)
+        )
 
 
 @pytest.mark.parametrize("name", ["bad", "large", "movie"])

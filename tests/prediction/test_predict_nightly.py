@@ -20,7 +20,7 @@ from helpers.models import record_of, save_random_model, write_image
 
 from bioseg_cli.compute.signals import ended_by_signals
 from bioseg_cli.io.images import read_frame
-from bioseg_cli.prediction.outputs import ImageOutput
+from bioseg_cli.prediction.image_output import ImageOutput
 from bioseg_cli.prediction.record_file import RecordFile
 
 pytestmark = pytest.mark.slow

@@ -575,6 +575,19 @@ def test_stopped_and_resumed(prepare, summary, monkeypatch, tmp_path, phase) -> 
 
 
 @pytest.mark.usefixtures("thin_blocks", "heeded")
+@pytest.mark.parametrize("damage", [b"", b"\xff", b"[1]", b'{"checksums": 3}', b'{"checksums": []}'])
+def test_a_damaged_record_of_scratch_files_is_as_none(prepare, summary, monkeypatch, tmp_path, damage) -> None:
+    undisturbed = summary("--out", tmp_path / "whole.h5")["content_hash"]
+    with monkeypatch.context() as patched:
+        interrupt(patched, *PHASES["image"])
+        prepare()
+    record = tmp_path / ".set.slices" / "image.json"
+    assert record.is_file()
+    record.write_bytes(damage)
+    assert summary("--resume")["content_hash"] == undisturbed
+
+
+@pytest.mark.usefixtures("thin_blocks", "heeded")
 def test_stopped_and_begun_anew(prepare, summary, brain, monkeypatch, tmp_path) -> None:
     undisturbed = summary("--out", tmp_path / "whole.h5")["content_hash"]
     with monkeypatch.context() as patched:

@@ -254,7 +254,7 @@ def _open_workspace(config: BigBrainConfig, hashes: list[str], output: Output) -
     if config.resume:
         if not record.is_file():
             raise UsageError("There is nothing to resume", where=folder, fix="Run without --resume.")
-        if json.loads(record.read_text(encoding="utf-8")) != plan:
+        if record.read_bytes() != json.dumps(plan).encode():
             raise UsageError(
                 "The interrupted run had other settings or other volumes",
                 where=folder,

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from bioseg_cli.dataset.schema import IntArray, Pixels
 from bioseg_cli.errors import DataError
 from bioseg_cli.io.files import write_failure, write_text
+from bioseg_cli.io.json_text import parse_json
 
 
 class BandFile:
@@ -44,7 +45,10 @@ class BandFile:
         self._record = path.with_suffix(".json")
         self._checksums: list[int] = []
         if self._record.is_file():
-            self._verify(json.loads(self._record.read_text(encoding="utf-8")))
+            try:
+                self._verify(parse_json(self._record.read_bytes()))
+            except (ValueError, TypeError, KeyError):  # a damaged record: everything is written again
+                self._checksums.clear()
 
     def _verify(self, record: dict[str, Any]) -> None:
         with self.path.open("rb") as stream:
