@@ -30,13 +30,13 @@ def fuzzed(seed: int, reader: str, number: int) -> Seed:
     files = dict(original.files)
     for name in dice.sample(changeable, min(len(changeable), dice.choice((1, 1, 1, 2)))):
         same = foreign.files.get(name) or dice.choice(list(foreign.files.values()))
-        files[name] = _changed(dice, name or original.name, files[name], same)
+        files[name] = changed(dice, name or original.name, files[name], same)
     if len(changeable) > 1 and dice.random() < 0.1:
         del files[dice.choice(changeable)]
     return Seed(original.name, files, original.kept)
 
 
-def _changed(dice: Random, name: str, content: bytes, other: bytes) -> bytes:
+def changed(dice: Random, name: str, content: bytes, other: bytes) -> bytes:
     """A file with changes of the kind that its format has."""
     way = dice.random()
     if name.endswith(_TEXTS):

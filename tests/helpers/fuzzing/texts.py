@@ -7,7 +7,7 @@ import re
 from random import Random
 from typing import Any
 
-import yaml
+from bioseg_cli.io.yaml_text import parse_yaml
 
 _TOKENS = re.compile(r"[A-Za-z_]+|-?[0-9.]+(?:e[0-9]+)?|\s+|.", re.DOTALL)
 _ODD = (
@@ -57,8 +57,8 @@ def mutated_text(dice: Random, content: bytes, other: bytes) -> bytes:
 def mutated_document(dice: Random, content: bytes, other: bytes) -> bytes:
     """A document of JSON or YAML in which some values are others; what is no such document is changed as a text."""
     try:
-        root, foreign = (yaml.safe_load(text.decode()) for text in (content, other))
-    except (ValueError, yaml.YAMLError):
+        root, foreign = (parse_yaml(text.decode()) for text in (content, other))
+    except ValueError:
         return mutated_text(dice, content, other)
     for _ in range(dice.choice((1, 1, 1, 2, 4))):
         root = _changed(dice, root, foreign)
