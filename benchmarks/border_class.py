@@ -10,6 +10,8 @@ two crops of 192 pixels a step, one thread):
 - `border` learns background, nuclei and the rim of each nucleus, `RIM` pixels wide, after Caicedo et al. 2019
   (doi:10.1002/cyto.a.23863). The objects are the components of what is left inside the rims, grown by the watershed to
   the nearest pixels of rims.
+- `border, then watershed` is the second network. The components inside the rims are cut by the rule of the first way
+  before they are grown.
 
 No validation field chooses anything: the last state is scored, by AP (TP / (TP + FP + FN)) on the 50 validation fields.
 """
@@ -19,7 +21,7 @@ from __future__ import annotations
 import argparse
 import os
 import statistics
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +40,7 @@ from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.dataset.schema import DatasetInfo, Item, ItemSource, Pixels
 from bioseg_cli.dataset.writer import DatasetWriter
 from bioseg_cli.metrics.matching import Count, average_precision, f1, object_counts
-from bioseg_cli.objects.instances import EIGHT_NEIGHBOURS, find_objects
+from bioseg_cli.objects.instances import EIGHT_NEIGHBOURS, ObjectRule, find_objects
 from bioseg_cli.objects.of_run import rules_of_run
 
 RIM = 2
@@ -83,6 +85,17 @@ def inside_rims(codes: Pixels) -> NDArray[np.int32]:
     inner, count = ndimage.label(codes == NUCLEUS, EIGHT_NEIGHBOURS)
     areas = np.bincount(inner.ravel(), minlength=count + 1)
     inner[areas[inner] < SMALLEST] = 0
+    return grown_into_rims(inner, codes)
+
+
+def cut_inside_rims(codes: Pixels, rule: ObjectRule) -> NDArray[np.int32]:
+    """Components inside the rims, cut by a rule and grown into the rims."""
+    smaller = rule.model_copy(update={"smallest": SMALLEST})
+    return grown_into_rims(find_objects((codes == NUCLEUS).astype(codes.dtype), [smaller]).numbers, codes)
+
+
+def grown_into_rims(inner: NDArray[np.int32], codes: Pixels) -> NDArray[np.int32]:
+    """The objects with the pixels of rims that are nearest to them."""
     distance = ndimage.distance_transform_edt(inner == 0)
     grown: NDArray[np.int32] = watershed(distance, inner, mask=codes > 0, connectivity=2)  # type: ignore[no-untyped-call]
     return grown
@@ -99,30 +112,28 @@ def trained(folder: Path, data: Path, labels: int, steps: int, draw: int) -> Pat
     return run
 
 
-def counts_of(run: Path, truth: Dataset, decode: Decode) -> NDArray[np.float64]:
-    """What matching all validation fields gives together, of a run's last state."""
+def counts_of(run: Path, truth: Dataset, ways: Mapping[str, Decode]) -> dict[str, NDArray[np.float64]]:
+    """What matching all validation fields gives together, by way, of a run's last state."""
     model = bioseg_cli.load_model(run / "checkpoints" / "last.safetensors")
-    return sum_of(
-        object_counts(truth.objects(index), decode(model.predict(truth.image(index)[0]).labels))
-        for index in truth.indices("val").tolist()
-    )
-
-
-def sum_of(counts: Iterable[NDArray[np.float64]]) -> NDArray[np.float64]:
-    """The counts of all images together."""
-    total: NDArray[np.float64] = np.sum(list(counts), axis=0)
-    return total
+    indices = truth.indices("val").tolist()
+    masks = [model.predict(truth.image(index)[0]).labels for index in indices]
+    pairs = [(truth.objects(index), codes) for index, codes in zip(indices, masks, strict=True)]
+    return {
+        way: np.sum([object_counts(numbers, decode(codes)) for numbers, codes in pairs], axis=0)
+        for way, decode in ways.items()
+    }
 
 
 def scores(folder: Path, labels: int, steps: int, draw: int) -> dict[str, NDArray[np.float64]]:
-    """Counts of both ways at one label draw."""
+    """Counts of all ways at one label draw."""
     plain, rims = folder / "plain.h5", folder / "border.h5"
     with Dataset(plain) as truth:
         run = trained(folder, plain, labels, steps, draw)
-        rules = rules_of_run(run)[0].of_classes(2)
-        cut = counts_of(run, truth, lambda codes: find_objects(codes, rules).numbers)
-        bordered = counts_of(trained(folder, rims, labels, steps, draw), truth, inside_rims)
-    return {"watershed": cut, "border": bordered}
+        rule = rules_of_run(run)[0].of_classes(2)[0]
+        plain_ways = {"watershed": lambda codes: find_objects(codes, [rule]).numbers}
+        border_ways = {"border": inside_rims, "border, then watershed": lambda codes: cut_inside_rims(codes, rule)}
+        bordered = trained(folder, rims, labels, steps, draw)
+        return counts_of(run, truth, plain_ways) | counts_of(bordered, truth, border_ways)
 
 
 def table_by_way(found: list[dict[str, NDArray[np.float64]]], draws: list[int], title: str) -> Table:
