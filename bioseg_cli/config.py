@@ -154,6 +154,9 @@ def build_config(model: type[ConfigT], values: dict[str, Any], *, source: Path |
             if model.flags
             else f"docs/{model.command}.md lists the keys.",
         ) from None
+    except UnicodeEncodeError:  # Pydantic looks some texts up as UTF-8
+        problem = "A value holds half a character (a lone surrogate)"
+        raise UsageError(problem, where=source, fix="Write it anew.") from None
 
 
 def read_config(path: Path, model: type[ConfigT]) -> dict[str, Any]:

@@ -66,7 +66,11 @@ class Dataset:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._shown: dict[int, frozenset[int]] = {}
-        if not path.is_file():
+        try:
+            there = path.is_file()
+        except OSError as error:  # a name that is too long, or a folder that may not be entered
+            raise DataError(f"The system refuses: {error.strerror}", where=path, fix="Check the path.") from None
+        if not there:
             raise DataError("There is no such data set", where=path, fix="Make one with `bioseg prepare`.")
         self._file = open_hdf5(path, called="The data set", again=PREPARE_AGAIN)
         try:

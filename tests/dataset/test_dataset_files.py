@@ -68,6 +68,10 @@ def test_a_missing_file_says_how_to_make_one(tmp_path: Path):
     assert "bioseg prepare" in refusal(tmp_path / "none.h5")
 
 
+def test_a_name_that_is_too_long_is_refused(tmp_path: Path):
+    assert "The system refuses: File name too long" in refusal(tmp_path / f"{'a' * 300}.h5")
+
+
 @pytest.mark.parametrize("share", [0.3, 0.9, 0.999])
 def test_a_truncated_file_is_said_to_be_truncated(disc_dataset: Path, tmp_path: Path, share: float):
     path = tmp_path / "short.h5"

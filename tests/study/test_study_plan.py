@@ -148,6 +148,7 @@ def test_label_draws_differ_and_each_is_nested(disc_dataset: Path) -> None:
         ({"labels": [8]}, "leaves nothing unlabelled"),
         ({"ratios": [1.5]}, "ratios"),
         ({"baselines": ["otsu", "magic"]}, "magic"),
+        ({"baselines": ["\ud800"]}, "half a character"),
         ({"typo": 1}, "typo"),
         ({"data": {}}, "data"),
     ],
