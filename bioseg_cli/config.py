@@ -119,12 +119,15 @@ class ClassInfo(Config):
     colour: tuple[int, int, int]
 
 
+BORDER_HEAD = "border"
+
+
 class UNetConfig(Config):
     """Architecture of the U-Net; see `model.unet`."""
 
     in_channels: int = Field(ge=1)
     heads: dict[str, int]
-    """Output channels by head name: `main`, and for IIC `aux`."""
+    """Output channels by head name: `main`, for IIC `aux`, and `BORDER_HEAD` where borders of objects were learnt."""
     width: int = Field(default=64, ge=1)
     depth: int = Field(default=4, ge=1, le=16)
     norm: Literal["batch", "instance", "group", "none"] = "batch"

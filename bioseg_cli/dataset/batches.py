@@ -6,7 +6,7 @@ what an uninterrupted one would have seen.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -57,7 +57,7 @@ class ImageSource:
         dataset: open data set.
         cache_bytes: decoded images are kept in memory up to this much; beyond it they are read again.
         labels: whether masks are read; without, every label is `IGNORE`.
-        pseudo_labels: masks (H, W) that stand in place of those of the data set, by the index of their image.
+        instead: the mask (H, W) of an image that is learnt in place of that of the data set; None where there is none.
     """
 
     def __init__(
@@ -66,12 +66,12 @@ class ImageSource:
         cache_bytes: int,
         *,
         labels: bool = True,
-        pseudo_labels: Mapping[int, Pixels] | None = None,
+        instead: Callable[[int], Pixels | None] | None = None,
     ) -> None:
         self.dataset = dataset
         self._cache_bytes = cache_bytes
         self._labels = labels
-        self._pseudo_labels = pseudo_labels or {}
+        self._instead = instead
         self._cache: dict[int, tuple[Pixels, Pixels]] = {}
         self._cached_bytes = 0
 
@@ -80,7 +80,7 @@ class ImageSource:
             return self._cache[index]
         image = self.dataset.image(index)
         unread = np.broadcast_to(np.uint16(self.dataset.ignore), image.shape[1:])
-        labels = self._pseudo_labels.get(index)
+        labels = None if self._instead is None else self._instead(index)
         if labels is None:
             labels = self.dataset.labels(index) if self._labels else unread
         if self._cached_bytes + image.nbytes + labels.nbytes <= self._cache_bytes:

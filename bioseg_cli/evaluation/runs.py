@@ -42,7 +42,7 @@ from bioseg_cli.evaluation.states import SavedState, data_path, label_budgets, l
 from bioseg_cli.evaluation.unseen import unseen_classes, unseen_note
 from bioseg_cli.metrics.confusion import confusion_counts
 from bioseg_cli.model.saved import LoadedModel
-from bioseg_cli.objects.instances import ObjectRule, find_objects
+from bioseg_cli.objects.instances import Mask, ObjectRule, find_objects
 from bioseg_cli.objects.of_run import rules_of_run
 from bioseg_cli.prediction.predictor import Predictor
 from bioseg_cli.runs.directory import RunDirectory
@@ -200,23 +200,26 @@ class _Scoring:
         def forward(images: Pixels) -> NDArray[np.float32]:
             return predictor.probabilities(images, self.dataset.path)
 
-        def maps(probabilities: NDArray[np.float32]) -> list[tuple[Pixels, NDArray[np.float32]]]:
-            return list(zip(predictor.labels(probabilities), probabilities, strict=True))
+        def maps(joined: NDArray[np.float32]) -> list[tuple[Pixels, NDArray[np.float32], Mask | None]]:
+            own, borders = predictor.decoder.apart(joined)
+            seen = [None] * len(own) if borders is None else borders
+            return list(zip(predictor.labels(own), own, seen, strict=True))
 
         network = NetworkOnGroundTruth(self.truth, self._batch(predictor), forward, maps)
         classes, ignore, decoder = len(self.truth.classes), self.truth.ignore, predictor.decoder
-
         rules = self._rules(state)
+        if (sentence := decoder.sentence()) is not None:
+            self.notes.append(f"{state.name}: {sentence[0].lower()}{sentence[1:]}.")
 
         def count(
-            number: int, labels: Pixels, said: tuple[Pixels, NDArray[np.float32]]
+            number: int, labels: Pixels, said: tuple[Pixels, NDArray[np.float32], Mask | None]
         ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64] | None]:
-            predicted, probabilities = said
+            predicted, probabilities, borders = said
             counts = confusion_counts(labels, predicted, classes, ignore)
             objects = None
             if rules is not None:
                 true = self.truth.objects(number)
-                objects = image_counts(true, find_objects(predicted, rules), labels == ignore, classes)
+                objects = image_counts(true, find_objects(predicted, rules, borders), labels == ignore, classes)
             return counts, of_image(decoder, probabilities, predicted, labels, ignore), objects
 
         counts, confidences, objects = zip(*self._tracked(state, network.compared(count)), strict=True)
@@ -268,7 +271,8 @@ class _Scoring:
         return rows
 
     def _predictor(self, model: LoadedModel, *, raw_clusters: bool = False) -> Predictor:
-        predictor = Predictor(model, self.precision, raw_clusters=raw_clusters, tta=self.config.tta)
+        config = self.config
+        predictor = Predictor(model, self.precision, raw_clusters=raw_clusters, tta=config.tta, borders=config.objects)
         try:
             predictor.check(self.dataset.image_shape[0], self.dataset.image_dtype)
         except DataError as error:

@@ -65,12 +65,14 @@ class Objects:
     classes: NDArray[np.int64]
 
 
-def find_objects(codes: NDArray[Any], rules: Sequence[ObjectRule]) -> Objects:
+def find_objects(codes: NDArray[Any], rules: Sequence[ObjectRule], borders: Mask | None = None) -> Objects:
     """Number the objects of class codes (H, W), class by class and from the top.
 
     Args:
         codes: class codes; 0 is the background, and codes without a rule have no objects.
         rules: of the classes 1, 2, ...
+        borders: (H, W) where objects have their borders, as a network sees them. The objects are then what lies inside
+            borders, each with the border pixels that are nearest to it.
     """
     from scipy import ndimage  # slow to import, and not always needed
 
@@ -83,11 +85,25 @@ def find_objects(codes: NDArray[Any], rules: Sequence[ObjectRule]) -> Objects:
             if areas[component] < rule.smallest:
                 continue
             window = with_margin(tight)
-            parts = split(components[window] == component, rule)
+            whole = components[window] == component
+            parts = split(whole, rule) if borders is None else _inside_borders(whole, borders[window], rule)
             inside = parts > 0
             numbers[window][inside] = parts[inside] + len(classes)
             classes += [code] * int(parts.max())
     return Objects(numbers, np.array(classes, dtype=np.int64))
+
+
+def _inside_borders(component: Mask, borders: Mask, rule: ObjectRule) -> NDArray[np.int32]:
+    """Number the parts (H, W) of a component (H, W) that borders leave, cut by the rule and grown to all of it."""
+    from scipy import ndimage
+    from skimage.segmentation import watershed
+
+    inner = find_objects((component & ~borders).astype(np.uint8), [rule]).numbers
+    if not inner.any():  # it is no wider than its border
+        return component.astype(np.int32)
+    distances = ndimage.distance_transform_edt(inner == 0)
+    grown: NDArray[np.int32] = watershed(distances, inner, mask=component, connectivity=2)  # type: ignore[no-untyped-call]
+    return grown
 
 
 def with_margin(window: tuple[slice, ...]) -> tuple[slice, ...]:

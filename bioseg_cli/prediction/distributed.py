@@ -48,7 +48,8 @@ class DistributedPrediction:
             resolve_device(config.device)  # its processes will have what this one has
         self.manner = "in several processes" if config.scheduler is None else f"on the workers of {config.scheduler}"
         self.model = load_model(checkpoint, torch.device("cpu"))
-        self.decoder = HeadDecoder.of(self.model, config.head, raw_clusters=config.raw_clusters)
+        given = {"raw_clusters": config.raw_clusters, "borders": config.objects}
+        self.decoder = HeadDecoder.of(self.model, config.head, **given)
         self._config = config
         self._rules = rules
         self._output = output

@@ -31,6 +31,7 @@ class GatheredFrame:
         factor: 1 row and column of so many is shown.
         pixels: (C, h, w) that are held.
         labels: (h, w) that are held.
+        borders: (h, w) where the network sees borders of objects; None where it was not asked.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class GatheredFrame:
         held = math.ceil(height / self._held), math.ceil(width / self._held)
         self.pixels = np.zeros((channels, *held), pixel_dtype)
         self.labels = np.zeros(held, label_dtype)
+        self.borders: NDArray[np.bool_] | None = None
 
     def take_pixels(self, top: int, rows: NDArray[Any]) -> None:
         """Keep what is needed of pixels (C, h, W), the first of them in row `top` of the frame."""
@@ -55,6 +57,12 @@ class GatheredFrame:
     def take_labels(self, top: int, rows: NDArray[Any]) -> None:
         """Keep what is needed of labels (h, W)."""
         self._keep(self.labels, top, rows)
+
+    def take_borders(self, top: int, rows: NDArray[np.bool_]) -> None:
+        """Keep what is needed of borders (h, W)."""
+        if self.borders is None:
+            self.borders = np.zeros(self.labels.shape, dtype=bool)
+        self._keep(self.borders, top, rows)
 
     def _keep(self, kept: NDArray[Any], top: int, rows: NDArray[Any]) -> None:
         first = math.ceil(top / self._held)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bioseg_cli.config import ClassInfo
+from bioseg_cli.config import BORDER_HEAD, ClassInfo
 from bioseg_cli.errors import UsageError
 from bioseg_cli.figures.palette import cluster_colours
 from bioseg_cli.metrics.expected_iou import ExpectedIoU
@@ -28,6 +28,7 @@ class HeadDecoder:
         mapping: from clusters to classes; None where every channel is a value by itself.
         raw_clusters: the values are clusters.
         temperature: that calibrates the probabilities; 1 leaves them as they are.
+        border: the channels of the head of borders follow those of the head.
     """
 
     head: str
@@ -35,10 +36,11 @@ class HeadDecoder:
     mapping: HeadMapping | None = None
     raw_clusters: bool = False
     temperature: float = 1.0
+    border: bool = False
 
     @classmethod
-    def of(cls, model: LoadedModel, head: str, *, raw_clusters: bool) -> HeadDecoder:
-        """Read a head as classes, or as bare clusters.
+    def of(cls, model: LoadedModel, head: str, *, raw_clusters: bool, borders: bool = False) -> HeadDecoder:
+        """Read a head as classes, or as bare clusters; with `borders` also the borders of objects, if it knows them.
 
         Raises:
             UsageError: there is no such head, clusters are wanted of a model of classes, or classes of clusters that
@@ -59,7 +61,8 @@ class HeadDecoder:
                     where=model.path,
                     fix="Leave out --raw-clusters; it is for runs of train-iic.",
                 )
-            return cls(head, card.classes, temperature=card.temperature)
+            border = borders and head == "main" and BORDER_HEAD in heads
+            return cls(head, card.classes, temperature=card.temperature, border=border)
         if raw_clusters:
             return cls(head, cluster_colours(heads[head]), raw_clusters=True)
         if head not in card.mappings:
@@ -70,6 +73,21 @@ class HeadDecoder:
                 fix="Give --raw-clusters for masks of cluster numbers, or train with some labelled images.",
             )
         return cls(head, card.classes, card.mappings[head])
+
+    @property
+    def heads(self) -> tuple[str, ...]:
+        """The heads whose channels are needed, one after the other."""
+        return (self.head, BORDER_HEAD) if self.border else (self.head,)
+
+    def apart(self, joined: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.bool_] | None]:
+        """Probabilities of the head's own channels (..., K, H, W), and where borders are (..., H, W).
+
+        Args:
+            joined: those of all `heads`.
+        """
+        if not self.border:
+            return joined, None
+        return joined[..., :-2, :, :], joined[..., -1, :, :] > joined[..., -2, :, :]
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -105,7 +123,7 @@ class HeadDecoder:
         if self.raw_clusters:
             return f"Masks hold the clusters 0 to {len(self.values) - 1} of the head {self.head}, which are no classes"
         if self.mapping is None:
-            return None
+            return "Objects lie inside the borders that the network sees" if self.border else None
         kind = "training" if self.mapping.split == "train" else "validation"
         return (
             f"{len(self.mapping.classes)} clusters of the head {self.head} become {len(self.values)} classes by the "

@@ -44,6 +44,8 @@ class _Rows:
     """(h, W)."""
     probabilities: NDArray[np.float32] | None
     """(V, h, W), where they are written."""
+    borders: NDArray[np.bool_] | None
+    """(h, W), where the network sees borders of objects."""
     gathered: GatheredFrame | None
 
 
@@ -78,7 +80,7 @@ class ImageOutput:
         return self._entry.result()
 
     def take(self, frame: int, top: int, probabilities: NDArray[np.float32], gathered: GatheredFrame | None) -> None:
-        """Write finished rows: probabilities (K, h, W) of the head, which may be overwritten afterwards.
+        """Write finished rows: probabilities (K, h, W) of the decoder's heads, which may be overwritten afterwards.
 
         Raises:
             Exception: what went wrong with the rows before.
@@ -87,7 +89,7 @@ class ImageOutput:
         for first in range(0, probabilities.shape[-2], step):
             if self._failure is not None:
                 raise self._failure
-            rows = probabilities[:, first : first + step]
+            rows, borders = self._decoder.apart(probabilities[:, first : first + step])
             labels, written = self._decoder.labels(rows), None
             expected = self._expected[frame]
             if self._config.probabilities or expected is not None:
@@ -95,7 +97,7 @@ class ImageOutput:
                 written = likely.copy() if self._config.probabilities else None
             if expected is not None:
                 expected.add(likely, labels)
-            self._waiting.put(_Rows(frame, top + first, labels, written, gathered))
+            self._waiting.put(_Rows(frame, top + first, labels, written, borders, gathered))
 
     def finish(self) -> None:
         """No rows come any more."""
@@ -186,13 +188,15 @@ class ImageOutput:
                 scratch.put(rows.frame, rows.top, rows.probabilities)
             if rows.gathered is not None:
                 rows.gathered.take_labels(rows.top, rows.labels)
+                if rows.borders is not None:
+                    rows.gathered.take_borders(rows.top, rows.borders)
                 if rows.top + len(rows.labels) == self._height:
                     self._take_frame(rows.frame, rows.gathered, files, written)
             yield rows
 
     def _take_frame(self, frame: int, gathered: GatheredFrame, files: ExitStack, written: list[Path]) -> None:
         if self._objects is not None:
-            self._objects.take(frame, gathered.labels, gathered.pixels, files)
+            self._objects.take(frame, gathered.labels, gathered.borders, gathered.pixels, files)
         if self._config.overlay:
             suffix = f"_f{frame:03d}" if self._opened.frames > 1 else ""
             written.append(self._config.out / OVERLAYS_FOLDER / f"{self.source.name}{suffix}.png")

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from bioseg_cli.config import ClassInfo
 from bioseg_cli.io.files import replacing
-from bioseg_cli.objects.instances import ObjectRules, Objects, find_objects
+from bioseg_cli.objects.instances import Mask, ObjectRules, Objects, find_objects
 from bioseg_cli.objects.measurements import Row, measured
 from bioseg_cli.objects.outlines import outlines
 from bioseg_cli.objects.shapes import OutlinedObject, write_geojson, write_rois
@@ -50,9 +50,11 @@ class ObjectFiles:
         self._outlined: list[OutlinedObject] = []
         self._maps: IO[bytes] | None = None
 
-    def take(self, frame: int, labels: NDArray[Any], pixels: NDArray[Any], files: ExitStack) -> None:
-        """Find the objects of a frame from its class codes (H, W) and its pixels (C, H, W)."""
-        objects = find_objects(labels, self._rules)
+    def take(
+        self, frame: int, labels: NDArray[Any], borders: Mask | None, pixels: NDArray[Any], files: ExitStack
+    ) -> None:
+        """Find the objects of a frame from its class codes and borders (H, W) and its pixels (C, H, W)."""
+        objects = find_objects(labels, self._rules, borders)
         before = len(self._codes)
         self._codes += objects.classes.tolist()
         if {"table", "geojson"} & set(self._formats):

@@ -82,9 +82,10 @@ class Predictor:
         progress: Callable[[float], None] | None = None,
         processes: int = 1,
         tta: bool = False,
+        borders: bool = False,
     ) -> None:
         self.card = model.card
-        self.decoder = HeadDecoder.of(model, head, raw_clusters=raw_clusters)
+        self.decoder = HeadDecoder.of(model, head, raw_clusters=raw_clusters, borders=borders)
         self._network = folded(model.network).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._precision = precision
         self._usable = usable_bytes(precision.device, processes)
@@ -126,6 +127,7 @@ class Predictor:
             progress=progress,
             processes=processes,
             tta=config.tta,
+            borders=config.objects,
         )
 
     def check(self, channels: int, dtype: np.dtype[Any], where: Path | None = None) -> None:
@@ -165,7 +167,7 @@ class Predictor:
         Raises:
             Exception: memory ran out, see `back_off`.
         """
-        return self._predict_tile((self.decoder.head,), images)
+        return self._predict_tile(self.decoder.heads, images)
 
     def finished_rows(
         self, read: Callable[[int, int], NDArray[Any]], height: int, width: int
@@ -184,7 +186,7 @@ class Predictor:
         Raises:
             Exception: memory ran out, see `back_off`; or what `read` raises.
         """
-        return self._finished_rows((self.decoder.head,), read, self.plan(height, width))
+        return self._finished_rows(self.decoder.heads, read, self.plan(height, width))
 
     def _finished_rows(
         self, heads: Sequence[str], read: Callable[[int, int], NDArray[Any]], plan: TilePlan
@@ -229,7 +231,7 @@ class Predictor:
             DataError: other channels or another pixel type than the training images (`where` names the file).
             RunError: memory ran out.
         """
-        return self._predict((self.decoder.head,), pixels, where)
+        return self._predict(self.decoder.heads, pixels, where)
 
     def probabilities_by_head(
         self, heads: Sequence[str], pixels: NDArray[Any], where: Path | None = None

@@ -61,6 +61,7 @@ UNCHANGED: dict[str, dict[str, Any]] = {
         "pseudo_loss": "ce",
         "pseudo_labels": "none",
         "denoise": 0.0,
+        "border": 0,
         "guard": True,
         "init_from": None,
         "norm_images": "batches",

@@ -84,14 +84,22 @@ def asked_for(dataset: Dataset, config: TrainUDAConfig) -> IntArray:
     return np.array([known[name] for name in config.label_images], dtype=np.int64)
 
 
-def crops_without_labels(dataset: Dataset, config: TrainUDAConfig) -> str | None:
-    """What to say of crops that lie anywhere in images that were drawn in part; None where that is of no account."""
-    if not dataset.drawn_in_part or config.crop is None or config.crop_around == "labels":
-        return None
-    return (
-        "The images were drawn in part, and crops lie anywhere: many will hold no label (--crop-around labels places "
-        "each around one)"
-    )
+def remarks_on(dataset: Dataset, config: TrainUDAConfig, validated: int) -> list[str]:
+    """What to say of data and settings before a training, of which so many validation images have a mask."""
+    remarks = []
+    if config.unsup_loss != "none" and config.augment == "paper" and dataset.image_shape[0] != 3:
+        remarks.append("The images are not RGB: of the nine strong operations, color changes nothing")
+    if dataset.drawn_in_part and config.crop is not None and config.crop_around != "labels":
+        remarks.append(
+            "The images were drawn in part, and crops lie anywhere: many will hold no label (--crop-around labels "
+            "places each around one)"
+        )
+    if not validated:
+        remarks.append(
+            "No validation image has a mask: no best state can be chosen, and the last one is kept"
+            + (" (--ema 0.99 would average it over the last updates)" if config.ema is None else "")
+        )
+    return remarks
 
 
 def labels_to_name_clusters(dataset: Dataset, config: TrainIICConfig) -> LabelledImages:

@@ -6,7 +6,8 @@ A step sees labelled images X_l with masks and unlabelled images X:
 - unsupervised: X' = W(X) and X'' = W(S(X)), with the same weak W and a strong S, and the predictions on both held
   together by KL divergence or by mutual information (`consistency.py`);
 - pseudo-labels, where asked for: images that a forest has labelled are among the labelled ones (`pseudo_labels.py`);
-- denoising, where asked for: a second head tells hidden pixels of both from their surroundings (`denoising.py`).
+- borders, where asked for: a second head learns where objects end (`border.py`);
+- denoising, where asked for: another head tells hidden pixels of both from their surroundings (`denoising.py`).
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from torch import Tensor, nn
 
 from bioseg_cli.augment.affine import Affine
 from bioseg_cli.compute.device import Precision
-from bioseg_cli.config import STATES
+from bioseg_cli.config import BORDER_HEAD, STATES
 from bioseg_cli.dataset.area import labelled_area, unlabelled_pool
 from bioseg_cli.dataset.batches import IGNORE, ImageBatch, ImageSource, looped_order, random_stream
 from bioseg_cli.dataset.reader import Dataset
@@ -33,12 +34,12 @@ from bioseg_cli.model.unet import UNet, own_batch_statistics
 from bioseg_cli.runs.directory import RunDirectory
 from bioseg_cli.runs.output import Output
 from bioseg_cli.runs.sections import Conclusion, Labels, Status, TrainedOn
-from bioseg_cli.training import denoising
+from bioseg_cli.training import border, denoising
 from bioseg_cli.training.adapted_norm import adapt_states
 from bioseg_cli.training.alike import flags_of_control
 from bioseg_cli.training.calibrate import calibrate_states
 from bioseg_cli.training.consistency import Consistency
-from bioseg_cli.training.labels import crops_without_labels, labels_to_learn
+from bioseg_cli.training.labels import labels_to_learn, remarks_on
 from bioseg_cli.training.losses import cross_entropy, drop_learnt, soft_dice_loss, tsa_threshold
 from bioseg_cli.training.method import Row, list_metrics
 from bioseg_cli.training.mixing import Example
@@ -69,7 +70,8 @@ class UDA:
         self.config = config
         self.device = device
         denoised = {denoising.HEAD: dataset.image_shape[0]} if config.denoise else {}
-        self.heads = {"main": len(dataset.classes), **denoised}
+        bordered = {BORDER_HEAD: 2} if config.border else {}
+        self.heads = {"main": len(dataset.classes), **bordered, **denoised}
         self.training_heads = frozenset(denoised)
         labels = labels_to_learn(dataset, config)
         self.labelled: IntArray = labels.indices
@@ -115,20 +117,12 @@ class UDA:
             validation=validated,
         )
         self.warnings = labels.warnings
-        self.remarks = []
-        if self.consistency and config.augment == "paper" and dataset.image_shape[0] != 3:
-            self.remarks.append("The images are not RGB: of the nine strong operations, color changes nothing")
-        if (remark := crops_without_labels(dataset, config)) is not None:
-            self.remarks.append(remark)
-        if not validated:
-            self.remarks.append(
-                "No validation image has a mask: no best state can be chosen, and the last one is kept"
-                + (" (--ema 0.99 would average it over the last updates)" if config.ema is None else "")
-            )
+        self.remarks = remarks_on(dataset, config, validated)
         # The study loops the smaller subset: an epoch is one pass over the larger, in the control too.
         whole_pass = -(-max(len(self.labelled), len(self.unlabelled)) // config.batch_size)
         self.epoch_steps = config.epoch_steps or whole_pass
-        self._source = ImageSource(dataset, config.cache_bytes, pseudo_labels=self.pseudo_labels)
+        marked = border.marking(dataset, self.labelled, config.border) if config.border else None
+        self._source = ImageSource(dataset, config.cache_bytes, instead=marked or self.pseudo_labels.get)
         self._views = Views(dataset, config)
 
     def with_budget(self, config: TrainUDAConfig) -> UDA:
@@ -162,12 +156,13 @@ class UDA:
     def loss(
         self, network: nn.Module, batch: UDABatch, precision: Precision, teacher: UNet | None = None
     ) -> dict[str, Tensor]:
-        """Supervised, unsupervised, denoising and total loss of a step, float32 scalars."""
+        """Supervised, border, unsupervised, denoising and total loss of a step, float32 scalars."""
         labelled = batch.labelled.to(self.device)
         mirrored = self.config.geometry == "wide"
         images = labelled.images if batch.labelled_capture is None else batch.labelled_capture.apply(labelled.images)
         images = batch.labelled_weak.warp(images, mirrored=mirrored)
         labels = batch.labelled_weak.warp(labelled.labels, "nearest", fill=0 if mirrored else IGNORE, mirrored=mirrored)
+        labels, borders = border.apart(labels)
         seen = images if batch.hidden is None else batch.hidden[0].hide(images)
         unlabelled = None if batch.unlabelled is None else batch.unlabelled.to(self.device)
         # Labelled and weak images feed the running batch-norm statistics kept for prediction; strong ones, inverted or
@@ -191,6 +186,9 @@ class UDA:
         logits = said["main"].float()
         losses = {"supervised": self._supervised(logits, labels, batch.progress)}
         total = losses["supervised"]
+        if BORDER_HEAD in said:
+            losses["border"] = self._labelled_loss(said[BORDER_HEAD].float(), borders)
+            total = total + losses["border"]
         if unlabelled is not None and target is not None:
             example = Example.of_labels(images, labels, self.heads["main"])
             losses["unsupervised"] = self._unsupervised.loss(network, unlabelled, target, batch, precision, example)
@@ -219,12 +217,8 @@ class UDA:
 
     def _labelled_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Soft Dice, or the mean of it and cross entropy."""
-        dice = self._dice(logits, labels)
-        return dice if self.config.sup_loss == "dice" else (dice + cross_entropy(logits, labels)) / 2
-
-    def _dice(self, logits: Tensor, labels: Tensor) -> Tensor:
         config = self.config
-        return soft_dice_loss(
+        dice = soft_dice_loss(
             logits,
             labels,
             squared=config.dice_squared,
@@ -232,6 +226,7 @@ class UDA:
             pool_batch=config.dice == "batch",
             smooth=config.dice_smooth,
         )
+        return dice if config.sup_loss == "dice" else (dice + cross_entropy(logits, labels)) / 2
 
     @torch.no_grad()
     def validate(self, network: UNet, precision: Precision) -> dict[str, float]:

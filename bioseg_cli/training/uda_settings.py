@@ -45,7 +45,7 @@ class TrainUDAConfig(TrainConfig):
         ),
         "Labelled images": (
             "labels", "ratio", "label_draw", "label_images", "augment", "geometry", "sup_loss", "crop_around", "dice",
-            "dice_smooth", "dice_squared", "dice_background", "tsa",
+            "border", "dice_smooth", "dice_squared", "dice_background", "tsa",
         ),
         "Unlabelled images": (
             "unsup_loss", "unsup_weight", "pseudo_labels", "teacher", "mix", "denoise", "confidence", "ramp",
@@ -169,6 +169,13 @@ class TrainUDAConfig(TrainConfig):
         description="Weight of a denoising loss on all images. A second head, which is not saved, predicts hidden "
         "pixels from the pixels around them. Try 0.5.",
     )
+    border: int = Field(
+        default=0,
+        ge=0,
+        le=16,
+        description="Width in pixels of the border of each object. A second head learns the borders, so that "
+        "`bioseg predict --objects` tells apart objects that touch. The masks must number the objects. Try 2.",
+    )
     tsa: Literal["none", "linear", "exp", "log"] = Field(
         default="none",
         description="Training signal annealing: leave out labelled pixels that the network already predicts too well "
@@ -239,6 +246,14 @@ class TrainUDAConfig(TrainConfig):
             raise ValueError("--class-confidence scales --confidence, which --unsup-loss kl has none of: give it too")
         if self.pseudo_loss != "ce" and self.unsup_loss != "fixmatch":
             raise ValueError(f"--pseudo-loss {self.pseudo_loss} is for --unsup-loss fixmatch")
+        return self
+
+    @model_validator(mode="after")
+    def _borders_are_known(self) -> Self:
+        if self.border and self.pseudo_labels != "none":
+            raise ValueError(
+                f"--border needs single objects, and --pseudo-labels {self.pseudo_labels} labels classes: leave out one"
+            )
         return self
 
     @model_validator(mode="after")

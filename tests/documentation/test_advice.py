@@ -92,6 +92,7 @@ OF_NO_COMMAND = {"prepare arrays"}
 OF_ANOTHER: dict[tuple[str, str], tuple[str, ...]] = {
     ("evaluation/predicted_values.py", "--raw-clusters"): ("predict",),
     ("evaluation/predicted_values.py", "--skip-existing"): ("predict",),
+    ("training/border.py", "--border"): ("train-uda",),
     ("evaluation/controls.py", "--run"): ("train-uda",),
     ("evaluation/controls.py", "--unsup-loss"): ("train-uda",),
     ("evaluation/arms.py", "--unsup-loss"): ("train-uda",),

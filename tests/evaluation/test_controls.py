@@ -42,7 +42,7 @@ OTHERS: dict[str, Any] = {
     "run": "y", "resume": "z", "preset": "best", "minutes": 3.0, "epoch_steps": 7, "warmup": 7, "sup_loss": "ce-dice",
     "augment": "microscopy", "geometry": "wide", "crop_around": "labels", "teacher": "average", "mix": "labelled",
     "ramp": 0.5, "class_confidence": True, "pseudo_loss": "ce-dice", "denoise": 0.3, "label_images": ["disc1"],
-    "guard": False, "init_from": "w", "norm_images": "all", "pseudo_labels": "forest",
+    "border": 2, "guard": False, "init_from": "w", "norm_images": "all", "pseudo_labels": "forest",
 }  # fmt: skip
 """Of every setting of train-uda a value that the runs here do not have."""
 

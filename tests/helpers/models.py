@@ -10,7 +10,7 @@ import torch
 import yaml
 from numpy.typing import NDArray
 
-from bioseg_cli.config import ClassInfo, UNetConfig
+from bioseg_cli.config import BORDER_HEAD, ClassInfo, UNetConfig
 from bioseg_cli.io.normalisation import Normalisation
 from bioseg_cli.io.pixel_size import PixelSize
 from bioseg_cli.model.saved import HeadMapping, ModelCard, save_model
@@ -26,10 +26,13 @@ CLUSTER_MEANINGS = {"main": (2, 0, 1), "aux": (1, 0, 2, 2, 0, 1, 0)}
 """The class of each cluster, by head."""
 
 
-def save_random_model(path: Path, *, channels: int = 1, dtype: str = "uint16", norm: str = "batch") -> Path:
-    """An untrained network of three classes: enough wherever it does not matter what is predicted."""
+def save_random_model(
+    path: Path, *, channels: int = 1, dtype: str = "uint16", norm: str = "batch", border: bool = False
+) -> Path:
+    """An untrained network of three classes, and of borders: enough wherever it does not matter what is predicted."""
     torch.manual_seed(3)
-    shape = {"in_channels": channels, "heads": {"main": 3}, "width": 4, "depth": 2, "norm": norm}
+    heads = {"main": 3, BORDER_HEAD: 2} if border else {"main": 3}
+    shape = {"in_channels": channels, "heads": heads, "width": 4, "depth": 2, "norm": norm}
     architecture = UNetConfig.model_validate(shape)
     card = ModelCard(
         architecture=architecture,

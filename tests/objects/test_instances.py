@@ -108,3 +108,37 @@ def test_numbered_objects_are_of_the_class_of_most_of_their_pixels() -> None:
     np.testing.assert_array_equal(found.numbers, expected)
     nothing = objects_of_classes(np.zeros((2, 2), np.uint32), np.full((2, 2), 255), 2)
     assert nothing.classes.size == 0 and not nothing.numbers.any()
+
+
+def line(*columns: int) -> np.ndarray:
+    """Borders from top to bottom."""
+    borders = np.zeros((40, 60), dtype=bool)
+    borders[:, list(columns)] = True
+    return borders
+
+
+def test_borders_cut_what_has_one_top_and_belong_to_what_is_nearest() -> None:
+    codes = touching(4).astype(np.uint8)
+    found = find_objects(codes, [RULE], line(21, 22, 23))
+    assert found.classes.tolist() == [1, 1]
+    np.testing.assert_array_equal(found.numbers > 0, codes)
+    assert set(found.numbers[:, :22][codes[:, :22] > 0]) == {1} and set(found.numbers[:, 23:][codes[:, 23:] > 0]) == {2}
+    np.testing.assert_array_equal(find_objects(codes, [RULE], line(50)).numbers, codes)
+
+
+def test_what_borders_leave_is_cut_by_the_rule_too() -> None:
+    codes = touching(17).astype(np.uint8)
+    assert len(find_objects(codes, [RULE], line(5)).classes) == 2
+
+
+def test_what_is_no_wider_than_its_border_stays_an_object() -> None:
+    codes = np.zeros((40, 60), np.uint8)
+    codes[10:14, 10:20] = codes[20:30, 30:40] = 1
+    found = find_objects(codes, [RULE], line(*range(10, 20)))
+    assert found.classes.tolist() == [1, 1]
+    np.testing.assert_array_equal(found.numbers > 0, codes)
+
+
+def test_objects_of_every_class_lie_inside_borders() -> None:
+    codes = touching(4).astype(np.uint8) * 2
+    assert find_objects(codes, [RULE, RULE], line(21, 22, 23)).classes.tolist() == [2, 2]

@@ -1,0 +1,75 @@
+"""The borders of objects, which a second head learns, so that objects that touch are told apart (Caicedo et al. 2019).
+
+The head has a channel for the border and one for all else. Border pixels keep their class: the masks of the first head
+are those of a network without the second one, as far as learning both makes no difference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import ndimage
+from torch import Tensor
+
+from bioseg_cli.dataset.batches import IGNORE
+from bioseg_cli.dataset.reader import Dataset
+from bioseg_cli.dataset.schema import IntArray, Pixels
+from bioseg_cli.errors import UsageError
+
+_MARK = 2**17
+"""Added to the class codes of borders until a step tells both apart: above all codes and ignored labels of masks."""
+_SQUARE = np.ones((3, 3), dtype=bool)
+
+
+def marking(dataset: Dataset, images: IntArray, width: int) -> Callable[[int], Pixels | None]:
+    """What gives the mask (H, W) of an image with the borders of its objects marked, see `apart`; None of other images.
+
+    Args:
+        dataset: whose masks number objects.
+        images: indices of labelled images.
+        width: of a border in pixels, inside its object.
+
+    Raises:
+        UsageError: the masks number no objects.
+    """
+    if not dataset.numbers_objects:
+        raise UsageError(
+            "The masks of the data set tell classes and not single objects, so nothing says where borders are",
+            where=dataset.path,
+            fix="Prepare it from masks or annotations that number objects, or leave out --border.",
+        )
+    bordered = frozenset(images.tolist())
+
+    def marked(index: int) -> Pixels | None:
+        if index not in bordered:
+            return None
+        codes, border = dataset.labels(index), border_of(dataset.objects(index), width)
+        labelled = (codes != 0) & (codes != dataset.ignore)
+        return np.where(border & labelled, codes.astype(np.int32) + _MARK, codes)
+
+    return marked
+
+
+def border_of(numbers: NDArray[np.integer[Any]], width: int) -> NDArray[np.bool_]:
+    """Pixels (H, W) of numbered objects that are next to a pixel of none or of another object, or `width` deep.
+
+    The frame of the image is no border: an object that it cuts goes on.
+    """
+    highest = ndimage.grey_dilation(numbers, footprint=_SQUARE)
+    lowest = ndimage.grey_erosion(numbers, footprint=_SQUARE)
+    inner = (highest == numbers) & (lowest == numbers)
+    if width > 1:
+        inner = ndimage.binary_erosion(inner, _SQUARE, iterations=width - 1, border_value=1)
+    border: NDArray[np.bool_] = (numbers > 0) & ~inner
+    return border
+
+
+def apart(labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Class codes (B, H, W), and whether a pixel is of a border: 1, 0, or `IGNORE` where it has no label."""
+    border = labels >= _MARK
+    codes = torch.where(border, labels - _MARK, labels)
+    return codes, torch.where(labels == IGNORE, labels, border.to(labels.dtype))
