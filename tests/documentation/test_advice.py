@@ -93,6 +93,7 @@ OF_ANOTHER: dict[tuple[str, str], tuple[str, ...]] = {
     ("evaluation/predicted_values.py", "--raw-clusters"): ("predict",),
     ("evaluation/predicted_values.py", "--skip-existing"): ("predict",),
     ("training/border.py", "--border"): ("train-uda",),
+    ("training/uda_settings.py", "--objects"): ("predict",),
     ("evaluation/controls.py", "--run"): ("train-uda",),
     ("evaluation/controls.py", "--unsup-loss"): ("train-uda",),
     ("evaluation/arms.py", "--unsup-loss"): ("train-uda",),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import pickle
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -98,6 +100,18 @@ def test_a_card_that_says_nothing_of_clusters_has_classes(saved: Path):
 
 def test_a_loaded_network_is_ready_for_prediction(saved: Path):
     assert not load_model(saved, CPU).network.training
+
+
+def test_loading_again_and_again_keeps_nothing(saved: Path):
+    def blocks_after(loads: int) -> int:
+        for _ in range(loads):
+            load_model(saved, CPU)
+        gc.collect()
+        return sys.getallocatedblocks()
+
+    before = blocks_after(3)
+    # A tensor that keeps a single object each time would make 200 in five loads.
+    assert blocks_after(5) - before < 100
 
 
 def test_channels_last_weights_are_saved_as_the_same_numbers(tmp_path: Path, network: UNet):
