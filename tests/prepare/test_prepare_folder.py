@@ -306,6 +306,15 @@ def test_groups_by_name_stay_together(folder) -> None:
             assert len(set(dataset.split[dataset.group == group])) == 1
 
 
+def test_a_name_in_which_the_first_group_takes_no_part_is_of_the_whole_match(folder) -> None:
+    for name in ("plate1_a", "plate1_b", "plate2_a", "control_a", "control_b"):
+        folder.image(f"{name}.png")
+        folder.mask(f"{name}.png")
+    folder.prepare(group_by=r"plate(\d+)|control")
+    with Dataset(folder.out) as dataset:
+        assert list(dataset.group) == ["control", "control", "1", "1", "2"]
+
+
 def test_a_random_split_across_groups_warns_even_when_quiet(folder, capsys) -> None:
     folder.fill()
     folder.prepare(group_by="cell", split_by="random")

@@ -149,7 +149,9 @@ def _group(path: Path, config: FolderConfig) -> str:
     if found is None:
         what = f"--group-by {config.group_by!r} does not match the name"
         raise DataError(what, where=path, fix="Widen the expression.")
-    return found[1] if found.re.groups else found[0]
+    # The first group takes no part in every match: `(a)|b`.
+    first = found[1] if found.re.groups else None
+    return found[0] if first is None else first
 
 
 def _size_notes(infos: Sequence[ImageInfo], config: FolderConfig) -> list[str]:
