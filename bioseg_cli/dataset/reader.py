@@ -31,7 +31,7 @@ def find_dataset(given: Path | None) -> Path:
     """
     if given is not None:
         return given
-    there = sorted(DATA_FOLDER.glob("*.h5"))
+    there = sorted(DATA_FOLDER.glob("[!.]*.h5"))
     if len(there) == 1:
         return there[0]
     if not there:

@@ -87,7 +87,7 @@ def found_computing() -> Computing:
 
 def found_datasets(folder: Path) -> Iterator[FoundDataset]:
     """The data sets of a folder, in natural order."""
-    for path in sorted(folder.glob("*.h5"), key=natural_key):
+    for path in sorted(folder.glob("[!.]*.h5"), key=natural_key):
         try:
             with Dataset(path) as dataset:
                 names = tuple(info.name for info in dataset.classes)

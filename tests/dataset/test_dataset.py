@@ -18,6 +18,7 @@ from bioseg_cli.dataset.reader import Dataset, find_dataset
 from bioseg_cli.dataset.schema import DatasetInfo, Item, ItemSource
 from bioseg_cli.dataset.writer import DatasetWriter
 from bioseg_cli.errors import DataError, UsageError
+from bioseg_cli.io.files import temporary_path
 from bioseg_cli.io.normalisation import Normalisation
 from bioseg_cli.io.pixel_size import PixelSize
 
@@ -187,6 +188,8 @@ def test_the_data_set_given_or_else_the_only_one_there_is(tmp_path: Path, monkey
     (tmp_path / "data").mkdir()
     for name in ("b.h5", "notes.txt"):
         (tmp_path / "data" / name).touch()
+    assert find_dataset(None) == Path("data/b.h5")
+    temporary_path(tmp_path / "data" / "c.h5").touch()  # another process writes it, or was killed over it
     assert find_dataset(None) == Path("data/b.h5")
     (tmp_path / "data" / "a.h5").touch()
     with pytest.raises(UsageError, match="data/ holds several") as several:

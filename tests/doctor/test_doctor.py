@@ -16,6 +16,7 @@ from click.testing import Result
 from bioseg_cli.doctor import session
 from bioseg_cli.doctor.result import Computing
 from bioseg_cli.doctor.session import remarks
+from bioseg_cli.io.files import temporary_path
 
 Cli = Callable[..., Result]
 
@@ -27,6 +28,7 @@ def place(disc_dataset: Path, disc_run: Path, tmp_path: Path) -> Path:
     (tmp_path / "data").mkdir()
     shutil.copy(disc_dataset, tmp_path / "data" / "discs.h5")
     (tmp_path / "data" / "broken.h5").write_bytes(b"no HDF5")
+    temporary_path(tmp_path / "data" / "cells.h5").write_bytes(b"of a process that is writing it")
     for name in ("run10", "run9"):
         shutil.copytree(disc_run, tmp_path / "runs" / name)
     (tmp_path / "runs" / "torn").mkdir()
