@@ -74,15 +74,17 @@ def survey_annotations(
         UsageError: `names` leaves out a class that was drawn.
     """
     of_image = annotations.of_image
-    annotated = {info.path: (info, _on_level(of_image[info.path], info)) for info in infos if info.path in of_image}
-    for image, (info, annotation) in list(annotated.items()):
+    given = [info for info in infos if info.path in of_image]
+    annotated: dict[Path, tuple[ImageInfo, Annotation]] = {}
+    for info in given:
         try:
+            annotation = _on_level(of_image[info.path], info)
             _check(info, annotation)
+            annotated[info.path] = info, annotation
         except DataError as error:
-            refuse(annotations.paths[image], error)
-            del annotated[image]
-            if not annotated:
-                return None
+            refuse(annotations.paths[info.path], error)
+    if given and not annotated:
+        return None
     drawn = [shape.class_name for _, annotation in annotated.values() for shape in annotation.shapes]
     found = shape_classes(drawn, names)
     remarks = _Remarks()

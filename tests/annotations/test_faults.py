@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from click.testing import Result
-from helpers.drawn import SIDE, Drawn, labels, pixels_of, square, write_coco, write_geojson
+from helpers.drawn import SIDE, Drawn, labels, pixels_of, square, write_coco, write_geojson, write_labelme
 from PIL import Image
 
 from bioseg_cli.dataset.reader import Dataset
@@ -69,6 +69,23 @@ def test_the_others_can_be_used(bioseg: Bioseg, blank_images: Path) -> None:
         # An image whose annotation cannot be used has no label, as one without an annotation.
         assert found == {f"a{number}": number in (0, 5) for number in range(6)}
         np.testing.assert_array_equal(labels(dataset, "a0"), CELL.pixels)
+
+
+def test_each_annotation_that_was_drawn_on_another_size_is_named(bioseg: Bioseg, blank_images: Path) -> None:
+    drawn = blank_images.parent / "drawn"
+    for number in range(4):
+        write_labelme(drawn / f"a{number}.json", [CELL])
+    for name in ("a1.json", "a2.json"):
+        document = json.loads((drawn / name).read_text())
+        (drawn / name).write_text(json.dumps({**document, "imageHeight": 2 * SIDE}))
+    out = blank_images.parent / "x.h5"
+    given = ("prepare", "folder", "--images", blank_images, "--masks", drawn, "--out", out, "--json")
+    said = {file["file"]: file["reason"] for file in json.loads(bioseg(*given).stdout)["rejected"]}
+    assert said.keys() == {"a1.json", "a2.json"}
+    assert all(f"were drawn on {2 * SIDE} x {SIDE} pixels" in reason for reason in said.values())
+    assert bioseg(*given, "--skip-bad").exit_code == 0
+    with Dataset(out) as dataset:
+        assert int(dataset.labelled.sum()) == 2
 
 
 def test_without_a_usable_annotation_there_is_nothing_to_go_on_with(bioseg: Bioseg, blank_images: Path) -> None:
