@@ -52,6 +52,11 @@ class ImageInfo:
         return reduction(full_height, self.height), reduction(full_width, self.width)
 
     @property
+    def sizes_of_both_axes(self) -> str | None:
+        """How many time points and planes there are, where the frames have both axes."""
+        return f"{self.stack['T']} time points of {self.stack['Z']} planes" if len(self.stack) > 1 else None
+
+    @property
     def frame_bytes(self) -> int:
         """Memory that a frame takes."""
         return self.channels * self.height * self.width * self.dtype.itemsize

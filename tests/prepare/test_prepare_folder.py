@@ -295,6 +295,14 @@ def test_a_mask_with_fewer_pages(folder) -> None:
         folder.prepare()
 
 
+def test_a_mask_of_other_time_points_and_planes(folder) -> None:
+    for place, shape in ((folder.images, (2, 3, SIDE, SIDE)), (folder.masks, (3, 2, SIDE, SIDE))):
+        pages = np.random.default_rng(0).integers(0, 2, shape, np.uint8)
+        tifffile.imwrite(place / "a.tif", pages, imagej=True, metadata={"axes": "TZYX"})
+    with pytest.raises(DataError, match=r"The mask has 3 time points of 2 planes, its image a\.tif 2 time points of 3"):
+        folder.prepare(planes=True, split_by="random")
+
+
 def test_groups_by_name_stay_together(folder) -> None:
     for number in range(12):
         folder.image(f"mouse{number // 3}_{number}.png")

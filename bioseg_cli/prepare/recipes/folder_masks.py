@@ -267,6 +267,12 @@ def _refuse_misfit(image: ImageInfo, mask: ImageInfo) -> None:
             where=mask.path,
             fix=_SAVE_UPRIGHT if turned else "Export the mask at the image's own size, a page for each of its frames.",
         )
+    if image.sizes_of_both_axes and mask.sizes_of_both_axes and image.stack != mask.stack:
+        raise DataError(
+            f"The mask has {mask.sizes_of_both_axes}, its image {image.path.name} {image.sizes_of_both_axes}",
+            where=mask.path,
+            fix="Export the mask with the time points and planes of its image.",
+        )
     if turned:
         raise DataError(
             f"The mask has orientation {mask.orientation}, its image {image.path.name} {image.orientation}, and the "
