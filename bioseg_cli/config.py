@@ -79,7 +79,7 @@ MaskKind = Literal["binary", "instances", "classes", "colours"]
 """What the values of masks mean: object or not, a number an object, a number a class, a colour a class."""
 ALL_DRAWN = "none"
 """What is given where masks have no value for pixels that nobody drew."""
-UnlabelledValue = Annotated[str, BeforeValidator(str), Field(pattern=rf"^({ALL_DRAWN}|[0-9]+)$")]
+UnlabelledValue = Annotated[str, BeforeValidator(str), Field(pattern=rf"^({ALL_DRAWN}|[0-9]{{1,10}})$")]
 """A value of masks, or `ALL_DRAWN`."""
 UNLABELLED_ABOUT = (
     "Value of pixels that nobody drew, in partly labelled masks (scribbles, boxes, single cells). These pixels count "

@@ -473,6 +473,7 @@ def test_masks_of_deliberate_errors(folder) -> None:
         ({"tile": True}, "give --crop"),
         ({"val_share": 0.6, "test_share": 0.5}, "leave nothing to train on"),
         ({"out": "set.hdf"}, r"ends in \.h5"),
+        ({"unlabelled_value": "9" * 30}, "--unlabelled-value"),
     ],
 )
 def test_settings_that_contradict(folder, settings, message) -> None:
