@@ -111,14 +111,16 @@ def split_blocks(
 
     Args:
         labelled: (N,) whether each image of the sequence has a mask.
-        val_share: share of the labelled images, at least one.
+        val_share: share of the labelled images, at least one; 0 leaves it empty.
         test_share: the same for the test; 0 leaves it empty.
         gap: images.
     """
     places = [i for i, has_mask in enumerate(labelled) if has_mask] or list(range(len(labelled)))
     tested = round(test_share * len(places))
-    validated = min(len(places) - tested, max(1, round(val_share * len(places))))
-    starts: list[tuple[SplitName, int]] = [("val", places[len(places) - tested - validated])]
+    validated = min(len(places) - tested, max(1, round(val_share * len(places)))) if val_share else 0
+    starts: list[tuple[SplitName, int]] = []
+    if validated:
+        starts.append(("val", places[len(places) - tested - validated]))
     if tested:
         starts.append(("test", places[len(places) - tested]))
     splits: list[SplitName | Literal["gap"]] = ["train"] * len(labelled)

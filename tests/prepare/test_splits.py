@@ -85,6 +85,12 @@ def test_blocks_keep_a_gap() -> None:
     assert splits == ["train"] * 12 + [GAP] * 2 + ["val"] * 2 + [GAP] * 2 + ["test"] * 2
 
 
+@pytest.mark.parametrize(("test_share", "tested"), [(0.0, 0), (0.1, 2)])
+def test_no_block_validates_where_none_is_wanted(test_share: float, tested: int) -> None:
+    splits = split_blocks([True] * 20, val_share=0.0, test_share=test_share, gap=0)
+    assert splits == ["train"] * (20 - tested) + ["test"] * tested
+
+
 def test_blocks_are_cut_by_the_labelled_images() -> None:
     labelled = [i % 4 == 0 for i in range(20)]
     splits = split_blocks(labelled, val_share=0.2, test_share=0.0, gap=1)
