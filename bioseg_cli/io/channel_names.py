@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import xml.etree.ElementTree as ElementTree
 
 import tifffile
@@ -9,6 +10,8 @@ import tifffile
 from bioseg_cli.io.pixel_size import declares_entities
 
 COLOURS = ("red", "green", "blue")
+_NUMBER = re.compile(r"c:[0-9]+/[0-9]+")
+"""How Bio-Formats begins the label of a slice; the name of the file comes behind, and none of the channel."""
 
 
 def channel_names(tif: tifffile.TiffFile, page: tifffile.TiffPage, channels: int) -> tuple[str, ...]:
@@ -20,13 +23,15 @@ def channel_names(tif: tifffile.TiffFile, page: tifffile.TiffPage, channels: int
         channels: how many there are.
     """
     first = tif.pages.first.description
+    colours = page.photometric == tifffile.PHOTOMETRIC.RGB  # the labels of ImageJ are then those of the frames
     names: list[str] = []
     if "<OME" in first:
         names = _of_ome(first)
-    elif tif.is_imagej:
-        names = [str(label) for label in (tif.imagej_metadata or {}).get("Labels", ())]
+    elif tif.is_imagej and not colours:
+        labels = [str(label) for label in (tif.imagej_metadata or {}).get("Labels", ())]
+        names = [] if any(map(_NUMBER.match, labels)) else labels
     if len(names) != channels or not all(names):
-        names = list(COLOURS) if channels == 3 and page.photometric == tifffile.PHOTOMETRIC.RGB else []
+        names = list(COLOURS) if channels == 3 and colours else []
     return tuple(names)
 
 

@@ -16,6 +16,7 @@ from click.testing import Result
 from bioseg_cli.config import build_config
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.errors import DataError, UsageError
+from bioseg_cli.io.images import inspect_image
 from bioseg_cli.prepare import session
 from bioseg_cli.prepare.recipes.settings import FolderConfig
 from bioseg_cli.prepare.rejected import FilesRejected
@@ -375,6 +376,18 @@ def test_a_colour_and_labels_of_imagej_are_names(mess: Mess) -> None:
     with Dataset(mess.out) as dataset:
         path = mess.images / dataset.source(0).file
         np.testing.assert_array_equal(dataset.image(0)[0], tifffile.imread(path)[1])
+
+
+def test_labels_that_only_count_and_those_of_time_points_are_no_names(mess: Mess) -> None:
+    for name in ("c0", "c1", "c2"):
+        mess.add(name)
+        # As Bio-Formats writes them, with the name of the file that was opened.
+        labels = {"axes": "CYX", "Labels": [f"c:1/2 - {name}.czi", f"c:2/2 - {name}.czi"]}
+        tifffile.imwrite(mess.images / f"{name}.tif", pixels(1, (2, SIDE, SIDE)), imagej=True, metadata=labels)
+        assert inspect_image(mess.images / f"{name}.tif").channel_names == ()
+    stack, labels = mess.images.parent / "stack.tif", {"axes": "TYXS", "Labels": ["0 s", "10 s", "20 s"]}
+    tifffile.imwrite(stack, pixels(2, (3, SIDE, SIDE, 3), np.uint8), imagej=True, metadata=labels)
+    assert inspect_image(stack).channel_names == ("red", "green", "blue")
 
 
 def test_images_in_which_the_channel_may_be_another_are_rejected(mess: Mess) -> None:
