@@ -39,12 +39,20 @@ def run(config: InitConfig, output: Output, *, overwrite: bool) -> InitResult:
 
 @contextmanager
 def owned_files(config: InitConfig, output: Output, *, overwrite: bool) -> Iterator[None]:
-    """Keep other processes from the files to write; raises `UsageError` where one exists and may not be replaced."""
+    """Keep other processes from the files to write.
+
+    Raises:
+        UsageError: one of them exists and may not be replaced, or the record of the data set would replace one.
+    """
     settings, *_ = files = _files(config)
     with owned_file(settings, say=output.say):
         if not overwrite and (existing := next((path for path in files if path.exists()), None)):
             fix = "Choose another --name, or give --overwrite."
             raise UsageError("The file exists already", where=existing, fix=fix)
+        record = config.data_set(out=config.folder / data_path(config)).manifest_path
+        if record.resolve() == settings.resolve():
+            what = "The settings would be where `bioseg prepare` writes the record of the data set"
+            raise UsageError(what, where=settings, fix="Choose another --name, or another name or folder for --out.")
         yield
 
 

@@ -152,6 +152,13 @@ def test_nothing_is_replaced_unasked(bioseg: Bioseg, plate: Path, name: str) -> 
     assert Path(name).read_bytes() != b"mine"
 
 
+def test_the_settings_keep_a_name_of_their_own(bioseg: Bioseg, plate: Path) -> None:
+    """`bioseg prepare` writes the record of cells.h5 into cells.yaml beside it."""
+    result = bioseg("init", "--yes", "--name", "cells", "--out", plate / "cells.h5")
+    assert result.exit_code == 2 and "cells.yaml" in result.stderr and "--name" in result.stderr
+    assert not list(plate.glob("cells*"))
+
+
 def test_files_that_cannot_be_used_are_listed_and_may_be_left_out(bioseg: Bioseg, plate: Path) -> None:
     (plate / "images" / "t7.tif").write_bytes(b"")
     Image.fromarray(np.zeros((9, 9), np.uint8)).save(plate / "masks" / "t2_mask.png")
