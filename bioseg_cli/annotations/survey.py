@@ -120,6 +120,13 @@ def _check(info: ImageInfo, annotation: Annotation) -> None:
             where=annotation.source,
             fix="Give the stack that was drawn on as the image, or export the shapes of this frame alone.",
         )
+    if info.sizes_of_both_axes is not None and any(shape.frame for shape in annotation.shapes):
+        raise DataError(
+            f"Shapes were drawn on later frames, and {info.path.name} has {info.sizes_of_both_axes}: which of its "
+            "frames they belong to is not known",
+            where=annotation.source,
+            fix="Save each time point, or each plane, as a file of its own, and the shapes with it.",
+        )
     for shape in annotation.shapes:
         if info.frames > 1 and (shape.frame is None or not 0 <= shape.frame < info.frames):
             on = "no frame in particular" if shape.frame is None else f"frame {shape.frame + 1}"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from helpers.drawn import SIDE, labelled_frames, labels, make_stacks, prepared
 from PIL import Image
 from safetensors.numpy import load_file
@@ -172,6 +173,21 @@ def test_frames_that_the_image_lacks_are_refused(bioseg, blank_images, plane, sa
     result = bioseg("prepare", "folder", "--images", blank_images, "--masks", drawn, "--out", blank_images / "x.h5")
     assert result.exit_code == 3
     assert said in " ".join(result.output.split())
+
+
+@pytest.mark.parametrize(("plane", "refused"), [({"t": 1}, True), ({"z": 1}, True), ({}, False)])
+def test_a_later_frame_of_time_points_and_planes_is_refused(bioseg, blank_images, plane, refused) -> None:
+    """A file names one of the two axes, and what it leaves out may be the first one or all."""
+    for path in blank_images.iterdir():
+        volume = np.stack([tifffile.imread(path)] * 6).reshape(2, 3, SIDE, SIDE)
+        tifffile.imwrite(path, volume, photometric="minisblack", metadata={"axes": "TZYX"})
+    drawn = blank_images.parent / "drawn"
+    for number in range(2):
+        write(drawn / f"a{number}.geojson", on_plane(feature(circle(30, 30, 9)), **plane))
+    given = ("prepare", "folder", "--images", blank_images, "--masks", drawn, "--out", drawn / "x.h5", "--planes")
+    result = bioseg(*given)
+    assert result.exit_code == (3 if refused else 0)
+    assert ("has 2 time points of 3 planes" in " ".join(result.output.split())) == refused
 
 
 def test_a_frame_of_another_program_is_asked_for_and_that_of_a_single_image_is_told(bioseg, blank_images) -> None:
