@@ -154,6 +154,7 @@ class _Remarks:
     """What is to be said, with the names of the shapes or files that it is about."""
 
     empty: list[str] = field(default_factory=list)
+    empty_stacks: list[str] = field(default_factory=list)
     repaired: list[str] = field(default_factory=list)
     cut: list[str] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
@@ -166,6 +167,7 @@ class _Remarks:
         """One for each kind of remark."""
         said = [
             (self.empty, "annotations are empty: their images show background alone"),
+            (self.empty_stacks, "annotations of stacks are empty: all frames are unlabelled"),
             (self.repaired, "outlines cross themselves: all that they run around is taken"),
             (self.cut, "shapes reach beyond their image and are cut off there"),
             (self.lost, "shapes are too small to hold the centre of a pixel, and none is labelled"),
@@ -182,7 +184,7 @@ class _Remarks:
 
 def _remark(info: ImageInfo, annotation: Annotation, found: ShapeClasses, remarks: _Remarks) -> None:
     if not annotation.shapes:
-        remarks.empty.append(annotation.source.name)
+        (remarks.empty if info.frames == 1 else remarks.empty_stacks).append(annotation.source.name)
     for shape in annotation.shapes:
         name = f"{annotation.source.name}, {shape.name}"
         left, top, right, bottom = shape.area.bounds
@@ -195,9 +197,11 @@ def _remark(info: ImageInfo, annotation: Annotation, found: ShapeClasses, remark
         if info.frames == 1 and shape.frame:
             remarks.elsewhere.append(name)
     overlapped = 0
-    for frame in {shape.frame for shape in annotation.shapes}:
+    # All shapes of a single image lie over each other, whether or not they say on which frame they were drawn.
+    frames = {shape.frame for shape in annotation.shapes} if info.frames > 1 else {None}
+    for frame in frames:
         drawing = _Drawing(info, found.codes, len(found.classes))
-        drawing.add([shape for shape in annotation.shapes if shape.frame == frame])
+        drawing.add([shape for shape in annotation.shapes if info.frames == 1 or shape.frame == frame])
         overlapped += drawing.overlapped
         remarks.lost += [f"{annotation.source.name}, {name}" for name in drawing.lost]
     if overlapped:

@@ -190,6 +190,25 @@ def test_a_later_frame_of_time_points_and_planes_is_refused(bioseg, blank_images
     assert ("has 2 time points of 3 planes" in " ".join(result.output.split())) == refused
 
 
+def test_what_overlaps_is_told_whether_or_not_a_shape_says_its_frame(bioseg, blank_images) -> None:
+    drawn = blank_images.parent / "drawn"
+    plain, nucleus = feature(circle(30, 30, 9)), feature(circle(30, 30, 5))
+    nucleus["properties"] = {"classification": {"name": "nucleus"}}
+    write(drawn / "a0.geojson", plain, nucleus)
+    _, output = prepared(bioseg, blank_images, drawn)
+    assert "1 images have shapes of different classes over each other" in output
+
+
+def test_a_stack_in_which_nothing_is_drawn_is_unlabelled(bioseg, blank_images) -> None:
+    make_stacks(blank_images)
+    drawn = blank_images.parent / "drawn"
+    write(drawn / "a0.geojson", on_plane(feature(circle(30, 30, 9)), t=1))
+    write(drawn / "a1.geojson")
+    dataset, output = prepared(bioseg, blank_images, drawn)
+    assert "1 annotations of stacks are empty: all frames are unlabelled (a1.geojson)" in output
+    assert "background alone" not in output and int(dataset.labelled.sum()) == 1
+
+
 def test_a_frame_of_another_program_is_asked_for_and_that_of_a_single_image_is_told(bioseg, blank_images) -> None:
     drawn = blank_images.parent / "drawn"
     for number in range(6):
