@@ -18,6 +18,8 @@ from bioseg_cli.processors import processors
 
 Array = NDArray[Any]
 Page = tifffile.TiffPage | tifffile.TiffFrame
+_Pieces = dict[tuple[int, int], Array | None]
+"""Decoded strips and tiles by page and number; None for one that was never written."""
 
 DECODERS = min(4, processors())
 """Strips or tiles decoded at once; the decoders release the interpreter lock."""
@@ -47,7 +49,7 @@ class TiffFrames:
         self._series = series
         self._offset = series.dataoffset
         self._whole: Array | None = None
-        self._kept: dict[tuple[int, int], Array | None] = {}
+        self._kept: _Pieces = {}
 
     def check_sizes(self, path: Path) -> None:
         """Refuse what takes more memory than is allowed, or is more than the file can hold; see `limits`.
@@ -86,7 +88,8 @@ class TiffFrames:
             stack = self._file.memmap_array(stored, self._series.shape, self._offset)
             pixels = window(stack, self._axes, number, rows, columns)
         elif _in_pages(self._series, self._axes):
-            pixels = np.concatenate([self._page(page, rows, columns) for page in self._pages_of(number)])
+            before, self._kept = self._kept, {}
+            pixels = np.concatenate([self._page(page, rows, columns, before) for page in self._pages_of(number)])
         else:
             if self._whole is None:
                 for page in self._series.pages:
@@ -108,8 +111,8 @@ class TiffFrames:
         if (largest := max(sizes, default=0)) > self._file.size:
             raise ValueError(f"a strip or tile of {largest} bytes, in a file of {self._file.size}")
 
-    def _page(self, number: int, rows: slice, columns: slice) -> Array:
-        """Pixels (S, h, w) of a page."""
+    def _page(self, number: int, rows: slice, columns: slice, before: _Pieces) -> Array:
+        """Pixels (S, h, w) of a page; `before` is what the last region left of strips and tiles."""
         page = self._series.pages[number]
         assert page is not None  # `tiff.checked_series` refuses such files
         keyframe = page.keyframe
@@ -118,10 +121,12 @@ class TiffFrames:
             stored = keyframe.dtype.newbyteorder(self._byteorder)
             planes = self._file.memmap_array(stored, keyframe.shaped, page.dataoffsets[0])[:, 0, rows, columns]
         else:
-            planes = self._decoded(page, keyframe, number, rows, columns)
+            planes = self._decoded(page, keyframe, number, rows, columns, before)
         return np.moveaxis(planes, -1, 1).reshape(-1, *planes.shape[1:3])
 
-    def _decoded(self, page: Page, keyframe: tifffile.TiffPage, number: int, rows: slice, columns: slice) -> Array:
+    def _decoded(
+        self, page: Page, keyframe: tifffile.TiffPage, number: int, rows: slice, columns: slice, before: _Pieces
+    ) -> Array:
         """Pixels (planes, h, w, samples) of a page in strips or tiles."""
         planes, _, height, width, samples = keyframe.shaped
         tiled = keyframe.is_tiled
@@ -138,7 +143,6 @@ class TiffFrames:
         ]
         found = np.empty((planes, rows.stop - rows.start, columns.stop - columns.start, samples), keyframe.dtype)
         tables = {"jpegtables": page.jpegtables, "jpegheader": keyframe.jpegheader} if _is_jpeg(keyframe) else {}
-        before, self._kept = self._kept, {}
 
         def place(index: int, segment: Array | None) -> None:
             plane, row, column = index // (down * across), index // across % down * tall, index % across * wide

@@ -120,6 +120,16 @@ def test_reading_downwards_decodes_nothing_twice(tmp_path: Path, options: dict[s
         assert sorted(decoded) == list(range(len(tif.pages.first.dataoffsets)))
 
 
+def test_channels_in_pages_of_their_own_are_decoded_once_too(tmp_path: Path, decoded: list[int]) -> None:
+    pixels = noise(3, 90, 100)
+    stored: dict[str, Any] = {"compression": "zlib", "rowsperstrip": 16, "metadata": {"axes": "CYX"}}
+    tifffile.imwrite(tmp_path / "a.tif", pixels, ome=True, **stored)
+    with ImageFile(tmp_path / "a.tif") as file:
+        rows = [file.read(0, slice(top, top + 10)) for top in range(0, 90, 10)]
+    np.testing.assert_array_equal(np.concatenate(rows, axis=1), pixels)
+    assert sorted(decoded) == sorted(3 * list(range(6)))
+
+
 @pytest.mark.parametrize("options", [{}, {"compression": "zlib", "rowsperstrip": 8}, {"tile": (32, 32)}])
 def test_damage_is_met_where_it_is(tmp_path: Path, options: dict[str, Any]) -> None:
     pixels = noise(90, 100).astype(np.float32)
