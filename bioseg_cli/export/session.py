@@ -24,9 +24,6 @@ from bioseg_cli.runs.dataset import dataset_of
 from bioseg_cli.runs.directory import RunDirectory, checkpoint_of
 from bioseg_cli.runs.output import Output
 
-FOLDER = Path("exported")
-SUFFIXES = {"onnx": ".onnx", "bioimageio": ".bioimageio.zip"}
-
 
 def run(config: ExportConfig, output: Output, *, overwrite: bool) -> ExportResult:
     """Write the model of a run in another format.
@@ -44,7 +41,7 @@ def run(config: ExportConfig, output: Output, *, overwrite: bool) -> ExportResul
             where=config.run,
             fix="Export a run of train-uda; `--init-from` starts one from the weights of this run.",
         )
-    out = config.out or FOLDER / f"{config.run.name.removesuffix('.safetensors')}{SUFFIXES[config.format]}"
+    out = config.path
     with owned_file(out, say=output.say):
         refuse_existing(out, overwrite=overwrite)
         # What is missing is said before the graph is made, which takes some seconds.
@@ -65,8 +62,7 @@ def _write(config: ExportConfig, model: LoadedModel, pixels: NDArray[Any] | None
         else:
             predictor = Predictor(model, resolve_precision("fp32", resolve_device("cpu")))
             predictor.check(pixels.shape[0], pixels.dtype, config.image)
-            title = config.name or config.run.name.removesuffix(".safetensors")
-            about = About(title, config.author, config.license or "", config.cite)
+            about = About(config.called, config.author, config.license or "", config.cite)
             write_package(model, predictor, pixels, graph, temporary, about)
     return difference
 

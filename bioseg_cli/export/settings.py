@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from bioseg_cli.config import Config, Names, StateName, flag_of
+from bioseg_cli.prediction.settings import name_of_run
 
 FormatName = Literal["onnx", "bioimageio"]
+FOLDER = Path("exported")
+SUFFIXES: Mapping[FormatName, str] = {"onnx": ".onnx", "bioimageio": ".bioimageio.zip"}
 
 OF_A_PACKAGE = ("name", "author", "license", "cite", "image")
 
@@ -72,3 +76,13 @@ class ExportConfig(Config):
                 f"a package of the BioImage Model Zoo names its authors and its license: give {' and '.join(missing)}"
             )
         return self
+
+    @property
+    def called(self) -> str:
+        """The name of the model: the given one, or that of the run."""
+        return self.name or name_of_run(self.run)
+
+    @property
+    def path(self) -> Path:
+        """The file to write."""
+        return self.out or FOLDER / f"{name_of_run(self.run)}{SUFFIXES[self.format]}"

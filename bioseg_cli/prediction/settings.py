@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -59,8 +60,9 @@ def records_in(out: Path) -> list[Path]:
     return sorted(filter(Path.is_file, named))
 
 
-def _name_of_run(run: Path) -> str:
-    run = run.absolute()
+def name_of_run(run: Path) -> str:
+    """The name of a run directory or of a model, also where it is given as the working directory or the one above."""
+    run = Path(os.path.normpath(run.absolute()))
     return run.stem if run.suffix == ".safetensors" else run.name
 
 
@@ -216,13 +218,13 @@ class PredictConfig(Config):
     @classmethod
     def _a_folder_per_run(cls, given: Any) -> Any:
         if isinstance(given, dict) and given.get("out") is None and isinstance(given.get("run"), str | Path):
-            return {**given, "out": Path("predicted") / _name_of_run(Path(given["run"]))}
+            return {**given, "out": Path("predicted") / name_of_run(Path(given["run"]))}
         return given
 
     @property
     def zarr_labels(self) -> str | None:
         """The name of the label images in an OME-Zarr folder, where the masks go into one."""
-        return _name_of_run(self.run) if self.out.name.lower().endswith(ZARR_SUFFIX) else None
+        return name_of_run(self.run) if self.out.name.lower().endswith(ZARR_SUFFIX) else None
 
     @property
     def record_path(self) -> Path:

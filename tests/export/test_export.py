@@ -24,6 +24,7 @@ from bioseg_cli.config import UNetConfig
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.errors import RunError, UsageError
 from bioseg_cli.export.graph import largest_difference, write_graph
+from bioseg_cli.export.settings import ExportConfig
 from bioseg_cli.model.saved import LoadedModel, ModelCard, load_model
 from bioseg_cli.model.unet import UNet
 from bioseg_cli.runs.directory import RunDirectory, checkpoint_of
@@ -169,6 +170,14 @@ def test_wrong_settings_are_named(options: tuple[str, ...], said: str, bioseg: C
     result = bioseg("export", disc_run, *options)
     assert result.exit_code == 2
     assert said in " ".join(result.output.split())
+
+
+def test_a_run_that_is_the_working_directory_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "cells").mkdir()
+    monkeypatch.chdir(tmp_path / "cells")
+    for given, name in ((".", "cells"), ("runs/discs", "discs"), ("cells/best-final.safetensors", "best-final")):
+        config = ExportConfig(run=Path(given))
+        assert (config.called, config.path) == (name, Path("exported") / f"{name}.onnx")
 
 
 def test_a_license_that_is_none_is_refused(bioseg: Cli, disc_run: Path, tmp_path: Path) -> None:
