@@ -127,3 +127,12 @@ def test_who_closes_the_input_stops_it(plate: Path, terminal: Terminal) -> None:
     terminal.answer("understood rightly", "\x04")
     assert terminal.ends_with() == 130, terminal.seen
     assert "Stopped" in terminal.seen and sorted(path.name for path in plate.iterdir()) == ["drawn", "images"]
+
+
+def test_who_stops_it_keeps_the_files_that_it_would_have_replaced(plate: Path) -> None:
+    for suffix in (".yaml", ".sh", ".png"):
+        (plate / f"plate{suffix}").write_text("earlier")
+    with Terminal(plate, "--images", "images", "--masks", "drawn", "--overwrite") as terminal:
+        terminal.answer("understood rightly", "\x04")
+        assert terminal.ends_with() == 130, terminal.seen
+    assert all((plate / f"plate{suffix}").read_text() == "earlier" for suffix in (".yaml", ".sh", ".png"))

@@ -10,6 +10,7 @@ from bioseg_cli.cli.rejected import rejected_shown, table_of_files
 from bioseg_cli.config import MaskKind, build_config, flag_of
 from bioseg_cli.errors import BiosegError
 from bioseg_cli.init.settings import NO_MASKS, PROPOSED_MINUTES, InitConfig
+from bioseg_cli.io.files import write_bytes
 from bioseg_cli.printable import listing
 from bioseg_cli.runs.console import ConsoleOutput
 
@@ -62,13 +63,19 @@ def _asked(config: InitConfig, output: ConsoleOutput, overwrite: bool) -> InitRe
         )
     config = _with(config, images=images, masks=masks)
     with session.owned_files(config, output, overwrite=overwrite):
+        picture = session.picture_path(config)
+        earlier = picture.read_bytes() if picture.is_file() else None
         try:
             config, found = _understood(config, ask, output)
             if found.labelled and config.minutes is None:
                 minutes = ask.number_above_0("Minutes that the training may take", PROPOSED_MINUTES)
                 config = _with(config, minutes=minutes)
         except BaseException:
-            session.picture_path(config).unlink(missing_ok=True)  # it was for the questions that are not answered
+            # The picture was for the questions that are not answered.
+            if earlier is None:
+                picture.unlink(missing_ok=True)
+            else:
+                write_bytes(picture, earlier)
             raise
         return session.write(config, found)
 
