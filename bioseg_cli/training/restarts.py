@@ -20,7 +20,7 @@ from bioseg_cli.runs.manifest import Manifest, now
 from bioseg_cli.runs.output import Output
 from bioseg_cli.runs.sections import Restart, Status
 from bioseg_cli.training.iic_settings import TrainIICConfig
-from bioseg_cli.training.initial import refuse_changed
+from bioseg_cli.training.initial import refuse_changed, start_of
 from bioseg_cli.training.single_run import (
     RUNS_FOLDER,
     first_record,
@@ -49,6 +49,10 @@ def train_with_restarts(config: TrainIICConfig, output: Output, *, overwrite: bo
         method = config.method(dataset, resolve_device(config.device))
         path = config.run or RUNS_FOLDER / f"{method.run_name}-{config.restarts}restarts"
         record = first_record(config, dataset)
+        if (start := start_of(config)) is not None:
+            # Before anything is replaced: the first restart would ask too late.
+            start.refuse_overwriting(path)
+            start.fitting(config, dataset, method)
     with owned_folder(path, say=output.say) as ownership:
         run = _begin(path, record, config, overwrite=overwrite)
         run.ownership = ownership

@@ -276,6 +276,19 @@ def test_a_run_does_not_replace_what_it_starts_from(
     assert same(weights(start), weights(disc_run))
 
 
+def test_restarts_do_not_replace_what_they_start_from_nor_a_run_for_what_cannot_begin(
+    bioseg: Cli, clusters: Path, disc_dataset: Path, tmp_path: Path
+) -> None:
+    start = shutil.copytree(clusters, tmp_path / "start")
+    small = ("--steps", 1, "--crop", 32, "--batch-size", 2, "--quiet", "--restarts", 2, "--overwrite", "--run", start)
+    result = bioseg("train-iic", disc_dataset, "--width", 2, *small, "--init-from", start)
+    assert result.exit_code == 2
+    assert "The run would replace the run that it starts from" in said(result)
+    result = bioseg("train-iic", disc_dataset, "--width", 4, *small, "--init-from", clusters)
+    assert result.exit_code == 2 and "Give --width 2." in said(result)
+    assert same(weights(start), weights(clusters))
+
+
 def test_restarts_all_start_from_the_weights_of_the_first(
     bioseg: Cli, clusters: Path, disc_dataset: Path, tmp_path: Path
 ) -> None:
