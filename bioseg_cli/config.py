@@ -104,6 +104,9 @@ class Config(BaseModel):
     several_processes: ClassVar[bool] = False
     """Whether the command can share its work out among processes that `torchrun` starts."""
 
+    replaces: ClassVar[Mapping[str, frozenset[str]]] = {}
+    """Of settings that stand for each other, by the name of one: those of a file that it takes the place of."""
+
     panels: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     """How the help groups the options: fields by the title of their panel, those first that are used most."""
 
@@ -190,6 +193,12 @@ def read_config(path: Path, model: type[ConfigT]) -> dict[str, Any]:
             fix=f"Known keys: {', '.join(sorted(model.model_fields))}.",
         )
     return values
+
+
+def overlaid(stored: Mapping[str, Any], given: Mapping[str, Any], model: type[Config]) -> dict[str, Any]:
+    """The values of a file, and those given beside it: they win, also over those that they take the place of."""
+    replaced = {name for key in given for name in model.replaces.get(key, ())} - given.keys()
+    return {**{name: value for name, value in stored.items() if name not in replaced}, **given}
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

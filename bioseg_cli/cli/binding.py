@@ -21,7 +21,7 @@ from bioseg_cli.cli.help import SHARED_PANEL, PanelledCommand
 from bioseg_cli.compute.memory import is_out_of_memory, refuse_small_address_space
 from bioseg_cli.compute.signals import ended_by_signals
 from bioseg_cli.compute.torchrun import tell_launcher, this_launch
-from bioseg_cli.config import Config, build_config, flag_of, read_config
+from bioseg_cli.config import Config, build_config, flag_of, overlaid, read_config
 from bioseg_cli.errors import BiosegError, DataError, Interrupted, RunError, UsageError
 from bioseg_cli.runs.console import ConsoleOutput, error_console
 
@@ -68,7 +68,7 @@ def bind(
                 raise UsageError(f"torchrun is for train-uda, not for {name}", fix=f"Start `bioseg {name}` without it.")
             given = _given(values, fields)
             stored = {} if shared["config"] is None else read_config(shared["config"], model)
-            config = build_config(model, {**stored, **given}, source=shared["config"])
+            config = build_config(model, overlaid(stored, given, model), source=shared["config"])
             function(config, output, shared["overwrite"])
 
     panels = {key: panel for panel, keys in model.panels.items() for key in keys}

@@ -51,6 +51,7 @@ class TrainConfig(Config):
     With labels, a study gives it the settings `labels` and `label_draw`."""
     criteria: ClassVar[Mapping[StateName, Criterion]] = {}
     """The best states of a run and what chooses them; where no validation image has what that takes, there are none."""
+    replaces: ClassVar[Mapping[str, frozenset[str]]] = {"epochs": frozenset({"steps"})}
 
     data: Path | None = Field(
         default=None,

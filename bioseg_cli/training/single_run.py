@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from bioseg_cli.compute.device import LAYOUT, resolve_device, resolve_precision
 from bioseg_cli.compute.torchrun import Launch, this_launch
-from bioseg_cli.config import build_config, read_config
+from bioseg_cli.config import build_config, overlaid, read_config
 from bioseg_cli.dataset.copies import copies_warning
 from bioseg_cli.dataset.reader import Dataset, find_dataset
 from bioseg_cli.errors import BiosegError, Interrupted, UsageError
@@ -57,7 +57,8 @@ def with_resumed_settings(config: ConfigT) -> ConfigT:
         raise UsageError(
             f"A resumed run keeps its settings: {names}", where=config.resume, fix="Only the budget may change."
         )
-    return build_config(model, {**stored, **given, "run": config.resume, "resume": config.resume})
+    goes_on = {**given, "run": config.resume, "resume": config.resume}
+    return build_config(model, overlaid(stored, goes_on, model))
 
 
 def train(

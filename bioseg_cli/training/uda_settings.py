@@ -31,6 +31,14 @@ class TrainUDAConfig(TrainConfig):
         "best-final": Criterion("val_total", higher_is_better=False),
         "best-miou": Criterion("val_mean_iou", higher_is_better=True),
     }
+    replaces: ClassVar[Mapping[str, frozenset[str]]] = {
+        "epochs": frozenset({"steps", "minutes"}),
+        "steps": frozenset({"minutes"}),
+        "minutes": frozenset({"steps"}),
+        "ratio": frozenset({"labels", "label_images"}),
+        "labels": frozenset({"ratio", "label_images"}),
+        "label_images": frozenset({"ratio", "labels", "label_draw"}),
+    }
     of_unlabelled: ClassVar[frozenset[str]] = frozenset(
         {
             "unsup_loss", "unsup_weight", "stop_gradient", "sharpen", "confidence", "strong_ops",

@@ -13,7 +13,7 @@ from click.testing import Result
 from conftest import write_discs
 from helpers.runs import same, weights
 
-from bioseg_cli.config import build_config
+from bioseg_cli.config import build_config, overlaid
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.errors import UsageError
 from bioseg_cli.runs.manifest import run_hash
@@ -129,6 +129,25 @@ def test_minutes_become_updates_and_validations() -> None:
 def test_budgets_that_contradict_each_other(given, said) -> None:
     with pytest.raises(UsageError, match=said):
         settings(**given)
+
+
+@pytest.mark.parametrize(
+    ("given", "budget", "labels"),
+    [
+        ({"epochs": 3}, (3, None, None), (0.5, None)),
+        ({"steps": 7}, (100, 7, None), (0.5, None)),
+        ({"minutes": 2.0}, (100, None, 2.0), (0.5, None)),
+        ({"labels": 4}, (100, 300, None), (None, 4)),
+        ({"epochs": 3, "steps": 7}, (3, 7, None), (0.5, None)),
+    ],
+)
+def test_a_budget_that_is_given_takes_the_place_of_those_of_a_file(given, budget, labels) -> None:
+    stored = settings(preset="best", steps=300, ratio=0.5).model_dump()
+    config = settings(**overlaid(stored, given, TrainUDAConfig))
+    assert (config.epochs, config.steps, config.minutes) == budget
+    assert (config.ratio, config.labels) == labels
+    draw = settings(**overlaid({**stored, "label_draw": 2}, {"label_images": ["a.tif"]}, TrainUDAConfig))
+    assert (draw.label_images, draw.ratio, draw.label_draw) == (("a.tif",), None, 0)
 
 
 @pytest.mark.slow

@@ -161,6 +161,15 @@ def test_a_finished_run_goes_on_with_a_larger_budget(bioseg: Cli, disc_dataset: 
     assert_equal_runs(run, whole)
 
 
+def test_epochs_take_the_place_of_the_updates_that_the_run_had(bioseg: Cli, disc_dataset: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    short = ("--labels", 2, "--width", 2, "--crop", 32, "--epoch-steps", 1, "--unsup-loss", "none")
+    bioseg("train-uda", disc_dataset, "--run", run, *short, "--steps", 1)
+    assert bioseg("train-uda", "--resume", run, "--epochs", 2).exit_code == 0
+    assert manifest(run)["progress"]["updates"] == 2
+    assert (manifest(run)["config"]["steps"], manifest(run)["config"]["epochs"]) == (None, 2)
+
+
 def test_resuming_a_finished_run_changes_nothing(bioseg: Cli, uninterrupted: Path) -> None:
     before, record = weights(uninterrupted), manifest(uninterrupted)
     result = bioseg("train-uda", "--resume", uninterrupted)
