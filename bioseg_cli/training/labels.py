@@ -98,6 +98,7 @@ def remarks_on(dataset: Dataset, config: TrainUDAConfig, validated: int) -> list
         remarks.append(
             "No validation image has a mask: no best state can be chosen, and the last one is kept"
             + (" (--ema 0.99 would average it over the last updates)" if config.ema is None else "")
+            + ("; --patience ends nothing" if config.patience is not None else "")
         )
     return remarks
 

@@ -221,7 +221,8 @@ class Trainer:
                 self._save_checkpoint(name)
                 improved.append(name)
         self._save_checkpoint("last")
-        state.stale = 0 if improved else state.stale + 1
+        # Where nothing chooses a state, no epoch is worse than another.
+        state.stale = 0 if improved or not self.method.criteria else state.stale + 1
         state.step, state.sums = 0, {}
         self.run.write_metrics(state.rows)
         self._save()

@@ -103,7 +103,12 @@ class TrainConfig(Config):
         description="Decay of an exponential moving average of the weights, such as 0.99. The average is validated and "
         "saved instead of the weights.",
     )
-    patience: int | None = Field(default=None, ge=1, description="Stop after this many epochs without a better state.")
+    patience: int | None = Field(
+        default=None,
+        ge=1,
+        description="Stop after this many epochs without a better state. Without labelled validation images there is no"
+        " better state, and the training goes to its end.",
+    )
     width: int = Field(
         default=64, ge=1, description="Channels of the first level of the U-Net. Each further level has twice as many."
     )

@@ -184,10 +184,12 @@ def test_without_a_labelled_validation_image_the_last_state_stands_for_the_run(b
     data = write_discs(tmp_path / "d.h5", ("train", "train", "val"), unlabelled=(2,))
     run = tmp_path / "run"
     result = bioseg(
-        "train-uda", data, "--run", run, "--labels", 1, "--steps", 2, "--ema", 0.9, "--width", 2, "--no-guard"
-    )
+        "train-uda", data, "--run", run, "--labels", 1, "--steps", 2, "--ema", 0.9, "--width", 2, "--no-guard",
+        "--patience", 1,
+    )  # fmt: skip
     assert result.exit_code == 0, result.output
-    assert "No validation image has a mask: no best state can be chosen, and the last one is kept" in result.output
+    kept = "no best state can be chosen, and the last one is kept; --patience ends nothing"
+    assert f"No validation image has a mask: {kept}" in result.output
     assert [path.stem for path in (run / "checkpoints").iterdir()] == ["last"]
     record = manifest(run)
     assert (record["validation"], record["best"]) == (0, {})

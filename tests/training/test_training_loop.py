@@ -247,6 +247,14 @@ def test_patience_of_a_resumed_run_counts_from_where_it_was(trainer: Train) -> N
     assert resumable(made)["state"]["updates"] == 6
 
 
+def test_patience_has_nothing_to_wait_for_where_nothing_chooses_a_state(trainer: Train) -> None:
+    method = Scripted(1)
+    method.criteria = {}
+    made = trainer(method, epochs=4, patience=1)
+    made.fit()
+    assert len(column(made, "epoch")) == 4
+
+
 def test_without_patience_a_run_goes_to_its_end(trainer: Train) -> None:
     made = trainer(Scripted(1), epochs=12)
     made.fit()
