@@ -115,14 +115,13 @@ class Trainer:
             Interrupted: the user stopped it; the state is saved.
             RunError: a loss was not finite, or memory ran out.
         """
-        state, start, before = self.state, time.monotonic(), self.state.seconds
-        self._saved_at = start
+        state = self.state
+        self._began = time.monotonic() - state.seconds
         with self.output.progress(self.method.name, self.total_steps, state.updates) as progress:
             # An epoch begun counts too: a resumed run may have spent its new budget in the middle of one.
             while (state.updates < self.total_steps or state.step) and not self._out_of_patience():
                 try:
                     finished = self._train_epoch(progress)
-                    state.seconds = before + time.monotonic() - start
                     if finished:
                         self._end_epoch()
                 except Exception as error:
@@ -166,7 +165,7 @@ class Trainer:
                 values = self._train_step(next(batches))
                 progress.advance(note=f"epoch {state.epoch + 1}, loss {values['total']:.4f}")
                 self.progressed(TrainingProgress(state.updates, self.total_steps, state.epoch + 1, values))
-                if time.monotonic() - self._saved_at > SAVE_SECONDS:
+                if time.monotonic() - self._began - state.seconds > SAVE_SECONDS:
                     self._save()
         return True
 
@@ -199,6 +198,7 @@ class Trainer:
     def _end_epoch(self) -> None:
         """Validate, keep the best states, write the log, save."""
         state = self.state
+        state.seconds = time.monotonic() - self._began
         means = {name: total / state.step for name, total in state.sums.items()}
         losses = {f"train_{name}": value for name, value in means.items()}
         self.network.eval()
@@ -259,8 +259,8 @@ class Trainer:
         )
 
     def _save(self) -> None:
+        self.state.seconds = time.monotonic() - self._began
         self.run.save_state(self.state, self._parts(), self.dataset.content_hash, self.precision.device)
-        self._saved_at = time.monotonic()
         self.record()
 
     def record(self) -> None:

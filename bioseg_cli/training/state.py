@@ -38,7 +38,7 @@ class TrainingState:
     rows: list[dict[str, Any]] = field(default_factory=list)
     """The rows of metrics.csv."""
     seconds: float = 0.0
-    """Time spent training, over all its parts."""
+    """Time spent training, over all its parts, up to when the state was saved."""
 
 
 class Stateful(Protocol):

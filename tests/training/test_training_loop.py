@@ -247,6 +247,16 @@ def test_patience_of_a_resumed_run_counts_from_where_it_was(trainer: Train) -> N
     assert resumable(made)["state"]["updates"] == 6
 
 
+def test_a_state_saved_within_an_epoch_has_the_time_until_then(trainer: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks = itertools.count(step=1000.0)
+    monkeypatch.setattr(loop.time, "monotonic", lambda: next(ticks))
+    made = trainer(Scripted(3), steps=3)
+    times: list[float] = []
+    monkeypatch.setattr(made.run, "save_state", lambda state, *_: times.append(state.seconds))
+    made.fit()
+    assert times == sorted(times) and len(set(times)) == len(times) > 1
+
+
 def test_patience_has_nothing_to_wait_for_where_nothing_chooses_a_state(trainer: Train) -> None:
     method = Scripted(1)
     method.criteria = {}
