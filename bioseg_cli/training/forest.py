@@ -71,7 +71,7 @@ def fit_forest(dataset: Dataset, labelled: IntArray, seed: int) -> Forest:
         image = dataset.normalised(index)[:, *extent]
         features.append(pixel_features(image).reshape(len(labels), -1)[places])
         codes.append(labels[places])
-    classifier = RandomForestClassifier(TREES, random_state=seed, n_jobs=-1)
+    classifier = RandomForestClassifier(TREES, random_state=seed % 2**32, n_jobs=-1)  # it takes no more
     classifier.fit(np.concatenate(features), np.concatenate(codes))
     classifier.n_jobs = 1  # Several images are predicted at once.
     return Forest(classifier, len(labelled), sum(map(len, codes)))

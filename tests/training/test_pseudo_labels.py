@@ -84,6 +84,10 @@ def test_padding_gets_no_label_and_a_class_that_nobody_drew_no_pixel(
     assert set(np.unique(labels)) == {0, 2, dataset.ignore}
 
 
+def test_a_seed_may_be_as_large_as_any_other_number(dataset: Dataset) -> None:
+    assert fit_forest(dataset, dataset.label_order[:1], 2**32).images == 1
+
+
 def test_of_many_images_some_evenly_spaced_are_labelled(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     pool = dataset.indices("train")
     assert len(pool) > 3
