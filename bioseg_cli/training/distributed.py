@@ -53,8 +53,9 @@ class Alone:
         return asked
 
     def of_the_first(self, values: dict[str, float]) -> dict[str, float]:
-        """The values of the first process, for decisions that have to be the same everywhere."""
-        return values
+        """The values of the first process, for decisions that have to be the same everywhere; plain numbers."""
+        # NumPy's, which a method may give, are not read again from a saved state: they would be code.
+        return {name: float(value) for name, value in values.items()}
 
     def check_alike(self, what: str) -> None:
         """Raise `UsageError` where another process was given something else."""

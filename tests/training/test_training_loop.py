@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from conftest import new_manifest
@@ -245,6 +246,12 @@ def test_patience_of_a_resumed_run_counts_from_where_it_was(trainer: Train) -> N
     made.fit()
     assert len(column(made, "epoch")) == 3
     assert resumable(made)["state"]["updates"] == 6
+
+
+def test_a_run_goes_on_whose_method_gives_numbers_of_numpy(trainer: Train) -> None:
+    numbers = {name: np.float64(value) for name, value in STILL.items()}
+    trainer(Scripted(1, [numbers]), steps=1).fit()
+    assert trainer(Scripted(1), resume=True, steps=2).fit()["val_total"] == STILL["val_total"]
 
 
 def test_a_state_saved_within_an_epoch_has_the_time_until_then(trainer: Train, monkeypatch: pytest.MonkeyPatch) -> None:
