@@ -291,7 +291,7 @@ class Trainer:
         return RunError(
             f"Memory ran out at step {self.state.updates + 1}",
             where=self.run.path,
-            fix="Give a smaller --crop, --batch-size or --width, then --resume or --overwrite.",
+            fix="Give a smaller --crop, --batch-size or --width, and --overwrite: a resumed run keeps its own.",
         )
 
 

@@ -264,7 +264,8 @@ def test_memory_that_runs_out_says_what_to_make_smaller(
     monkeypatch.setattr("bioseg_cli.training.uda.soft_dice_loss", too_large)
     result = bioseg("train-uda", disc_dataset, "--run", tmp_path / "run", *SMALL)
     assert result.exit_code == 4
-    assert "--crop" in result.output
+    # Not --resume, which refuses to change them.
+    assert "--crop" in result.output and "--overwrite" in result.output and "--resume" not in result.output
 
 
 @pytest.mark.parametrize(("images", "processes", "fits"), [(1, 2, 2), (6, 4, 8), (7, 3, 9), (9, 2, 10)])
