@@ -34,6 +34,8 @@ VALIDATIONS = 10
 """Times that a run is validated in the budget."""
 VALIDATION_SHARE = 0.1
 """Share of `--minutes` that validation may take."""
+SHORTEST = 1e-6
+"""Seconds that a validation is taken to last at least."""
 
 
 def fitted_to_images(
@@ -102,7 +104,9 @@ def fitted_to_minutes(config: ConfigT, seconds: dict[str, float], spent: float =
     if not isinstance(config, TrainUDAConfig) or config.minutes is None:
         raise ValueError("the settings have no --minutes")
     budget = max(0.0, 60 * config.minutes - spent)
-    validations = int(np.clip(VALIDATION_SHARE * budget / seconds["validation"], 1, VALIDATIONS))
+    # A clock of few ticks finds that a validation without an image takes no time.
+    afforded = VALIDATION_SHARE * budget / max(seconds["validation"], SHORTEST)
+    validations = int(np.clip(afforded, 1, VALIDATIONS))
     steps = max(1, int((budget - validations * seconds["validation"]) / seconds["step"]))
     epoch = config.epoch_steps or math.ceil(steps / validations)
     found = TimeBudget(

@@ -116,6 +116,8 @@ def test_minutes_become_updates_and_validations() -> None:
     assert (slow.steps, slow.epoch_steps) == (300, 300)
     hopeless, _ = fitted_to_minutes(settings(minutes=0.01), {"step": 5.0, "validation": 9.0})
     assert (hopeless.steps, hopeless.epoch_steps) == (1, 1)
+    untimed, _ = fitted_to_minutes(settings(minutes=1), {"step": 0.1, "validation": 0.0})
+    assert (untimed.steps, untimed.epoch_steps) == (600, 60)
 
 
 @pytest.mark.parametrize(
