@@ -96,8 +96,10 @@ def train(
         method = config.method(dataset, device)
         if isinstance(method, UDA) and method.config.minutes is not None:
             unwritten = UnwrittenRun(RUNS_FOLDER, first_record(config, dataset))
-            trial = Trainer(method, dataset, config, precision, unwritten, output, stop_requested, processes)
-            fitted, budget = fitted_to_minutes(method.config, trial.timed(), method.labelling_seconds)
+            # Not kept: what it holds is as large as the training itself.
+            took = Trainer(method, dataset, config, precision, unwritten, output, stop_requested, processes).timed()
+            spent = processes.of_the_first({"labelling": method.labelling_seconds})["labelling"]
+            fitted, budget = fitted_to_minutes(method.config, took, spent)
             config, method = fitted, method.with_budget(fitted)
             said.append(f"{config.steps} updates fit into {budget.minutes:g} minutes on this machine")
         path = config.run or RUNS_FOLDER / method.run_name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,8 @@ from bioseg_cli.config import build_config, overlaid
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.errors import UsageError
 from bioseg_cli.runs.manifest import run_hash
+from bioseg_cli.training import loop, single_run
+from bioseg_cli.training.distributed import Alone
 from bioseg_cli.training.fit import fitted_to_images, fitted_to_minutes, object_diameter
 from bioseg_cli.training.preset import BEST
 from bioseg_cli.training.uda_settings import TrainUDAConfig
@@ -118,6 +121,24 @@ def test_minutes_become_updates_and_validations() -> None:
     assert (hopeless.steps, hopeless.epoch_steps) == (1, 1)
     untimed, _ = fitted_to_minutes(settings(minutes=1), {"step": 0.1, "validation": 0.0})
     assert (untimed.steps, untimed.epoch_steps) == (600, 60)
+
+
+@pytest.mark.slow
+def test_processes_that_train_together_take_the_times_of_the_first(
+    bioseg: Cli, disc_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Second(Alone):
+        def of_the_first(self, values: dict[str, float]) -> dict[str, float]:
+            return dict.fromkeys(values, 6.0)
+
+    monkeypatch.setattr(single_run, "joined", lambda *_: nullcontext(Second()))
+    monkeypatch.setattr(loop, "UNTIMED_STEPS", 0)
+    monkeypatch.setattr(loop, "TIMED_STEPS", 1)
+    run = tmp_path / "run"
+    small = ("--labels", 2, "--crop", 32, "--width", 2, "--unsup-loss", "none")
+    assert bioseg("train-uda", disc_dataset, *small, "--minutes", 0.55, "--run", run).exit_code == 0
+    # Of 33 seconds 6 went to labels and 6 to a validation. The labels of this process took no time.
+    assert record(run)["config"]["steps"] == 3
 
 
 @pytest.mark.parametrize(
