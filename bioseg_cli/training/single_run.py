@@ -124,6 +124,8 @@ def train(
             run = directory.open(path)
             run.ownership = ownership
             manifest.times = resumed(run.manifest.times)
+            if config.steps == run.manifest.config.get("steps"):
+                manifest.take(run.manifest, ("budget",))
             trainer = Trainer(
                 method, dataset, config, precision, run, output, stop_requested, processes, progressed=watch.progressed
             )

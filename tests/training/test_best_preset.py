@@ -139,6 +139,11 @@ def test_processes_that_train_together_take_the_times_of_the_first(
     assert bioseg("train-uda", disc_dataset, *small, "--minutes", 0.55, "--run", run).exit_code == 0
     # Of 33 seconds 6 went to labels and 6 to a validation. The labels of this process took no time.
     assert record(run)["config"]["steps"] == 3
+    budget = record(run)["budget"]
+    assert bioseg("train-uda", "--resume", run, "--quiet").exit_code == 0
+    assert record(run)["budget"] == budget
+    assert bioseg("train-uda", "--resume", run, "--steps", 4, "--quiet").exit_code == 0
+    assert "budget" not in record(run)
 
 
 @pytest.mark.parametrize(
