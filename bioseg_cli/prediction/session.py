@@ -35,7 +35,7 @@ from bioseg_cli.prediction.record import Counts, FileEntry, MaskValue, Origin, P
 from bioseg_cli.prediction.record_file import RecordFile
 from bioseg_cli.prediction.result import PredictionResult
 from bioseg_cli.prediction.settings import OBJECT_FORMATS, PARTS_PREFIX, PredictConfig, records_in
-from bioseg_cli.prediction.sources import AnySource, Source, find_sources, is_dataset
+from bioseg_cli.prediction.sources import AnySource, Source, find_sources, is_dataset, of_part
 from bioseg_cli.runs.directory import checkpoint_of
 from bioseg_cli.runs.manifest import now
 from bioseg_cli.runs.output import Output
@@ -63,11 +63,12 @@ def run(config: PredictConfig, output: Output, *, overwrite: bool) -> Prediction
         tidy = config.zarr_labels is None
         ownership = opened.enter_context(owned_folder(config.out, part=part, tidy=tidy, say=output.say))
         _check_output(config, overwrite=overwrite)
-        given = find_sources(config, opened)
+        # Of all parts together, which share a folder, it is checked that no two images have the same mask.
+        given = of_part(every := find_sources(config, opened), config.part)
         if config.zarr_labels is not None:
             from bioseg_cli.prediction.zarr_masks import check_labels  # not installed with every bioseg
 
-            check_labels(config, given, overwrite=overwrite)
+            check_labels(config, every, given, overwrite=overwrite)
         prediction: LocalPrediction | DistributedPrediction
         plan = _plan(config, given, checkpoint, rules)
         if _is_distributed(config, plan.sources, output):

@@ -80,7 +80,7 @@ AnySource = Source | VolumeSource
 
 
 def find_sources(config: PredictConfig, opened: ExitStack) -> list[AnySource]:
-    """Everything `config` names, in order; the data sets among them are opened on `opened`.
+    """Everything `config` names, in order, that of all parts; the data sets among it are opened on `opened`.
 
     Raises:
         DataError: a path that does not exist, a folder without images, or a data set without images of the split.
@@ -104,9 +104,6 @@ def find_sources(config: PredictConfig, opened: ExitStack) -> list[AnySource]:
             named = {path: _name(path) for path in list_images([given], suffixes)}
         named = dict(_single_images(named))
         sources += file_sources(list(named), config.stacks, list(named.values()))
-    if config.part is not None:
-        number, count = map(int, config.part.split("/"))
-        sources = sources[number - 1 :: count]
     if config.zarr_labels is None:
         _check_names(sources, config.out)
     if config.overlay:
@@ -119,6 +116,12 @@ def find_sources(config: PredictConfig, opened: ExitStack) -> list[AnySource]:
     if any(isinstance(source, VolumeSource) for source in sources):
         import bioseg_cli.io.volumes  # noqa: F401 - where a package is missing, that is said before anything is written
     return sources
+
+
+def of_part(sources: Sequence[AnySource], part: str | None) -> list[AnySource]:
+    """What part `I/N` of a job array predicts; all of it without parts."""
+    number, count = (1, 1) if part is None else map(int, part.split("/"))
+    return list(sources[number - 1 :: count])
 
 
 def is_dataset(path: Path) -> bool:

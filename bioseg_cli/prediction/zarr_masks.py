@@ -22,8 +22,16 @@ def labels_path(config: PredictConfig, source: AnySource) -> Path:
     return config.out / inside / LABELS / config.zarr_labels
 
 
-def check_labels(config: PredictConfig, sources: Sequence[AnySource], *, overwrite: bool) -> None:
+def check_labels(
+    config: PredictConfig, sources: Sequence[AnySource], given: Sequence[AnySource], *, overwrite: bool
+) -> None:
     """Refuse what cannot become labels, and labels that exist already.
+
+    Args:
+        config: settings.
+        sources: of all parts.
+        given: those of them that are predicted now; labels of the others may be there.
+        overwrite: labels may be replaced.
 
     Raises:
         UsageError: an input is no OME-Zarr image, two would have the same labels, the output holds another image, or
@@ -39,10 +47,11 @@ def check_labels(config: PredictConfig, sources: Sequence[AnySource], *, overwri
         if first is not source:
             what = f"{first.path} and {source.path} would have the same labels"
             raise UsageError(what, where=path, fix="Predict them one after the other, each with its own --out.")
+        _check_place(path.parents[1], source)
+    for path in (labels_path(config, source) for source in given):
         if path.exists() and not overwrite:
             what = "The image has labels of this name already"
             raise UsageError(what, where=path, fix="Give --overwrite to replace them.")
-        _check_place(path.parents[1], source)
 
 
 def open_labels(files: ExitStack, config: PredictConfig, source: AnySource, decoder: HeadDecoder) -> LabelWriter:

@@ -17,6 +17,7 @@ import yaml
 from click.testing import Result
 from conftest import discs
 from helpers.models import record_of, save_random_model, write_image
+from PIL import Image
 
 from bioseg_cli.compute.signals import ended_by_signals
 from bioseg_cli.io.images import read_frame
@@ -204,6 +205,23 @@ def test_parts_share_a_folder(bioseg: Bioseg, model: Path, images: Path, tmp_pat
     assert [path.name for path in out.glob("*.yaml")] == ["predictions.yaml"] and len(names(out)) == 13
     result = bioseg("predict", model, images, "--out", out, "--part", "4/3")
     assert result.exit_code == 2 and "names part 4 of 3" in result.stderr
+
+
+def test_images_of_two_parts_never_share_a_mask_nor_replace_an_image(
+    bioseg: Bioseg, model: Path, images: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    shutil.copy(images / "t1.tif", other / "t0.tif")
+    for part in ("1/2", "2/2"):
+        pair = images / "t0.tif", other / "t0.tif"
+        refused = bioseg("predict", model, *pair, "--out", tmp_path / "out", "--part", part)
+        assert refused.exit_code == 2 and "would have the same mask" in refused.stderr
+    assert not (tmp_path / "out").exists()
+    Image.fromarray(discs(0)[0][0]).save(tmp_path / "t1.png")
+    before = (other / "t0.tif").rename(other / "t1.tif").read_bytes()
+    result = bioseg("predict", model, tmp_path / "t1.png", other / "t1.tif", "--out", other, "--part", "1/2")
+    assert result.exit_code == 2 and (other / "t1.tif").read_bytes() == before
 
 
 def test_masks_have_a_place_by_default(

@@ -295,3 +295,14 @@ def test_another_type_can_be_allowed(bioseg: Bioseg, model: Path, tmp_path: Path
     path = write_nifti(tmp_path / "v.nii", np.full((9, 8, 2), 0.5, np.float32))
     assert bioseg("predict", model, path, "--out", tmp_path / "out", "--any-dtype").exit_code == 0
     assert voxels_of(tmp_path / "out" / "v.nii.gz").shape == (9, 8, 2)
+
+
+def test_a_part_may_be_without_a_volume(
+    bioseg: Bioseg, model: Path, voxels: NDArray[np.uint16], tmp_path: Path
+) -> None:
+    write_nifti(tmp_path / "v.nii", voxels)
+    arguments = ("predict", model, tmp_path / "v.nii", "--axis", "x", "--out", tmp_path / "out", "--part")
+    for part in ("1/2", "2/2"):
+        result = bioseg(*arguments, part)
+        assert result.exit_code == 0, result.output
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["predictions-1-2.yaml", "v.nii.gz"]

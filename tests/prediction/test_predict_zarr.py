@@ -78,6 +78,18 @@ def test_labels_go_into_another_folder_unless_it_holds_another_image(
     assert (tmp_path / "new.zarr" / "labels" / "model" / label["source"]["image"]).resolve() == image.resolve()
 
 
+def test_parts_write_labels_into_one_folder_and_never_two_the_same(bioseg: Bioseg, model: Path, tmp_path: Path) -> None:
+    pixels = discs(0)[0][0]
+    image, other = (write_ome_zarr(tmp_path / name, pixels, "yx") for name in ("a.zarr", "b.zarr"))
+    for part in ("1/2", "2/2"):
+        refused = bioseg("predict", model, image, other, "--out", tmp_path / "new.zarr", "--part", part)
+        assert refused.exit_code == 2 and "would have the same labels" in refused.stderr
+    plate = write_plate(tmp_path / "plate.zarr", {"A/1/0": pixels, "A/2/0": pixels})
+    for part in ("1/2", "2/2"):
+        result = bioseg("predict", model, plate, "--out", plate, "--part", part)
+        assert result.exit_code == 0, result.output
+
+
 def test_what_has_no_place_in_an_ome_zarr_folder_is_refused(bioseg: Bioseg, model: Path, tmp_path: Path) -> None:
     write_image(tmp_path / "a.tif", discs(0)[0][0])
     image = write_ome_zarr(tmp_path / "b.zarr", discs(0)[0][0], "yx")
