@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -53,7 +53,8 @@ class DistributedPrediction:
         self._config = config
         self._rules = rules
         self._output = output
-        self._place: dict[str, int] = {}
+        # By file and name: a file may be given twice, in its folder and in one above.
+        self._place: dict[tuple[str, str], int] = {}
         self._files: list[FileEntry] = []
         self._failures: list[FailureEntry] = []
         self._ends: dict[int, Outcome] = {}  # of parts, by the place of their first file
@@ -62,8 +63,8 @@ class DistributedPrediction:
     def outcome(self) -> Outcome:
         """What has come of it so far, in the order of one process."""
         merged = Outcome(device=None, precision=None, environment=None, tiles=None).having(
-            files=tuple(sorted(self._files, key=lambda entry: self._place[entry.input])),
-            failures=tuple(sorted(self._failures, key=lambda entry: self._place[entry.input])),
+            files=tuple(sorted(self._files, key=self._place_of)),
+            failures=tuple(sorted(self._failures, key=self._place_of)),
         )
         return (
             merged.having(**merged_manner([self._ends[place] for place in sorted(self._ends)]))
@@ -87,16 +88,15 @@ class DistributedPrediction:
         jobs = min(config.jobs, len(sources))
         # Images first, as in one process.
         ordered = sorted(sources, key=lambda source: isinstance(source, VolumeSource))
-        given = {str(source.path.absolute()): source for source in ordered}
-        self._place = {str(source.path): place for place, source in enumerate(ordered)}
+        self._place = {(str(source.path), source.name): place for place, source in enumerate(ordered)}
         with (
             _temporary_folder(config.out) as folder,
             self._output.progress("Predicting", len(sources)) as progress,
         ):
             size = self._files_a_part(len(sources), jobs)
-            crashed = self._do(_parts_of(list(given), size), folder, given, ended, progress)
+            crashed = self._do(_parts_of(ordered, size), folder, jobs, ended, progress)
             # One file may have been the cause: each of the others gets its mask.
-            self._do([[path] for path in crashed], folder, given, ended, progress)
+            self._do([[source] for source in crashed], folder, jobs, ended, progress)
         outcome = self.outcome
         if isinstance(outcome.device, tuple) or isinstance(outcome.precision, tuple):
             self._output.warn(
@@ -104,35 +104,39 @@ class DistributedPrediction:
             )
         return [DataError(entry.error) for entry in outcome.failures]
 
+    def _place_of(self, entry: FileEntry | FailureEntry) -> int:
+        return self._place[entry.input, entry.name]
+
     def _files_a_part(self, count: int, jobs: int) -> int:
         workers = jobs if self._config.scheduler is None else WORKERS
         return min(FILES_A_PART, math.ceil(count / (PARTS_EACH * workers)))
 
     def _do(
         self,
-        parts: Sequence[Sequence[str]],
+        parts: Sequence[Sequence[AnySource]],
         folder: Path,
-        given: Mapping[str, AnySource],
+        jobs: int,
         ended: Callable[[], None],
         progress: ProgressDisplay,
-    ) -> list[str]:
-        """Do parts, given as absolute paths; returns the files of those of several that crashed."""
+    ) -> list[AnySource]:
+        """Do parts; returns the files of those of several that crashed."""
         config = self._config
-        jobs = min(config.jobs, len(given))
         shared = {"run": self.model.path.absolute(), "state": None, "out": folder, "jobs": 1, "scheduler": None}
         shared |= {"files_from": None, "part": None}
         planned = [
             Part(
                 number=number,
-                names=tuple(given[path].name for path in paths),
-                config=config.model_copy(update={**shared, "inputs": tuple(map(Path, paths))}),
+                names=tuple(source.name for source in sources),
+                config=config.model_copy(
+                    update={**shared, "inputs": tuple(source.path.absolute() for source in sources)}
+                ),
                 threads=threads_each(jobs) if config.scheduler is None else None,
                 processes=jobs,
                 rules=self._rules,
             )
-            for number, paths in enumerate(parts)
+            for number, sources in enumerate(parts)
         ]
-        crashed: list[str] = []
+        crashed: list[AnySource] = []
         if not planned:
             return crashed
         with (
@@ -140,13 +144,13 @@ class DistributedPrediction:
             _stopped_on_failure(folder),
         ):
             for part, end in ends:
-                paths = [str(path) for path in part.config.inputs]
-                if end.crashed and len(paths) > 1:
-                    crashed += paths
+                sources = parts[part.number]
+                if end.crashed and len(sources) > 1:
+                    crashed += sources
                     continue
-                self._take([given[path] for path in paths], end)
+                self._take(sources, end)
                 ended()
-                progress.advance(len(paths))
+                progress.advance(len(sources))
         return crashed
 
     def _take(self, sources: Sequence[AnySource], end: PartEnd) -> None:
@@ -164,7 +168,7 @@ class DistributedPrediction:
         given = {str(source.path.absolute()): str(source.path) for source in sources}
         files = [entry.having(input=given[entry.input]) for entry in end.outcome.files]
         # Of a part without any file, what it was computed with counts last.
-        place = min((self._place[entry.input] for entry in files), default=len(self._place) + len(self._ends))
+        place = min(map(self._place_of, files), default=len(self._place) + len(self._ends))
         self._ends[place] = end.outcome
         for entry in files:
             for name in entry.outputs:
@@ -212,8 +216,8 @@ def _move(path: Path, target: Path) -> None:
         raise write_failure(error, target) from error
 
 
-def _parts_of(paths: Sequence[str], size: int) -> list[Sequence[str]]:
-    return [paths[first : first + size] for first in range(0, len(paths), size)]
+def _parts_of(sources: Sequence[AnySource], size: int) -> list[Sequence[AnySource]]:
+    return [sources[first : first + size] for first in range(0, len(sources), size)]
 
 
 def merged_manner(ends: Sequence[Outcome]) -> dict[str, Any]:
