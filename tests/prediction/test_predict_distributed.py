@@ -28,6 +28,7 @@ pytestmark = pytest.mark.slow
 Bioseg = Callable[..., Result]
 PROCESSES = 2
 WORKER = "bioseg_cli.prediction.worker"
+TILES = {"tile": 1024, "overlap": 64, "largest_batch": 1}
 
 
 @pytest.fixture(scope="module")
@@ -214,6 +215,30 @@ def test_workers_that_differ_are_recorded_and_warned_of(
     assert (record["device"], record["precision"]) == ("cpu", ["bf16", "fp32"])
     assert record["tiles"] == {"tile": 512, "overlap": 64, "largest_batch": 4}
     assert [entry["name"] for entry in record["files"]] == ["t1", "t2"]
+
+
+def test_a_file_that_is_given_in_two_folders_has_both_masks(
+    bioseg: Bioseg, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def pretended(_: object, jobs: list[Any], **__: object) -> Iterator[Any]:
+        for job in jobs:
+            out = job.config.out / str(job.number)
+            entries = []
+            for name, path in zip(job.names, job.config.inputs, strict=True):
+                (out / name).parent.mkdir(parents=True, exist_ok=True)
+                (out / f"{name}.tif").write_text("a mask")
+                entries.append({"input": str(path), "name": name, "outputs": [f"{name}.tif"], "pixel_size": None})
+            yield job, PartEnd(outcome={"files": entries, "failures": [], "tiles": TILES}, out=out)
+
+    monkeypatch.setattr("bioseg_cli.prediction.distributed.run_jobs", pretended)
+    inner, out = tmp_path / "plates" / "a", tmp_path / "out"
+    inner.mkdir(parents=True)
+    write_image(inner / "t1.tif", discs(1)[0][0])
+    given = ("predict", folder / "model.safetensors", inner.parent, inner, "--recursive")
+    result = bioseg(*given, "--out", out, "--jobs", PROCESSES)
+    assert result.exit_code == 0, result.output
+    assert [entry["name"] for entry in record_of(out)["files"]] == ["a/t1", "t1"]
+    assert (out / "a" / "t1.tif").is_file() and (out / "t1.tif").is_file()
 
 
 def test_a_single_file_and_a_data_set_are_left_to_one_process(

@@ -78,19 +78,6 @@ def test_a_tree_of_folders_is_mirrored(bioseg: Bioseg, model: Path, tmp_path: Pa
     assert result.exit_code == 3 and "holds no images" in result.stderr
 
 
-@pytest.mark.parametrize("jobs", [1, 2])
-def test_a_file_that_is_given_in_two_folders_has_both_masks(
-    bioseg: Bioseg, model: Path, tmp_path: Path, jobs: int
-) -> None:
-    inner = tmp_path / "plates" / "a"
-    inner.mkdir(parents=True)
-    write_image(inner / "t1.tif", discs(0)[0][0])
-    out = tmp_path / "out"
-    result = bioseg("predict", model, inner.parent, inner, "--recursive", "--out", out, "--jobs", jobs)
-    assert result.exit_code == 0, result.output
-    assert sorted(contents(out)) == ["a/t1.tif", "t1.tif"] and names(out) == ["a/t1", "t1"]
-
-
 def test_files_are_named_by_a_list(bioseg: Bioseg, model: Path, images: Path, tmp_path: Path) -> None:
     listed = "".join(f"{images / name}.tif\n" for name in ("t3", "t11")) + "\n"
     (tmp_path / "list.txt").write_text(listed)
