@@ -13,7 +13,7 @@ from bioseg_cli.io.prefetch import WORKERS, prefetched_map
 from bioseg_cli.objects.instances import ObjectRules
 from bioseg_cli.prediction.record import FileEntry, PredictionRecord
 from bioseg_cli.prediction.settings import PredictConfig, records_in
-from bioseg_cli.prediction.sources import AnySource
+from bioseg_cli.prediction.sources import AnySource, mask_name
 from bioseg_cli.runs.sections import Status
 
 OF_ONE_COMMAND = frozenset(
@@ -25,14 +25,14 @@ OF_ONE_COMMAND = frozenset(
 
 @dataclass(frozen=True)
 class EarlierPrediction:
-    """The entries of the records in an output folder.
+    """The entries of the records in an output folder, by their masks: a volume may be called as an image is.
 
     Attributes:
         out: the folder.
-        entries: of each file by its name.
-        made_by: the record that says what made the file, by the name of the file.
-        own: names of the files in the record that is written anew: those of other parts of a job array are not there.
-        fitting: names of the files that are known to be made by the model and with the settings of now.
+        entries: of each file.
+        made_by: the record that says what made the file.
+        own: masks in the record that is written anew: those of other parts of a job array are not there.
+        fitting: masks that are known to be made by the model and with the settings of now.
         level: of pyramids, that is predicted.
     """
 
@@ -63,7 +63,7 @@ class EarlierPrediction:
         for path in records_in(config.out):
             whole = PredictionRecord.read(path)
             for record in (whole, *whole.earlier):
-                found = {entry.name: entry for entry in record.files}
+                found = {entry.mask: entry for entry in record.files}
                 entries |= found
                 made_by |= dict.fromkeys(found, record)
                 if config.part is None or path.name == config.record_name:
@@ -77,12 +77,13 @@ class EarlierPrediction:
 
     def done(self, sources: Sequence[AnySource]) -> dict[str, FileEntry]:
         """The entries of those of the files that need no new prediction: equal in content, with all outputs there."""
-        known = [source for source in sources if source.name in self.fitting]
-        with prefetched_map(self._is_done, known, most=WORKERS) as found:
-            return {source.name: self.entries[source.name] for source, done in zip(known, found, strict=True) if done}
+        masks = {mask: source for source in sources if (mask := mask_name(source)) in self.fitting}
+        with prefetched_map(self._is_done, masks.items(), most=WORKERS) as found:
+            return {mask: self.entries[mask] for mask, done in zip(masks, found, strict=True) if done}
 
-    def _is_done(self, source: AnySource) -> bool:
-        entry = self.entries[source.name]
+    def _is_done(self, known: tuple[str, AnySource]) -> bool:
+        mask, source = known
+        entry = self.entries[mask]
         if not all((self.out / name).is_file() for name in entry.outputs):
             return False
         try:
@@ -96,11 +97,11 @@ class EarlierPrediction:
         Raises:
             UsageError: another model, or other settings, made some of them: a folder would have masks of both for good.
         """
-        given = {source.name for source in sources}
+        given = set(map(mask_name, sources))
         left = {
-            name: entry for name, entry in self.entries.items() if name in self.own - given and self._is_there(name)
+            mask: entry for mask, entry in self.entries.items() if mask in self.own - given and self._is_there(mask)
         }
-        if unfit := [name for name in left if name not in self.fitting]:
+        if unfit := [mask for mask in left if mask not in self.fitting]:
             raise UsageError(
                 f"Another model or other settings made {len(unfit)} masks whose images are not given any more, such as "
                 f"{unfit[0]}",
@@ -110,16 +111,16 @@ class EarlierPrediction:
             )
         return left
 
-    def outdated(self, names: Iterable[str]) -> Outdated:
-        """What is there of the named files, to be replaced."""
+    def outdated(self, masks: Iterable[str]) -> Outdated:
+        """What is there of the files with these masks, to be replaced."""
         files: dict[int, list[FileEntry]] = {}
         records = {id(record): record for record in self.made_by.values()}
-        for name in filter(self._is_there, names):
-            files.setdefault(id(self.made_by[name]), []).append(self.entries[name])
+        for mask in filter(self._is_there, masks):
+            files.setdefault(id(self.made_by[mask]), []).append(self.entries[mask])
         return Outdated(self.out, tuple(records[number].of_files(entries) for number, entries in files.items()))
 
-    def _is_there(self, name: str) -> bool:
-        return any((self.out / output).is_file() for output in self.entries[name].outputs)
+    def _is_there(self, mask: str) -> bool:
+        return any((self.out / output).is_file() for output in self.entries[mask].outputs)
 
 
 @dataclass(frozen=True)
@@ -136,15 +137,15 @@ class Outdated:
 
     def without(self, replacements: Iterable[FileEntry]) -> tuple[PredictionRecord, ...]:
         """The records of the files that have no replacement yet."""
-        replaced = {entry.name for entry in replacements}
-        left = [(record, [entry for entry in record.files if entry.name not in replaced]) for record in self.records]
+        replaced = {entry.mask for entry in replacements}
+        left = [(record, [entry for entry in record.files if entry.mask not in replaced]) for record in self.records]
         return tuple(record.of_files(files) for record, files in left if files)
 
     def remove_leftovers(self, replacements: Iterable[FileEntry]) -> None:
         """Remove what only the replaced files had, such as pictures that are not asked for any more."""
-        outputs = {entry.name: entry.outputs for entry in replacements}
+        outputs = {entry.mask: entry.outputs for entry in replacements}
         taken = {output for names in outputs.values() for output in names}
-        replaced = (entry for record in self.records for entry in record.files if entry.name in outputs)
+        replaced = (entry for record in self.records for entry in record.files if entry.mask in outputs)
         left = (output for entry in replaced for output in entry.outputs if output not in taken)
         remove_outputs(self.out, [self.out / output for output in left])
 

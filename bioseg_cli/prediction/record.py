@@ -76,6 +76,11 @@ class FileEntry(FileFacts):
     objects: dict[str, int] | None = None
     estimated_iou: EstimatedIoU | None = None
 
+    @property
+    def mask(self) -> str:
+        """Path of the mask in the output folder, which no two files share; a volume may be called as an image is."""
+        return self.outputs[0] if self.outputs else self.name
+
 
 class FailureEntry(Section):
     """A file that could not be predicted, and why."""

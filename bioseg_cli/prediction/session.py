@@ -35,7 +35,7 @@ from bioseg_cli.prediction.record import Counts, FileEntry, MaskValue, Origin, P
 from bioseg_cli.prediction.record_file import RecordFile
 from bioseg_cli.prediction.result import PredictionResult
 from bioseg_cli.prediction.settings import OBJECT_FORMATS, PARTS_PREFIX, PredictConfig, records_in
-from bioseg_cli.prediction.sources import AnySource, Source, find_sources, is_dataset, of_part
+from bioseg_cli.prediction.sources import AnySource, Source, find_sources, is_dataset, mask_name, of_part
 from bioseg_cli.runs.directory import checkpoint_of
 from bioseg_cli.runs.manifest import now
 from bioseg_cli.runs.output import Output
@@ -149,8 +149,8 @@ def _plan(config: PredictConfig, given: list[AnySource], checkpoint: Path, rules
         raise UsageError("--skip-existing is for files, and this is a data set", where=dataset)
     earlier = EarlierPrediction.read(config, sha256_of(checkpoint), rules)
     left, done = earlier.without_image(given), earlier.done(given)
-    sources = [source for source in given if source.name not in done]
-    again = [source.name for source in sources if source.name in earlier.entries]
+    sources = [source for source in given if mask_name(source) not in done]
+    again = [mask for mask in map(mask_name, sources) if mask in earlier.entries]
     counts = Counts(
         predicted=len(sources) - len(again),
         predicted_again=len(again),

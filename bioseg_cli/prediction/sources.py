@@ -251,7 +251,7 @@ def _check_names(sources: Sequence[AnySource], out: Path) -> None:
     inputs = {source.path.resolve() for source in sources}
     for source in sources:
         mask = mask_path(out, source)
-        first = owners.setdefault(on_any_disk(mask.relative_to(out).as_posix()), source)
+        first = owners.setdefault(on_any_disk(mask_name(source)), source)
         if first is not source:
             raise UsageError(
                 f"{first.path} and {source.path} would have the same mask {mask.name}",
@@ -277,4 +277,9 @@ def _check_pictures(sources: Sequence[AnySource], out: Path) -> None:
 
 def mask_path(out: Path, source: AnySource) -> Path:
     """Where the mask of a source goes."""
-    return out / f"{source.name}{'.nii.gz' if isinstance(source, VolumeSource) else '.tif'}"
+    return out / mask_name(source)
+
+
+def mask_name(source: AnySource) -> str:
+    """The path of the mask of a source in the output folder, with slashes; no two sources have the same."""
+    return f"{source.name}{'.nii.gz' if isinstance(source, VolumeSource) else '.tif'}"

@@ -306,3 +306,20 @@ def test_a_part_may_be_without_a_volume(
         result = bioseg(*arguments, part)
         assert result.exit_code == 0, result.output
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["predictions-1-2.yaml", "v.nii.gz"]
+
+
+def test_an_image_and_a_volume_of_one_name_are_gone_on_with(
+    bioseg: Bioseg, model: Path, voxels: NDArray[np.uint16], tmp_path: Path
+) -> None:
+    images, out = tmp_path / "images", tmp_path / "out"
+    images.mkdir()
+    write_image(images / "a.tif", discs(0)[0][0])
+    write_nifti(images / "a.nii", voxels)
+    command = ("predict", model, images, "--out", out, "--skip-existing")
+    assert bioseg(*command).exit_code == 0
+    assert "2 skipped" in bioseg(*command).stdout
+    write_image(images / "a.tif", discs(1)[0][0])
+    before = (out / "a.tif").read_bytes()
+    assert "1 predicted again, 1 skipped" in bioseg(*command).stdout
+    assert (out / "a.tif").read_bytes() != before
+    assert sorted(entry["outputs"][0] for entry in record_of(out)["files"]) == ["a.nii.gz", "a.tif"]
