@@ -25,12 +25,17 @@ class FootNotes:
         """The letters of some texts; none for None."""
         said = [text for text in texts if text is not None]
         self._texts += [text for text in dict.fromkeys(said) if text not in self._texts]
-        return ",".join(MARKS[self._texts.index(text) % len(MARKS)] for text in said)
+        return ",".join(_letters(self._texts.index(text)) for text in said)
 
     @property
     def marked(self) -> list[tuple[str, str]]:
         """Letter and text, to stand below the table."""
         return [(self.marks(text), text) for text in self._texts]
+
+
+def _letters(place: int) -> str:
+    """The letters from a to z, then from aa to zz: no two notes have the same."""
+    return MARKS[place % len(MARKS)] * (1 + place // len(MARKS))
 
 
 @dataclass(frozen=True)

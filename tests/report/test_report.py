@@ -30,6 +30,7 @@ from bioseg_cli.report.page import render
 from bioseg_cli.report.paper import TABLE_S1, published, published_head, published_reversals
 from bioseg_cli.report.records import RunRecord
 from bioseg_cli.report.strips import Album, Gallery, Picture, Strip
+from bioseg_cli.report.tables import FootNotes
 from bioseg_cli.runs.sections import Environment
 from bioseg_cli.study.grid import Budget
 from bioseg_cli.study.results import StudyResults
@@ -475,3 +476,10 @@ page_of(study(kl_wins))
 assert "torch" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
+
+
+def test_no_two_notes_of_a_table_have_the_same_letters() -> None:
+    notes = FootNotes()
+    marks = [notes.marks(f"note {number}") for number in range(60)]
+    assert marks[:2] == ["a", "b"] and marks[25:28] == ["z", "aa", "bb"] and len(set(marks)) == 60
+    assert notes.marks("note 27", None, "note 0") == "bb,a"
