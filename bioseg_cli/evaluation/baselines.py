@@ -130,10 +130,16 @@ def score_baselines(
             if dataset is None or not len(dataset.label_order):
                 notes.append("forest is left out: it needs labelled training images, which a data set has.")
                 continue
+            grown: list[IntArray] = []
             for labelled in budgets or (dataset.label_order,):
                 forest = fit_forest(dataset, labelled, resampling.seed)
                 plural = "" if len(labelled) == 1 else "s"
                 row = f"forest, {len(labelled)} label{plural}" if len(budgets) > 1 else name
+                alike = sum(len(other) == len(labelled) for other in grown)
+                grown.append(labelled)
+                if alike:  # other images, and as many of them
+                    row = f"{row} ({alike + 1})"
+                    notes.append("Forests of as many labels are numbered in the order of the runs.")
                 counts[row] = count_images(
                     truth, forest_prediction(forest, truth), output, description="Scoring a forest"
                 )

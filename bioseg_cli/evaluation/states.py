@@ -136,11 +136,11 @@ def load_state(
 def label_budgets(states: Sequence[SavedState], dataset: Dataset) -> list[IntArray]:
     """The labelled images that the runs used, as indices of the data set they were trained on; each budget once."""
     of_name = {dataset.name(int(index)): int(index) for index in dataset.label_order}
-    budgets: dict[tuple[int, ...], IntArray] = {}
+    budgets: dict[frozenset[int], IntArray] = {}
     for state in states:
         labels = state.run.manifest.labels
         names = labels and labels.images
         if names and all(name in of_name for name in names):
-            indices = tuple(of_name[name] for name in names)
-            budgets[indices] = np.array(indices, dtype=np.int64)
+            indices = [of_name[name] for name in names]
+            budgets.setdefault(frozenset(indices), np.array(indices, dtype=np.int64))
     return list(budgets.values())

@@ -13,8 +13,11 @@ from click.testing import Result
 from conftest import write_discs
 
 from bioseg_cli.dataset.reader import Dataset
+from bioseg_cli.evaluation.baselines import score_baselines
 from bioseg_cli.evaluation.forest import forest_prediction
-from bioseg_cli.evaluation.ground_truth import DatasetGroundTruth
+from bioseg_cli.evaluation.ground_truth import DatasetGroundTruth, count_images
+from bioseg_cli.evaluation.scores import Resampling
+from bioseg_cli.runs.console import ConsoleOutput
 from bioseg_cli.training.forest import fit_forest, pixel_features
 
 pytestmark = pytest.mark.slow
@@ -79,6 +82,17 @@ def test_a_forest_for_each_label_budget(bioseg: Cli, tmp_path: Path) -> None:
     result = bioseg("evaluate", tmp_path / "1", tmp_path / "2", "--baselines", "forest", "--json")
     baselines = json.loads(result.stdout)["runs"][0]["baselines"]
     assert sorted(baselines) == ["forest, 1 label", "forest, 2 labels"]
+
+
+def test_forests_of_as_many_other_images_are_rows_of_their_own(disc_dataset: Path) -> None:
+    with Dataset(disc_dataset) as dataset:
+        truth, output = DatasetGroundTruth(dataset, "val"), ConsoleOutput(quiet=True)
+        background = np.zeros(dataset.image_shape[1:], np.uint8)
+        images = count_images(truth, lambda _: background, output, description="Reading masks")
+        budgets = [dataset.label_order[:1], dataset.label_order[1:2], dataset.label_order[:2]]
+        rows, said = score_baselines(["forest"], truth, dataset, images, Resampling(100), output, budgets)
+    assert [row.name for row in rows] == ["forest, 1 label", "forest, 1 label (2)", "forest, 2 labels"]
+    assert any("in the order of the runs" in note for note in said)
 
 
 def test_without_training_labels_it_is_left_out_and_said(bioseg: Cli, tmp_path: Path) -> None:
