@@ -31,7 +31,7 @@ from bioseg_cli.io.images import ImageFile, sha256_of_image
 from bioseg_cli.io.names import on_any_disk, stem_of
 from bioseg_cli.io.pixel_size import PixelSize
 from bioseg_cli.prediction.record import FileFacts
-from bioseg_cli.prediction.settings import DATASET_SUFFIXES, PredictConfig
+from bioseg_cli.prediction.settings import BESIDE_MASKS, DATASET_SUFFIXES, PredictConfig
 
 _PICTURE_OF_MANY = re.compile(r"_[fs][0-9]{3,}$")
 
@@ -84,8 +84,9 @@ def find_sources(config: PredictConfig, opened: ExitStack) -> list[AnySource]:
 
     Raises:
         DataError: a path that does not exist, a folder without images, or a data set without images of the split.
-        UsageError: two sources would have the same mask file, a mask would replace an image, or an option that does
-            not go with what is given; or there are volumes, and a package that reads them is not installed.
+        UsageError: two sources would have the same mask file, a mask would replace an image or lie among other
+            outputs, or an option that does not go with what is given; or there are volumes, and a package that reads
+            them is not installed.
     """
     sources: list[AnySource] = []
     suffixes = (*IMAGE_SUFFIXES, *VOLUME_SUFFIXES)
@@ -257,6 +258,15 @@ def _check_names(sources: Sequence[AnySource], out: Path) -> None:
                 f"{first.path} and {source.path} would have the same mask {mask.name}",
                 where=out,
                 fix="Predict them one after the other, each with its own --out.",
+            )
+        if (beside := on_any_disk(source.name).partition("/")[0]) in BESIDE_MASKS and "/" in source.name:
+            what = (
+                f"The mask of {source.path} would lie in the folder {beside}, which is for what is written beside masks"
+            )
+            raise UsageError(
+                what,
+                where=out,
+                fix="Rename the folder of the image, or predict that folder by itself, with its own --out.",
             )
         if mask.resolve() in inputs:
             raise UsageError("The mask would replace the image", where=mask, fix="Choose another --out.")

@@ -78,6 +78,18 @@ def test_a_tree_of_folders_is_mirrored(bioseg: Bioseg, model: Path, tmp_path: Pa
     assert result.exit_code == 3 and "holds no images" in result.stderr
 
 
+@pytest.mark.parametrize("folder", ["objects", "Overlays", "probabilities"])
+def test_no_mask_lies_among_the_files_of_objects_overlays_and_probabilities(
+    bioseg: Bioseg, model: Path, tmp_path: Path, folder: str
+) -> None:
+    for place in ("plates", f"plates/{folder}"):
+        (tmp_path / place).mkdir()
+        write_image(tmp_path / place / "t1.tif", discs(0)[0][0])
+    result = bioseg("predict", model, tmp_path / "plates", "--recursive", "--objects", "--out", tmp_path / "out")
+    assert result.exit_code == 2 and f"the folder {folder.lower()}" in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
 def test_files_are_named_by_a_list(bioseg: Bioseg, model: Path, images: Path, tmp_path: Path) -> None:
     listed = "".join(f"{images / name}.tif\n" for name in ("t3", "t11")) + "\n"
     (tmp_path / "list.txt").write_text(listed)
