@@ -271,8 +271,8 @@ class _Scoring:
         return rows
 
     def _predictor(self, model: LoadedModel, *, raw_clusters: bool = False) -> Predictor:
-        config = self.config
-        predictor = Predictor(model, self.precision, raw_clusters=raw_clusters, tta=config.tta, borders=config.objects)
+        asked = self.config
+        predictor = Predictor(model, self.precision, raw_clusters=raw_clusters, tta=asked.tta, borders=asked.objects)
         try:
             predictor.check(self.dataset.image_shape[0], self.dataset.image_dtype)
         except DataError as error:
