@@ -16,7 +16,6 @@ import tifffile
 from click.testing import Result
 from helpers.drawn import SIDE
 from hypothesis import settings
-from scipy.ndimage import label
 from typer.testing import CliRunner
 
 from bioseg_cli.cli.app import app
@@ -71,22 +70,24 @@ def write_discs(
     empty: tuple[int, ...] = (),
     drawn: dict[int, np.ndarray] | None = None,
     settings: dict[str, object] | None = None,
-    numbered: bool = False,
+    number: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> Path:
     """A data set of discs; `unlabelled` images have no mask, `wrong` ones its opposite, `empty` ones one without discs.
 
-    Of those in `drawn` the labels are ignored where it is false; `settings` are what the data set says of itself. The
-    objects of `numbered` masks are their connected components.
+    Of those in `drawn` the labels are ignored where it is false; `settings` are what the data set says of itself;
+    `number` gives the numbers of the objects of a mask.
     """
     shape = (1, SIZE, SIZE)
-    with DatasetWriter(path, count=len(splits), image_shape=shape, image_dtype=np.uint16, objects=numbered) as writer:
+    with DatasetWriter(
+        path, count=len(splits), image_shape=shape, image_dtype=np.uint16, objects=number is not None
+    ) as writer:
         for index, split in enumerate(splits):
             image, mask = discs(index)
             mask = 1 - mask if index in wrong else mask * (index not in empty)
             mask = np.where((drawn or {}).get(index, True), mask, 255).astype(np.uint8)
             source = ItemSource(f"disc{index}.tif", f"{index:064x}", 0, (0, 0), (SIZE, SIZE))
             labelled = index not in unlabelled
-            numbers = label(mask == 1)[0].astype(np.uint16) if numbered and labelled else None
+            numbers = None if number is None or not labelled else number(mask == 1)
             writer.add(Item(image, mask if labelled else None, split, f"g{index}", source, numbers))
         writer.finish(
             DatasetInfo(

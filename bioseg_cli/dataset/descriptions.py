@@ -49,6 +49,7 @@ class Descriptions:
         image_dtype, label_dtype: types of the stored pixels and labels.
         labelled, split, group, files, hashes, frames, origins, shapes, planes, label_order: arrays; see `schema`.
         numbers_objects: whether masks number single objects.
+        objects_hash: SHA-256 of the numbers, where there are any.
         digests: (N, 32) of `images`, `labels` and `objects`; None in data sets of earlier versions.
     """
 
@@ -69,6 +70,7 @@ class Descriptions:
     planes: npt.NDArray[np.float64] | None
     label_order: IntArray
     numbers_objects: bool
+    objects_hash: str | None
     digests: dict[str, npt.NDArray[np.uint8]] | None
 
 
@@ -171,6 +173,7 @@ def _described(
         planes=columns.get("source/plane"),
         label_order=columns["label_order"],
         numbers_objects="objects" in file,
+        objects_hash=attributes.get("objects_hash"),
         digests=_digests(columns) if with_digests else None,
     )
 

@@ -56,6 +56,7 @@ class Dataset:
         image_dtype, label_dtype: types of the stored pixels and labels.
         ignore: the label that counts nowhere.
         numbers_objects: whether masks number single objects.
+        objects_hash: SHA-256 of the numbers, which the content hash leaves out; None where there are none.
         labelled, split, group: (N,) arrays; see `schema`.
 
     Raises:
@@ -87,6 +88,7 @@ class Dataset:
         self.label_dtype = described.label_dtype
         self.ignore = IGNORE_BY_DTYPE[described.label_dtype]
         self.numbers_objects = described.numbers_objects
+        self.objects_hash = described.objects_hash
         self.labelled = described.labelled
         self.split = described.split
         self.group = described.group

@@ -217,7 +217,13 @@ def _git_revision() -> str | None:
     return found.stdout.strip()
 
 
-def run_hash(command: str, config: Mapping[str, Any], content_hash: str, weights_hash: str | None = None) -> str:
+def run_hash(
+    command: str,
+    config: Mapping[str, Any],
+    content_hash: str,
+    weights_hash: str | None = None,
+    objects_hash: str | None = None,
+) -> str:
     """What a training is told apart by: SHA-256 of its command, of its settings that matter, and of its data.
 
     Args:
@@ -225,6 +231,7 @@ def run_hash(command: str, config: Mapping[str, Any], content_hash: str, weights
         config: all its settings, as JSON has them.
         content_hash: of the data set.
         weights_hash: of the saved model that it starts from, wherever that lies; None = from random weights.
+        objects_hash: of the numbers of objects in the data set, which count where their borders are learnt.
     """
     unchanged = UNCHANGED.get(command, {}).items()
     matters = {
@@ -232,7 +239,8 @@ def run_hash(command: str, config: Mapping[str, Any], content_hash: str, weights
         for name, value in {**config, "init_from": weights_hash}.items()
         if name not in NO_MATTER and (name, value) not in unchanged
     }
-    text = json.dumps([command, matters, content_hash], sort_keys=True)
+    learnt = [content_hash, objects_hash] if config.get("border") else [content_hash]
+    text = json.dumps([command, matters, *learnt], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 

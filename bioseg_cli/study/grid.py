@@ -89,6 +89,7 @@ class DataFacts:
 
     path: Path
     content_hash: str
+    objects_hash: str | None
     labelled: int
     unlabelled: int
 
@@ -147,7 +148,8 @@ def _files(plan: Plan) -> Iterator[Path]:
 def _facts(path: Path) -> DataFacts:
     with Dataset(path) as dataset:
         unlabelled = len(unlabelled_pool(dataset, dataset.label_order))
-        return DataFacts(path.resolve(), dataset.content_hash, len(dataset.label_order), unlabelled)
+        hashes = dataset.content_hash, dataset.objects_hash
+        return DataFacts(path.resolve(), *hashes, len(dataset.label_order), unlabelled)
 
 
 def _runs_of(
@@ -252,7 +254,7 @@ def _planned(
     config = build_config(model, {**values, "data": facts.path}, source=source).model_dump(mode="json")
     start = config["init_from"]
     weights_hash = None if start is None else sha256_of(checkpoint_of(Path(start), None))
-    identity = run_hash(model.command, config, facts.content_hash, weights_hash)
+    identity = run_hash(model.command, config, facts.content_hash, weights_hash, facts.objects_hash)
     return PlannedRun(
         name=f"{name}-{identity[:HASH_SHOWN]}",
         data=data,

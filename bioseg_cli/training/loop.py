@@ -30,7 +30,7 @@ from bioseg_cli.training.network import build_network, saved_part
 from bioseg_cli.training.optimisation import OPTIMIZERS, learning_rate
 from bioseg_cli.training.record import TrainingRun
 from bioseg_cli.training.settings import TrainConfig
-from bioseg_cli.training.state import Stateful, TrainingState, load_state
+from bioseg_cli.training.state import Stateful, TrainingState, hash_of_learnt, load_state
 from bioseg_cli.training.watch import TrainingProgress
 
 SAVE_SECONDS = 300.0
@@ -91,10 +91,11 @@ class Trainer:
         decay = method.teacher_decay
         self.teacher = None if decay is None else WeightAverage(self.network, decay, follows=True)
         self.total_steps = config.total_steps(method.epoch_steps)
+        self._data_hash = hash_of_learnt(dataset, method.heads)
 
     def resume(self) -> None:
         """Go back to where the run was left; raises `DataError` where there is nothing to resume."""
-        self.state = load_state(self.run.resume_file, self._parts(), self.dataset.content_hash, self.precision.device)
+        self.state = load_state(self.run.resume_file, self._parts(), self._data_hash, self.precision.device)
         self.total_steps = max(self.total_steps, self.state.updates)
 
     @property
@@ -260,7 +261,7 @@ class Trainer:
 
     def _save(self) -> None:
         self.state.seconds = time.monotonic() - self._began
-        self.run.save_state(self.state, self._parts(), self.dataset.content_hash, self.precision.device)
+        self.run.save_state(self.state, self._parts(), self._data_hash, self.precision.device)
         self.record()
 
     def record(self) -> None:

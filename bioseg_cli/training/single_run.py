@@ -204,7 +204,7 @@ def first_record(config: TrainConfig, dataset: Dataset) -> Manifest:
         "command": config.command,
         "status": Status.RUNNING,
         "config": {**resolved, "data": data},
-        "hash": run_hash(config.command, resolved, dataset.content_hash, weights_hash),
+        "hash": run_hash(config.command, resolved, dataset.content_hash, weights_hash, dataset.objects_hash),
         "data": {"path": data, "content_hash": dataset.content_hash},
         **({} if initial is None else {"initial_weights": initial}),
         "environment": environment(),

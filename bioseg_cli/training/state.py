@@ -10,6 +10,8 @@ from typing import Any, Protocol
 
 import torch
 
+from bioseg_cli.config import BORDER_HEAD
+from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.errors import DataError
 from bioseg_cli.io.files import write_bytes
 from bioseg_cli.model.checksum import checksum_of
@@ -49,6 +51,12 @@ class Stateful(Protocol):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> Any:
         """Take it back."""
+
+
+def hash_of_learnt(dataset: Dataset, heads: Mapping[str, int]) -> str:
+    """Of what of a data set a training with such heads depends on: borders are learnt from the numbers of objects."""
+    learns_borders = BORDER_HEAD in heads
+    return f"{dataset.content_hash} {dataset.objects_hash}" if learns_borders else dataset.content_hash
 
 
 def save_state(

@@ -16,6 +16,7 @@ from helpers.models import save_random_model, write_image
 from helpers.networks import CPU, FP32
 from helpers.runs import manifest, rows
 from pydantic import ValidationError
+from scipy.ndimage import label
 
 from bioseg_cli.config import BORDER_HEAD
 from bioseg_cli.dataset.batches import IGNORE
@@ -24,6 +25,7 @@ from bioseg_cli.errors import UsageError
 from bioseg_cli.model.saved import load_model, save_model
 from bioseg_cli.objects.instances import ObjectRule, find_objects
 from bioseg_cli.prediction.predictor import Predictor
+from bioseg_cli.runs.manifest import run_hash
 from bioseg_cli.training.border import apart, border_of, marking
 from bioseg_cli.training.loop import build_network
 from bioseg_cli.training.uda import UDA
@@ -32,13 +34,25 @@ from bioseg_cli.training.uda_settings import TrainUDAConfig
 Bioseg = Callable[..., Result]
 
 
+DRAWN = {0: np.broadcast_to(np.arange(48)[:, None] < 24, (48, 48))}
+"""Of the first image the upper half is drawn."""
+
+
+def each(mask: np.ndarray) -> np.ndarray:
+    """Every disc is an object."""
+    numbers: np.ndarray = label(mask)[0].astype(np.uint16)
+    return numbers
+
+
+def lines(mask: np.ndarray) -> np.ndarray:
+    """Of discs every row is an object."""
+    return mask * np.arange(1, len(mask) + 1, dtype=np.uint16)[:, None]
+
+
 @pytest.fixture(scope="module")
 def numbered(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Discs whose masks number them; of the first the upper half is drawn."""
-    upper = np.arange(48)[:, None] < 24
-    return write_discs(
-        tmp_path_factory.mktemp("data") / "numbered.h5", numbered=True, drawn={0: upper & np.ones((48, 48), bool)}
-    )
+    """Discs whose masks number them."""
+    return write_discs(tmp_path_factory.mktemp("data") / "numbered.h5", number=each, drawn=DRAWN)
 
 
 def config(**settings: object) -> TrainUDAConfig:
@@ -176,3 +190,22 @@ def test_objects_inside_borders_do_not_depend_on_tiles_and_processes(bioseg: Bio
             np.testing.assert_array_equal(*(tifffile.imread(tmp_path / way / name) for way in ("whole", other)))
     assert (tifffile.imread(tmp_path / "whole" / "a.tif") == 1).all()
     assert tifffile.imread(tmp_path / "whole" / "objects" / "a.tif").max() > 1
+
+
+@pytest.mark.slow
+def test_a_training_of_borders_goes_on_with_the_same_objects_alone(
+    numbered: Path, bioseg: Bioseg, tmp_path: Path
+) -> None:
+    joined = write_discs(tmp_path / "joined.h5", number=lines, drawn=DRAWN)
+    run = tmp_path / "run"
+    asked = ("--width", 2, "--labels", 2, "--unsup-loss", "none", "--border", 1, "--epoch-steps", 2, "--quiet")
+    assert bioseg("train-uda", numbered, "--run", run, "--steps", 2, *asked).exit_code == 0
+    refused = bioseg("train-uda", joined, "--resume", run, "--steps", 4)
+    assert refused.exit_code == 3 and "data set" in refused.stderr
+    assert bioseg("train-uda", "--resume", run, "--steps", 4).exit_code == 0
+    with Dataset(numbered) as first, Dataset(joined) as second:
+        assert first.content_hash == second.content_hash
+        for border, equal in ((1, False), (0, True)):
+            settings = config(border=border).model_dump(mode="json")
+            learnt = [(data.content_hash, None, data.objects_hash) for data in (first, second)]
+            assert (len({run_hash("train-uda", settings, *hashes) for hashes in learnt}) == 1) is equal
