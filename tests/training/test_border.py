@@ -138,13 +138,22 @@ def test_masks_without_objects_and_labels_of_a_forest_are_refused(disc_dataset: 
 
 
 @pytest.mark.slow
-def test_objects_of_a_trained_run_lie_inside_its_borders(numbered: Path, bioseg: Bioseg, tmp_path: Path) -> None:
+def test_objects_of_a_run_lie_inside_its_borders(numbered: Path, bioseg: Bioseg, tmp_path: Path) -> None:
     run = tmp_path / "run"
     assert bioseg("train-uda", numbered, "--run", run, *DISC_SETTINGS, "--border", 2).exit_code == 0
     assert "train_border" in rows(run)[0] and manifest(run)["config"]["border"] == 2
     (tmp_path / "images").mkdir()
-    model = load_model(run / "checkpoints" / "best-supervised.safetensors", CPU)
-    assert model.card.architecture.heads == {"main": 2, BORDER_HEAD: 2}
+    checkpoint = run / "checkpoints" / "best-supervised.safetensors"
+    trained = load_model(checkpoint, CPU)
+    assert trained.card.architecture.heads == {"main": 2, BORDER_HEAD: 2}
+    # Discs that lie apart are objects with any borders: from here on all is one cell, but for borders anywhere.
+    torch.manual_seed(4)
+    weights = trained.network.state_dict()
+    weights["heads.main.bias"] += torch.tensor([0.0, 1e3])
+    weights[f"heads.{BORDER_HEAD}.weight"] = torch.randn_like(weights[f"heads.{BORDER_HEAD}.weight"])
+    weights[f"heads.{BORDER_HEAD}.bias"] *= 0
+    save_model(checkpoint, weights, trained.card)
+    model = load_model(checkpoint, CPU)
     with Dataset(numbered) as dataset:
         for index in dataset.indices("val").tolist():
             write_image(tmp_path / "images" / f"{index}.tif", dataset.image(index)[0])
@@ -154,7 +163,7 @@ def test_objects_of_a_trained_run_lie_inside_its_borders(numbered: Path, bioseg:
     assert result.exit_code == 0 and "Objects lie inside the borders that the network sees" in result.stderr
     record = json.loads(result.stdout)
     rules = [ObjectRule.model_validate(rule) for rule in record["object_rules"]]
-    found, seen = 0, 0
+    found, otherwise = 0, {"without": 0, "inverted": 0}
     for entry in record["files"]:
         pixels = tifffile.imread(entry["input"])[None]
         by_head = Predictor(model, FP32).probabilities_by_head(("main", BORDER_HEAD), pixels)
@@ -163,8 +172,10 @@ def test_objects_of_a_trained_run_lie_inside_its_borders(numbered: Path, bioseg:
         np.testing.assert_array_equal(codes, by_head["main"].argmax(axis=0))
         numbers = find_objects(codes, rules, borders).numbers
         np.testing.assert_array_equal(tifffile.imread(out / "objects" / f"{entry['name']}.tif"), numbers)
-        found, seen = found + numbers.max(), seen + np.count_nonzero(borders)
-    assert found and seen
+        found += numbers.max()
+        otherwise["without"] += find_objects(codes, rules).numbers.max()
+        otherwise["inverted"] += find_objects(codes, rules, ~borders).numbers.max()
+    assert found not in otherwise.values()
     scored = bioseg(
         "evaluate", run, "--split", "val", "--objects", "--baselines", "none", "--precision", "fp32", "--json"
     )
@@ -184,7 +195,8 @@ def test_objects_inside_borders_do_not_depend_on_tiles_and_processes(bioseg: Bio
     ways = {"whole": (), "tiled": ("--tile", 128), "jobs": ("--jobs", 2)}
     for way, options in ways.items():
         asked = ("--out", tmp_path / way, "--objects", "--precision", "fp32", "--any-dtype", *options)
-        assert bioseg("predict", model, tmp_path / "images", *asked).exit_code == 0
+        result = bioseg("predict", model, tmp_path / "images", *asked)
+        assert result.exit_code == 0 and "Objects lie inside the borders" in result.stderr
     for other in ("tiled", "jobs"):
         for name in ("a.tif", "objects/a.tif", "objects/b.tif"):
             np.testing.assert_array_equal(*(tifffile.imread(tmp_path / way / name) for way in ("whole", other)))
