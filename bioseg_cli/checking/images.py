@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -39,9 +40,12 @@ class Levels:
 
     @classmethod
     def of(cls, pixels: Pixels) -> Levels:
-        """The grey levels of pixels of any shape."""
+        """The grey levels of pixels (..., W)."""
         flat = pixels.reshape(-1)
-        sampled = flat[:: max(1, flat.size // SAMPLED_PIXELS)]
+        step = max(1, flat.size // SAMPLED_PIXELS)
+        while math.gcd(step, pixels.shape[-1]) > 1:  # it would meet the same columns in every row
+            step += 1
+        sampled = flat[::step]
         low, median, high = np.percentile(sampled, (0.1, 50, 99.9)).tolist()
         highest = np.iinfo(pixels.dtype).max if pixels.dtype.kind in "ui" else np.inf
         return cls(low, median, high, float((sampled == highest).mean()))

@@ -80,8 +80,10 @@ def _rows(path: Path) -> Iterator[dict[str, str]]:
 
 @contextmanager
 def _damage_refused(path: Path) -> Iterator[None]:
+    fix = "Remove it together with its mask, and predict the image again."
     try:
         yield
+    except FileNotFoundError:
+        raise DataError("The table of objects is gone", where=path, fix=fix) from None
     except (ValueError, csv.Error) as error:
-        fix = "Remove it together with its mask, and predict the image again."
         raise DataError(f"The table of objects is damaged ({error})", where=path, fix=fix) from None

@@ -259,8 +259,12 @@ class IIC:
             return (
                 f"the {head} head has collapsed, {WORDS[last]}. The state best-final, of epoch {best}, is from before."
             )
-        kind = last if kept is None else kept
-        return f"the {head} head has collapsed, {WORDS[kind or 'uniform']}. The best state, of epoch {best}, has too."
+        words = WORDS[kept or "uniform"]
+        if last is None:
+            return (
+                f"the {head} head of the state best-final, of epoch {best}, has collapsed, {words}. The last has not."
+            )
+        return f"the {head} head has collapsed, {words}. The best state, of epoch {best}, has too."
 
     def images_of(self, batch: IICBatch) -> list[str]:
         """Names of the images of a batch."""

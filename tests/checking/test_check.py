@@ -21,6 +21,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 import bioseg_cli
+from bioseg_cli.checking.images import Levels
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.dataset.schema import Item, ItemSource
 from bioseg_cli.dataset.writer import DatasetWriter
@@ -393,3 +394,10 @@ def test_the_function_returns_what_the_command_shows(bioseg: Cli, disc_dataset: 
     assert bioseg_cli.check(disc_dataset).findings == ()
     with pytest.raises(bioseg_cli.DataError):
         bioseg_cli.check(tmp_path / "nowhere")
+
+
+def test_grey_levels_are_taken_from_all_columns() -> None:
+    pixels = np.zeros((1, 1024, 1024), np.uint16)
+    pixels[:, :, 1::2] = 1000
+    levels = Levels.of(pixels)
+    assert (levels.low, levels.high) == (0, 1000)

@@ -95,3 +95,9 @@ def test_a_table_that_somebody_damaged_is_named(tmp_path: Path, content: bytes) 
     with pytest.raises(DataError, match="The table of objects is damaged") as caught:
         join_tables([tmp_path / "a.csv"], tmp_path / "all.csv")
     assert caught.value.where == str(tmp_path / "a.csv") and not (tmp_path / "all.csv").exists()
+
+
+def test_a_table_that_somebody_removed_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="The table of objects is gone") as caught:
+        join_tables([tmp_path / "a.csv"], tmp_path / "all.csv")
+    assert caught.value.where == str(tmp_path / "a.csv") and not (tmp_path / "all.csv").exists()

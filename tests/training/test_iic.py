@@ -398,7 +398,8 @@ UNDIVIDED = "the main head has collapsed, one cluster: an image is never divided
         ),
         (
             FLAT, {}, "collapsed", {"last": {}, "best-final": {"main": "one cluster"}},
-            [f"{UNDIVIDED} The best state, of epoch 2, has too."],
+            ["the main head of the state best-final, of epoch 2, has collapsed, one cluster: an image is never "
+             "divided. The last has not."],
         ),
         (
             {"image_dependence": 0.0}, FLAT, "collapsed",
