@@ -188,7 +188,7 @@ def test_the_undrawn_part_of_a_labelled_image_is_unlabelled_data(tmp_path: Path)
         method = UDA(dataset, build_config(TrainUDAConfig, {"ratio": 1.0, "unsup_loss": "kl"}), CPU)
         assert method.unlabelled.tolist() == [1]
         assert method.record.unlabelled == 1
-    assert _facts(tmp_path / "d.h5") == DataFacts(tmp_path / "d.h5", _facts(tmp_path / "d.h5").content_hash, 4, 1)
+    assert _facts(tmp_path / "d.h5") == DataFacts(tmp_path / "d.h5", _facts(tmp_path / "d.h5").content_hash, None, 4, 1)
 
 
 @pytest.mark.parametrize("drawn", [{}, {1: UPPER}])
