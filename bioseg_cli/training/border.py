@@ -1,7 +1,7 @@
 """The borders of objects, which a second head learns, so that objects that touch are told apart (Caicedo et al. 2019).
 
-The head has a channel for the border and one for all else. Border pixels keep their class: the masks of the first head
-are those of a network without the second one, as far as learning both makes no difference.
+The head has a channel for the border and one for all else. Border pixels keep their class, so nothing but objects has
+to know of borders.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.dataset.schema import IntArray, Pixels
 from bioseg_cli.errors import UsageError
 
-_MARK = 2**17
-"""Added to the class codes of borders until a step tells both apart: above all codes and ignored labels of masks."""
+_BORDER, _UNKNOWN = 2**17, 2**18
+"""Added to class codes until a step tells both apart: above all codes and ignored labels of masks."""
 _SQUARE = np.ones((3, 3), dtype=bool)
 
 
@@ -47,9 +47,13 @@ def marking(dataset: Dataset, images: IntArray, width: int) -> Callable[[int], P
     def marked(index: int) -> Pixels | None:
         if index not in bordered:
             return None
-        codes, border = dataset.labels(index), border_of(dataset.objects(index), width)
-        labelled = (codes != 0) & (codes != dataset.ignore)
-        return np.where(border & labelled, codes.astype(np.int32) + _MARK, codes)
+        codes, numbers = dataset.labels(index), dataset.objects(index)
+        undrawn = codes == dataset.ignore
+        objects = (numbers > 0) & (codes != 0) & ~undrawn
+        # What nobody drew may be of the same object.
+        unknown = ndimage.binary_dilation(undrawn, _SQUARE, iterations=width) & objects
+        marks = np.where(unknown, _UNKNOWN, np.where(border_of(numbers, width) & objects, _BORDER, 0))
+        return codes.astype(np.int32) + marks.astype(np.int32)
 
     return marked
 
@@ -69,7 +73,7 @@ def border_of(numbers: NDArray[np.integer[Any]], width: int) -> NDArray[np.bool_
 
 
 def apart(labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Class codes (B, H, W), and whether a pixel is of a border: 1, 0, or `IGNORE` where it has no label."""
-    border = labels >= _MARK
-    codes = torch.where(border, labels - _MARK, labels)
-    return codes, torch.where(labels == IGNORE, labels, border.to(labels.dtype))
+    """Class codes (B, H, W), and whether a pixel is of a border: 1, 0, or `IGNORE` where nobody knows."""
+    unknown, border = labels >= _UNKNOWN, labels >= _BORDER
+    codes = torch.where(border, labels % _BORDER, labels)
+    return codes, torch.where(unknown | (labels == IGNORE), IGNORE, border.to(labels.dtype))
