@@ -3,8 +3,9 @@
 `python -m benchmarks.fuzz_coverage READER [--seconds 60] [--keep FOLDER]`. [Atheris](https://github.com/google/atheris)
 (`pip install '.[fuzz]'`, Linux) notes which lines of bioseg, and of the libraries in Python that it reads by, an input
 reaches. The whole files and the changes are those of `benchmarks.fuzz`. The first fault ends the program: an exception
-that is none of `bioseg_cli.errors`, more than 10 s, or more resident memory than 2 GiB above that of all libraries. Its
-input is kept in the folder. Several files of one input, such as those of an OME-Zarr, are changed one at a time.
+that is none of `bioseg_cli.errors`, more than 10 s, or more than 3 GiB of resident memory. Its input is kept in the
+folder, of the last two by libFuzzer with two bytes before it. Several files of one input, such as those of an OME-Zarr,
+are changed one at a time.
 """
 
 from __future__ import annotations

@@ -19,10 +19,10 @@ from bioseg_cli.dataset.batches import IGNORE
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.dataset.schema import IntArray, Pixels
 from bioseg_cli.errors import UsageError
+from bioseg_cli.objects.instances import EIGHT_NEIGHBOURS
 
 _BORDER, _UNKNOWN = 2**17, 2**18
 """Added to class codes until a step tells both apart: above all codes and ignored labels of masks."""
-_SQUARE = np.ones((3, 3), dtype=bool)
 
 
 def marking(dataset: Dataset, images: IntArray, width: int) -> Callable[[int], Pixels | None]:
@@ -51,7 +51,7 @@ def marking(dataset: Dataset, images: IntArray, width: int) -> Callable[[int], P
         undrawn = codes == dataset.ignore
         objects = (numbers > 0) & (codes != 0) & ~undrawn
         # What nobody drew may be of the same object.
-        unknown = ndimage.binary_dilation(undrawn, _SQUARE, iterations=width) & objects
+        unknown = ndimage.binary_dilation(undrawn, EIGHT_NEIGHBOURS, iterations=width) & objects
         marks = np.where(unknown, _UNKNOWN, np.where(border_of(numbers, width) & objects, _BORDER, 0))
         return codes.astype(np.int32) + marks.astype(np.int32)
 
@@ -63,11 +63,11 @@ def border_of(numbers: NDArray[np.integer[Any]], width: int) -> NDArray[np.bool_
 
     The frame of the image is no border: an object that it cuts goes on.
     """
-    highest = ndimage.grey_dilation(numbers, footprint=_SQUARE)
-    lowest = ndimage.grey_erosion(numbers, footprint=_SQUARE)
+    highest = ndimage.grey_dilation(numbers, footprint=EIGHT_NEIGHBOURS)
+    lowest = ndimage.grey_erosion(numbers, footprint=EIGHT_NEIGHBOURS)
     inner = (highest == numbers) & (lowest == numbers)
     if width > 1:
-        inner = ndimage.binary_erosion(inner, _SQUARE, iterations=width - 1, border_value=1)
+        inner = ndimage.binary_erosion(inner, EIGHT_NEIGHBOURS, iterations=width - 1, border_value=1)
     border: NDArray[np.bool_] = (numbers > 0) & ~inner
     return border
 
