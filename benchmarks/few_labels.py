@@ -47,6 +47,7 @@ ARMS: dict[str, dict[str, Any]] = {
     "best, Dice alone": {**BEST, "sup_loss": "dice"},
     "best, Dice an image": {**BEST, "dice": "image"},
     "best, images as they are": {**BEST, "augment": "paper"},
+    "best, whole exposure": {**BEST, "exposure": 1.0},
     "best, small turns": {**BEST, "geometry": "paper"},
     "best, crops anywhere": {**BEST, "crop_around": "anywhere"},
     "best, rate in steps": {**BEST, "schedule": "step", "warmup": 0},

@@ -65,10 +65,19 @@ class Capture:
 
     def apply(self, images: Tensor) -> Tensor:
         """The images (B, C, H, W), in [0, 1] before and after: light first, then optics, then the camera."""
-        lit = images * _per_image(self.gain, images) * self._light(images)
-        lit = (lit + _per_image(self.offset, images)).clamp(0, 1) ** _per_image(self.gamma, images)
-        focused = torch.cat([self._optics(image[None], number) for number, image in enumerate(lit)])
+        exposed = self.expose(images, self._light(images))
+        focused = torch.cat([self._optics(image[None], number) for number, image in enumerate(exposed)])
         return self._camera(focused)
+
+    def expose(self, images: Tensor, light: Tensor | float = 1.0) -> Tensor:
+        """The images (B, C, H, W), in [0, 1] before and after, with the grey levels of another exposure.
+
+        Args:
+            images: as the instrument took them.
+            light: a factor for each pixel, of a shape that fits the images.
+        """
+        lit = images * _per_image(self.gain, images) * light
+        return (lit + _per_image(self.offset, images)).clamp(0, 1) ** _per_image(self.gamma, images)
 
     def _light(self, images: Tensor) -> Tensor:
         """(B, 1, H, W): a quadratic surface over the field, 1 in its middle."""
@@ -99,7 +108,9 @@ class Capture:
         return (images + variance.sqrt() * grain).clamp(0, 1)
 
 
-def draw_capture(batch: int, spread: float, random: np.random.Generator, *, severity: float = 1.0) -> Capture:
+def draw_capture(
+    batch: int, spread: float, random: np.random.Generator, *, severity: float = 1.0, exposure: float = 1.0
+) -> Capture:
     """Draw for each image which of the changes happen, each with probability one half, and how strong they are.
 
     An image is blurred or sharpened, not both.
@@ -109,6 +120,8 @@ def draw_capture(batch: int, spread: float, random: np.random.Generator, *, seve
         spread: standard deviation of the training images, in grey levels of [0, 1].
         random: generator.
         severity: share of the full range that is drawn from, in (0, 1].
+        exposure: share of the drawn gain, offset, gamma and light that is applied, in [0, 1]; the other changes are the
+            same for each share.
     """
 
     def amount(low: float = 0.0) -> NDArray[np.float64]:
@@ -121,6 +134,7 @@ def draw_capture(batch: int, spread: float, random: np.random.Generator, *, seve
     surface = random.uniform(-1, 1, (batch, 5))
     shading = SHADING * amount()[:, None] * surface / np.abs(surface).sum(axis=1, keepdims=True)
     shot, resolution, noise = amount(), amount(), amount()
+    gain, offset, gamma, shading = (exposure * drawn for drawn in (gain, offset, gamma, shading))
     return _capture(
         spread, gain, offset, gamma, focus, shading, shot, resolution, noise, seed=int(random.integers(2**63))
     )
@@ -155,20 +169,22 @@ def _capture(
     )
 
 
-def strongest_captures(spread: float) -> list[Capture]:
+def strongest_captures(spread: float, *, exposure: float = 1.0) -> list[Capture]:
     """Each change alone, of one image, as strong as training makes it; those that go two ways twice.
 
     Args:
         spread: as in `draw_capture`.
+        exposure: as in `draw_capture`.
     """
     none = dict.fromkeys(("gain", "offset", "gamma", "focus", "resolution", "shot", "noise"), np.zeros(1))
-    alone = [(name, share) for name in ("gain", "offset", "gamma") for share in (-1.0, 1.0)]
+    both = (-exposure, exposure) if exposure else ()
+    alone = [(name, share) for name in ("gain", "offset", "gamma") for share in both]
     alone += [("focus", 1.0), ("focus", -1.0), ("resolution", 1.0), ("shot", 1.0), ("noise", 1.0)]
     found = [
         _capture(spread, **{**none, name: np.array([share])}, shading=np.zeros((1, 5)), seed=0) for name, share in alone
     ]
-    sideways = np.array([[0.0, SHADING, 0.0, 0.0, 0.0]])
-    return [*found, _capture(spread, **none, shading=sideways, seed=0)]
+    sideways = np.array([[0.0, exposure * SHADING, 0.0, 0.0, 0.0]])
+    return [*found, _capture(spread, **none, shading=sideways, seed=0)] if exposure else found
 
 
 def gaussian_blur(images: Tensor, sigma: float) -> Tensor:

@@ -113,10 +113,10 @@ def draw_strong(batch: int, count: int, random: np.random.Generator) -> StrongVi
     return StrongView(tuple(operations), Affine.similarity(torch.from_numpy(degrees)))
 
 
-def draw_strong_capture(batch: int, spread: float, random: np.random.Generator) -> StrongView:
-    """What a microscope changes at full severity, and any rotation; `spread` as in `microscopy.draw_capture`."""
+def draw_strong_capture(batch: int, spread: float, random: np.random.Generator, *, exposure: float = 1.0) -> StrongView:
+    """What a microscope changes at full severity, and any rotation; arguments as in `microscopy.draw_capture`."""
     rotation = Affine.similarity(torch.from_numpy(random.uniform(0, 360, batch)))
-    return StrongView(((),) * batch, rotation, draw_capture(batch, spread, random))
+    return StrongView(((),) * batch, rotation, draw_capture(batch, spread, random, exposure=exposure))
 
 
 def parameter_of(name: PhotometricName, magnitude: int, sign: int) -> float:

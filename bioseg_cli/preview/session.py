@@ -79,8 +79,11 @@ def draw_views(dataset: Dataset, indices: IntArray, config: PreviewConfig) -> tu
     outlined = False
     if config.view == "microscopy":
         spread = grey_level_spread(dataset)
-        captures = strongest_captures(spread)
-        rows = (microscopy_panels(batch, captures, spread, STRONG_DRAWS, random) for batch in batches)
+        captures = strongest_captures(spread, exposure=config.exposure)
+        rows = (
+            microscopy_panels(batch, captures, spread, STRONG_DRAWS, random, exposure=config.exposure)
+            for batch in batches
+        )
         title = "what a microscope changes, each at its strongest, and views drawn in training"
         alone = [capture_meaning(capture)[0].replace(" ", "\n") for capture in captures]
         drawn = ["labelled image\nhalf range"] * STRONG_DRAWS + ["strong view\nfull range"] * STRONG_DRAWS

@@ -36,6 +36,9 @@ class PreviewConfig(Config):
         description="With --strong: the nine operations of RandAugment, or the changes of --augment microscopy of the "
         "training (exposure, focus, noise, light), each at its strongest.",
     )
+    exposure: float = Field(
+        default=1.0, ge=0, le=1, description="With --augment microscopy: as --exposure of the training."
+    )
     geometry: Literal["paper", "wide"] = Field(
         default="paper", description="With --weak: the weak transform of --geometry paper or wide of the training."
     )
@@ -68,6 +71,8 @@ class PreviewConfig(Config):
         of_randaugment = [flag_of(name) for name in OF_RANDAUGMENT if name in self.model_fields_set]
         if of_randaugment and self.augment == "microscopy":
             raise ValueError(f"{' and '.join(of_randaugment)}: not for --augment microscopy, which has neither")
+        if "exposure" in self.model_fields_set and self.augment != "microscopy":
+            raise ValueError("--exposure: for --augment microscopy, which changes the exposure")
         if self.out is not None and self.out.suffix.lower() != ".png":
             raise ValueError(f"--out is a PNG, and {self.out.name!r} does not end in .png")
         return self

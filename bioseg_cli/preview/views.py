@@ -106,7 +106,13 @@ def strong_panels(
 
 
 def microscopy_panels(
-    batch: ImageBatch, captures: Iterable[Capture], spread: float, draws: int, random: np.random.Generator
+    batch: ImageBatch,
+    captures: Iterable[Capture],
+    spread: float,
+    draws: int,
+    random: np.random.Generator,
+    *,
+    exposure: float = 1.0,
 ) -> Iterator[Panel]:
     """The image of a batch of one, it after each change alone, and what training draws of it, labelled and strong.
 
@@ -116,15 +122,16 @@ def microscopy_panels(
         spread: as in `draw_capture`.
         draws: number of the labelled images, and of the strong views.
         random: draws them.
+        exposure: as in `draw_capture`.
     """
     yield Panel(batch.images[0])
     for capture in captures:
         yield Panel(capture.apply(batch.images)[0])
     for _ in range(draws):
-        drawn = draw_capture(1, spread, random, severity=LABELLED_SEVERITY)
+        drawn = draw_capture(1, spread, random, severity=LABELLED_SEVERITY, exposure=exposure)
         yield Panel(drawn.apply(batch.images)[0], caption=_capture_caption(drawn))
     for _ in range(draws):
-        view = draw_strong_capture(1, spread, random)
+        view = draw_strong_capture(1, spread, random, exposure=exposure)
         assert view.capture is not None
         rotated, _, _ = view.rotation.as_similarity()
         turned = f"{ROTATION} {float(rotated) % 360:.0f}°"

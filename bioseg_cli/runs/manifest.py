@@ -49,6 +49,7 @@ UNCHANGED: dict[str, dict[str, Any]] = {
         "label_images": [],
         "sup_loss": "dice",
         "augment": "paper",
+        "exposure": 1.0,
         "geometry": "paper",
         "crop_around": "anywhere",
         "warmup": 0,

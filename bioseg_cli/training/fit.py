@@ -1,4 +1,4 @@
-"""Settings that depend on the images and the machine: width and crop of `--preset best`, and updates for `--minutes`.
+"""Settings that depend on the images and the machine: what `--preset best` leaves open, and updates for `--minutes`.
 
 They are fixed before the training begins and stand in its manifest, so that repeating it repeats them.
 """
@@ -13,6 +13,7 @@ import torch
 
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.runs.sections import TimeBudget
+from bioseg_cli.training.grey_levels import accuracy_lost
 from bioseg_cli.training.initial import Start
 from bioseg_cli.training.labels import asked_for
 from bioseg_cli.training.settings import TrainConfig
@@ -21,7 +22,11 @@ from bioseg_cli.training.uda_settings import TrainUDAConfig
 ConfigT = TypeVar("ConfigT", bound=TrainConfig)
 
 MEASURED_MASKS = 10
-"""Labelled images that the size of the objects is measured on."""
+"""Labelled images that the size of the objects and the meaning of grey levels are measured on."""
+EXPOSURES = (1.0, 0.5, 0.25, 0.125)
+"""Shares of the changes of exposure among which the largest that leaves the classes apart is chosen, or else none."""
+LARGEST_COST = 0.01
+"""What changed exposures may take from the balanced accuracy of a classifier by grey level; docs/results.md."""
 OBJECTS_ACROSS = 4
 """A crop is so many median objects wide: the network sees each with its surroundings."""
 SMALLEST_OBJECT = 16
@@ -41,7 +46,7 @@ SHORTEST = 1e-6
 def fitted_to_images(
     config: ConfigT, dataset: Dataset, device: torch.device, start: Start | None = None
 ) -> tuple[ConfigT, list[str]]:
-    """The settings with the width, crop and epoch that `--preset best` leaves open, and what to say of them.
+    """The settings with the width, crop, exposure and epoch that `--preset best` leaves open, and what to say.
 
     The width is that of the network whose weights the training starts from, if it does.
     """
@@ -67,6 +72,10 @@ def fitted_to_images(
         else:
             objects = "no object was found in the masks"
         said.append(f"crops of {found['crop']} pixels, as {objects}")
+    if "exposure" not in config.model_fields_set and config.augment == "microscopy":
+        found["exposure"] = harmless_exposure(dataset, config)
+        if found["exposure"] < 1:
+            said.append(f"--exposure {found['exposure']:g}, as larger changes of exposure would mix up the classes")
     if config.epoch_steps is None and config.steps is not None:
         found["epoch_steps"] = math.ceil(config.steps / VALIDATIONS)
     return config.model_copy(update=found), [f"Chosen by --preset best: {'; '.join(said)}"] if said else []
@@ -91,6 +100,13 @@ def object_diameter(dataset: Dataset, config: TrainUDAConfig) -> float | None:
         areas += of_regions[1:].tolist()
     areas = [area for area in areas if area >= SMALLEST_OBJECT]
     return 2 * math.sqrt(float(np.median(areas)) / math.pi) if areas else None
+
+
+def harmless_exposure(dataset: Dataset, config: TrainUDAConfig) -> float:
+    """The largest of `EXPOSURES` after which the grey levels of labelled pixels tell the classes apart as before."""
+    labelled = asked_for(dataset, config)[:MEASURED_MASKS].tolist()
+    lost = zip(EXPOSURES, accuracy_lost(dataset, labelled, EXPOSURES), strict=True)
+    return next((exposure for exposure, accuracy in lost if accuracy <= LARGEST_COST), 0.0)
 
 
 def fitted_to_minutes(config: ConfigT, seconds: dict[str, float], spent: float = 0.0) -> tuple[ConfigT, TimeBudget]:

@@ -21,7 +21,7 @@ BEST: dict[str, Any] = {
 }
 """Set where nothing else was given."""
 
-CHOSEN_BY_BEST = frozenset({"width", "crop", "epoch_steps"})
+CHOSEN_BY_BEST = frozenset({"width", "crop", "exposure", "epoch_steps"})
 """Settings that fit the images and the machine, where nothing was given; see `training.fit`."""
 
 BEST_STEPS = 1000

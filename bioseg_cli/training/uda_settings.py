@@ -53,7 +53,7 @@ class TrainUDAConfig(TrainConfig):
         ),
         "Labelled images": (
             "labels", "ratio", "label_draw", "label_images", "augment", "geometry", "sup_loss", "crop_around", "dice",
-            "border", "dice_smooth", "dice_squared", "dice_background", "tsa",
+            "border", "exposure", "dice_smooth", "dice_squared", "dice_background", "tsa",
         ),
         "Unlabelled images": (
             "unsup_loss", "unsup_weight", "pseudo_labels", "teacher", "mix", "denoise", "confidence", "ramp",
@@ -109,6 +109,13 @@ class TrainUDAConfig(TrainConfig):
         default="paper",
         description="Changes of intensity: RandAugment on the strong views alone (paper), or changes that a microscope "
         "makes, on labelled images too: exposure, focus, noise, light (microscopy).",
+    )
+    exposure: float = Field(
+        default=1.0,
+        ge=0,
+        le=1,
+        description="With --augment microscopy: share of the changes of exposure (gain, offset, gamma, light) that is "
+        "made. The default is 1; --preset best chooses less where changed grey levels would mix up the classes.",
     )
     geometry: Literal["paper", "wide"] = Field(
         default="paper",
@@ -254,6 +261,12 @@ class TrainUDAConfig(TrainConfig):
             raise ValueError("--class-confidence scales --confidence, which --unsup-loss kl has none of: give it too")
         if self.pseudo_loss != "ce" and self.unsup_loss != "fixmatch":
             raise ValueError(f"--pseudo-loss {self.pseudo_loss} is for --unsup-loss fixmatch")
+        return self
+
+    @model_validator(mode="after")
+    def _exposure_is_changed(self) -> Self:
+        if self.exposure != 1 and self.augment != "microscopy":
+            raise ValueError("--exposure is for --augment microscopy: nothing else changes the exposure")
         return self
 
     @model_validator(mode="after")

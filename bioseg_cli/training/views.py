@@ -64,7 +64,9 @@ class Views:
         strong = self.strong(size, random)
         labelled_capture = None
         if config.augment == "microscopy":
-            labelled_capture = draw_capture(size, self.spread, random, severity=LABELLED_SEVERITY)
+            labelled_capture = draw_capture(
+                size, self.spread, random, severity=LABELLED_SEVERITY, exposure=config.exposure
+            )
         mixing, hidden = None, None
         height, width = labelled.images.shape[2:]
         if unlabelled is not None and config.mix != "none" and config.unsup_loss != "none":
@@ -89,5 +91,5 @@ class Views:
     def strong(self, batch: int, random: np.random.Generator) -> StrongView:
         """A strong augmentation of so many images."""
         if self.config.augment == "microscopy":
-            return draw_strong_capture(batch, self.spread, random)
+            return draw_strong_capture(batch, self.spread, random, exposure=self.config.exposure)
         return draw_strong(batch, self.config.strong_ops, random)

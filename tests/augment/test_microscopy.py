@@ -111,6 +111,25 @@ def test_a_capture_repeats() -> None:
     assert torch.equal(drawn.apply(images), drawn.apply(images))
 
 
+@pytest.mark.parametrize("exposure", [0.0, 0.25])
+def test_a_share_of_the_exposure_is_applied_and_all_of_the_optics(exposure) -> None:
+    whole = draw_capture(200, SPREAD, np.random.default_rng(2), severity=0.5)
+    share = draw_capture(200, SPREAD, np.random.default_rng(2), severity=0.5, exposure=exposure)
+    for field in ("blur", "sharpen", "resolution", "photons", "noise"):
+        assert torch.equal(getattr(share, field), getattr(whole, field))
+    for field in ("gain", "gamma"):
+        torch.testing.assert_close(getattr(share, field).log(), exposure * getattr(whole, field).log())
+    for field in ("offset", "shading"):
+        torch.testing.assert_close(getattr(share, field), exposure * getattr(whole, field))
+        assert float(getattr(whole, field).abs().max()) > 0
+
+
+def test_exposing_changes_each_pixel_by_itself_and_nothing_of_the_optics(images) -> None:
+    changed = capture(gain=0.8, offset=0.1, gamma=0.5, blur=2, noise=0.1)
+    expected = (0.8 * images.numpy() + 0.1) ** 0.5
+    np.testing.assert_allclose(changed.expose(images), expected, atol=1e-6)
+
+
 def test_each_image_of_a_batch_has_its_own_changes() -> None:
     drawn = draw_capture(4, SPREAD, np.random.default_rng(5))
     images = torch.full((4, 1, 16, 16), 0.4)

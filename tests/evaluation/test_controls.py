@@ -43,6 +43,7 @@ OTHERS: dict[str, Any] = {
     "augment": "microscopy", "geometry": "wide", "crop_around": "labels", "teacher": "average", "mix": "labelled",
     "ramp": 0.5, "class_confidence": True, "pseudo_loss": "ce-dice", "denoise": 0.3, "label_images": ["disc1"],
     "border": 2, "guard": False, "init_from": "w", "norm_images": "all", "pseudo_labels": "forest",
+    "exposure": 0.5,
 }  # fmt: skip
 """Of every setting of train-uda a value that the runs here do not have."""
 

@@ -397,9 +397,29 @@ def test_wide_views_are_those_of_the_training_mirrored_at_the_frame(coloured: Pa
     assert sheet.headings[1:] == ("wide view",) * WEAK_DRAWS
 
 
+def test_a_share_of_the_exposure_is_shown_and_none_of_it_has_no_column(disc_dataset: Path) -> None:
+    with Dataset(disc_dataset) as dataset:
+        half = PreviewConfig(augment="microscopy", exposure=0.5, images=1)
+        indices = chosen_images(dataset, half)
+        image = ImageSource(dataset, 0, labels=False).batch(indices).images
+        sheet, rows = draw_views(dataset, indices, half)
+        panels = list(next(iter(rows)))
+        none, _ = draw_views(dataset, indices, PreviewConfig(augment="microscopy", exposure=0, images=1))
+        spread = grey_level_spread(dataset)
+    assert sheet.headings[1:3] == ("gain\n0.79", "gain\n1.3") and sheet.headings[12] == "shading\n15%"
+    torch.testing.assert_close(panels[1].image, (image[0] / 1.6**0.5).clamp(0, 1))
+    random = random_stream(0, "augment")
+    labelled = [draw_capture(1, spread, random, severity=0.5, exposure=0.5) for _ in range(2)]
+    strong = [draw_strong_capture(1, spread, random, exposure=0.5) for _ in range(2)]
+    torch.testing.assert_close(panels[14].image, labelled[1].apply(image)[0])
+    torch.testing.assert_close(panels[16].image, strong[1].rotation.warp(strong[1].capture.apply(image))[0])
+    assert [heading.split("\n")[0] for heading in none.headings[1:-4]] == list(CHANGES[6:11])
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
+        (("--exposure", 0.5), "--exposure: for --augment microscopy, which changes the exposure"),
         (("--augment", "microscopy", "--weak"), "--augment: for the strong operations, which --weak leaves out"),
         (("--augment", "microscopy", "--magnitude", 3), "--magnitude: not for --augment microscopy"),
         (("--augment", "microscopy", "--strong-ops", 3), "--strong-ops: not for --augment microscopy"),

@@ -69,7 +69,7 @@ def test_the_papers_settings_are_still_the_default() -> None:
 def test_settings_that_came_later_leave_the_hash_of_a_run_as_it_was() -> None:
     values = settings().model_dump(mode="json")
     later = {"preset", "sup_loss", "augment", "geometry", "crop_around", "warmup", "epoch_steps", "minutes"}
-    later |= {"teacher", "mix", "ramp", "class_confidence", "pseudo_loss", "denoise", "pseudo_labels"}
+    later |= {"exposure", "teacher", "mix", "ramp", "class_confidence", "pseudo_loss", "denoise", "pseudo_labels"}
     before = {name: value for name, value in values.items() if name not in later}
     assert run_hash("train-uda", values, "data") == run_hash("train-uda", before, "data")
     for name, value in {
@@ -106,7 +106,7 @@ def test_a_crop_grows_with_the_objects(tmp_path: Path, side: int, crop: int, mon
         square[-3:, -3:] = 1  # A speck is no object.
         monkeypatch.setattr(dataset, "labels", lambda index: square)
         assert object_diameter(dataset, settings(labels=1)) == pytest.approx(side * 2 / np.sqrt(np.pi))
-        assert fitted_to_images(settings(preset="best", labels=1), dataset, CPU)[0].crop == crop
+        assert fitted_to_images(settings(preset="best", labels=1, exposure=1), dataset, CPU)[0].crop == crop
 
 
 def test_minutes_become_updates_and_validations() -> None:

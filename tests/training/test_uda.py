@@ -348,6 +348,17 @@ def test_labelled_images_are_changed_half_as_far_as_unlabelled_ones(dataset: Dat
     assert float(torch.cat([batch.strong.capture.gain for batch in batches]).log().abs().max()) > 0.8 * np.log(GAIN)
 
 
+def test_both_views_have_the_share_of_the_exposure_that_was_asked_for(dataset: Dataset) -> None:
+    whole, half = (
+        UDA(dataset, TrainUDAConfig(labels=2, batch_size=8, augment="microscopy", exposure=exposure), CPU).draw(0, 0)
+        for exposure in (1.0, 0.5)
+    )
+    for one, other in ((whole.labelled_capture, half.labelled_capture), (whole.strong.capture, half.strong.capture)):
+        assert float(one.gain.log().abs().max()) > 0
+        torch.testing.assert_close(other.gain.log(), one.gain.log() / 2)
+        assert torch.equal(other.blur, one.blur)
+
+
 def test_the_loss_of_a_control_is_the_supervised_one_by_both_names(dataset: Dataset) -> None:
     method = UDA(dataset, TrainUDAConfig(labels=2, unsup_loss="none"), CPU)
     losses = method.loss(small_network(), method.draw(0, 0), FP32)
