@@ -115,7 +115,7 @@ class TrainUDAConfig(TrainConfig):
         ge=0,
         le=1,
         description="With --augment microscopy: share of the changes of exposure (gain, offset, gamma, light) that is "
-        "made. The default is 1; --preset best chooses less where changed grey levels would mix up the classes.",
+        "made. --preset best chooses less than 1 where changed grey levels would mix up the classes.",
     )
     geometry: Literal["paper", "wide"] = Field(
         default="paper",
