@@ -177,7 +177,8 @@ def learning(records: Sequence[RunRecord], data: str, budget: Budget, identity: 
     """Validation mean IoU against updates, a line a run; None where no run has a log."""
     shown = [
         record for record in records
-        if (record.run.data, record.run.budget) == (data, budget) and record.metrics.get("val_mean_iou")
+        if (record.run.data, record.run.budget) == (data, budget)
+        and record.metrics.get("val_mean_iou") and record.metrics.get("updates")
     ]  # fmt: skip
     if not shown:
         return None

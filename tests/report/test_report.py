@@ -28,9 +28,10 @@ from bioseg_cli.report.comparisons import least_wilcoxon
 from bioseg_cli.report.findings import Findings
 from bioseg_cli.report.page import render
 from bioseg_cli.report.paper import TABLE_S1, published, published_head, published_reversals
-from bioseg_cli.report.records import RunRecord
+from bioseg_cli.report.records import RunRecord, read_record
 from bioseg_cli.report.strips import Album, Gallery, Picture, Strip
 from bioseg_cli.report.tables import FootNotes
+from bioseg_cli.runs.directory import RunDirectory
 from bioseg_cli.runs.sections import Environment
 from bioseg_cli.study.grid import Budget
 from bioseg_cli.study.results import StudyResults
@@ -452,6 +453,38 @@ def test_what_is_gone_is_said_in_place_and_the_rest_is_there(finished: Path, bio
     result = bioseg("report", copy, "--quiet", "--overwrite")
     assert result.exit_code == 0, result.output
     assert "No picture: The data set is gone" in Page((copy / "report.html").read_text()).words
+
+
+@pytest.mark.parametrize(
+    ("log", "without", "said"),
+    [
+        ("epoch,updates,lr,val_mean_iou\n1,4,0.1,0.5\n2,8,,0.6\n", "lr", "has no number in line 3, column lr"),
+        ("epoch,updates,lr,val_mean_iou\n1,4,0.1,0.5\n2,8,0.1\n", "val_mean_iou", "in line 3, column val_mean_iou"),
+        ("epoch,updates,lr,val_mean_iou\n1,nan,0.1,0.5\n", "updates", "in line 2, column updates"),
+        ("epoch,updates,lr,val_mean_iou\n" + "1" * 200_000, "all", "cannot be read: field larger than field limit"),
+        ("", "all", "is empty"),
+    ],
+    ids=["an empty cell", "cut off", "no finite number", "one long line", "empty"],
+)
+def test_a_damaged_log_costs_the_curve_that_it_damages_and_the_page_says_so(
+    log: str, without: str, said: str, tmp_path: Path
+) -> None:
+    results = study(kl_wins, folder=tmp_path, iic=False)
+    for run in results.runs:
+        RunDirectory.create(run.path, new_manifest(), overwrite=False)
+        whole = "epoch,updates,lr,val_mean_iou\n1,4,0.1,0.5\n2,8,0.1,0.6\n"
+        (run.path / "metrics.csv").write_text(whole)
+    damaged = results.runs[1]
+    (damaged.path / "metrics.csv").write_text(log)
+    columns = {"epoch", "updates", "lr", "val_mean_iou"}
+    assert read_record(damaged).metrics.keys() == (set() if without == "all" else columns - {without})
+    text = page_of(results)
+    said_of = Page(text).words.split("A curve of ")[1:]
+    assert len(said_of) == 1 and said_of[0].startswith(f"{damaged.name} is left out: {damaged.path / 'metrics.csv'}")
+    assert said in said_of[0]
+    drawn = re.findall(r"<desc[^>]*>([^<]*at the end[^<]*)</desc>", text)
+    kl_runs = sum(int(count) for each in drawn for count in re.findall(r"(\d+) runs? of KL", each, re.IGNORECASE))
+    assert kl_runs == 9 - (without != "lr")
 
 
 def test_runs_alone_become_a_page_too(disc_run: Path, bioseg: Cli, tmp_path: Path) -> None:
