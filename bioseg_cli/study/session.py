@@ -84,21 +84,23 @@ class _Study:
         runs = tuple((run, *self.status(run)) for run in self.trainings)
         return StudyResult(self.folder.path, runs, self.record()["runs"], results, dict(self.problems))
 
-    def _forget(self) -> None:
+    def _forget_runs(self) -> None:
         for run in self.trainings:
             path = self.folder.run(run.name)
             if path.exists():
                 with owned_folder(path):
                     shutil.rmtree(path, ignore_errors=True)
-            self.folder.scores(run.name).unlink(missing_ok=True)
 
     def carry_out(self, output: Output, ownership: Ownership, *, overwrite: bool) -> None:
         """Do what is missing, or with `overwrite` all of the plan."""
         jobs: list[Job] = [*self._baselines(), *self._forests(), *map(self._job, self.trainings)]
         if overwrite:
             # Not before it is known that all can be scored: what is refused loses nothing.
-            self._forget()
-        missing = [job for job in jobs if not is_scored(job.scores, job.request, job.hash)]
+            self._forget_runs()
+        missing = [job for job in jobs if overwrite or not is_scored(job.scores, job.request, job.hash)]
+        for job in missing:
+            # Scores of other data, or of an earlier attempt, would stand in the tables where this one fails.
+            job.scores.unlink(missing_ok=True)
         self._save("running")
         done = len(jobs) - len(missing)
         if done:

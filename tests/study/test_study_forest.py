@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,13 +19,15 @@ from scipy import stats
 
 from bioseg_cli.cli.tables.study import render
 from bioseg_cli.dataset.reader import Dataset
+from bioseg_cli.io.ownership import owned_folder
 from bioseg_cli.runs.console import ConsoleOutput
+from bioseg_cli.study import session
 from bioseg_cli.study.collect import results_of_study
 from bioseg_cli.study.document import document
 from bioseg_cli.study.folder import StudyFolder
 from bioseg_cli.study.forest import forest_rows, score_forest
 from bioseg_cli.study.grid import expand, read_plan
-from bioseg_cli.study.job import BaselinesJob
+from bioseg_cli.study.job import BaselinesJob, Job
 from bioseg_cli.study.results import ScoreRow, baselines_request, write_scores
 from bioseg_cli.study.session import _Study
 from bioseg_cli.study.settings import Plan, StudyConfig
@@ -72,6 +75,47 @@ def test_seeds_and_losses_share_a_forest(grown: _Study) -> None:
     assert len({job.scores for job in jobs}) == 3
     (baselines,) = grown._baselines()
     assert isinstance(baselines, BaselinesJob) and baselines.baselines == ("otsu",)
+
+
+def carried_out(study: _Study, monkeypatch: pytest.MonkeyPatch, *, overwrite: bool = False) -> set[str]:
+    """The names of the jobs that a study begins, none of which ends well."""
+    begun = set()
+
+    def fail(do: object, jobs: Sequence[Job], **_: object) -> Iterator[tuple[Job, str]]:
+        for job in jobs:
+            begun.add(job.name)
+            yield job, "The machine went off"
+
+    monkeypatch.setattr(session, "run_jobs", fail)
+    with owned_folder(study.folder.path) as ownership:
+        study.carry_out(QUIET, ownership, overwrite=overwrite)
+    return begun
+
+
+def test_overwrite_and_changed_data_repeat_the_baselines_and_leave_no_score_of_before(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = Path(shutil.copy(data, tmp_path / "copy.h5"))
+    found = planned(copy, tmp_path, baselines=["otsu", "forest"])
+    of_data = [*found._baselines(), *found._forests()]
+    names = {job.name for job in of_data}
+
+    def write_all() -> None:
+        for job in of_data:
+            job.scores.parent.mkdir(parents=True, exist_ok=True)
+            job.scores.write_text(write_scores([score_row("otsu", 0.25, None)], job.request, job.hash))
+
+    write_all()
+    assert not names & carried_out(found, monkeypatch)
+    assert [row.name for row in results_of_study(found.folder).baselines["Discs"]][:1] == ["otsu"]
+    assert names <= carried_out(found, monkeypatch, overwrite=True)
+    assert results_of_study(found.folder).baselines["Discs"] == ()
+    write_all()
+    copy.unlink()
+    write_discs(copy, wrong=(1,))
+    changed = planned(copy, tmp_path, baselines=["otsu", "forest"])
+    assert names <= carried_out(changed, monkeypatch)
+    assert results_of_study(changed.folder).baselines["Discs"] == ()
 
 
 def test_without_it_none_is_grown(data: Path, tmp_path: Path) -> None:
