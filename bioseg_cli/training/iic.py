@@ -136,8 +136,8 @@ class IIC:
         kind = "training" if self.mapping_split == "train" else "validation"
         return f"No mask is read in training; afterwards {count} labelled {kind} images decide what each cluster is"
 
-    def draw(self, epoch: int, step: int) -> IICBatch:
-        """The batch of a step with its views: a function of seed, epoch and step alone."""
+    def draw(self, epoch: int, step: int, progress: float = 0.0) -> IICBatch:
+        """The batch of a step with its views: see `method.Method.draw`; nothing in it depends on the progress."""
         config = self.config
         which, position = divmod(step, self._pass_steps)
         size = config.batch_size

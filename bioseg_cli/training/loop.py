@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -157,10 +157,10 @@ class Trainer:
         """Do the rest of the epoch begun; false where the user stopped it."""
         state, method = self.state, self.method
         self.network.train()
-        end = min(method.epoch_steps, state.step + self.total_steps - state.updates)
-        # A batch is a function of its position, so the next one can be made while this one is trained on.
-        with prefetched_map(partial(method.draw, state.epoch), range(state.step, end), most=1) as batches:
-            while state.step < end:
+        places = state.places_left(method.epoch_steps, self.total_steps)
+        # A batch is a function of its place, so the next one can be made while this one is trained on.
+        with prefetched_map(lambda place: method.draw(*place), places, most=1) as batches:
+            for _ in places:
                 if self.processes.any(self.stop_requested()):
                     return False
                 values = self._train_step(next(batches))

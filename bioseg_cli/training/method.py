@@ -67,8 +67,14 @@ class Method(Protocol):
     def epoch_steps(self) -> int:
         """Updates in an epoch."""
 
-    def draw(self, epoch: int, step: int) -> Any:
-        """The batch of a step, with its augmentation drawn: a function of seed, epoch and step alone."""
+    def draw(self, epoch: int, step: int, progress: float = 0.0) -> Any:
+        """The batch of a step, with its augmentation drawn: a function of seed, epoch, step and progress alone.
+
+        Args:
+            epoch: from 0.
+            step: of the epoch, from 0.
+            progress: share of the budget that the updates before it have spent, in [0, 1).
+        """
 
     def loss(
         self, network: nn.Module, batch: Any, precision: Precision, teacher: UNet | None = None

@@ -42,6 +42,20 @@ class TrainingState:
     seconds: float = 0.0
     """Time spent training, over all its parts, up to when the state was saved."""
 
+    def places_left(self, epoch_steps: int, total_steps: int) -> list[tuple[int, int, float]]:
+        """The epoch, step and progress of each step that is left of the epoch begun: what `Method.draw` is given.
+
+        Progress is the share of the updates. Epochs do not tell it: the end of a budget cuts its last epoch short, and
+        a run that goes on with a larger budget begins another.
+
+        Args:
+            epoch_steps: updates in a whole epoch.
+            total_steps: updates in the budget.
+        """
+        before = self.updates - self.step
+        end = min(epoch_steps, total_steps - before)
+        return [(self.epoch, step, (before + step) / total_steps) for step in range(self.step, end)]
+
 
 class Stateful(Protocol):
     """A network or an optimiser."""

@@ -132,8 +132,8 @@ class UDA:
         other.epoch_steps = config.epoch_steps or self.epoch_steps
         return other
 
-    def draw(self, epoch: int, step: int) -> UDABatch:
-        """The batch of a step with its views: a function of seed, epoch and step alone."""
+    def draw(self, epoch: int, step: int, progress: float = 0.0) -> UDABatch:
+        """The batch of a step with its views: see `method.Method.draw`."""
         config = self.config
         crop = random_stream(config.seed, "crop", epoch, step)
         labelled = self._source.batch(
@@ -145,7 +145,6 @@ class UDA:
         unlabelled = None
         if self._sees_unlabelled:
             unlabelled = self._source.batch(self._turn(self.unlabelled, 1, epoch, step), crop=config.crop, random=crop)
-        progress = (epoch * self.epoch_steps + step) / config.total_steps(self.epoch_steps)
         return self._views.of(labelled, unlabelled, epoch, step, progress)
 
     def _turn(self, subset: IntArray, which: int, epoch: int, step: int) -> IntArray:

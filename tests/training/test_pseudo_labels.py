@@ -120,7 +120,6 @@ def test_another_budget_keeps_the_labels(dataset: Dataset) -> None:
     other = method.with_budget(taught(steps=40, epoch_steps=5))
     assert other.pseudo_labels is method.pseudo_labels
     assert (other.epoch_steps, other.config.steps, method.config.steps) == (5, 40, 6)
-    assert other.draw(0, 3).progress == pytest.approx(3 / 40)
 
 
 def test_without_an_unlabelled_image_it_is_refused(dataset: Dataset) -> None:

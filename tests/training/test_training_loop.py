@@ -59,10 +59,13 @@ class Scripted:
         """The followed weight at the begin of each step."""
         self.taught: list[tuple[float, float] | None] = []
         """The followed weight and statistic of the teacher at the begin of each step."""
+        self.progress: list[float] = []
+        """The share of the budget that each step is told."""
         self.validated: list[tuple[float, float]] = []
         """The followed weight and statistic in each validation."""
 
-    def draw(self, epoch: int, step: int) -> int:
+    def draw(self, epoch: int, step: int, progress: float = 0.0) -> int:
+        self.progress.append(progress)
         return epoch * self.epoch_steps + step + 1
 
     def loss(
@@ -149,6 +152,19 @@ def test_each_step_is_taken_at_the_rate_of_the_schedule(trainer: Train, schedule
     assert [*method.trained, saved(made, "last")] == pytest.approx(moved, abs=1e-5)
     # The log has the rate of the epoch's last step.
     assert column(made, "lr") == pytest.approx([0.5 * rates[3], 0.5 * rates[7], 0.5 * rates[9]], abs=1e-6)
+
+
+def test_progress_is_the_share_of_the_updates_also_where_a_budget_cut_an_epoch_short(trainer: Train) -> None:
+    method = Scripted(epoch_steps=4)
+    trainer(method, steps=6).fit()
+    assert method.progress == [step / 6 for step in range(6)]
+    # The second epoch had two steps. The third is whole.
+    longer = Scripted(epoch_steps=4)
+    trainer(longer, resume=True, steps=10).fit()
+    assert longer.progress == [step / 10 for step in range(6, 10)]
+    # With a smaller budget an epoch begun ends where it is.
+    shorter = Scripted(epoch_steps=4)
+    assert trainer(shorter, resume=True, steps=3).fit() and shorter.progress == []
 
 
 def test_rmsprop_divides_by_its_own_mean_square(trainer: Train) -> None:

@@ -128,7 +128,7 @@ class Plain:
         self.record = TrainedOn(labels=labels)
         self._source = ImageSource(dataset, config.cache_bytes)
 
-    def draw(self, epoch: int, step: int) -> ImageBatch:
+    def draw(self, epoch: int, step: int, progress: float = 0.0) -> ImageBatch:
         size = self.config.batch_size
         order = looped_order(self.labelled, self.epoch_steps * size, random_stream(self.config.seed, "order", epoch))
         return self._source.batch(order[step * size : (step + 1) * size])
