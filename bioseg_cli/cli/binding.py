@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import os
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Optional, TypeVar, Union, get_args, get_origin
@@ -69,6 +69,7 @@ def bind(
             given = _given(values, fields)
             stored = {} if shared["config"] is None else read_config(shared["config"], model)
             config = build_config(model, overlaid(stored, given, model), source=shared["config"])
+            _refuse_rivals(given, model)
             function(config, output, shared["overwrite"])
 
     panels = {key: panel for panel, keys in model.panels.items() for key in keys}
@@ -141,6 +142,13 @@ def _given(values: dict[str, Any], fields: dict[str, FieldInfo]) -> dict[str, An
             raise UsageError(f"{name.upper()} was given twice, as an argument and as {flag_of(name)}")
         given[name] = given.pop(key)
     return given
+
+
+def _refuse_rivals(given: Mapping[str, Any], model: type[Config]) -> None:
+    """Raise `UsageError` where options were given of which one takes the place of the other."""
+    for name in given:
+        if rivals := sorted(model.replaces.get(name, frozenset()) & given.keys()):
+            raise UsageError(f"give {flag_of(name)} or {flag_of(rivals[0])}, not both", fix="Leave one of them out.")
 
 
 _MEMORY = ("crop", "tile", "batch_size", "width")

@@ -20,6 +20,7 @@ from bioseg_cli.training import alike
 from bioseg_cli.training.labels import refuse_single_class
 from bioseg_cli.training.settings import TrainConfig
 from bioseg_cli.training.uda_settings import TrainUDAConfig
+from bioseg_cli.training.without_effect import refuse_without_effect
 
 CONTROL = "none"
 """The unsupervised loss of a supervised control."""
@@ -251,7 +252,9 @@ def _planned(
     source: Path,
     variant: str = "",
 ) -> PlannedRun:
-    config = build_config(model, {**values, "data": facts.path}, source=source).model_dump(mode="json")
+    built = build_config(model, {**values, "data": facts.path}, source=source)
+    refuse_without_effect(built, source)
+    config = built.model_dump(mode="json")
     start = config["init_from"]
     weights_hash = None if start is None else sha256_of(checkpoint_of(Path(start), None))
     identity = run_hash(model.command, config, facts.content_hash, weights_hash, facts.objects_hash)

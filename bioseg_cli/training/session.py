@@ -9,6 +9,7 @@ from bioseg_cli.training.restarts import train_with_restarts
 from bioseg_cli.training.settings import TrainConfig
 from bioseg_cli.training.single_run import train
 from bioseg_cli.training.watch import Watch
+from bioseg_cli.training.without_effect import refuse_without_effect
 
 
 def run(config: TrainConfig, output: Output, *, overwrite: bool, watch: Watch) -> RunDirectory:
@@ -19,7 +20,12 @@ def run(config: TrainConfig, output: Output, *, overwrite: bool, watch: Watch) -
         output: where progress goes.
         overwrite: whether an earlier run of that name may be replaced.
         watch: is told of each step, and may stop it.
+
+    Raises:
+        UsageError: a new run has settings without an effect.
     """
+    if config.resume is None:
+        refuse_without_effect(config)
     if isinstance(config, TrainIICConfig):
         return train_with_restarts(config, output, overwrite=overwrite, watch=watch)
     return train(config, output, overwrite=overwrite, watch=watch)

@@ -43,10 +43,16 @@ def with_resumed_settings(config: ConfigT) -> ConfigT:
 
     Raises:
         DataError: no run there.
-        UsageError: another setting was given that is not the run's.
+        UsageError: another setting was given that is not the run's, or another directory to write.
     """
     if config.resume is None:
         return config
+    if config.run is not None and config.run.resolve() != config.resume.resolve():
+        raise UsageError(
+            f"A resumed run stays where it is, and --run {config.run} is another directory",
+            where=config.resume,
+            fix="Leave out --run, or copy the run there first and resume the copy.",
+        )
     model = type(config)
     stored = read_config(RunDirectory.open(config.resume).path / MANIFEST_NAME, model)
     given = config.model_dump(include=config.model_fields_set - {"resume", "run"}, mode="json")

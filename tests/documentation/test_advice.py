@@ -82,6 +82,7 @@ REACHED_BY: dict[str, tuple[str, ...]] = {
     "training/fit.py": ("train-uda",),
     "training/restarts.py": ("train-iic",),
     "training/uda.py": ("train-uda",),
+    "training/without_effect.py": ("train-uda",),
     "training/": TRAIN,
 }
 """By the beginning of a module's path, the longest that fits; settings classes know their commands themselves."""
@@ -124,6 +125,8 @@ OF_ANOTHER: dict[tuple[str, str], tuple[str, ...]] = {
     ("training/labels.py", "--label-images"): ("train-uda",),
     ("training/label_names.py", "--label-images"): ("train-uda",),
     ("training/labels.py", "--map-labels"): ("train-iic",),
+    ("training/without_effect.py", "--shift"): ("train-iic",),
+    ("training/without_effect.py", "--shift-loss"): ("train-iic",),
     ("training/uda.py", "--val-share"): PREPARE,  # "Prepare it again ..."
 }
 """Options of another command than the one that shows the message, which says so."""
