@@ -32,7 +32,10 @@ from bioseg_cli.training.single_run import (
 from bioseg_cli.training.watch import Watch
 
 FOLDER = "restarts"
-COPIED = ("progress", "best", "metrics", "clusters", "mapped_by", "mappings", "collapse", "initial_weights")
+COPIED = (
+    "progress", "best", "metrics", "clusters", "mapped_by", "mappings", "collapse", "initial_weights",
+    "device", "precision", "layout",
+)  # fmt: skip
 """What the manifest of a run has from its kept restart."""
 
 
@@ -80,6 +83,8 @@ def _begin(path: Path, record: Manifest, config: TrainIICConfig, *, overwrite: b
     if record.data.content_hash != run.manifest.data.content_hash:
         raise DataError("The data set is not the one this run was trained on", where=path, fix="Give its --data.")
     record.times = resumed(run.manifest.times)
+    # The states of the run stay those of the restart that was kept before, until all have ended again.
+    record.take(run.manifest, (*COPIED, "restarts"))
     run.manifest = record
     run.save_manifest()
     return run

@@ -21,6 +21,7 @@ from bioseg_cli.dataset.writer import DatasetWriter
 from bioseg_cli.io.normalisation import Normalisation
 from bioseg_cli.metrics.mapping import contingency, hungarian, many_to_one
 from bioseg_cli.model.saved import ModelCard, load_model
+from bioseg_cli.runs.directory import RunDirectory, default_state
 from bioseg_cli.training.iic import IIC
 from bioseg_cli.training.iic_settings import TrainIICConfig
 
@@ -385,6 +386,22 @@ def test_stopped_restarts_are_resumed(
     assert len(manifest(run / "restarts" / f"seed{5 + steps // 12}")["times"]["resumed"]) == 1
     assert_equal_runs(run, restarted)
     assert set(manifest(run)["times"]) == {"started", "resumed", "ended"}
+
+
+def test_restarts_that_go_on_keep_what_is_said_of_the_states_until_all_have_ended(
+    bioseg: Cli, disc_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = trained(bioseg, disc_dataset, tmp_path / "run", *SMALL, "--epochs", 1, "--restarts", 2)
+    before = manifest(run)
+    assert before["device"] == manifest(run / "restarts" / "seed0")["device"]
+    # The first restart goes on to its second epoch, and the other does not begin.
+    stopped(bioseg, disc_dataset, run, 1, monkeypatch, "--resume", run, "--epochs", 2)
+    after = manifest(run)
+    for key in ("best", "metrics", "progress", "clusters", "mappings", "mapped_by", "collapse", "restarts"):
+        assert after[key] == before[key], key
+    assert after["times"]["started"] == before["times"]["started"]
+    assert (after["config"]["epochs"], after["config"]["restarts"]) == (2, 2)
+    assert default_state(RunDirectory.open(run)) == "best-final"
 
 
 def test_restarts_are_replaced_only_when_asked(bioseg: Cli, disc_dataset: Path, tmp_path: Path) -> None:
