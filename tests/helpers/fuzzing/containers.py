@@ -70,8 +70,9 @@ def within(dice: Random, content: bytes, other: bytes) -> bytes | None:
         return None
     try:
         return change(dice, content, other)
-    except (OSError, EOFError, ValueError, KeyError, RuntimeError, TypeError, zipfile.BadZipFile, zlib.error):
-        return mutated(dice, content, other)  # what the change would not make of this file
+    except (OSError, EOFError, ValueError, LookupError, RuntimeError, TypeError, struct.error, zipfile.BadZipFile,
+            zlib.error):  # fmt: skip
+        return mutated(dice, content, other)  # what the change would not make of this file, damaged or not
 
 
 def _png(dice: Random, content: bytes, other: bytes) -> bytes:
