@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from bioseg_cli.config import SplitName
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.errors import DataError, UsageError
@@ -15,9 +17,11 @@ from bioseg_cli.evaluation.report import Evaluation
 from bioseg_cli.runs.directory import RunDirectory
 from bioseg_cli.runs.manifest import Manifest, read_manifest
 from bioseg_cli.runs.output import Output
+from bioseg_cli.runs.section import problems_of
 from bioseg_cli.study.folder import ENDED, StudyFolder, is_study, status_of
 from bioseg_cli.study.forest import FOREST, forest_file, forest_rows, score_forest
 from bioseg_cli.study.grid import CONTROL, Budget
+from bioseg_cli.study.record import RunEntry, StudyRecord
 from bioseg_cli.study.results import (
     RunResult,
     ScoreRow,
@@ -58,50 +62,48 @@ def results_of_study(folder: StudyFolder) -> StudyResults:
     """
     manifest = read_manifest(folder.path)
     try:
-        plan = Plan.model_validate(manifest["config"])
-        runs = [_run_of_study(folder, plan, entry) for entry in manifest["runs"]]
-        named = {_title(entry): entry["data"] for entry in manifest["runs"]}
-        files = {data: {name: Path(file) for name, file in of.items()} for data, of in manifest["data"].items()}
-        baselines = {data: _baselines(folder, plan, data) for data in files}
-        return StudyResults(
-            title=manifest["title"],
-            split=plan.split,
-            files={title: files[data] for title, data in named.items()},
-            runs=with_controls(runs, [_manifest(run) for run in runs]),
-            baselines={
-                title: (*baselines[data], *_forests(folder, plan, [run for run in runs if run.data == title], data))
-                for title, data in named.items()
-            },
-            settings=manifest["config"],
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"The manifest of the study is damaged ({error})", where=folder.manifest) from None
+        record = StudyRecord.model_validate(manifest)
+        plan = Plan.model_validate(record.config)
+        named = {entry.title: entry.data for entry in record.runs}
+        files = {title: record.data[data] for title, data in named.items()}
+    except (KeyError, ValidationError) as error:
+        said = problems_of(error) if isinstance(error, ValidationError) else f"data: {error} is missing"
+        fix = "Carry the plan out again: what has ended is kept."
+        raise DataError(f"The manifest of the study is damaged ({said})", where=folder.manifest, fix=fix) from None
+    runs = [_run_of_study(folder, plan, entry) for entry in record.runs]
+    baselines = {data: _baselines(folder, plan, data) for data in record.data}
+    return StudyResults(
+        title=record.title,
+        split=plan.split,
+        files=files,
+        runs=with_controls(runs, [_manifest(run) for run in runs]),
+        baselines={
+            title: (*baselines[data], *_forests(folder, plan, [run for run in runs if run.data == title], data))
+            for title, data in named.items()
+        },
+        settings=record.config,
+    )
 
 
-def _title(entry: Mapping[str, Any]) -> str:
-    """What tables call the data set of a run; runs of other settings have a table of their own."""
-    return f"{entry['data']} ({entry['variant']})" if "variant" in entry else str(entry["data"])
-
-
-def _run_of_study(folder: StudyFolder, plan: Plan, entry: dict[str, Any]) -> RunResult:
-    path = folder.run(entry["name"])
-    status, failure = status_of(path, entry["hash"])
+def _run_of_study(folder: StudyFolder, plan: Plan, entry: RunEntry) -> RunResult:
+    path = folder.run(entry.name)
+    status, failure = status_of(path, entry.hash)
     wanted = run_request(plan.split, plan.states)
-    rows = read_scores(folder.scores(entry["name"]), wanted, entry["hash"]) or ()
-    if status in ENDED and not rows and "failure" in entry:
-        status, failure = "failed", entry["failure"]
+    rows = read_scores(folder.scores(entry.name), wanted, entry.hash) or ()
+    if status in ENDED and not rows and entry.failure is not None:
+        status, failure = "failed", entry.failure
     elif failure is None and status not in ENDED:
-        failure = entry.get("failure")
+        failure = entry.failure
     manifest = Manifest.read(path) if status in ENDED else None
     return RunResult(
-        name=entry["name"],
+        name=entry.name,
         path=path,
-        data=_title(entry),
-        loss=entry["loss"],
-        budget=None if entry["budget"] is None else Budget(**entry["budget"]),
-        draw=entry["draw"],
-        seed=entry["seed"],
-        hash=entry["hash"],
+        data=entry.title,
+        loss=entry.loss,
+        budget=entry.budget,
+        draw=entry.draw,
+        seed=entry.seed,
+        hash=entry.hash,
         status=status,
         failure=failure,
         collapse={} if manifest is None else manifest.collapse,
