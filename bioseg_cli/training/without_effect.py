@@ -35,9 +35,13 @@ def refuse_without_effect(config: TrainConfig, source: Path | None = None) -> No
 
 
 def _of_labelled(config: TrainUDAConfig) -> Iterator[str]:
-    # The preset chooses a crop when it knows the images.
-    if config.crop_around == "labels" and config.crop is None and config.preset != "best":
+    # The preset sets both itself, and chooses a crop when it knows the images.
+    if config.preset == "best":
+        return
+    if config.crop_around == "labels" and config.crop is None:
         yield "--crop-around labels places crops, and without --crop there are none"
+    if config.dice == "batch" and config.batch_size == 1:
+        yield "--dice batch pools the images of a step, and with --batch-size 1 there is only one"
 
 
 def _of_unlabelled(config: TrainUDAConfig) -> Iterator[str]:

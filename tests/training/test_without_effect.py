@@ -28,6 +28,7 @@ WITHOUT_EFFECT: list[tuple[type[TrainConfig], Mapping[str, Any], Mapping[str, An
     (TrainUDAConfig, {"class_confidence": True}, {"confidence": 0.0}, "--confidence, which is 0"),
     (TrainUDAConfig, {"strong_ops": 4}, {"augment": "microscopy"}, "the operations of --augment paper"),
     (TrainUDAConfig, {"crop_around": "labels"}, {}, "without --crop there are none"),
+    (TrainUDAConfig, {"dice": "batch"}, {"batch_size": 1}, "with --batch-size 1 there is only one"),
     (TrainIICConfig, {"shift_loss": "collapsed"}, {}, "without --shift there are none"),
 ]
 
@@ -47,7 +48,8 @@ def test_a_setting_without_effect_is_refused(
         (TrainUDAConfig, {"unsup_loss": "kl", "confidence": 0.9, "sharpen": 0.5, "class_confidence": True}),
         (TrainUDAConfig, {"unsup_loss": "fixmatch", "class_confidence": True, "confidence": 0.9}),
         (TrainUDAConfig, {"unsup_loss": "iid", "stop_gradient": False}),
-        (TrainUDAConfig, {"preset": "best"}),
+        (TrainUDAConfig, {"preset": "best", "batch_size": 1}),
+        (TrainUDAConfig, {"dice": "batch", "batch_size": 2}),
         (TrainUDAConfig, {"crop_around": "labels", "crop": 64}),
         # A control is repeated from the settings of its run.
         (TrainUDAConfig, {"unsup_loss": "none", "confidence": 0.9, "sharpen": 0.5, "strong_ops": 4}),
