@@ -218,6 +218,16 @@ def difference(values: Mapping[Repeat, float], reference: Mapping[Repeat, float]
     return f"{gain.mean:+.4f}{interval}"
 
 
+def refuse_same_draws(data: Path, labels: int, draws: Iterable[int]) -> None:
+    """Exit where two draws choose the same images, as of few images they may: an interval would count them as two."""
+    with Dataset(data) as dataset:
+        known: dict[frozenset[int], int] = {}
+        for draw in draws:
+            images = frozenset(dataset.label_subset(count=labels, draw=draw).tolist())
+            if known.setdefault(images, draw) != draw:
+                raise SystemExit(f"Draws {known[images]} and {draw} of {labels} choose the same images of {data}.")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
@@ -237,6 +247,8 @@ def main() -> None:
     console = printer()
     console.print(machine.describe())
     comparison = Comparison(data, options.folder / options.bed, options.steps, options.split)
+    for labels in options.labels:
+        refuse_same_draws(data, labels, options.draws)
     for labels in options.labels:
         console.print(table_by_arm(comparison, options.arm, labels, options.draws, options.reference, options.jobs))
 

@@ -70,13 +70,15 @@ def results_of_study(folder: StudyFolder) -> StudyResults:
         said = problems_of(error) if isinstance(error, ValidationError) else f"data: {error} is missing"
         fix = "Carry the plan out again: what has ended is kept."
         raise DataError(f"The manifest of the study is damaged ({said})", where=folder.manifest, fix=fix) from None
-    runs = [_run_of_study(folder, plan, entry) for entry in record.runs]
+    alone = [_run_of_study(folder, plan, entry) for entry in record.runs]
+    manifests = [_manifest(run) for run in alone]
+    runs = with_draws_of_their_own(alone, manifests)
     baselines = {data: _baselines(folder, plan, data) for data in record.data}
     return StudyResults(
         title=record.title,
         split=plan.split,
         files=files,
-        runs=with_controls(runs, [_manifest(run) for run in runs]),
+        runs=with_controls(runs, manifests),
         baselines={
             title: (*baselines[data], *_forests(folder, plan, [run for run in runs if run.data == title], data))
             for title, data in named.items()
@@ -124,6 +126,25 @@ def _labelled_share(manifest: Manifest) -> float | None:
 def _unseen(manifest: Manifest) -> tuple[str, ...]:
     labelled = manifest.labelled_images
     return (labelled and labelled.unseen) or ()
+
+
+def with_draws_of_their_own(runs: Sequence[RunResult], manifests: Sequence[Manifest | None]) -> tuple[RunResult, ...]:
+    """The runs, with one label draw for all that have the same labelled images: these are not independent.
+
+    Of few images, two draws may choose the same.
+
+    Args:
+        runs: of a study, or any.
+        manifests: of each; None where it has not ended.
+    """
+    first: dict[tuple[str, frozenset[str]], int] = {}
+    found = []
+    for run, manifest in zip(runs, manifests, strict=True):
+        if manifest is not None and manifest.labels is not None and manifest.labels.images is not None:
+            choice = run.data, frozenset(manifest.labels.images)
+            run = replace(run, draw=first.setdefault(choice, run.draw))
+        found.append(run)
+    return tuple(found)
 
 
 def with_controls(runs: Sequence[RunResult], manifests: Sequence[Manifest | None]) -> tuple[RunResult, ...]:
@@ -199,7 +220,7 @@ def results_of_runs(paths: Sequence[Path], split: SplitName, output: Output) -> 
         title=", ".join(path.name for path in paths),
         split=split,
         files=files,
-        runs=with_controls(runs, manifests),
+        runs=with_controls(with_draws_of_their_own(runs, manifests), manifests),
         baselines=baselines,
         settings={},
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -85,6 +86,24 @@ def test_the_cells_are_the_means_of_their_runs(finished) -> None:
     low, high = cell["interval"]
     assert low < cell["mean_iou"] < high
     assert cell["control"]["difference"] == pytest.approx(cell["mean_iou"] - control["mean_iou"])
+
+
+def test_draws_of_the_same_images_are_one_draw(finished, plan: Path, bioseg: Cli, tmp_path: Path) -> None:
+    out, found = finished
+    copy = shutil.copytree(out, tmp_path / "copy")
+    images = {}
+    for manifest in sorted(copy.glob("runs/*-2labels-draw*/manifest.yaml")):
+        record = yaml.safe_load(manifest.read_text())
+        record["labels"]["images"] = images.setdefault(record["config"]["unsup_loss"], record["labels"]["images"])
+        manifest.write_text(yaml.safe_dump(record))
+    again = tables(bioseg("study", plan, "--out", copy, "--json", "--quiet"))
+    which = [number for number, cell in enumerate(found["cells"]) if (cell["loss"], cell["labels"]) == ("kl", 2)]
+    assert which
+    for number in which:
+        assert (found["cells"][number]["unit"], again["cells"][number]["unit"]) == ("label draw", "seed")
+        assert again["cells"][number]["reservation"] == "the interval is over seeds alone"
+        assert again["cells"][number]["units"] == found["cells"][number]["units"]
+        assert again["cells"][number]["control"] is not None
 
 
 def test_a_finished_study_is_read_and_not_run_again(finished, plan: Path, bioseg: Cli) -> None:
