@@ -100,7 +100,7 @@ def _recorded_names(records: Sequence[PredictionRecord]) -> tuple[str, ...]:
 
 
 def _refuse_mixture(records: Sequence[PredictionRecord], out: Path, frames: Sequence[Frame]) -> None:
-    """Raise `DataError` for masks that an earlier prediction made: one score would be of two models."""
+    """Raise `DataError` for masks that several predictions made: one score would be of two models."""
     older = (entry for record in records for earlier in record.earlier for entry in earlier.files)
     replaced = {out / output for entry in older for output in entry.outputs}
     if names := list(dict.fromkeys(frame.path.name for frame in frames if frame.path in replaced)):
@@ -108,6 +108,16 @@ def _refuse_mixture(records: Sequence[PredictionRecord], out: Path, frames: Sequ
             f"An earlier prediction made {listing(names)}, and the one that replaces such masks is not complete",
             where=out,
             fix="Go on with it by `bioseg predict` and --skip-existing, or move these masks away.",
+        )
+    made_by = {out / output: record for record in records for entry in record.files for output in entry.outputs}
+    first_of = {made_by[frame.path].model.sha256: frame.path for frame in reversed(frames) if frame.path in made_by}
+    if len(first_of) > 1:
+        names = [path.name for path in first_of.values()]
+        raise DataError(
+            f"The masks are of {len(names)} models, as the records of the parts of a job array say, such as "
+            f"{listing(names)}",
+            where=out,
+            fix="Predict all parts with one model, or move the masks of the others away.",
         )
 
 

@@ -27,12 +27,15 @@ OF_ONE_COMMAND = frozenset(
 class EarlierPrediction:
     """The entries of the records in an output folder, by their masks: a volume may be called as an image is.
 
+    Where the record of a whole prediction and that of a part name the same mask, the part made it: see `records_in`.
+
     Attributes:
         out: the folder.
         entries: of each file.
         made_by: the record that says what made the file.
         own: masks in the record that is written anew: those of other parts of a job array are not there.
         fitting: masks that are known to be made by the model and with the settings of now.
+        killed: an earlier prediction did not end, so that there may be masks which its record does not name.
         level: of pyramids, that is predicted.
     """
 
@@ -41,6 +44,7 @@ class EarlierPrediction:
     made_by: Mapping[str, PredictionRecord] = field(default_factory=dict)
     own: frozenset[str] = frozenset()
     fitting: frozenset[str] = frozenset()
+    killed: bool = False
     level: int = 0
 
     @classmethod
@@ -60,20 +64,25 @@ class EarlierPrediction:
         made_by: dict[str, PredictionRecord] = {}
         own: set[str] = set()
         unfit: set[str] = set()
+        killed = False
         for path in records_in(config.out):
             whole = PredictionRecord.read(path)
+            mine = config.part is None or path.name == config.record_name
+            killed |= mine and whole.status == Status.RUNNING
             for record in (whole, *whole.earlier):
                 found = {entry.mask: entry for entry in record.files}
                 entries |= found
                 made_by |= dict.fromkeys(found, record)
-                if config.part is None or path.name == config.record_name:
+                if mine:
                     own |= set(found)
                 same = record.model.sha256 == model_hash and _lasting(record.config) == settings
                 # Where a kill came between a mask and the record, the mask of an `earlier` entry is the new one.
                 unsure = record is not whole and whole.status != Status.FINISHED
+                unfit -= set(found)
                 if not same or unsure or (config.objects and record.object_rules != rules.learnt):
                     unfit |= set(found)
-        return cls(config.out, entries, made_by, frozenset(own), frozenset(entries) - unfit, config.level)
+        fitting = frozenset(entries) - unfit
+        return cls(config.out, entries, made_by, frozenset(own), fitting, killed, config.level)
 
     def done(self, sources: Sequence[AnySource]) -> dict[str, FileEntry]:
         """The entries of those of the files that need no new prediction: equal in content, with all outputs there."""

@@ -8,7 +8,6 @@ and every failure.
 from __future__ import annotations
 
 import math
-import shutil
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from pathlib import Path
 
 from bioseg_cli.errors import BiosegError, DataError, PartialFailure, UsageError
 from bioseg_cli.io.axes import count_of_frames
-from bioseg_cli.io.files import refuse_existing, sha256_of
+from bioseg_cli.io.files import sha256_of
 from bioseg_cli.io.legend import COLOURS
 from bioseg_cli.io.notes import reading_notes
 from bioseg_cli.io.ownership import owned_folder
@@ -26,16 +25,18 @@ from bioseg_cli.objects.instances import ObjectRules
 from bioseg_cli.objects.of_run import rules_of_run
 from bioseg_cli.objects.tables import check_parquet
 from bioseg_cli.prediction.distributed import DistributedPrediction
-from bioseg_cli.prediction.earlier import EarlierPrediction, Outdated, remove_outputs
+from bioseg_cli.prediction.earlier import EarlierPrediction, Outdated
 from bioseg_cli.prediction.estimate import estimate_sentence
+from bioseg_cli.prediction.existing import check_output, refuse_unknown_masks, remove_earlier, remove_stale
 from bioseg_cli.prediction.head_decoder import HeadDecoder
+from bioseg_cli.prediction.job_array import of_part
 from bioseg_cli.prediction.local import LocalPrediction
 from bioseg_cli.prediction.object_files import table_names, write_tables
 from bioseg_cli.prediction.record import Counts, FileEntry, MaskValue, Origin, PredictionRecord
 from bioseg_cli.prediction.record_file import RecordFile
 from bioseg_cli.prediction.result import PredictionResult
-from bioseg_cli.prediction.settings import OBJECT_FORMATS, PARTS_PREFIX, PredictConfig, records_in
-from bioseg_cli.prediction.sources import AnySource, Source, find_sources, is_dataset, mask_name, of_part
+from bioseg_cli.prediction.settings import PredictConfig
+from bioseg_cli.prediction.sources import AnySource, Source, find_sources, is_dataset, mask_name
 from bioseg_cli.runs.directory import checkpoint_of
 from bioseg_cli.runs.manifest import now
 from bioseg_cli.runs.output import Output
@@ -62,7 +63,7 @@ def run(config: PredictConfig, output: Output, *, overwrite: bool) -> Prediction
         # The folder of a pyramid has too many files to look at them all; `writing_labels` removes what it left.
         tidy = config.zarr_labels is None
         ownership = opened.enter_context(owned_folder(config.out, part=part, tidy=tidy, say=output.say))
-        _check_output(config, overwrite=overwrite)
+        check_output(config, overwrite=overwrite)
         # Of all parts together, which share a folder, it is checked that no two images have the same mask.
         given = of_part(every := find_sources(config, opened), config.part)
         if config.zarr_labels is not None:
@@ -70,7 +71,7 @@ def run(config: PredictConfig, output: Output, *, overwrite: bool) -> Prediction
 
             check_labels(config, every, given, overwrite=overwrite)
         prediction: LocalPrediction | DistributedPrediction
-        plan = _plan(config, given, checkpoint, rules)
+        plan = _plan(config, given, checkpoint, rules, overwrite=overwrite)
         if _is_distributed(config, plan.sources, output):
             prediction = DistributedPrediction(checkpoint, config, output, rules)
         else:
@@ -86,9 +87,9 @@ def run(config: PredictConfig, output: Output, *, overwrite: bool) -> Prediction
             config.record_path, begun, lambda: prediction.outcome, plan.kept, order, plan.outdated, ownership
         )
         if not config.skip_existing and config.zarr_labels is None:
-            _remove_earlier(config)
+            remove_earlier(config, given)
         file.write()
-        _remove_stale(config)
+        remove_stale(config, _tables(config))
         if plan.sources:
             output.say(f"Predicting {_counted(plan.sources)} {prediction.manner}")
         for sentence in filter(None, (decoder.sentence(), whence)):
@@ -126,24 +127,19 @@ class _Plan:
     counts: Counts | None
 
 
-def _check_output(config: PredictConfig, *, overwrite: bool) -> None:
-    if config.zarr_labels is not None:
-        return  # it is there, with the images in it: see `check_labels`
-    if config.part is not None:
-        # The parts of a job array share a folder, and each has a record of its own.
-        if not config.skip_existing:
-            refuse_existing(config.out / config.record_name, overwrite=overwrite)
-    elif not config.skip_existing or not records_in(config.out):
-        refuse_existing(config.out, overwrite=overwrite)
-
-
-def _plan(config: PredictConfig, given: list[AnySource], checkpoint: Path, rules: ObjectRules) -> _Plan:
+def _plan(
+    config: PredictConfig, given: list[AnySource], checkpoint: Path, rules: ObjectRules, *, overwrite: bool
+) -> _Plan:
     """Divide what is given into what is predicted and what an earlier prediction has done.
 
     Raises:
-        UsageError: a data set is to be gone on with, or another model made masks whose images are not given any more.
+        UsageError: a data set is to be gone on with, another model made masks whose images are not given any more, or
+            a mask is there that no record names.
     """
     if not config.skip_existing:
+        if config.part is not None and config.zarr_labels is None:
+            # The folder may hold other parts, so that it is not refused as a whole.
+            refuse_unknown_masks(config, given, killed=False, overwrite=overwrite)
         return _Plan(given, [], Outdated(config.out), None)
     if dataset := next((source.path for source in given if is_dataset(source.path)), None):
         raise UsageError("--skip-existing is for files, and this is a data set", where=dataset)
@@ -151,6 +147,8 @@ def _plan(config: PredictConfig, given: list[AnySource], checkpoint: Path, rules
     left, done = earlier.without_image(given), earlier.done(given)
     sources = [source for source in given if mask_name(source) not in done]
     again = [mask for mask in map(mask_name, sources) if mask in earlier.entries]
+    new = [source for source in sources if mask_name(source) not in earlier.entries]
+    refuse_unknown_masks(config, new, killed=earlier.killed, overwrite=overwrite)
     counts = Counts(
         predicted=len(sources) - len(again),
         predicted_again=len(again),
@@ -168,30 +166,6 @@ def _is_distributed(config: PredictConfig, sources: Sequence[AnySource], output:
     if not possible:
         output.say("A single file or a data set is not spread over processes")
     return possible
-
-
-def _remove_earlier(config: PredictConfig) -> None:
-    # Masks of an earlier prediction must not stay between those of this one, where a score would count them.
-    out = config.out
-    own = [out / config.record_name]
-    for path in records_in(out) if config.part is None else filter(Path.is_file, own):
-        remove_outputs(out, [out / name for entry in PredictionRecord.read(path).files for name in entry.outputs])
-        remove_outputs(out, [out / name for name in table_names(path.name, OBJECT_FORMATS)])
-        path.unlink()
-    if config.part is None:
-        for folder in out.glob(f"{PARTS_PREFIX}*"):
-            shutil.rmtree(folder)  # of a command that was killed
-
-
-def _remove_stale(config: PredictConfig) -> None:
-    """Remove tables that are not written any more, and records whose entries are in this one now."""
-    stale = set(table_names(config.record_name, OBJECT_FORMATS)) - set(_tables(config))
-    remove_outputs(config.out, [config.out / name for name in stale])
-    if config.skip_existing and config.part is None:
-        for path in records_in(config.out):
-            if path.name != config.record_name:
-                remove_outputs(config.out, [config.out / name for name in table_names(path.name, OBJECT_FORMATS)])
-                path.unlink()
 
 
 def _ended(config: PredictConfig, file: RecordFile, status: Status) -> PredictionRecord:

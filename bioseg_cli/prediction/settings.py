@@ -53,11 +53,14 @@ DATASET_SUFFIXES = (".h5", ".hdf5")
 
 
 def records_in(out: Path) -> list[Path]:
-    """The records in an output folder: one, or those of the parts of a job array."""
+    """The records in an output folder: that of a whole prediction, and those of the parts of a job array.
+
+    The record of the whole comes first. Parts that are there are younger, as a whole prediction removes their records.
+    """
     if not out.is_dir():
         return []
     named = (path for path in out.iterdir() if path.name == RECORD_NAME or _RECORD_OF_PART.fullmatch(path.name))
-    return sorted(filter(Path.is_file, named))
+    return sorted(filter(Path.is_file, named), key=lambda path: (path.name != RECORD_NAME, path.name))
 
 
 def name_of_run(run: Path) -> str:

@@ -119,12 +119,6 @@ def find_sources(config: PredictConfig, opened: ExitStack) -> list[AnySource]:
     return sources
 
 
-def of_part(sources: Sequence[AnySource], part: str | None) -> list[AnySource]:
-    """What part `I/N` of a job array predicts; all of it without parts."""
-    number, count = (1, 1) if part is None else map(int, part.split("/"))
-    return list(sources[number - 1 :: count])
-
-
 def is_dataset(path: Path) -> bool:
     """Whether a path is that of a data set, by its name."""
     return path.suffix.lower() in DATASET_SUFFIXES
