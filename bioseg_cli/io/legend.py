@@ -11,6 +11,8 @@ from typing import Any, Self
 import numpy as np
 import tifffile
 
+from bioseg_cli.printable import printable
+
 COLOURS = 256
 """Entries of the colour table of a mask, at 8 bits."""
 _COLOUR_MAP_TAG = 320
@@ -31,8 +33,8 @@ class Legend:
 
     @property
     def text(self) -> str:
-        """A line per value."""
-        return "\n".join(f"{value} = {name}" for value, name in enumerate(self.names))
+        """A line per value; a line break in a name is written as its escape, see `printable`."""
+        return "\n".join(f"{value} = {printable(name)}" for value, name in enumerate(self.names))
 
     def metadata(self) -> dict[str, Any]:
         """The names and the display range in the metadata of an ImageJ TIFF."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -132,7 +133,9 @@ def writing_labels(
     temporary, replaced = (path.with_name(f".{path.name}.{os.getpid()}{kind}{ending}") for kind in ("", "-old"))
     try:
         _make_groups(path.parent, image)
-        for left in path.parent.glob(f".{path.name}.*{ending}"):
+        # The whole name counts: `run.2` may be a name too, and its writer at work.
+        own = re.compile(rf"\.{re.escape(path.name)}\.[0-9]+(-old)?{re.escape(ending)}")
+        for left in [place for place in path.parent.iterdir() if own.fullmatch(place.name)]:
             shutil.rmtree(left)
         group = zarr.open_group(temporary, mode="w-", zarr_format=image.zarr_format)
         group.attrs.update(_label_metadata(path, image, names, colours))

@@ -18,11 +18,18 @@ def check_output(config: PredictConfig, *, overwrite: bool) -> None:
     """Refuse an output folder of another prediction.
 
     Raises:
-        UsageError: the folder, or the record of this part of a job array, is there and may not be replaced; or the
-            folder holds parts of another division of the images.
+        UsageError: the folder, or the record of this part of a job array, or that beside an OME-Zarr folder, is there
+            and may not be replaced; or the folder holds parts of another division of the images.
     """
     if config.zarr_labels is not None:
-        return  # it is there, with the images in it: see `zarr_masks.check_labels`
+        # The folder is there, with the images in it; of its labels see `zarr_masks.check_labels`.
+        if config.record_path.exists() and not overwrite:
+            raise UsageError(
+                "The record of an earlier prediction is beside the folder",
+                where=config.record_path,
+                fix="Move the record away to keep it, or give --overwrite to replace it.",
+            )
+        return
     if config.part is None:
         if not config.skip_existing or not records_in(config.out):
             refuse_existing(config.out, overwrite=overwrite)

@@ -65,7 +65,7 @@ class ImagePrediction:
         self._unlike = unlike
         self._progress = progress
         self._rules = rules
-        self._settled: set[str] = set()  # names of the sources that are done or left out
+        self._settled: set[tuple[str, str]] = set()  # files and names of the sources that are done or left out
         self._current: Frame | None = None  # that the network has come to
         self._single = False
         self._steps = 0
@@ -82,7 +82,7 @@ class ImagePrediction:
         self._single = len(sources) == 1
         while True:
             try:
-                self._attempt([source for source in sources if source.name not in self._settled])
+                self._attempt([source for source in sources if not self._is_settled(source)])
                 return
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error) or self._current is None:
@@ -103,7 +103,7 @@ class ImagePrediction:
                     waiting = [other for other in waiting if other.source is not frame.source]
                     self._abandon(frame, outputs)
                     continue
-                if frame.source.name in self._settled:
+                if self._is_settled(frame.source):
                     continue  # an earlier frame of it failed
                 if frame.number == 0 and frame.opened.about.unlike_training:
                     self._unlike(frame.source, frame.opened.about.unlike_training)
@@ -136,7 +136,7 @@ class ImagePrediction:
                 self._abandon(ImageFailed(self._current.source, error).failure, outputs)
             return
         for frame, probabilities in zip(frames, predicted, strict=True):
-            if frame.source.name in self._settled:
+            if self._is_settled(frame.source):
                 continue  # an earlier frame of it could not be written
             try:
                 with of_image(frame.source):
@@ -175,14 +175,17 @@ class ImagePrediction:
         outputs.abandon(failure.source)
         self._drop(failure.source, failure.error)
 
+    def _is_settled(self, source: Source) -> bool:
+        return (str(source.path), source.name) in self._settled
+
     def _drop(self, source: Source, error: BiosegError) -> None:
-        self._settled.add(source.name)
+        self._settled.add((str(source.path), source.name))
         self._leave_out(source, error)
         self._show(1)
 
     def _written(self, entry: FileEntry) -> None:
         self._done(entry)
-        self._settled.add(entry.name)
+        self._settled.add((entry.input, entry.name))
         self._show(1)
 
     def _show(self, share: float) -> None:

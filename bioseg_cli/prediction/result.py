@@ -22,19 +22,14 @@ class PredictionResult:
     record: PredictionRecord
 
     @property
-    def masks(self) -> dict[str, Path]:
-        """The mask of each image or volume by its name, in order."""
-        return {entry.name: self.out / entry.outputs[0] for entry in self.record.files}
+    def masks(self) -> tuple[Path, ...]:
+        """The mask of each image or volume, in order; an image and a volume may be of one name."""
+        return tuple(self.out / entry.mask for entry in self.record.files)
 
     @property
     def counts(self) -> Counts | None:
         """How many files were predicted, predicted again, skipped, or left without an image; with `skip_existing`."""
         return self.record.counts
-
-    @property
-    def failures(self) -> dict[str, str]:
-        """Why each of the others could not be predicted, by its name."""
-        return {entry.name: entry.error for entry in self.record.failures}
 
     def to_json(self) -> dict[str, Any]:
         """The document of `bioseg predict --json`."""

@@ -23,8 +23,9 @@ from bioseg_cli.io.intensities import Deviation
 from bioseg_cli.io.pixel_size import PixelSize
 from bioseg_cli.io.prefetch import prefetched
 from bioseg_cli.io.volumes import Volume, open_volume, writing_labels
+from bioseg_cli.model.saved import ModelCard
 from bioseg_cli.prediction.estimate import estimated_iou
-from bioseg_cli.prediction.likeness import deviations, of_slices, unlike_training
+from bioseg_cli.prediction.likeness import deviations, of_slices, refuse_meaningless, unlike_training
 from bioseg_cli.prediction.overlay import draw_overlay
 from bioseg_cli.prediction.predictor import Predictor
 from bioseg_cli.prediction.record import FileEntry
@@ -103,7 +104,7 @@ def predict_volume(source: VolumeSource, predictor: Predictor, config: PredictCo
 
     Raises:
         DataError: the volume cannot be read or is not what the model was trained on (`where` is its path), or the
-            output cannot be written. Nothing is left of the output.
+            output cannot be written, or the network can see nothing in most slices. Nothing is left of the output.
         RunError: memory ran out.
     """
     sha256 = sha256_of(source.path)
@@ -121,7 +122,7 @@ def predict_volume(source: VolumeSource, predictor: Predictor, config: PredictCo
     drawn = slicing.drawn() if config.overlay else []
     pictures: dict[int, NDArray[np.uint8]] = {}
     expected = predictor.decoder.expected_iou()
-    looked_at: list[list[Deviation]] = []
+    looked_at = _LookedAt(predictor.card, slicing.pixel_size)
     first = 0
     batch = predictor.batch_size(*slicing.shape)
     with (
@@ -131,8 +132,7 @@ def predict_volume(source: VolumeSource, predictor: Predictor, config: PredictCo
         Writing() as writing,
     ):
         for pixels in prefetched(_slices(volume, slicing.axis, batch)):
-            if np.ptp(pixels[0]):  # slices at the ends of a volume are empty
-                looked_at.append(deviations(predictor.card, pixels[:1], slicing.pixel_size))
+            looked_at.add(pixels)
             probabilities = predictor.probabilities(pixels[:, None], volume.path)
             labels = predictor.labels(probabilities)
             if expected is not None:
@@ -144,6 +144,8 @@ def predict_volume(source: VolumeSource, predictor: Predictor, config: PredictCo
                     pictures[number] = draw_overlay(image[None], mask, predictor.decoder)
             first += len(labels)
             progress.advance(len(labels))
+        if not config.force:
+            refuse_meaningless(looked_at.meaningless(), volume.path)
     for number, picture in pictures.items():
         written.append(config.out / OVERLAYS_FOLDER / f"{source.name}_s{number:03d}.png")
         write_png(written[-1], picture)
@@ -157,11 +159,41 @@ def predict_volume(source: VolumeSource, predictor: Predictor, config: PredictCo
     )
     if (estimate := estimated_iou([expected], predictor.decoder)) is not None:
         entry = entry.having(estimated_iou=estimate)
-    if unlike := of_slices(looked_at):
+    if unlike := looked_at.deviations():
         sentences = tuple(deviation.sentence for deviation in unlike)
         output.warn(unlike_training(source.path.name, sentences))
         entry = entry.having(unlike_training=sentences)
     return entry.having(sha256=sha256)
+
+
+class _LookedAt:
+    """In what the slices of a volume are unlike the training images of a model.
+
+    Slices of a single value, as at the ends of a volume, count only where there are no others.
+    """
+
+    def __init__(self, card: ModelCard, pixel_size: PixelSize) -> None:
+        self._card = card
+        self._pixel_size = pixel_size
+        self._of_slices: list[list[Deviation]] = []
+        self._empty: list[Deviation] = []  # of one slice of a single value
+
+    def add(self, slices: NDArray[Any]) -> None:
+        """Look at slices (B, H, W)."""
+        for pixels in slices:
+            if np.ptp(pixels):
+                self._of_slices.append(deviations(self._card, pixels[None], self._pixel_size))
+            elif not self._empty:
+                self._empty = deviations(self._card, pixels[None], self._pixel_size)
+
+    def deviations(self) -> list[Deviation]:
+        """What most slices have."""
+        return of_slices(self._of_slices or [self._empty])
+
+    def meaningless(self) -> list[Deviation]:
+        """Why the network can see nothing in most slices; none where it can."""
+        found = self._of_slices or [self._empty]
+        return of_slices([[deviation for deviation in each if deviation.meaningless] for each in found])
 
 
 def _slices(volume: Volume, axis: int, batch: int) -> Iterator[NDArray[Any]]:

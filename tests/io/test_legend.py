@@ -28,6 +28,11 @@ def test_what_is_written_is_read(
     assert Legend.read(tmp_path / "a.tif") == legend
 
 
+def test_a_name_with_a_line_break_stays_one_line(tmp_path: Path) -> None:
+    write_labels(tmp_path / "a.tif", LABELS, None, Legend(("background", "cell\n2 = rim", "a\tb\u2028c")))
+    assert Legend.read(tmp_path / "a.tif") == Legend(("background", "cell\\n2 = rim", "a\\tb\\u2028c"))
+
+
 @pytest.mark.parametrize("info", ["0 = a\n2 = b", "Created by somebody", "0 = a\nand more", "", "1 = a\n0 = b"])
 def test_other_remarks_are_no_legend(tmp_path: Path, info: str) -> None:
     tifffile.imwrite(tmp_path / "a.tif", LABELS, imagej=True, metadata={"Info": info})

@@ -94,6 +94,19 @@ def test_an_error_leaves_what_stood_there_and_a_killed_writer_is_cleared_away(tm
     ):
         writer.write(0, np.zeros((33, 50), np.uint8))
     assert not (image / "labels" / "new").exists()
-    (image / "labels" / ".new.1.partial-labels").mkdir()
-    write(image, np.ones((1, 40, 50), np.uint8), name="new")
-    assert sorted(p.name for p in (image / "labels").iterdir() if p.is_dir()) == ["new", "run"]
+    for name in ("new", "[ab]*"):
+        (image / "labels" / f".{name}.1.partial-labels").mkdir()
+        (image / "labels" / f".{name}.1-old.partial-labels").mkdir()
+        write(image, np.ones((1, 40, 50), np.uint8), name=name)
+    assert sorted(p.name for p in (image / "labels").iterdir() if p.is_dir()) == ["[ab]*", "new", "run"]
+
+
+@pytest.mark.parametrize("name", ["new*", "new", "[mn]ew"])
+def test_what_another_writer_has_begun_is_left_alone(tmp_path: Path, name: str) -> None:
+    image = write_ome_zarr(tmp_path / "a.zarr", np.zeros((40, 50), np.uint16), "yx")
+    write(image, np.ones((1, 40, 50), np.uint8))
+    others = [image / "labels" / f".{other}.1.partial-labels" for other in ("new.2", "new2", "newer")]
+    for other in others:
+        other.mkdir()
+    write(image, np.ones((1, 40, 50), np.uint8), name=name)
+    assert all(map(Path.is_dir, others))

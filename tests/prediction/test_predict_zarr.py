@@ -65,6 +65,30 @@ def test_labels_of_a_plate_are_the_masks_and_leave_the_images_alone(
     assert bioseg("predict", model, plate, "--out", plate, "--overwrite").exit_code == 0
 
 
+def test_the_record_of_other_labels_in_the_same_folder_is_not_replaced_unasked(
+    bioseg: Bioseg, model: Path, tmp_path: Path
+) -> None:
+    plate = write_plate(tmp_path / "plate.zarr", {name: discs(0)[0][0] for name in ("A/1/0", "A/2/0")})
+    record = tmp_path / "plate-model-predictions.yaml"
+    assert bioseg("predict", model, plate / "A/1/0", "--out", plate).exit_code == 0
+    before = record.read_bytes()
+    second = ("predict", model, plate / "A/2/0", "--out", plate)
+    refused = bioseg(*second)
+    assert refused.exit_code == 2 and record.name in refused.stderr and record.read_bytes() == before
+    assert not (plate / "A/2/0/labels").exists()
+    assert bioseg(*second, "--overwrite").exit_code == 0
+    assert yaml.safe_load(record.read_text())["files"][0]["outputs"] == ["A/2/0/labels/model"]
+
+
+def test_two_images_of_one_name_both_have_their_labels(bioseg: Bioseg, model: Path, tmp_path: Path) -> None:
+    pixels = discs(0, size=96)[0][0]
+    inside = write_ome_zarr(tmp_path / "p" / "a.zarr" / "0", pixels, "yx")
+    root = write_ome_zarr(tmp_path / "q" / "a-0.zarr", pixels, "yx")
+    result = bioseg("predict", model, inside, root, "--out", tmp_path / "new.zarr", "--tile", 64)
+    assert result.exit_code == 0 and "2 masks written" in result.stdout, result.output
+    assert all((tmp_path / "new.zarr" / place / "labels" / "model").is_dir() for place in ("0", "."))
+
+
 def test_labels_go_into_another_folder_unless_it_holds_another_image(
     bioseg: Bioseg, model: Path, tmp_path: Path
 ) -> None:

@@ -166,3 +166,27 @@ def test_a_volume_is_told_by_most_of_its_slices(bioseg: Bioseg, disc_run: Path, 
     entries = {entry["name"]: entry for entry in record_of(tmp_path / "out")["files"]}
     assert "unlike_training" not in entries["like"] and "unlike_training" in entries["shifted"]
     assert "shifted.nii.gz is unlike the training images" in " ".join(result.stderr.split())
+
+
+@pytest.mark.parametrize("tile", [64, 1024])
+def test_a_volume_in_which_the_network_can_see_nothing_is_refused(
+    bioseg: Bioseg, disc_run: Path, tmp_path: Path, tile: int
+) -> None:
+    nibabel = pytest.importorskip("nibabel")
+    slices = np.stack([disc_image(number) for number in range(5)], axis=-1)
+    empty = np.zeros_like(slices[..., :2])
+    offset = (slices.astype(int) + 32768).astype(np.uint16)
+    volumes = {"like": slices, "offset": np.concatenate([empty, offset], axis=-1), "empty": empty + 7}
+    for name, voxels in volumes.items():
+        nibabel.Nifti1Image(voxels, np.diag([0.0005, 0.0005, 0.01, 1])).to_filename(tmp_path / f"{name}.nii.gz")
+    out, paths = tmp_path / "out", [tmp_path / f"{name}.nii.gz" for name in volumes]
+    result = bioseg("predict", disc_run, *paths, "--out", out, "--tile", tile, "--overlay")
+    assert result.exit_code == 1, result.output
+    assert [path.name for path in out.glob("*.nii.gz")] == ["like.nii.gz"]
+    assert {path.name[:4] for path in (out / "overlays").iterdir()} == {"like"}
+    reasons = {failure["name"]: failure["error"] for failure in record_of(out)["failures"]}
+    assert "lie outside of the range that the network sees" in reasons["offset"]
+    assert "All pixels have the value 7: its mask would mean nothing" in reasons["empty"]
+    assert bioseg("predict", disc_run, *paths, "--out", out, "--force", "--overwrite").exit_code == 0
+    flagged = {entry["name"] for entry in record_of(out)["files"] if entry.get("unlike_training")}
+    assert flagged == {"offset", "empty"}
