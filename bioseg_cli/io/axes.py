@@ -58,14 +58,21 @@ class NamedAxes:
 
     def stack(self, shape: Sequence[int]) -> dict[str, int]:
         """The size of each axis of frames in an array of this shape: those of T and Z, or all frames as T."""
-        wide = [
-            (letter, size)
-            for letter, size in zip(self.letters, shape, strict=True)
-            if letter not in "CSYX" and size > 1
-        ]
+        wide = [(self.letters[place], shape[place]) for place in frame_axes(self.letters) if shape[place] > 1]
         if "".join(letter for letter, _ in wide) in ("", "T", "Z", "TZ"):
             return dict(wide)
         return {"T": math.prod(size for _, size in wide)}
+
+
+def frame_axes(letters: str) -> list[int]:
+    """The places of the axes that count frames, in the order in which frames are numbered: the last one fastest.
+
+    Planes come last, whatever the order of the file: an image and its mask may be stored in two orders, and ImageJ
+    reads the pages of a mask in this one.
+    """
+    return sorted(
+        (place for place, letter in enumerate(letters) if letter not in "CSYX"), key=lambda place: letters[place] == "Z"
+    )
 
 
 def name_axes(

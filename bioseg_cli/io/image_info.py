@@ -23,7 +23,7 @@ class ImageInfo:
         pixel_size: None where the file states none that can be used; `no_size` says why one that it states can't be.
         axes: what the axes of a TIFF are, and what named them. None: the format has no stacks.
         stack: the size of each axis of frames that has more than one: of T (time), of Z (planes), or of both in this
-            order. Frames that lie in another order, or along an axis that nothing names, count as time points.
+            order, whatever that of the file. Frames along an axis that nothing names count as time points.
         orientation: how the pixels lie in the file (EXIF, 1 to 8).
         channel_names: what the file calls its channels, in their order; none where it names none.
         notes: what reading does to the pixels, one sentence each, where the user should know.

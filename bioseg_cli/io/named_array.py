@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bioseg_cli.io.axes import NamedAxes, Stacks, name_axes
+from bioseg_cli.io.axes import NamedAxes, Stacks, frame_axes, name_axes
 from bioseg_cli.io.pixel_size import PixelSize
 
 
@@ -66,11 +66,11 @@ class NamedArray(ABC):
 
     @property
     def frame_shape(self) -> tuple[int, ...]:
-        """The size of each axis of frames, in the order of the image; a frame is numbered with the last one fastest."""
-        return tuple(size for letter, size in zip(self.letters, self.shape, strict=True) if letter not in "CYX")
+        """The size of each axis of frames, in the order of `axes.frame_axes`: the last one is the fastest."""
+        return tuple(self.shape[axis] for axis in frame_axes(self.letters))
 
     def place_of(self, frame: int) -> dict[int, int]:
         """The index of a frame along each axis of frames, by the number of the axis."""
-        axes = [axis for axis, letter in enumerate(self.letters) if letter not in "CYX"]
+        axes = frame_axes(self.letters)
         places = np.unravel_index(frame, self.frame_shape) if axes else ()
         return {axis: int(place) for axis, place in zip(axes, places, strict=True)}

@@ -12,6 +12,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
+from bioseg_cli.io.axes import frame_axes
 from bioseg_cli.io.limits import check_declared, check_memory
 from bioseg_cli.io.tiff import alpha_channels, frame_layout
 from bioseg_cli.processors import processors
@@ -181,7 +182,7 @@ class TiffFrames:
 
 def window(stack: Array, axes: str, number: int, rows: slice, columns: slice) -> Array:
     """Pixels (C, h, w) of one frame of an array with such axes, as a view where its layout allows."""
-    frames = [place for place, axis in enumerate(axes) if axis not in "CSYX"]
+    frames = frame_axes(axes)
     index: list[Any] = [slice(None)] * len(axes)
     for place, position in zip(frames, np.unravel_index(number, [stack.shape[place] for place in frames]), strict=True):
         index[place] = position

@@ -68,6 +68,13 @@ def test_labels_of_an_image_with_columns_first_are_turned(tmp_path: Path) -> Non
     np.testing.assert_array_equal(full[...], labels[0].T)
 
 
+def test_labels_of_an_image_with_planes_before_time_points_have_its_order(tmp_path: Path) -> None:
+    image = write_ome_zarr(tmp_path / "a.zarr", np.zeros((3, 2, 40, 50), np.uint16), "ztyx")
+    labels = np.random.default_rng(0).integers(0, 2, (2, 3, 40, 50)).astype(np.uint8)  # T, Z
+    full: Any = write(image, labels.reshape(6, 40, 50))["0"]
+    np.testing.assert_array_equal(full[...], labels.swapaxes(0, 1))
+
+
 @pytest.mark.parametrize("zarr_format", [2, 3])
 def test_the_list_of_labels_keeps_those_of_others(tmp_path: Path, zarr_format: int) -> None:
     image = write_ome_zarr(tmp_path / "a.zarr", np.zeros((40, 50), np.uint16), "yx", zarr_format=zarr_format)

@@ -14,8 +14,9 @@ from helpers.models import CLASSES, record_of, save_clusters, save_random_model,
 from helpers.volumes import write_nifti
 from PIL import Image
 
-from bioseg_cli.io.axes import NamedAxes
+from bioseg_cli.io.axes import NamedAxes, Stacks
 from bioseg_cli.io.image_writer import tiff_options
+from bioseg_cli.io.images import ImageFile
 from bioseg_cli.io.legend import Legend
 from bioseg_cli.masks.mask_file import read_mask
 
@@ -111,12 +112,31 @@ def test_a_mask_has_the_axes_of_its_image(bioseg: Bioseg, model: Path, tmp_path:
         np.testing.assert_array_equal(series.asarray().argmax(axis=channel), found)
 
 
-def test_frames_in_another_order_are_time_points() -> None:
+@pytest.mark.parametrize("compressed", [None, "zlib"])
+def test_planes_stored_before_time_points_are_brought_into_the_order_of_a_mask(
+    bioseg: Bioseg, model: Path, tmp_path: Path, compressed: str | None
+) -> None:
+    stack = np.stack([discs(number)[0][0] for number in range(6)]).reshape(2, 3, 48, 48)  # T, Z
+    for name, axes in (("tz", "TZYX"), ("zt", "ZTYX")):
+        pixels = stack if axes == "TZYX" else stack.swapaxes(0, 1)
+        tifffile.imwrite(tmp_path / f"{name}.ome.tif", pixels, metadata={"axes": axes}, compression=compressed)
+        with ImageFile(tmp_path / f"{name}.ome.tif", Stacks(planes=True)) as file:
+            assert list(file.info.stack.items()) == [("T", 2), ("Z", 3)]
+            np.testing.assert_array_equal([file.read(frame)[0] for frame in range(6)], stack.reshape(6, 48, 48))
+    images = tmp_path / "tz.ome.tif", tmp_path / "zt.ome.tif"
+    assert bioseg("predict", model, *images, "--planes", "--out", tmp_path / "out").exit_code == 0
+    masks = [tifffile.TiffFile(tmp_path / "out" / f"{name}.tif").series[0] for name in ("tz", "zt")]
+    assert [mask.axes for mask in masks] == ["TZYX", "TZYX"]
+    np.testing.assert_array_equal(*(mask.asarray() for mask in masks))
+
+
+def test_frames_along_axes_without_a_name_are_time_points() -> None:
     def stack(letters: str, *shape: int) -> dict[str, int]:
         return NamedAxes(letters, "file").stack(shape)
 
     assert stack("TZCYX", 2, 3, 4, 8, 9) == {"T": 2, "Z": 3}
-    assert stack("ZTYX", 2, 3, 8, 9) == {"T": 6}  # ImageJ would read the pages in the order TZ
+    assert list(stack("ZTYX", 2, 3, 8, 9).items()) == [("T", 3), ("Z", 2)]
+    assert stack("ZIYX", 2, 3, 8, 9) == {"T": 6}
     assert stack("IYXS", 5, 8, 9, 3) == {"T": 5}
     assert stack("TZYX", 1, 3, 8, 9) == {"Z": 3}
     assert stack("CYX", 5, 8, 9) == {}
