@@ -61,6 +61,21 @@ def tile_crops(shape: tuple[int, int], side: int) -> list[Crop]:
     return [Crop(y, x, side, side) for y in starts[0] for x in starts[1]]
 
 
+def tile_area(start: tuple[int, int], shape: tuple[int, int], side: int) -> int:
+    """How many pixels of a frame a tile shows and no tile before it does: there they keep their labels in `cut_items`.
+
+    Args:
+        start: row and column of the corner of one of the tiles.
+        shape: (H, W) of the frame.
+        side: of the tiles, see `tile_crops`.
+    """
+    area = 1
+    for first, length in zip(start, shape, strict=True):
+        before = max((other + side for other in _even_starts(length, side) if other < first), default=0)
+        area *= min(first + side, length) - max(first, before, 0)
+    return area
+
+
 def _even_starts(length: int, side: int) -> list[int]:
     if length <= side:
         return [(length - side) // 2]

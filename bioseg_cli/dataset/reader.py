@@ -14,6 +14,7 @@ from bioseg_cli.config import IGNORE_BY_DTYPE, ClassInfo, SplitName
 from bioseg_cli.dataset.budgets import LabelBudgets
 from bioseg_cli.dataset.chunks import read_image
 from bioseg_cli.dataset.content import digest_of
+from bioseg_cli.dataset.crops import tile_area
 from bioseg_cli.dataset.descriptions import PREPARE_AGAIN, Descriptions, changed_error, read_descriptions
 from bioseg_cli.dataset.schema import DRAWN_IN_PART, IntArray, ItemSource, Pixels, PlaneMatrix
 from bioseg_cli.errors import DataError, UsageError
@@ -21,6 +22,8 @@ from bioseg_cli.io.hdf5 import DAMAGE, open_hdf5
 from bioseg_cli.io.names import on_any_disk, stem_of
 
 DATA_FOLDER = Path("data")
+TILED = "tile"
+"""The setting of a data set whose images are tiles; see `prepare.settings`."""
 
 
 def find_dataset(given: Path | None) -> Path:
@@ -116,10 +119,17 @@ class Dataset:
         return bool(self.info.settings.get(DRAWN_IN_PART, False))
 
     def labelled_area(self, index: int) -> tuple[int, int]:
-        """How many pixels of an image have a label, and how many show the source."""
+        """How many pixels of an image have a label, and how many show the source.
+
+        Of tiles that overlap, the pixels that tiles before this one show do not count, as they have their labels there.
+        """
         rows, columns = self.extent(index)
         labels = self.labels(index)[rows, columns]
-        return int(np.count_nonzero(labels != self.ignore)), labels.size
+        shown = labels.size
+        if self.info.settings.get(TILED):
+            source = self.source(index)
+            shown = tile_area(source.origin, source.shape, self.image_shape[1])
+        return int(np.count_nonzero(labels != self.ignore)), shown
 
     @property
     def deep(self) -> bool:

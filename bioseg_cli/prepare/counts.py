@@ -29,7 +29,10 @@ class DatasetCounts:
         self._pixels = {split: np.zeros(len(classes), dtype=np.int64) for split in SPLITS}
 
     def add(self, split: SplitName, labels: Pixels | None, area: int) -> None:
-        """Count one stored image with its labels (H, W), uint8 or uint16, or without; `area` pixels show its source."""
+        """Count one stored image with its labels (H, W), uint8 or uint16, or without.
+
+        `area` pixels show its source, and no image before it shows them.
+        """
         if labels is None:
             self._unlabelled[split] += 1
             return

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from bioseg_cli.config import SplitName, flag_of
-from bioseg_cli.dataset.crops import Crop, centre_crop, cut_items, tile_crops
+from bioseg_cli.dataset.crops import Crop, centre_crop, cut_items, tile_area, tile_crops
 from bioseg_cli.dataset.reader import Dataset
 from bioseg_cli.dataset.schema import DRAWN_IN_PART, LEFT_OUT, DatasetInfo, Item, ItemSource
 from bioseg_cli.dataset.writer import DatasetWriter, PackedItem
@@ -175,7 +175,9 @@ def _write(
                 repeats.add(image, split, fingerprint)
                 for crop, item in zip(crops, items, strict=True):
                     writer.add_packed(item)
-                    area = _area(crop, image)
+                    area = (
+                        tile_area((crop.y, crop.x), image.shape, size[0]) if config.cuts_tiles else _area(crop, image)
+                    )
                     counts.add(split, None if item.item.labels is None else item.labels, area)
                     if split == "train":
                         rows, columns = crop.inside(*image.shape)

@@ -266,11 +266,22 @@ def test_tiles(folder) -> None:
     folder.fill()
     summary = folder.prepare(crop=20, tile=True)
     assert sum(split["labelled"] for split in summary["images"].values()) == 6 * 4
+    assert {area["share"] for area in summary["labelled_area"].values()} == {1}
     with Dataset(folder.out) as dataset:
         tiles = [i for i in range(dataset.size) if dataset.source(i).file == "cell0.png"]
         assert {dataset.split[i] for i in tiles} == {dataset.split[tiles[0]]}
         assert sum(int((dataset.labels(i) != 255).sum()) for i in tiles) == SIDE * SIDE
+        # The tiles overlap, and a pixel is labelled in one of them; nothing is left without a label for that.
+        assert [dataset.labelled_area(i) for i in tiles] == [(400, 400), (240, 240), (240, 240), (144, 144)]
         assert len({dataset.name(i) for i in tiles}) == 4
+
+
+def test_tiles_of_images_smaller_than_a_tile_are_padded(folder) -> None:
+    folder.fill()
+    summary = folder.prepare(crop=SIDE + 8, tile=True)
+    assert {area["share"] for area in summary["labelled_area"].values()} == {1}
+    with Dataset(folder.out) as dataset:
+        assert dataset.labelled_area(0) == (SIDE * SIDE, SIDE * SIDE)
 
 
 def test_pages_are_frames_of_one_group(folder) -> None:
