@@ -9,6 +9,7 @@ from typing import Self
 
 from bioseg_cli.config import ALL_DRAWN, MaskKind
 from bioseg_cli.dataset.schema import Pixels
+from bioseg_cli.masks.classes import BACKGROUND
 from bioseg_cli.masks.labkit import LabkitLabels, labkit_labels
 from bioseg_cli.masks.reading import MaskReading
 from bioseg_cli.masks.survey import MaskSurvey
@@ -43,11 +44,14 @@ class Declared:
             unlabelled: value of the pixels that nobody drew, or that there are none; None: not said.
 
         Raises:
-            DataError: masks of LabKit whose labels cannot be read, or do not say what 0 is.
+            DataError: masks of LabKit whose labels cannot be read, or do not say what 0 is, or say otherwise than the
+                user.
         """
         labkit = labkit_labels(paths)
         if unlabelled is not None:
             undrawn = None if unlabelled == ALL_DRAWN else int(unlabelled)
+            if labkit is not None and undrawn is None:
+                labkit.refuse_background()
         elif labkit is not None:
             labkit.refuse_unclear()
             undrawn = 0
@@ -69,4 +73,11 @@ class Declared:
 
     def reading(self, survey: MaskSurvey) -> MaskReading:
         """What the masks of a survey mean; raises as `MaskSurvey.reading`."""
-        return survey.reading(self.kind, self.names, self.undrawn, clear=self.clear)
+        reading = survey.reading(self.kind, self.names, self.undrawn, clear=self.clear)
+        if self.labkit is None or self.names or self.undrawn is not None:
+            return reading
+        # All was drawn: the labels name the classes beside the background, unless they number objects.
+        names = (BACKGROUND.name, *self.labkit.names)
+        if reading.kind == "classes" or (reading.kind == "binary" and len(names) == len(reading.classes)):
+            return survey.reading(self.kind, names, None, clear=self.clear)
+        return reading

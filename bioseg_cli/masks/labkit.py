@@ -71,6 +71,16 @@ class LabkitLabels:
         """Whether a label is called background, so that 0 is what nobody drew."""
         return self.names[0].casefold() == BACKGROUND
 
+    def refuse_background(self) -> None:
+        """Raise `DataError` where a label is called background, though the user says that 0 is the background."""
+        if self.names_background:
+            raise DataError(
+                "A label of LabKit is called background, so that 0 is not drawn, and --unlabelled-value says that all "
+                "was drawn",
+                where=min(self.tables),
+                fix="Leave out --unlabelled-value, or give the label another name in LabKit.",
+            )
+
     def refuse_unclear(self) -> None:
         """Raise `DataError` where no label is called background: 0 may be it, or what nobody drew."""
         if not self.names_background:

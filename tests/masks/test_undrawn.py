@@ -316,6 +316,28 @@ def test_labkit_without_a_background_is_asked_about(folder: Folder) -> None:
     assert "every numbered object is 'foreground'" in folder.prepare(unlabelled_value="none")["masks"]
 
 
+def test_labels_of_labkit_name_the_classes_where_all_was_drawn(folder: Folder) -> None:
+    folder.labkit("a", strokes(1, 2), "axon", "myelin")
+    folder.labkit("b", strokes(2, 1), "myelin", "axon")
+    summary = folder.prepare(unlabelled_value="none", masks_are="classes")
+    assert summary["classes"] == ["background", "axon", "myelin"]
+    np.testing.assert_array_equal(folder.labels()["b"], strokes(1, 2))
+    named = folder.prepare(unlabelled_value="none", masks_are="classes", classes=("a", "b", "c"))
+    assert named["classes"] == ["a", "b", "c"]
+
+
+def test_a_single_label_of_labkit_names_the_foreground(folder: Folder) -> None:
+    for name in "ab":
+        folder.labkit(name, squares(1), "axon")
+    assert folder.prepare(unlabelled_value="none")["classes"] == ["background", "axon"]
+
+
+def test_a_label_called_background_and_a_background_of_0_contradict_each_other(folder: Folder) -> None:
+    folder.labkit("a", strokes(1, 2), "background", "axon")
+    with pytest.raises(DataError, match="A label of LabKit is called background"):
+        folder.prepare(unlabelled_value="none", masks_are="classes")
+
+
 @pytest.mark.parametrize(
     ("sets", "said"),
     [
