@@ -51,7 +51,8 @@ class LabkitLabels:
         table = self.tables.get(path)
         if table is None:
             return mask
-        if mask.ndim != 2 or int(mask.max(initial=0)) >= len(table):
+        # A negative number would count from the end of the table.
+        if mask.ndim != 2 or int(mask.min(initial=0)) < 0 or int(mask.max(initial=0)) >= len(table):
             raise DataError(
                 f"The mask holds numbers that its labels, in {path.name}{SUFFIX}, do not name",
                 where=path,

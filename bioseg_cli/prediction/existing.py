@@ -10,7 +10,14 @@ from bioseg_cli.io.files import refuse_existing
 from bioseg_cli.prediction.earlier import remove_outputs
 from bioseg_cli.prediction.object_files import table_names
 from bioseg_cli.prediction.record import PredictionRecord
-from bioseg_cli.prediction.settings import OBJECT_FORMATS, PARTS_PREFIX, RECORD_NAME, PredictConfig, records_in
+from bioseg_cli.prediction.settings import (
+    BESIDE_MASKS,
+    OBJECT_FORMATS,
+    PARTS_PREFIX,
+    RECORD_NAME,
+    PredictConfig,
+    records_in,
+)
 from bioseg_cli.prediction.sources import AnySource, mask_name, mask_path
 
 
@@ -44,6 +51,19 @@ def check_output(config: PredictConfig, *, overwrite: bool) -> None:
                 where=path,
                 fix="Bring its parts together first, by the same command with --skip-existing and without --part, or "
                 "choose another --out.",
+            )
+
+
+def refuse_images_among_outputs(config: PredictConfig, sources: Sequence[AnySource]) -> None:
+    """Raise `UsageError` for an image in a folder of the output that holds no masks, where it could be replaced."""
+    folders = [config.out.resolve() / name for name in BESIDE_MASKS]
+    for source in sources:
+        path = source.path.resolve()
+        if folder := next((folder for folder in folders if path.is_relative_to(folder)), None):
+            raise UsageError(
+                f"The image lies in the folder {folder.name} of the output, which is for what is written beside masks",
+                where=source.path,
+                fix="Choose another --out.",
             )
 
 

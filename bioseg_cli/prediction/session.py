@@ -27,7 +27,13 @@ from bioseg_cli.objects.tables import check_parquet
 from bioseg_cli.prediction.distributed import DistributedPrediction
 from bioseg_cli.prediction.earlier import EarlierPrediction, Outdated
 from bioseg_cli.prediction.estimate import estimate_sentence
-from bioseg_cli.prediction.existing import check_output, refuse_unknown_masks, remove_earlier, remove_stale
+from bioseg_cli.prediction.existing import (
+    check_output,
+    refuse_images_among_outputs,
+    refuse_unknown_masks,
+    remove_earlier,
+    remove_stale,
+)
 from bioseg_cli.prediction.head_decoder import HeadDecoder
 from bioseg_cli.prediction.job_array import of_part
 from bioseg_cli.prediction.local import LocalPrediction
@@ -70,6 +76,8 @@ def run(config: PredictConfig, output: Output, *, overwrite: bool) -> Prediction
             from bioseg_cli.prediction.zarr_masks import check_labels  # not installed with every bioseg
 
             check_labels(config, every, given, overwrite=overwrite)
+        else:
+            refuse_images_among_outputs(config, every)
         prediction: LocalPrediction | DistributedPrediction
         plan = _plan(config, given, checkpoint, rules, overwrite=overwrite)
         if _is_distributed(config, plan.sources, output):

@@ -351,6 +351,12 @@ def test_labels_of_labkit_that_do_not_fit(folder: Folder, sets, said) -> None:
         folder.prepare()
 
 
+def test_negative_numbers_are_no_numbers_of_labkit(folder: Folder) -> None:
+    folder.labkit("a", strokes(1, 2).astype(np.int16) - 1, "background", "cell")
+    with pytest.raises(DataError, match=r"The mask holds numbers that its labels, in a.tif.labels, do not name"):
+        folder.prepare()
+
+
 def test_damaged_or_missing_labels_of_labkit(folder: Folder) -> None:
     folder.labkit("a", strokes(1, 2), "background", "cell")
     folder.add("b", strokes(1, 2))

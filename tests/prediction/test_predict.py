@@ -282,6 +282,18 @@ def test_a_mask_never_replaces_its_image(bioseg: Bioseg, model: Path, folder: Pa
     assert (folder / "t1.tif").read_bytes() == whole
 
 
+@pytest.mark.parametrize("option", ["--overwrite", "--skip-existing"])
+def test_no_other_output_replaces_an_image(bioseg: Bioseg, model: Path, tmp_path: Path, option: str) -> None:
+    out = tmp_path / "out"
+    (out / "probabilities").mkdir(parents=True)
+    write_image(out / "probabilities" / "a.tif", discs(0)[0][0])
+    before = (out / "probabilities" / "a.tif").read_bytes()
+    arguments = ("predict", model, out / "probabilities" / "a.tif", "--out", out, "--probabilities")
+    result = bioseg(*arguments, option, "--overwrite")
+    assert result.exit_code == 2 and "for what is written beside masks" in " ".join(result.stderr.split())
+    assert (out / "probabilities" / "a.tif").read_bytes() == before and not (out / "a.tif").exists()
+
+
 def test_missing_things_are_named(bioseg: Bioseg, disc_run: Path, model: Path, folder: Path, tmp_path: Path) -> None:
     out = ("--out", tmp_path / "out")
     for arguments, said in (
