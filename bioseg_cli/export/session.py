@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from bioseg_cli.compute.device import resolve_device, resolve_precision
 from bioseg_cli.errors import DataError, UsageError
 from bioseg_cli.export.graph import CHECKED_SIZES, largest_difference, write_graph
-from bioseg_cli.export.package import About, write_package
+from bioseg_cli.export.package import SMALLEST_SIDE, About, write_package
 from bioseg_cli.export.result import ExportResult
 from bioseg_cli.export.settings import ExportConfig
 from bioseg_cli.io.files import refuse_existing, replacing
@@ -29,12 +29,17 @@ def run(config: ExportConfig, output: Output, *, overwrite: bool) -> ExportResul
     """Write the model of a run in another format.
 
     Raises:
-        UsageError: the file exists already, the model is one of clusters, a package is not installed, or there is no
-            image to test a package with.
-        DataError: no run, or no such state; the image cannot be read, or is not like those of the training.
+        UsageError: the file exists already, or is the model or the image; the model is one of clusters, a package is
+            not installed, or there is no image to test a package with.
+        DataError: no run, or no such state; the image cannot be read, or is too small, or is not like those of the
+            training.
         RunError: the exported graph does not compute what the network does.
     """
-    model = load_model(checkpoint_of(config.run, config.state), resolve_device("cpu"))
+    checkpoint = checkpoint_of(config.run, config.state)
+    if config.path.resolve() in {path.resolve() for path in (checkpoint, config.image) if path is not None}:
+        what = "The export would replace what it is made of"
+        raise UsageError(what, where=config.path, fix="Choose another --out.")
+    model = load_model(checkpoint, resolve_device("cpu"))
     if model.card.outputs != "classes":
         raise UsageError(
             "A run of train-iic has clusters, which other programs have no mapping for",
@@ -46,6 +51,13 @@ def run(config: ExportConfig, output: Output, *, overwrite: bool) -> ExportResul
         refuse_existing(out, overwrite=overwrite)
         # What is missing is said before the graph is made, which takes some seconds.
         pixels = example_image(config) if config.format == "bioimageio" else None
+        if pixels is not None and min(pixels.shape[1:]) < SMALLEST_SIDE:
+            raise DataError(
+                f"The image has {' x '.join(map(str, pixels.shape[1:]))} pixels, and a package is tested with at least "
+                f"{SMALLEST_SIDE} x {SMALLEST_SIDE} pixels",
+                where=config.image or config.run,
+                fix="Give a larger image like those of the training: --image FILE.",
+            )
         output.say(f"{model.path}: the network becomes an ONNX graph, which is then compared with the network")
         difference = _write(config, model, pixels, out)
     return ExportResult(model.path, config.format, out, difference, CHECKED_SIZES)

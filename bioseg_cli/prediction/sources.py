@@ -143,10 +143,10 @@ def _listed(name: str | None) -> list[Path]:
     if name is None:
         return []
     try:
-        text = sys.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8", errors="surrogateescape")
+        text = sys.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8-sig", errors="surrogateescape")
     except OSError as error:
         raise DataError(f"The list of files cannot be read: {error.strerror}", where=name) from error
-    paths = [Path(line) for line in text.splitlines() if line.strip()]
+    paths = [Path(line) for line in text.split("\n") if line.strip()]
     if not paths:
         where = "the standard input" if name == "-" else name
         raise DataError("The list of files is empty", where=where, fix="Write one path per line.")

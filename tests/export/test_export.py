@@ -17,6 +17,7 @@ import tifffile
 import torch
 from click.testing import Result
 from conftest import write_discs
+from helpers.models import save_random_model, write_image
 from helpers.networks import CPU
 
 from bioseg_cli import load_model as load
@@ -192,6 +193,24 @@ def test_an_export_is_not_replaced_unasked(bioseg: Cli, disc_run: Path, graph: P
     result = bioseg("export", disc_run, "--out", graph)
     assert result.exit_code == 2 and "exists already" in result.output
     assert graph.read_bytes() == before
+
+
+def test_an_export_replaces_neither_its_model_nor_its_image(bioseg: Cli, tmp_path: Path) -> None:
+    model, image = save_random_model(tmp_path / "model.safetensors"), tmp_path / "a.tif"
+    write_image(image, np.full((40, 40), 900, np.uint16))
+    for path, options in ((model, ()), (image, (*PACKAGE, "--image", image))):
+        before = path.read_bytes()
+        result = bioseg("export", model, *options, "--out", path, "--overwrite")
+        assert result.exit_code == 2 and "would replace what it is made of" in " ".join(result.output.split())
+        assert path.read_bytes() == before
+
+
+def test_an_image_too_small_to_test_a_package_with_is_refused(bioseg: Cli, tmp_path: Path) -> None:
+    write_image(tmp_path / "a.tif", np.full((40, 31), 900, np.uint16))
+    model = save_random_model(tmp_path / "model.safetensors")
+    result = bioseg("export", model, *PACKAGE, "--image", tmp_path / "a.tif", "--out", tmp_path / "a.zip")
+    assert result.exit_code == 3 and "at least 32 x 32 pixels" in " ".join(result.output.split())
+    assert not (tmp_path / "a.zip").exists()
 
 
 @pytest.mark.parametrize("missing", ["onnx", "onnxruntime"])

@@ -108,6 +108,17 @@ def test_files_are_named_by_a_list(bioseg: Bioseg, model: Path, images: Path, tm
     assert result.exit_code == 2 and "nothing to predict was given" in result.stderr
 
 
+def test_a_list_may_begin_with_a_mark_and_only_line_breaks_part_its_names(
+    bioseg: Bioseg, model: Path, images: Path, tmp_path: Path
+) -> None:
+    (images / "t3.tif").rename(images / "t\x0c3.tif")
+    listed = f"\ufeff{images / 't4.tif'}\r\n{images}/t\x0c3.tif\r\n"
+    (tmp_path / "list.txt").write_bytes(listed.encode())
+    result = bioseg("predict", model, "--files-from", tmp_path / "list.txt", "--out", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    assert names(tmp_path / "out") == ["t4", "t\x0c3"]
+
+
 def test_only_what_is_new_or_changed_is_predicted(bioseg: Bioseg, model: Path, images: Path, tmp_path: Path) -> None:
     command = ("predict", model, images, "--out", tmp_path / "out", "--skip-existing", "--precision", "fp32")
     result = bioseg(*command)
