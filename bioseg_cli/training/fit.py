@@ -105,8 +105,8 @@ def object_diameter(dataset: Dataset, config: TrainUDAConfig) -> float | None:
 def harmless_exposure(dataset: Dataset, config: TrainUDAConfig) -> float:
     """The largest of `EXPOSURES` after which the grey levels of labelled pixels tell the classes apart as before."""
     labelled = asked_for(dataset, config)[:MEASURED_MASKS].tolist()
-    lost = zip(EXPOSURES, accuracy_lost(dataset, labelled, EXPOSURES), strict=True)
-    return next((exposure for exposure, accuracy in lost if accuracy <= LARGEST_COST), 0.0)
+    costs = zip(EXPOSURES, accuracy_lost(dataset, labelled, EXPOSURES), strict=True)
+    return next((exposure for exposure, cost in costs if cost <= LARGEST_COST), 0.0)
 
 
 def fitted_to_minutes(config: ConfigT, seconds: dict[str, float], spent: float = 0.0) -> tuple[ConfigT, TimeBudget]:
