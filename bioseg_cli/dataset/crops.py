@@ -71,16 +71,21 @@ def tile_area(start: tuple[int, int], shape: tuple[int, int], side: int) -> int:
     """
     area = 1
     for first, length in zip(start, shape, strict=True):
-        before = max((other + side for other in _even_starts(length, side) if other < first), default=0)
+        # Computed, not looked up among all tiles: a damaged file may name a frame of a billion.
+        number = round(first * (-(-length // side) - 1) / (length - side)) if length > side else 0
+        before = _even_start(number - 1, length, side) + side if number else 0
         area *= min(first + side, length) - max(first, before, 0)
     return area
 
 
 def _even_starts(length: int, side: int) -> list[int]:
+    return [_even_start(number, length, side) for number in range(-(-length // side))]
+
+
+def _even_start(number: int, length: int, side: int) -> int:
     if length <= side:
-        return [(length - side) // 2]
-    count = -(-length // side)
-    return [round(i * (length - side) / (count - 1)) for i in range(count)]
+        return (length - side) // 2
+    return round(number * (length - side) / (-(-length // side) - 1))
 
 
 def cut_items(

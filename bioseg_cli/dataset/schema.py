@@ -139,6 +139,8 @@ class DatasetInfo:
         """The inverse of `to_json`; raises KeyError, TypeError or ValueError where it is damaged."""
         content = parse_json(text)
         size = content["pixel_size"]
+        if not isinstance(content["settings"], dict):
+            raise TypeError("the settings are no mapping of names to values")
         return cls(
             recipe=content["recipe"],
             settings=content["settings"],

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bioseg_cli.dataset.crops import Crop, centre_crop, cut_items, tile_crops
+from bioseg_cli.dataset.crops import Crop, centre_crop, cut_items, tile_area, tile_crops
 
 FRAME = np.arange(2 * 6 * 9).reshape(2, 6, 9)
 
@@ -55,3 +55,15 @@ def test_a_crop_lies_where_its_pixels_lie_in_the_frame(crop) -> None:
 def test_an_unlabelled_image_stays_unlabelled(shape) -> None:
     parts = cut_items(np.ones((1, *shape)), None, tile_crops(shape, 5), 255)
     assert [codes for _, codes in parts] == [None] * len(parts)
+
+
+@given(st.integers(1, 90), st.integers(1, 90), st.integers(1, 40))
+def test_the_area_of_a_tile_is_where_it_keeps_its_labels(height: int, width: int, side: int) -> None:
+    crops = tile_crops((height, width), side)
+    parts = cut_items(np.ones((1, height, width), np.uint8), np.zeros((height, width), np.uint8), crops, 255)
+    for crop, (_, labels) in zip(crops, parts, strict=True):
+        assert tile_area((crop.y, crop.x), (height, width), side) == np.count_nonzero(labels == 0)
+
+
+def test_the_area_of_a_tile_of_a_frame_too_large_to_list_its_tiles() -> None:
+    assert tile_area((2**40 - 8, 0), (2**40, 8), 8) == 64

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import shutil
 import subprocess
 import sys
@@ -120,6 +121,13 @@ def test_a_damaged_data_set_is_refused_when_opened(damaged, change):
     assert "damaged" in refusal(path)
     # It is closed again: HDF5 opens no file for writing that this process still reads.
     h5py.File(path, "r+").close()
+
+
+@pytest.mark.parametrize("settings", [True, [], "tile"])
+def test_settings_of_a_data_set_are_a_mapping(settings: object):
+    content = json.loads(INFO.to_json())
+    with pytest.raises(TypeError, match="no mapping"):
+        DatasetInfo.from_json(json.dumps({**content, "settings": settings}))
 
 
 @pytest.mark.parametrize("code", [2, 7, 254])
